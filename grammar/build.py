@@ -1,0 +1,296 @@
+"""From rules to nodes: one method for each rule of the grammar that makes a node.
+
+The parser calls a method with all children of a rule, tokens included, bottom up and without recursion.
+Both tokens and nodes have a span, so the span of a node is that from its first child to its last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import tree
+from .diagnostics import Diagnostic, Rejected
+from .source import Span
+from .tokens import Token, canonical
+
+
+class Sequence(list):
+    """A rule that makes no node of its own (the names between parentheses): its members and its span."""
+
+    def __init__(self, members, span: Span):
+        super().__init__(members)
+        self.span = span
+
+
+def _span(children) -> Span:
+    return children[0].span.to(children[-1].span)
+
+
+def _text(token: Token) -> str:
+    return canonical(token.text) or token.text
+
+
+def _identifier(token: Token) -> tree.Identifier:
+    return tree.Identifier(token.span, _text(token))
+
+
+def _names(children) -> list[Token]:
+    return [c for c in children if isinstance(c, Token) and (c.type == "NAME" or c.text.isalpha())]
+
+
+def _nodes(children, kind=tree.Node) -> tuple:
+    return tuple(c for c in children if isinstance(c, kind))
+
+
+def _is(child, text: str) -> bool:
+    return isinstance(child, Token) and child.text == text
+
+
+def _sequence(children) -> Sequence:
+    return Sequence(_nodes(children), _span(children))
+
+
+def _integer(token: Token, what: str) -> int:
+    digits = token.text.replace("_", "")
+    if not digits.isdigit() or len(digits) > 9:
+        raise Rejected(Diagnostic("bad-number", f"{what} must be a whole number", token.span))
+    return int(digits)
+
+
+class Builder:
+    """The callbacks of the parser."""
+
+    def program(self, c):
+        return tuple(c)
+
+    # -- statements --------------------------------------------------------------------------------
+
+    def use(self, c):
+        names = tuple(c[-1]) if isinstance(c[-1], Sequence) else None
+        return tree.Use(_span(c), tuple(_text(t) for t in _names(c[1:])), names)
+
+    def dim(self, c):
+        return tree.Dim(_span(c), _integer(c[1], "the number of dimensions"))
+
+    def species(self, c):
+        return tree.SpeciesDecl(_span(c), tuple(map(_identifier, _names(c[1:]))))
+
+    def topologies(self, c):
+        return tree.Topology(_span(c), _nodes(c))
+
+    def topology(self, c):
+        return tree.TopologyItem(_span(c), _identifier(c[0]), tuple(map(_text, _names(c[1:]))))
+
+    def box(self, c):
+        return tree.Box(_span(c), c[1])
+
+    def declaration(self, c):
+        return tree.Declaration(_span(c), c[0].text, _identifier(c[1]), _axes(c), c[-1])
+
+    def data(self, c):
+        unit = c[-1] if isinstance(c[-1], tree.Unit) else None
+        return tree.Data(_span(c), _identifier(c[1]), _axes(c), unit)
+
+    def tables(self, c):
+        return tree.TableDecl(_span(c), _nodes(c, tree.TableItem), c[-1])
+
+    def table_item(self, c):
+        return tree.TableItem(_span(c), _identifier(c[0]), _axes(c))
+
+    def learned(self, c):
+        return tree.Learned(_span(c), _identifier(c[1]), c[3])
+
+    def definition(self, c):
+        equals = next(k for k, child in enumerate(c) if _is(child, "="))
+        return tree.Def(_span(c), _identifier(c[1]), _groups(c[:equals]), c[equals + 1], _where(c))
+
+    def equation(self, c):
+        value = c[-2] if isinstance(c[-1], Sequence) else c[-1]
+        return tree.Equation(_span(c), c[0].text, _identifier(c[1]), _axes(c), value, _where(c))
+
+    def derived_unit(self, c):
+        return tree.UnitDecl(_span(c), _identifier(c[1]), c[3], None)
+
+    def base_unit(self, c):
+        return tree.UnitDecl(_span(c), _identifier(c[1]), None, _text(c[3]))
+
+    def unit_system(self, c):
+        return tree.UnitSystem(_span(c), tuple((e[0], e[1]) for e in c[2:-1]))
+
+    def unit_entry(self, c):
+        return Sequence((_identifier(c[0]), c[2]), _span(c))
+
+    def flow(self, c):
+        return tree.Flow(_span(c), _identifier(c[1]), tuple(c[2]), tuple(c[4:-1]))
+
+    def integrator(self, c):
+        return tree.Integrator(_span(c), c[0].text, _identifier(c[1]), tuple(c[2]), tuple(c[4:-1]))
+
+    def run(self, c):
+        return tree.Run(_span(c), tuple(c[2:-1]))
+
+    def axis(self, c):
+        return tree.Axis(_span(c), _text(c[0]), c[2] if len(c) > 1 else None)
+
+    def names(self, c):
+        return Sequence(map(_identifier, _names(c)), _span(c))
+
+    group = names
+
+    def axes(self, c):
+        return _sequence(c)
+
+    where = axes
+
+    def binding(self, c):
+        return tree.Binding(_span(c), _identifier(c[0]), _groups(c), c[-1])
+
+    # -- what has order ----------------------------------------------------------------------------
+
+    def update(self, c):
+        return tree.Update(_span(c), _identifier(c[0]), c[1].text, c[2])
+
+    def draw(self, c):
+        return tree.Draw(_span(c), _identifier(c[0]), c[2])
+
+    def apply(self, c):
+        return self.call([self.name(c[:1]), c[1]])
+
+    def advance(self, c):
+        return tree.Advance(_span(c), self.apply(c[:2]), c[3], tuple(c[4:]))
+
+    def record(self, c):
+        every = c[-1] if _is(c[-2], "every") else None
+        names = c[1:-2] if every else c[1:]
+        return tree.Record(_span(c), tuple(map(_identifier, _names(names))), every)
+
+    def write(self, c):
+        return tree.Write(_span(c), self.text(c[1:2]), c[3] if len(c) > 2 else None)
+
+    # -- expressions -------------------------------------------------------------------------------
+
+    def binary(self, c):
+        op = "·" if c[1].type == DOT else c[1].text
+        return tree.Binary(_span(c), op, c[0], c[2])
+
+    def unary(self, c):
+        return tree.Unary(_span(c), c[0].text, c[1])
+
+    def if_(self, c):
+        return tree.If(_span(c), c[1], c[3], c[5])
+
+    def sum(self, c):
+        return tree.Sum(_span(c), c[0][0], c[1])
+
+    def number(self, c):
+        return tree.Number(_span(c), c[0].text, c[1] if len(c) > 1 else None)
+
+    def text(self, c):
+        return tree.Text(_span(c), c[0].text[1:-1])
+
+    def table(self, c):
+        return tree.Table(_span(c), _nodes(c))
+
+    def entry(self, c):
+        return tree.Entry(_span(c), tuple(map(_text, _names(c[:-1]))), c[-1])
+
+    def name(self, c):
+        return tree.Name(_span(c), _text(c[0]))
+
+    def grouped(self, c):
+        """An expression in parentheses is the expression; its span takes the parentheses in."""
+        return replace(c[1], span=_span(c))
+
+    def tuple(self, c):
+        return tree.Tuple(_span(c), _nodes(c))
+
+    def norm(self, c):
+        return tree.Norm(_span(c), c[1])
+
+    def index(self, c):
+        return tree.Index(_span(c), c[0], _nodes(c[1:]))
+
+    def call(self, c):
+        named = _nodes(c[1], tree.Named)
+        return tree.Call(_span(c), c[0], tuple(a for a in c[1] if not isinstance(a, tree.Named)), named)
+
+    def member(self, c):
+        return tree.Member(_span(c), c[0], _text(c[2]))
+
+    def arguments(self, c):
+        seen = None
+        for argument in _nodes(c):
+            if seen and not isinstance(argument, tree.Named):
+                help = f"move it before `{seen.name} = ...`"
+                message = "an argument without a name follows one with a name"
+                raise Rejected(Diagnostic("syntax", message, argument.span, help=help))
+            seen = argument if isinstance(argument, tree.Named) else seen
+        return _sequence(c)
+
+    def named(self, c):
+        return tree.Named(_span(c), _text(c[0]), c[2])
+
+    def range(self, c):
+        return tree.Range(_span(c), c[0], c[2])
+
+    # -- domains -----------------------------------------------------------------------------------
+
+    def sigma(self, c):
+        domain, *conditions = _nodes(c)
+        if conditions:
+            domain = tree.Excluding(domain.span.to(conditions[-1].span), domain, tuple(conditions))
+        return Sequence([domain], _span(c))
+
+    def each(self, c):
+        return tree.Each(_span(c), _text(c[0]))
+
+    def ordered(self, c):
+        return tree.Ordered(_span(c), _text(c[0]), _text(c[2]))
+
+    def others(self, c):
+        return tree.Others(_span(c), _text(c[0]), _text(c[2]))
+
+    def triples(self, c):
+        return tree.Triples(_span(c), _text(c[0]), _text(c[2]), _text(c[4]))
+
+    def membership(self, c):
+        close = next(k for k, child in enumerate(c) if _is(child, ")"))
+        indices = tuple(map(_text, _names(c[:close])))
+        return tree.Members(_span(c), indices, _text(c[-1]), _is(c[close + 1], "not"))
+
+    # -- units -------------------------------------------------------------------------------------
+
+    def unit(self, c):
+        return tree.Unit(_span(c), tuple(c[1]))
+
+    def unit_binary(self, c):
+        right = c[2]
+        if _is(c[1], "/"):
+            right = [replace(f, power=-f.power) for f in right]
+        return Sequence([*c[0], *right], _span(c))
+
+    def unit_power(self, c):
+        power = _integer(c[-1], "the exponent of a unit") if len(c) > 1 else 1
+        sign = -1 if len(c) == 4 else 1
+        return Sequence([tree.UnitPower(_span(c), _text(c[0]), sign * power)], _span(c))
+
+    def unit_one(self, c):
+        if c[0].text != "1":
+            message = "a number other than 1 in a unit"
+            raise Rejected(Diagnostic("bad-number", message, c[0].span, help="write it before the bracket"))
+        return Sequence([], _span(c))
+
+
+DOT = "DOT_PRODUCT"
+
+
+def _axes(children) -> tuple[tree.Axis, ...]:
+    return next((tuple(c) for c in children if isinstance(c, Sequence) and c and isinstance(c[0], tree.Axis)), ())
+
+
+def _where(children) -> tuple[tree.Binding, ...]:
+    return tuple(children[-1]) if isinstance(children[-1], Sequence) else ()
+
+
+def _groups(children) -> tuple[tuple[tree.Identifier, ...], ...]:
+    return tuple(tuple(c) for c in children if isinstance(c, Sequence))

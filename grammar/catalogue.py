@@ -1,0 +1,82 @@
+"""Every diagnostic that mdsl can give: its severity, and what it means in one sentence.
+
+`docs/errors.md` has a section for each; a test holds the two together and asks for a test of each id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    severity: str  # "error": the input is wrong; "failure": a run failed; "warning"
+    meaning: str
+
+
+CATALOGUE: dict[str, Entry] = {
+    # -- what was written --------------------------------------------------------------------------
+    "syntax": Entry("error", "The text does not follow the grammar."),
+    "missing-operator": Entry("error", "Two expressions stand side by side with no operator between them."),
+    "assignment-in-condition": Entry("error", "`=` stands where `==` compares."),
+    "unclosed": Entry("error", "A bracket, brace, bar or string is opened and never closed."),
+    "unopened": Entry("error", "A bracket, brace or bar is closed that was never opened."),
+    "reserved-name": Entry("error", "A word of the language is used as a name."),
+    "bad-number": Entry("error", "A number that is too large, or not of the kind that its place asks for."),
+    "bad-character": Entry("error", "A character that has no meaning in the language."),
+    "nesting": Entry("error", "An expression is nested too deeply to compile."),
+    # -- names -------------------------------------------------------------------------------------
+    "unknown-name": Entry("error", "A name that nothing in scope declares."),
+    "unknown-module": Entry("error", "`use` names a module that neither the standard library nor the folder of the program holds."),
+    "unknown-unit": Entry("error", "A unit literal names a unit that the library does not know."),
+    "unknown-species": Entry("error", "A species label that `species` does not declare."),
+    "duplicate-name": Entry("error", "The same name is declared twice."),
+    "cyclic-definition": Entry("error", "A definition needs its own value."),
+    "missing-units": Entry("error", "The program does not say which unit system it uses."),
+    "ambiguous-module": Entry("error", "A file of the user's has the name of a module of the standard library."),
+    "unused-binding": Entry("warning", "A name given by `where` is never used."),
+    # -- what declarations say ---------------------------------------------------------------------
+    "bad-unit": Entry("error", "A unit or a unit system is not declared as it should be."),
+    "bad-dimension": Entry("error", "`dim` is neither 2 nor 3, or something does not fit that number of dimensions."),
+    "bad-axis": Entry("error", "An array is declared over something that cannot be an axis."),
+    "bad-table": Entry("error", "A table whose labels do not fit its axes."),
+    "missing-entry": Entry("error", "A species, or a pair of species, has no entry in a table."),
+    "bad-box": Entry("error", "`box` is given something that is not a box."),
+    "repeated-statement": Entry("error", "A statement that may stand once stands twice."),
+    "empty-program": Entry("error", "A program without energy, or a run without atoms."),
+    "not-yet": Entry("error", "A part of the language that this version of the compiler does not implement."),
+    # -- calls and indices -------------------------------------------------------------------------
+    "wrong-arguments": Entry("error", "A function, flow or integrator is called with too many, too few or unknown arguments."),
+    "not-a-function": Entry("error", "Something that is not a function is called."),
+    "function-as-value": Entry("error", "A function stands where a number is wanted: it still needs arguments."),
+    "wrong-index": Entry("error", "An array has the wrong number or kind of indices, or an index is not bound by a sum."),
+    "misplaced": Entry("error", "A construct stands where it has no meaning."),
+    "unknown-option": Entry("error", "A statement of the run block is given an option it does not have."),
+    "missing-option": Entry("error", "A statement of the run block lacks an option it needs."),
+    # -- types and dimensions ----------------------------------------------------------------------
+    "wrong-type": Entry("error", "A number, vector, point or condition stands where another is wanted."),
+    "wrong-unit": Entry("error", "Quantities of different physical dimensions are added, compared or passed."),
+    "point-plus-point": Entry("error", "Two points are added; only their difference has a meaning."),
+    "unit-in-reduced": Entry("error", "A unit literal in a program in reduced units."),
+    "asymmetric-pair": Entry("error", "The body of a sum over pairs changes when the two atoms are exchanged."),
+    "nonconstant": Entry("error", "A value that must be known before the run depends on the state of the run."),
+    # -- files and structures ----------------------------------------------------------------------
+    "missing-file": Entry("error", "A file that the program reads is not there."),
+    "unreadable-file": Entry("error", "A file that the program reads is a folder, or may not be read."),
+    "unknown-format": Entry("error", "The name of a file tells no format that mdsl reads or writes."),
+    "malformed-file": Entry("error", "The content of a file does not follow its format."),
+    "no-atoms": Entry("error", "A structure file holds no atoms."),
+    "not-finite": Entry("error", "A structure holds a number that is infinite or not a number."),
+    "missing-box": Entry("error", "A structure file does not give the box that a periodic system needs."),
+    "triclinic-box": Entry("error", "The box of a structure is not rectangular with its sides along x, y and z."),
+    "partial-occupancy": Entry("error", "A structure file puts several alternatives on one site."),
+    "wrong-dimension": Entry("error", "A lattice or structure has another dimension than the program."),
+    "bad-lattice": Entry("error", "The size or the number of atoms of a lattice or random placement makes no sense."),
+    "bad-fractions": Entry("error", "The fractions of the species are negative or do not add up to one."),
+    "bad-temperature": Entry("error", "Velocities are asked for at a temperature that is negative or not a number."),
+    "output-exists": Entry("error", "The folder chosen for the output holds a run already."),
+    "output-name": Entry("error", "The name of an output file is reserved, written twice, or leads out of the folder of the run."),
+    "cannot-write": Entry("failure", "The operating system refuses to write the output."),
+    "no-run": Entry("error", "A folder holds no run that could be resumed."),
+    "malformed-checkpoint": Entry("failure", "The checkpoint or the records of a run are damaged or belong to another run."),
+}

@@ -1,0 +1,423 @@
+"""The syntax tree: what was written, and where. Nothing here knows what it means.
+
+    expr   = Number(text, unit?) | Text(value) | Name(id) | Index(base, indices) | Call(function, args, named)
+           | Member(base, field) | Unary(op, operand) | Binary(op, left, right) | Norm(operand)
+           | If(condition, then, otherwise) | Sum(domain, body) | Table(entries) | Tuple(items) | Range(first, last)
+    domain = Each(i) | Ordered(i, j) | Others(j, i) | Triples(i, j, k) | Members(indices, topology, negated)
+
+Spans take no part in comparison, so two trees are equal when they say the same thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .source import Span
+
+
+@dataclass(frozen=True)
+class Node:
+    span: Span = field(compare=False, repr=False)
+
+
+# -- expressions ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Expr(Node):
+    pass
+
+
+@dataclass(frozen=True)
+class UnitPower(Node):
+    """One factor of a unit: ``angstrom^-2`` is ("angstrom", -2)."""
+
+    name: str
+    power: int
+
+
+@dataclass(frozen=True)
+class Unit(Node):
+    """A unit literal ``[kcal/mol]``: a product of powers; empty for ``[1]``."""
+
+    factors: tuple[UnitPower, ...]
+
+
+@dataclass(frozen=True)
+class Number(Expr):
+    text: str
+    unit: Unit | None = None
+
+    @property
+    def value(self) -> float:
+        """The number as written, in its unit."""
+        return float(self.text.replace("_", ""))
+
+
+@dataclass(frozen=True)
+class Text(Expr):
+    value: str
+
+
+@dataclass(frozen=True)
+class Name(Expr):
+    id: str
+
+
+@dataclass(frozen=True)
+class Index(Expr):
+    base: Expr
+    indices: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Named(Node):
+    """``dt = 0.005`` in a call."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Call(Expr):
+    function: Expr
+    args: tuple[Expr, ...]
+    named: tuple[Named, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member(Expr):
+    """A component of a vector: ``d.x``."""
+
+    base: Expr
+    field: str
+
+
+@dataclass(frozen=True)
+class Unary(Expr):
+    op: str  # "-" | "not"
+    operand: Expr
+
+
+@dataclass(frozen=True)
+class Binary(Expr):
+    op: str  # + - * / ^ · == != < <= > >= and or
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class Norm(Expr):
+    """``|x[i] - x[j]|``: the length of a vector, the magnitude of a number."""
+
+    operand: Expr
+
+
+@dataclass(frozen=True)
+class If(Expr):
+    condition: Expr
+    then: Expr
+    otherwise: Expr
+
+
+@dataclass(frozen=True)
+class Tuple(Expr):
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Range(Expr):
+    """``1..16``, both ends included."""
+
+    first: Expr
+    last: Expr
+
+
+@dataclass(frozen=True)
+class Entry(Node):
+    """``A-B: 1.5``: the labels of one entry of a table, and its value."""
+
+    labels: tuple[str, ...]
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Table(Expr):
+    entries: tuple[Entry, ...]
+
+
+# -- domains of sums -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Domain(Node):
+    pass
+
+
+@dataclass(frozen=True)
+class Each(Domain):
+    """``sum(i)``: every atom."""
+
+    i: str
+
+
+@dataclass(frozen=True)
+class Ordered(Domain):
+    """``sum(i < j)``: every pair once."""
+
+    i: str
+    j: str
+
+
+@dataclass(frozen=True)
+class Others(Domain):
+    """``sum(j != i)``: every atom but ``i``, inside a quantity of ``i``."""
+
+    j: str
+    i: str
+
+
+@dataclass(frozen=True)
+class Triples(Domain):
+    """``sum(i; j < k)``: around every atom ``i`` every pair of others once."""
+
+    i: str
+    j: str
+    k: str
+
+
+@dataclass(frozen=True)
+class Members(Domain):
+    """``sum((i, j) in bonds)``; as a condition of another domain also ``(i, j) not in bonds``."""
+
+    indices: tuple[str, ...]
+    topology: str
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class Excluding(Domain):
+    """A domain with conditions: ``sum(i < j, (i, j) not in bonds)``."""
+
+    domain: Domain
+    conditions: tuple[Members, ...]
+
+
+@dataclass(frozen=True)
+class Sum(Expr):
+    domain: Domain
+    body: Expr
+
+
+# -- statements ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Statement(Node):
+    pass
+
+
+@dataclass(frozen=True)
+class Identifier(Node):
+    """A name where it is declared."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Axis(Node):
+    """One index of a declared array: ``species``, ``atoms``, a bare index ``i``, or ``k in 1..16``."""
+
+    name: str
+    range: Range | None = None
+
+
+@dataclass(frozen=True)
+class Binding(Node):
+    """``u = ...`` or ``g(r) = ...`` after ``where``."""
+
+    name: Identifier
+    groups: tuple[tuple[Identifier, ...], ...]
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Use(Statement):
+    """``use pair (lennard_jones, truncated)``; without names, all that the module declares."""
+
+    module: tuple[str, ...]
+    names: tuple[Identifier, ...] | None
+
+
+@dataclass(frozen=True)
+class Dim(Statement):
+    value: int
+
+
+@dataclass(frozen=True)
+class SpeciesDecl(Statement):
+    names: tuple[Identifier, ...]
+
+
+@dataclass(frozen=True)
+class TopologyItem(Node):
+    name: Identifier
+    indices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Topology(Statement):
+    items: tuple[TopologyItem, ...]
+
+
+@dataclass(frozen=True)
+class Box(Statement):
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Declaration(Statement):
+    """``const``, ``param`` and ``state``: a name, its axes, its value."""
+
+    kind: str  # "const" | "param" | "state"
+    name: Identifier
+    axes: tuple[Axis, ...]
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Data(Statement):
+    """``data q[atoms] [e]``: an array bound at run time, and its unit."""
+
+    name: Identifier
+    axes: tuple[Axis, ...]
+    unit: Unit | None
+
+
+@dataclass(frozen=True)
+class TableItem(Node):
+    name: Identifier
+    axes: tuple[Axis, ...]
+
+
+@dataclass(frozen=True)
+class TableDecl(Statement):
+    """``table F[species], g[species] = setfl("...")``."""
+
+    items: tuple[TableItem, ...]
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Learned(Statement):
+    name: Identifier
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Def(Statement):
+    """``def lennard_jones(σ, ε)(r) = ...``: one group of parameters for each pair of parentheses."""
+
+    name: Identifier
+    groups: tuple[tuple[Identifier, ...], ...]
+    value: Expr
+    where: tuple[Binding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Equation(Statement):
+    """``energy``, ``quantity`` and ``observe``."""
+
+    kind: str  # "energy" | "quantity" | "observe"
+    name: Identifier
+    axes: tuple[Axis, ...]
+    value: Expr
+    where: tuple[Binding, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnitDecl(Statement):
+    """``unit kcal = 4184 [J]``, or ``unit m : length`` for a base unit."""
+
+    name: Identifier
+    value: Expr | None
+    dimension: str | None
+
+
+@dataclass(frozen=True)
+class UnitSystem(Statement):
+    """``units { length = [angstrom] ... }``: the unit in which each dimension is read and shown."""
+
+    entries: tuple[tuple[Identifier, Unit], ...]
+
+
+# -- what has order ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Update(Node):
+    """``x += h*v``, ``v = ...``."""
+
+    target: Identifier
+    op: str  # "=" | "+="
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Draw(Node):
+    """``xi ~ normal``, ``v ~ maxwell(1.0)``."""
+
+    target: Identifier
+    distribution: Expr
+
+
+@dataclass(frozen=True)
+class Flow(Statement):
+    name: Identifier
+    parameters: tuple[Identifier, ...]
+    body: tuple[Update | Draw | Call, ...]
+
+
+@dataclass(frozen=True)
+class Integrator(Statement):
+    """``integrator`` and ``minimizer``: flows in sequence."""
+
+    kind: str
+    name: Identifier
+    parameters: tuple[Identifier, ...]
+    body: tuple[Update | Draw | Call, ...]
+
+
+@dataclass(frozen=True)
+class Record(Node):
+    """``record T, P every 100``; without ``every``, once at the end of the statement."""
+
+    names: tuple[Identifier, ...]
+    every: Expr | None
+
+
+@dataclass(frozen=True)
+class Write(Node):
+    """``write "melt.extxyz" every 50``."""
+
+    path: Text
+    every: Expr | None
+
+
+@dataclass(frozen=True)
+class Advance(Node):
+    """``velocity_verlet(dt = 0.005) for 100 record ... write ...``."""
+
+    call: Call
+    steps: Expr
+    outputs: tuple[Record | Write, ...]
+
+
+@dataclass(frozen=True)
+class Run(Statement):
+    body: tuple[Update | Draw | Advance, ...]
+
+
+@dataclass(frozen=True)
+class Program(Node):
+    statements: tuple[Statement, ...]

@@ -1,0 +1,535 @@
+"""Neighbour lists in pure XLA: no sort of candidates, memory O(N K).
+
+The atoms are sorted by *column* (a square prism along the last axis, at least
+one list radius wide) and, inside a column, by bin along the last axis.  Then
+
+1. 16 atoms that follow each other in a column form a *cluster*, and all their
+   neighbours lie in nine windows of the sorted order (three in two dimensions).
+   Since the 16 atoms share their windows, a candidate is loaded once for all
+   of them and no test needs a gather.  The results of the tests are bits of
+   one 32-bit word per atom and window (or piece of a window);
+2. every atom walks the bits of its words, and so fills its slots in order.
+
+The list is full (every pair stands in both rows) and slot-major, `[K, N]`: the
+force loop reads one contiguous row per slot.  Unused slots hold the atom's own
+index, so neither a dummy atom nor a mask array is needed.
+
+Static is only the capacity (`Plan`).  A list that does not fit, or a box that
+has shrunk so far that the columns are too narrow for the radius, raises
+`overflow`, and `grow` makes the plan that would have fitted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+LANES = 16  # atoms per cluster: one AVX-512 register of float32
+BINS = 8  # bins along a column, per radius
+BLOCK = 256  # clusters that are tested together, so that their data stay in cache
+ROWS = 8192  # rows that are filled together
+UNROLL = 4
+MARGIN = 1.1  # spare capacity
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Static shape of a neighbour list; hashable.
+
+    n_atoms:  N
+    periodic: one flag per axis (two or three axes)
+    cells:    columns per axis; for the last axis, bins along a column
+    window:   most atoms in a window
+    slots:    K
+    """
+
+    n_atoms: int
+    periodic: tuple[bool, ...]
+    cells: tuple[int, ...]
+    window: int
+    slots: int
+
+    @property
+    def columns(self):
+        return math.prod(self.cells[:-1])
+
+    @property
+    def clusters(self):
+        """Most clusters that N atoms can form: each column may have a partial one."""
+        return (self.n_atoms + min(self.columns, self.n_atoms) * (LANES - 1)) // LANES
+
+    @property
+    def link_bits(self):
+        """High bits of a word that name the atom's next non-empty word."""
+        visited = len(_offsets(self))
+        return next(b for b in range(1, 31) if visited * -(-self.window // (32 - b)) < 2**b)
+
+    @property
+    def word(self):
+        """Candidates per word."""
+        return 32 - self.link_bits
+
+
+class Needed(NamedTuple):
+    """Capacities that a build would have needed, int32.
+
+    slots:  the most neighbours of an atom
+    window: the most atoms in a window
+    cells:  `[d]`; periodic axis: the most columns that the radius allows;
+            free axis: as many as the atoms spread over
+    """
+
+    slots: jax.Array
+    window: jax.Array
+    cells: jax.Array
+
+
+class NeighbourList(NamedTuple):
+    """order: `[N]` int32, caller's index of the atom at each sorted position.
+    slots: `[K, rows]` int32, neighbours as sorted positions; unused: the row itself.
+    needed, overflow: whether the list is complete, and what would make it so.
+    """
+
+    order: jax.Array
+    slots: jax.Array
+    needed: Needed
+    overflow: jax.Array
+
+
+def build(plan, positions, lengths, radius, rows=None):
+    """The list of the atoms within `radius` of each other.
+
+    positions: `[N, d]`, or d arrays `[N]`; need not be wrapped
+    lengths:   `[d]`, the box; at least 2 radius on periodic axes, unused on free ones
+    rows:      `(start, count)`: only these sorted positions, `count` static; rows
+               from N on are padding and have no neighbours.  All rows by default.
+    """
+    if not isinstance(positions, (tuple, list)):
+        positions = [positions[:, a] for a in range(positions.shape[1])]
+    dtype = positions[0].dtype
+    radius = jnp.asarray(radius, dtype)
+    lengths = [jnp.asarray(lengths[a], dtype) for a in range(len(positions))]
+    start, count = (0, plan.n_atoms) if rows is None else rows
+    grid, order = _sort(plan, positions, lengths, radius)
+    words, most = _test(plan, grid, radius, start, count)
+    slots, degree = _fill(plan, grid, words, start, count)
+    needed = Needed(degree, most, jnp.stack([axis.wanted for axis in grid.axes]))
+    return NeighbourList(order, slots, needed, overflows(plan, needed))
+
+
+def overflows(plan, needed):
+    """Whether a list of this plan is incomplete, as a bool scalar."""
+    over = (needed.slots > plan.slots) | (needed.window > plan.window)
+    for a, periodic in enumerate(plan.periodic[:-1]):
+        if periodic and plan.cells[a] >= 3:  # fewer columns are all visited anyway
+            over |= plan.cells[a] > needed.cells[a]
+    return over
+
+
+# --- host side ----------------------------------------------------------------
+
+
+def plan(n_atoms, lengths, periodic, radius, positions=None):
+    """A plan whose capacities fit `positions` (`[N, d]`, in any order) with a margin.
+
+    Without positions the atoms are taken to fill the box evenly; the driver then
+    has to `grow` the plan until nothing overflows.
+    """
+    lengths, periodic = np.asarray(lengths, float), tuple(bool(p) for p in periodic)
+    axes, radius = len(periodic), float(radius)
+    if axes not in (2, 3):
+        raise ValueError(f"a neighbour list needs two or three dimensions, not {axes}")
+    if any(p and not length >= 2 * radius for p, length in zip(periodic, lengths)):
+        raise ValueError(f"the box {lengths.tolist()} is shorter than twice the list radius {radius}")
+    extent = lengths
+    if positions is not None:
+        positions = np.asarray(positions, float)
+        extent = np.where(periodic, lengths, np.ptp(positions, axis=0) if n_atoms else 0.0)
+    cells = _cells(n_atoms, extent / radius, periodic)
+    if positions is None:
+        density = n_atoms / np.prod(np.maximum(extent, radius))
+        ball = math.pi * radius**2 if axes == 2 else 4 / 3 * math.pi * radius**3
+        cluster = LANES / (density * radius ** (axes - 1))
+        window = density * radius ** (axes - 1) * (2 * radius + cluster)
+        slots = density * ball
+    else:
+        slots, window = _count(positions, lengths, periodic, radius, cells)
+    return _capacities(n_atoms, periodic, cells, window, slots)
+
+
+def grow(plan, needed):
+    """A plan that holds a list with the capacities `needed` (arrays or numbers)."""
+    cells = list(plan.cells)
+    crowded = int(needed.window) > plan.window
+    for a, periodic in enumerate(plan.periodic):
+        wanted, last = int(needed.cells[a]), a == len(cells) - 1
+        if periodic and not last:
+            cells[a] = max(1, min(cells[a], wanted))
+        elif not periodic and crowded:  # the atoms have spread beyond the grid
+            cells[a] = max(cells[a], wanted)
+    cells = _cells(plan.n_atoms, [c / BINS if a == len(cells) - 1 else c for a, c in enumerate(cells)], plan.periodic)
+    window = max(plan.window, int(needed.window) * MARGIN if crowded else 0)
+    slots = max(plan.slots, int(needed.slots) * MARGIN if int(needed.slots) > plan.slots else 0)
+    return _capacities(plan.n_atoms, plan.periodic, cells, window, slots)
+
+
+def _capacities(n_atoms, periodic, cells, window, slots):
+    window = min(n_atoms, int(window) + 1)
+    slots = min(n_atoms - 1, int(slots))
+    slots = max(UNROLL, -(-slots // UNROLL) * UNROLL)
+    return Plan(n_atoms, periodic, cells, max(1, window), slots)
+
+
+def _cells(n_atoms, radii, periodic):
+    """Columns and bins for a box of so many radii; few enough for a sparse system."""
+    columns = [max(1, int(min(r * (1 - 1e-4), 2**14))) for r in radii[:-1]]
+    most = max(9, n_atoms // 4)
+    while math.prod(columns) > most:
+        widest = columns.index(max(columns))
+        columns[widest] = max(1, int(columns[widest] * 0.8))
+    bins = max(1, min(int(radii[-1] * BINS), 4 * n_atoms // math.prod(columns)))
+    return (*columns, bins)
+
+
+def _count(positions, lengths, periodic, radius, cells):
+    """Estimates, with a margin, of the slots and of the window."""
+    raise NotImplementedError
+
+
+# --- sorted order -------------------------------------------------------------
+
+
+class _Axis(NamedTuple):
+    """Cells along one axis: cell = floor((x - origin) / width)."""
+
+    origin: jax.Array
+    width: jax.Array
+    length: jax.Array
+    wanted: jax.Array
+
+
+class _Grid(NamedTuple):
+    """Atoms in sorted order, with the extents of bins, columns and clusters.
+
+    Each column is written twice in succession in `twice` and `x`, so that a
+    window that runs over the end of a periodic column is contiguous there:
+    place `2 bottom + t` and `2 bottom + size + t` hold the same atom.
+
+    x:       d arrays `[2 N]`, wrapped into the box on periodic axes
+    twice:   `[2 N]` int32, sorted position at each place
+    start:   `[columns * bins + 1]` int32, first sorted position of each bin
+    cluster: `[columns + 1]` int32, first cluster of each column
+    column:  `[N]` int32, column of each sorted position
+    """
+
+    axes: tuple[_Axis, ...]
+    x: tuple[jax.Array, ...]
+    twice: jax.Array
+    start: jax.Array
+    cluster: jax.Array
+    column: jax.Array
+
+
+def _take(values, index):
+    """values[index]; an index out of range (in an unused lane only) is clamped."""
+    return values.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _axis(x, length, periodic, cells, radius, per_radius):
+    """Cell geometry along one axis, and the coordinates wrapped into the box."""
+    # Rounding of x / width must not move a neighbour one column further.
+    margin = 1 + 8 * cells * jnp.finfo(x.dtype).eps
+    smallest = radius / per_radius * margin
+    if periodic:
+        x = x - length * jnp.floor(x / length)
+        wanted = jnp.clip(jnp.floor(length / smallest), 2, 2**30)
+        return x, _Axis(jnp.zeros_like(length), length / cells, length, wanted.astype(jnp.int32))
+    low, high = jnp.min(x), jnp.max(x)
+    wanted = jnp.clip(jnp.ceil((high - low) / smallest), 1, 2**30)
+    # Centred on the atoms, so that a stray atom does not drag the grid along;
+    # what lies outside is counted into the cells at the edge.
+    origin = jnp.maximum(low, jnp.mean(x) - 0.5 * cells * smallest)
+    return x, _Axis(origin, smallest, length, wanted.astype(jnp.int32))
+
+
+def _cell(axis, x, cells):
+    index = jnp.floor((x - axis.origin) / axis.width)
+    return jnp.clip(index, 0, cells - 1).astype(jnp.int32)
+
+
+def _argsort(key, bound):
+    """Stable argsort of int32 keys below `bound`.
+
+    XLA sorts a single array of integers six times faster than pairs, so digits
+    of the key are packed into one word with the index (a radix sort if the key
+    has more than one digit).
+    """
+    n = key.shape[0]
+    index_bits = max(1, (n - 1).bit_length())
+    digit_bits = 32 - index_bits
+    iota = lax.iota(jnp.uint32, n)
+    order = None
+    for shift in range(0, max(1, (bound - 1).bit_length()), digit_bits):
+        digit = (key if order is None else _take(key, order)).astype(jnp.uint32) >> shift
+        packed = lax.sort((digit << index_bits) | iota, is_stable=False)
+        rank = (packed & jnp.uint32(2**index_bits - 1)).astype(jnp.int32)
+        order = rank if order is None else _take(order, rank)
+    return order
+
+
+def _sort(plan, x, lengths, radius):
+    """The grid, and the permutation that sorts the atoms into it."""
+    wrapped, axes = [], []
+    for a, periodic in enumerate(plan.periodic):
+        per_radius = BINS if a == len(plan.periodic) - 1 else 1
+        y, axis = _axis(x[a], lengths[a], periodic, plan.cells[a], radius, per_radius)
+        wrapped.append(y)
+        axes.append(axis)
+    key = jnp.zeros(plan.n_atoms, jnp.int32)
+    for axis, y, cells in zip(axes, wrapped, plan.cells):
+        key = key * cells + _cell(axis, y, cells)
+    order = _argsort(key, math.prod(plan.cells))
+    key = _take(key, order)
+    every = lax.iota(jnp.int32, math.prod(plan.cells) + 1)
+    start = jnp.searchsorted(key, every).astype(jnp.int32)
+    bottom = start[:: plan.cells[-1]]  # of each column, and N
+    full = (jnp.diff(bottom) + LANES - 1) // LANES
+    cluster = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(full, dtype=jnp.int32)])
+    column = key // plan.cells[-1]
+    place = lax.iota(jnp.int32, 2 * plan.n_atoms)
+    here = _take(column, place // 2)
+    low, high = _take(bottom, here), _take(bottom, here + 1)
+    twice = place - low
+    twice = jnp.where(twice >= high, twice - (high - low), twice)
+    source = _take(order, twice)
+    x = tuple(_take(y, source) for y in wrapped)
+    return _Grid(tuple(axes), x, twice, start, cluster, column), order
+
+
+# --- 1: distance tests, cluster by cluster ------------------------------------
+
+
+class _Words(NamedTuple):
+    """Neighbours of every atom, as bits; clusters in blocks of B.
+
+    A word holds the bits of `plan.word` candidates, and above them the index of
+    the atom's next word that is not empty (the last word is empty and names itself).
+
+    words: `[blocks, groups + 1, B, LANES]` uint32
+    begin: `[blocks, groups + 1, B]` int32, place of a word's first candidate
+    first: `[blocks, B, LANES]` int32, the first word that is not empty
+    origin: first cluster of the table
+    """
+
+    words: jax.Array
+    begin: jax.Array
+    first: jax.Array
+    origin: jax.Array
+
+
+def _offsets(plan):
+    """Columns to visit around an atom's own, as one offset per axis."""
+    choices = []
+    for periodic, cells in zip(plan.periodic[:-1], plan.cells[:-1]):
+        if periodic and cells < 3:
+            choices.append(range(cells))  # each column once: no double counting
+        else:
+            choices.append(range(-1, 2) if cells > 1 else range(1))
+    return np.array(list(itertools.product(*choices)), np.int32)
+
+
+def _window(plan, grid, column, low, high, offset):
+    """Windows of some clusters in the column at `offset` from their own.
+
+    column: `[B]` int32; low, high: `[B]` the range of the last axis to be covered
+    Returns the first place, the count, and the target column, `[B]` int32.
+    """
+    target, inside, stride = jnp.zeros_like(column), jnp.ones(column.shape, bool), 1
+    for a in reversed(range(len(plan.cells) - 1)):
+        cells = plan.cells[a]
+        c = column // stride % cells + offset[a]
+        if plan.periodic[a]:
+            c = c % cells
+        else:
+            inside &= (c >= 0) & (c < cells)
+            c = jnp.clip(c, 0, cells - 1)
+        target += c * stride
+        stride *= cells
+    axis, cells = grid.axes[-1], plan.cells[-1]
+    base = target * cells
+    bottom, top = _take(grid.start, base), _take(grid.start, base + cells)
+    first = jnp.floor((low - axis.origin) / axis.width)
+    last = jnp.floor((high - axis.origin) / axis.width)
+    if plan.periodic[-1]:
+        whole = last - first + 1 >= cells
+        first, last = first.astype(jnp.int32), last.astype(jnp.int32)
+        over = (first < 0) | (last >= cells)
+        first = jnp.where(whole, 0, first % cells)
+        last = jnp.where(whole, cells - 1, last % cells)
+        begin, end = _take(grid.start, base + first), _take(grid.start, base + last + 1)
+        count = end - begin + jnp.where(over & ~whole, top - bottom, 0)
+    else:
+        first = jnp.clip(first, 0, cells - 1).astype(jnp.int32)
+        last = jnp.clip(last, 0, cells - 1).astype(jnp.int32)
+        begin = _take(grid.start, base + first)
+        count = _take(grid.start, base + last + 1) - begin
+    return bottom + begin, jnp.where(inside, count, 0), target
+
+
+def _near(plan, grid, own, radius, begin, count):
+    """Bits `[B, LANES]` of the candidates from place `begin` on that are near."""
+
+    def tests(step, bits):
+        t = step * UNROLL + lax.iota(jnp.int32, UNROLL)
+        place = begin + t[:, None]
+        # The barrier keeps the gathers out of the loop over lanes.
+        candidates = lax.optimization_barrier([_take(x, place) for x in grid.x])
+        for u in range(UNROLL):
+            r2 = 0
+            for a, axis in enumerate(grid.axes):
+                distance = jnp.abs(own[a] - candidates[a][u][:, None])
+                if plan.periodic[a]:  # both are wrapped into the box
+                    distance = jnp.minimum(distance, axis.length - distance)
+                r2 += distance * distance
+            bits |= (r2 < radius * radius).astype(jnp.uint32) << t[u].astype(jnp.uint32)
+        return bits
+
+    steps = (jnp.max(count) + UNROLL - 1) // UNROLL
+    bits = lax.fori_loop(0, steps, tests, jnp.zeros(own[0].shape, jnp.uint32))
+    return bits & ((jnp.uint32(1) << count.astype(jnp.uint32)) - 1)[:, None]
+
+
+def _test(plan, grid, radius, start, count):
+    """The words of all clusters with an atom in rows `[start, start + count)`."""
+    # Clusters touched by the rows: one more partial cluster at either end.
+    most = min(plan.clusters, count // LANES + min(plan.columns, count) + 2)
+    blocks = -(-most // BLOCK)
+    block = -(-most // blocks)
+    size = plan.word
+    pieces = -(-plan.window // size)
+    offsets = np.repeat(_offsets(plan), pieces, axis=0)
+    skips = np.tile(np.arange(pieces, dtype=np.int32) * size, len(offsets) // pieces)
+    groups = len(skips)
+    bottom = grid.start[:: plan.cells[-1]]
+    eps = jnp.finfo(grid.x[0].dtype).eps
+
+    def cluster_of(row):
+        column = _take(grid.column, row)
+        return _take(grid.cluster, column) + (row - _take(bottom, column)) // LANES
+
+    origin = cluster_of(jnp.minimum(start, plan.n_atoms - 1))
+    final = cluster_of(jnp.minimum(start + count, plan.n_atoms) - 1)
+
+    def one(most, index):
+        cluster = origin + index * block + lax.iota(jnp.int32, block)
+        used = cluster <= final
+        column = jnp.searchsorted(grid.cluster, cluster, side="right").astype(jnp.int32) - 1
+        column = jnp.clip(column, 0, plan.columns - 1)
+        low, high = _take(bottom, column), _take(bottom, column + 1)
+        row = low + (cluster - _take(grid.cluster, column)) * LANES
+        # A partial cluster repeats its last atom.
+        row = jnp.minimum(row[:, None] + lax.iota(jnp.int32, LANES), high[:, None] - 1)
+        own = [_take(x, low[:, None] + row) for x in grid.x]
+        own = lax.optimization_barrier(own)
+        margin = radius + 8 * eps * (radius + jnp.max(jnp.abs(own[-1]), axis=1))
+        below, above = jnp.min(own[-1], axis=1) - margin, jnp.max(own[-1], axis=1) + margin
+
+        def visit(most, group):
+            offset, skip = group
+            begin, total, target = _window(plan, grid, column, below, above, offset)
+            total = jnp.where(used, total, 0)
+            bits = _near(plan, grid, own, radius, begin + skip, jnp.clip(total - skip, 0, size))
+            # An atom is not its own neighbour.
+            self = low[:, None] + row - begin[:, None]
+            self = jnp.where(self < 0, self + (high - low)[:, None], self) - skip
+            self = jnp.where((target == column)[:, None] & (self >= 0) & (self < size), self, 31)
+            bits &= ~(jnp.uint32(1) << self.astype(jnp.uint32))
+            return jnp.maximum(most, jnp.max(total)), (bits, begin + skip)
+
+        most, (bits, begin) = lax.scan(visit, most, (jnp.asarray(offsets), jnp.asarray(skips)))
+
+        def link(following, group):
+            bits, index = group
+            word = bits | (following << size)
+            return jnp.where(bits != 0, index, following), word
+
+        last = jnp.full((block, LANES), groups, jnp.uint32)
+        index = jnp.arange(groups, dtype=jnp.uint32)
+        first, words = lax.scan(link, last, (bits, index), reverse=True)
+        words = jnp.concatenate([words, (last << size)[None]])
+        begin = jnp.concatenate([begin, begin[:1]])
+        return most, (words, begin, first.astype(jnp.int32))
+
+    most, tables = lax.scan(one, jnp.int32(0), jnp.arange(blocks, dtype=jnp.int32))
+    return _Words(*tables, origin), most
+
+
+# --- 2: slots, row by row -----------------------------------------------------
+
+
+def _fill(plan, grid, words, start, count):
+    """slots `[K, count]` of the rows from `start` on, and the most neighbours of a row."""
+    _, groups, block, _ = words.words.shape
+    size = plan.word
+    bottom = grid.start[:: plan.cells[-1]]
+    table, begin, first = (v.reshape(-1) for v in words[:3])
+    mask = jnp.uint32(2**size - 1)
+
+    def rows_from(offset, n):
+        row = start + offset + lax.iota(jnp.int32, n)
+        atom = jnp.minimum(row, plan.n_atoms - 1)
+        column = _take(grid.column, atom)
+        rank = atom - _take(bottom, column)
+        cluster = _take(grid.cluster, column) + rank // LANES - words.origin
+        lane = rank % LANES
+        which, within = cluster // block, cluster % block
+        at_word = which * (groups * block * LANES) + within * LANES + lane
+        at_begin = which * (groups * block) + within
+        group = _take(first, cluster * LANES + lane)
+        group = jnp.where(row < plan.n_atoms, group, groups - 1)
+        word = _take(table, at_word + group * (block * LANES))
+
+        def degree(g, total):
+            bits = _take(table, at_word + g * (block * LANES)) & mask
+            return total + lax.population_count(bits).astype(jnp.int32)
+
+        degree = lax.fori_loop(0, groups, degree, jnp.zeros(n, jnp.int32))
+        degree = jnp.max(jnp.where(row < plan.n_atoms, degree, 0))
+
+        def fill(k, carry):
+            slots, group, word = carry
+            bits = word & mask
+            lowest = bits & (~bits + 1)
+            place = _take(begin, at_begin + group * block)
+            place += lax.population_count(lowest - 1).astype(jnp.int32)
+            neighbour = jnp.where(bits != 0, _take(grid.twice, place), row)
+            slots = lax.dynamic_update_index_in_dim(slots, neighbour, k, 0)
+            following = (word >> size).astype(jnp.int32)
+            done = bits == lowest
+            word = jnp.where(done, _take(table, at_word + following * (block * LANES)), word ^ lowest)
+            return slots, jnp.where(done, following, group), word
+
+        slots = jnp.broadcast_to(row, (plan.slots, n))
+        bound = jnp.minimum(degree, plan.slots)
+        return lax.fori_loop(0, bound, fill, (slots, group, word))[0], degree
+
+    parts = -(-count // ROWS)
+    n = -(-count // parts)
+    if parts == 1:
+        return rows_from(0, n)
+
+    def part(slots, p):
+        offset = jnp.minimum(p * n, count - n)  # the last part repeats some rows to fit
+        here, degree = rows_from(offset, n)
+        return lax.dynamic_update_slice(slots, here, (jnp.int32(0), offset)), degree
+
+    slots = jnp.zeros((plan.slots, count), jnp.int32)
+    slots, degree = lax.scan(part, slots, jnp.arange(parts, dtype=jnp.int32))
+    return slots, jnp.max(degree)

@@ -1,0 +1,41 @@
+"""Values of expressions that are made of numbers alone."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+from .model import Expr, Number, Op, Read
+
+_VALUES = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "pow": operator.pow,
+    "neg": operator.neg,
+    "sqrt": math.sqrt,
+    "abs": abs,
+    "norm": abs,
+    "min": min,
+    "max": max,
+}
+
+
+def constant_value(expr: Expr) -> float | None:
+    """The number that an expression of numbers stands for; None where it depends on anything else."""
+    match expr:
+        case Number(value=value):
+            return value
+        case Read(symbol="pi", indices=()):
+            return math.pi
+        case Op(op=op, args=args) if op in _VALUES:
+            values = [constant_value(a) for a in args]
+            if None in values:
+                return None
+            try:
+                result = _VALUES[op](*values)
+            except (ArithmeticError, ValueError):
+                return None
+            return float(result) if isinstance(result, int | float) and math.isfinite(result) else None
+    return None

@@ -1,0 +1,285 @@
+"""Pass `infer`: every expression gets a type and a physical dimension, or a diagnostic.
+
+Before: a first-order Model. After: every `Expr.type` is set, the difference of two points is the operation
+`displacement`, and every parameter knows its type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mdsl.grammar.diagnostics import Diagnostic, Label
+
+from . import dimensions
+from .builders import BUILDERS
+from .constants import constant_value
+from .dimensions import LENGTH, NAMED, ONE, Dimension
+from .faults import fault
+from .model import (
+    EACH,
+    Advance,
+    Draw,
+    Equation,
+    Expr,
+    Label as SpeciesLabel,
+    Model,
+    Number,
+    Op,
+    Param,
+    Read,
+    Reduce,
+    Setup,
+    Slope,
+    TableOf,
+    Text,
+    Type,
+)
+from .operators import BUILTINS
+from .typing_rules import Context, Mismatch, type_of
+
+UNKNOWN = Type("unknown", None)
+
+
+class Inference:
+    def __init__(self, model: Model, report: list[Diagnostic]):
+        self.model = model
+        self.report = report
+        self.length = model.units.dimension(LENGTH)
+        self.locals: dict[str, Type] = {}
+        self.params: dict[str, Param] = {}
+        self.equations: dict[str, Equation] = {}
+        self.active: list[str] = []
+        self.memo: dict[int, tuple[Expr, Expr]] = {}
+
+    def builtin(self, name: str) -> Type:
+        builtin = BUILTINS[name]
+        dimension = LENGTH**self.model.dim if name == "volume" else NAMED[builtin.dimension]
+        return Type(builtin.kind, self.model.units.dimension(dimension))
+
+    # -- expressions -----------------------------------------------------------------------------------
+
+    def typed(self, expr: Expr) -> Expr:
+        known = self.memo.get(id(expr))
+        if known is None:
+            known = self.memo[id(expr)] = (expr, self._typed(expr))
+        return known[1]
+
+    def _typed(self, expr: Expr) -> Expr:
+        match expr:
+            case Number(value=value, dimension=dimension):
+                # Zero is zero in every unit.
+                return replace(expr, type=Type("scalar", None if value == 0 else dimension))
+            case Text():
+                return replace(expr, type=Type("text"))
+            case SpeciesLabel():
+                return replace(expr, type=Type("label"))
+            case Read():
+                return replace(expr, type=self.read(expr))
+            case Reduce(body=body):
+                body = self.typed(body)
+                if body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
+                    self.fail("wrong-type", f"a sum adds numbers, vectors or matrices, not {body.type}", body)
+                return replace(expr, body=body, type=body.type)
+            case TableOf(entries=entries):
+                typed = tuple((labels, self.typed(value)) for labels, value in entries)
+                return replace(expr, entries=typed, type=self.common([v for _, v in typed]))
+            case Slope(variable=variable, body=body, at=at):
+                at = self.typed(at)
+                outer, self.memo = self.memo, {}
+                self.locals[variable] = at.type
+                body = self.typed(body)
+                self.memo = outer
+                if "unknown" in (at.type.kind, body.type.kind):
+                    return replace(expr, body=body, at=at, type=UNKNOWN)
+                if at.type.kind != "scalar" or body.type.kind != "scalar":
+                    self.fail("wrong-type", f"D differentiates a number by a number, not {body.type} by {at.type}", expr)
+                dimension = None if None in (at.type.dimension, body.type.dimension) else body.type.dimension / at.type.dimension
+                return replace(expr, body=body, at=at, type=Type("scalar", dimension))
+            case Op(op=op, args=args):
+                args = tuple(self.typed(a) for a in args)
+                if op == "sub" and all(a.type.kind == "point" for a in args):
+                    op = "displacement"
+                exponent = constant_value(args[1]) if op == "pow" else None
+                try:
+                    kind = type_of(op, tuple(a.type for a in args), Context(self.length, exponent))
+                except Mismatch as mismatch:
+                    self.mismatch(mismatch, expr, args)
+                    kind = UNKNOWN
+                return replace(expr, op=op, args=args, type=kind)
+        raise AssertionError(f"{type(expr).__name__} is not first order")
+
+    def mismatch(self, mismatch: Mismatch, expr: Expr, args: tuple[Expr, ...]) -> None:
+        source = self.model.source
+        secondary = tuple(
+            Label(a.span, f"this is {a.type}")
+            for a in args
+            if a.span is not None and a.span.source is source and not (a.span.start == expr.span.start and a.span.end == expr.span.end)
+        )
+        self.report.append(fault(source, mismatch.id, mismatch.message, expr, secondary if len(args) > 1 else (), help=mismatch.help))
+
+    def fail(self, id: str, message: str, at: Expr, **more) -> None:
+        self.report.append(fault(self.model.source, id, message, at, **more))
+
+    def common(self, values: list[Expr]) -> Type:
+        """The type that all entries of a table share."""
+        types = [v.type for v in values]
+        first = next((t for t in types if t.dimension is not None), types[0] if types else UNKNOWN)
+        for value in values:
+            if value.type.kind != first.kind or value.type.dimension not in (None, first.dimension):
+                self.fail("wrong-unit", f"this entry is {value.type}, others are {first}", value)
+                return UNKNOWN
+        return first
+
+    def read(self, expr: Read) -> Type:
+        symbol, indices = expr.symbol, expr.indices
+        if expr.type is not None:
+            return expr.type
+        if symbol in self.locals and indices in ((), (EACH,)):
+            return self.locals[symbol]
+        if symbol == "m" and len(indices) == 1:
+            return self.builtin("m")
+        declared = self.model.param(symbol)
+        if declared is not None:
+            param = self.param(declared)
+            for index, axis in zip(indices, param.axes):
+                if isinstance(index, int) and not (axis.kind == "range" and axis.first <= index <= axis.last):
+                    self.fail("wrong-index", f"`{symbol}` has no entry {index}", expr)
+            return param.type
+        equation = self.model.equation(symbol)
+        if equation is not None:
+            return self.equation(equation, expr).body.type
+        if symbol in BUILTINS:
+            return self.builtin(symbol)
+        return UNKNOWN  # its declaration was wrong, which has been said
+
+    # -- declarations ----------------------------------------------------------------------------------
+
+    def param(self, param: Param) -> Param:
+        known = self.params.get(param.name)
+        if known is None:
+            if param.name in self.active:
+                self.report.append(Diagnostic("cyclic-definition", f"`{param.name}` is defined by itself", param.span))
+                return replace(param, type=UNKNOWN)
+            self.active.append(param.name)
+            if param.binder is not None:
+                self.locals[param.binder] = Type("scalar")
+            default = self.typed(param.default)
+            if param.binder is not None:
+                del self.locals[param.binder]
+                self.memo = {}
+            self.active.pop()
+            kind = default.type
+            if kind.kind not in ("scalar", "unknown"):
+                self.fail("wrong-type", f"a {param.lifetime} is a number or a table of numbers, not {kind}", default)
+                kind = UNKNOWN
+            if param.name == "m" and kind.dimension not in (None, self.builtin("m").dimension):
+                self.fail("wrong-unit", f"`m` is the mass of the atoms, but this is {kind}", default)
+            if kind.dimension is None and kind.kind == "scalar":
+                kind = Type("scalar", ONE)  # a parameter that is 0 by default is a pure number
+            known = self.params[param.name] = replace(param, default=default, type=kind)
+        return known
+
+    def equation(self, equation: Equation, at: Expr | None = None) -> Equation:
+        known = self.equations.get(equation.name)
+        if known is None:
+            if equation.name in self.active:
+                self.report.append(Diagnostic("cyclic-definition", f"`{equation.name}` is defined by itself", equation.span))
+                return replace(equation, body=Read("?", span=equation.span, type=UNKNOWN))
+            self.active.append(equation.name)
+            body = self.typed(equation.body)
+            self.active.pop()
+            if equation.kind == "energy":
+                wanted = self.model.units.dimension(dimensions.ENERGY)
+                if body.type.kind not in ("scalar", "unknown"):
+                    self.fail("wrong-type", f"an energy is a number, not {body.type}", body)
+                elif body.type.dimension not in (None, wanted) and body.type.kind == "scalar":
+                    self.fail("wrong-unit", f"`{equation.name}` should be an energy, but is {body.type}", body)
+            known = self.equations[equation.name] = replace(equation, body=body)
+        return known
+
+    # -- the run ---------------------------------------------------------------------------------------
+
+    def want(self, expr: Expr, dimension: Dimension | None, what: str) -> Expr:
+        """A number of the given dimension (None: any)."""
+        expr = self.typed(expr)
+        if expr.type.kind == "unknown":
+            return expr
+        if expr.type.kind != "scalar":
+            self.fail("wrong-type", f"{what} is a number, not {expr.type}", expr)
+        elif dimension is not None and expr.type.dimension not in (None, dimension):
+            help = None
+            if expr.type.dimension.is_one and not dimension.is_one:
+                shown = self.model.units.display(dimension).text
+                help = f"give it a unit: `{expr.span.text if expr.span else '...'} [{shown}]`"
+            self.fail("wrong-unit", f"{what} is {_article(dimension)}, but this is {expr.type}", expr, help=help)
+        return expr
+
+    def setup(self, step: Setup) -> Setup:
+        builder = BUILDERS[step.builder]
+        options = []
+        for name, value in step.options:
+            option = builder.option(name.split(".")[0])
+            what = f"`{option.name}` of {step.builder}"
+            if option.kind in ("number", "count", "counts"):
+                dimension = LENGTH**-self.model.dim if option.dimension == "number density" else NAMED[option.dimension]
+                value = self.want(value, self.model.units.dimension(dimension), what)
+            else:
+                value = self.typed(value)
+                wanted = {"text": ("text",), "species": ("label", "scalar", "unknown")}[option.kind]
+                if value.type.kind not in wanted:
+                    self.fail("wrong-type", f"{what} is {'a text in quotes' if option.kind == 'text' else 'a species'}, not {value.type}", value)
+            options.append((name, value))
+        return replace(step, options=tuple(options))
+
+    def advance(self, step: Advance) -> Advance:
+        before = len(self.report)
+        options = tuple((n, self.want(v, self.model.units.dimension(dimensions.TIME), "`dt`") if n == "dt" else self.typed(v)) for n, v in step.options)
+        outputs = tuple(replace(o, every=None if o.every is None else self.want(o.every, ONE, "`every`")) for o in step.outputs)
+        steps = self.want(step.steps, ONE, "the number of steps")
+        body, self.locals = [], {}
+        # A wrong time step has been said once; the flows would only say it again.
+        if len(self.report) == before:
+            for update in step.body:
+                if isinstance(update, Draw):
+                    self.locals[update.target] = Type("vector", ONE)
+                    body.append(update)
+                    continue
+                value = self.typed(update.value)
+                body.append(replace(update, value=value))
+                if update.target in ("x", "v"):
+                    self.assign(update, value)
+                else:
+                    self.locals[update.target] = value.type
+        self.locals = {}
+        self.memo = {}
+        return replace(step, options=options, steps=steps, outputs=outputs, body=tuple(body), dt=dict(options).get("dt"))
+
+    def assign(self, update, value: Expr) -> None:
+        target = self.builtin(update.target)
+        wanted = Type("vector", target.dimension) if update.op == "+=" else target
+        if value.type.kind != "unknown" and (value.type.kind != wanted.kind or value.type.dimension not in (None, wanted.dimension)):
+            id = "wrong-type" if value.type.kind != wanted.kind else "wrong-unit"
+            self.fail(id, f"`{update.target} {update.op}` wants {wanted}, but this is {value.type}", value)
+
+
+def _article(dimension: Dimension) -> str:
+    name = str(Type("scalar", dimension))
+    return name if name.startswith("a ") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
+    """The typed Model, and every place where types or dimensions do not agree."""
+    report: list[Diagnostic] = []
+    inference = Inference(model, report)
+    params = tuple(inference.param(p) for p in model.params)
+    equations = tuple(inference.equation(e) for e in model.equations)
+    box = model.box
+    if box is not None:
+        length = model.units.dimension(LENGTH)
+        if len(box.edges) not in (1, model.dim):
+            report.append(Diagnostic("bad-box", f"the box has {len(box.edges)} edges, space {model.dim} dimensions", box.span))
+        box = replace(box, edges=tuple(None if e is None else inference.want(e, length, "an edge of the box") for e in box.edges))
+    run = tuple(inference.advance(s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
+    return replace(model, params=params, equations=equations, box=box, run=run), report
+
+

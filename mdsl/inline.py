@@ -1,0 +1,261 @@
+"""Pass `inline`: functions, flows and integrators are written out where they are used.
+
+Before: Lambda, Apply, Derivative, Invoke, `Model.functions` and `Model.schemes`. After: first-order
+expressions only; `D(u)(a)` has become Slope, every Advance has its body. Evaluation is by name, with
+sharing: an argument used ten times stays one object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from mdsl.grammar.diagnostics import Diagnostic
+from mdsl.grammar.source import Span
+
+from .faults import fault
+from .model import (
+    EACH,
+    Advance,
+    Apply,
+    Derivative,
+    Draw,
+    Expr,
+    Function,
+    Invoke,
+    Label,
+    Lambda,
+    Model,
+    Number,
+    Op,
+    Read,
+    Reduce,
+    Scheme,
+    Setup,
+    Slope,
+    TableOf,
+    Text,
+    Type,
+    Update,
+    children,
+    rebuild,
+)
+
+DEEPEST = 50  # calls inside calls, before a definition is taken to be circular
+
+
+@dataclass(frozen=True, eq=False)
+class Closure:
+    """A function that waits for its arguments, with the values of the names that its body may use."""
+
+    parameters: tuple[str, ...]
+    body: Expr
+    env: Env
+    span: Span | None
+
+    @property
+    def arity(self) -> int:
+        return len(self.parameters)
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """``D(u)``: a function of the one argument of u."""
+
+    function: Closure | Slopes
+    span: Span | None
+    arity = 1
+
+
+Value = Expr | Closure | Slopes
+
+
+@dataclass(eq=False)
+class Env:
+    """What names stand for, how binders are renamed, and what was already inlined here."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    binders: dict[str, str] = field(default_factory=dict)
+    via: tuple[Span, ...] = ()
+    memo: dict[int, tuple[Expr, Value]] = field(default_factory=dict)
+
+    def inside(self, values: dict[str, Value] | None = None, binders: dict[str, str] | None = None, via: tuple[Span, ...] | None = None) -> Env:
+        return Env(
+            {**self.values, **(values or {})},
+            {**self.binders, **(binders or {})},
+            self.via if via is None else via,
+        )
+
+
+class Inliner:
+    def __init__(self, model: Model, report: list[Diagnostic]):
+        self.model = model
+        self.report = report
+        self.functions: dict[str, Function] = {f.symbol: f for f in model.functions}
+        self.schemes: dict[str, Scheme] = {s.symbol: s for s in model.schemes}
+        self.fresh = 0
+
+    # -- expressions -----------------------------------------------------------------------------------
+
+    def first_order(self, expr: Expr, env: Env | None = None, call: Span | None = None) -> Expr:
+        """The expression with every call written out; a function left over is reported."""
+        return self.number(self.value(expr, env or Env()), expr)
+
+    def number(self, value: Value, at: Expr) -> Expr:
+        if isinstance(value, Expr):
+            return value
+        missing = "one argument" if value.arity == 1 else f"{value.arity} arguments"
+        return self.fail("function-as-value", f"this is a function that still needs {missing}", at, help="a pair function ends in its distance: `u(|x[i] - x[j]|)`")
+
+    def fail(self, id: str, message: str, at: Expr, **more) -> Expr:
+        self.report.append(fault(self.model.source, id, message, at, **more))
+        return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
+
+    def value(self, expr: Expr, env: Env) -> Value:
+        known = env.memo.get(id(expr))
+        if known is None:
+            known = env.memo[id(expr)] = (expr, self._value(expr, env))
+        return known[1]
+
+    def _value(self, expr: Expr, env: Env) -> Value:
+        match expr:
+            case Read(symbol=symbol, indices=indices):
+                if indices in ((), (EACH,)) and symbol in env.values:
+                    return env.values[symbol]
+                if not indices and symbol in self.functions:
+                    return self.value(self.functions[symbol].value, Env(via=env.via))
+                renamed = tuple(env.binders.get(i, i) if isinstance(i, str) else i for i in indices)
+                return replace(expr, indices=renamed, via=env.via)
+            case Lambda(parameters=parameters, body=body):
+                return Closure(parameters, body, env, expr.span)
+            case Derivative(function=function):
+                inner = self.value(function, env)
+                if isinstance(inner, Expr):
+                    return self.fail("not-a-function", "D takes a function, not a value", replace(function, via=env.via), help="`D(u)(r)` is du/dr at r")
+                if inner.arity != 1:
+                    return self.fail("wrong-arguments", f"D takes a function of one argument, this has {inner.arity}", replace(function, via=env.via))
+                return Slopes(inner, expr.span)
+            case Apply(function=function, args=args):
+                callee = self.value(function, env)
+                return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
+            case Reduce(domain=domain, body=body):
+                return self._reduce(expr, env)
+            case _:
+                parts = tuple(self.number(self.value(c, env), replace(c, via=env.via)) for c in children(expr))
+                return replace(rebuild(expr, parts), via=env.via)
+
+    def call(self, callee: Value, args: tuple[Value, ...], at: Expr) -> Value:
+        if isinstance(callee, Expr):
+            if callee.type is not None and callee.type.kind == "unknown":
+                return callee
+            return self.fail("not-a-function", "this is a value, not a function", at, help="write `*` to multiply")
+        if len(args) != callee.arity:
+            s = "" if callee.arity == 1 else "s"
+            return self.fail("wrong-arguments", f"this function takes {callee.arity} argument{s}, but is given {len(args)}", at)
+        if len(at.via) > DEEPEST:
+            return self.fail("cyclic-definition", "this definition calls itself without end", at)
+        if isinstance(callee, Slopes):
+            self.fresh += 1
+            variable = f"s{self.fresh}"
+            body = self.number(self.call(callee.function, (Read(variable, span=at.span, via=at.via),), at), at)
+            return Slope(variable, body, self.number(args[0], at), span=at.span, via=at.via)
+        via = (*at.via, at.span) if at.span is not None else at.via
+        return self.value(callee.body, callee.env.inside(dict(zip(callee.parameters, args)), via=via))
+
+    def _reduce(self, expr: Reduce, env: Env) -> Expr:
+        # A sum inside a function must not catch an index of the place that calls it.
+        taken = set(env.binders.values())
+        renaming = {}
+        for name in expr.domain.binders:
+            new = name
+            while new in taken:
+                self.fresh += 1
+                new = f"{name}{self.fresh}"
+            renaming[name] = new
+            taken.add(new)
+        domain = replace(
+            expr.domain,
+            binders=tuple(renaming[b] for b in expr.domain.binders),
+            centre=env.binders.get(expr.domain.centre, expr.domain.centre),
+        )
+        body = self.value(expr.body, env.inside(binders=renaming))
+        return replace(expr, domain=domain, body=self.number(body, expr.body), via=env.via)
+
+    # -- dynamics --------------------------------------------------------------------------------------
+
+    def advance(self, advance: Advance) -> Advance:
+        scheme = self.schemes[advance.scheme]
+        values: dict[str, Value] = {}
+        for name, option in advance.options:
+            value = self.value(option, Env())
+            if not isinstance(value, Expr) and value.arity == 1:
+                # A schedule: a function of time, taken at the time of the step.
+                value = self.call(value, (Read("t", span=option.span),), option)
+            values[name] = self.number(value, option)
+        counts: dict[str, int] = {}
+        body = self.steps(scheme, values, (advance.span,), counts)
+        return replace(
+            advance,
+            options=tuple((name, values[name]) for name, _ in advance.options),
+            steps=self.first_order(advance.steps),
+            outputs=tuple(replace(o, every=None if o.every is None else self.first_order(o.every)) for o in advance.outputs),
+            body=tuple(body),
+            dt=values.get("dt"),
+        )
+
+    def steps(self, scheme: Scheme, values: dict[str, Value], via: tuple[Span, ...], counts: dict[str, int]) -> list[Update | Draw]:
+        """The updates and draws of a scheme whose parameters have these values."""
+        if len(via) > DEEPEST:
+            self.fail("cyclic-definition", f"`{scheme.name}` calls itself", Number(0.0, span=scheme.span, via=via))
+            return []
+        values = dict(values)
+        out: list[Update | Draw] = []
+        for step in scheme.body:
+            env = Env(values, {EACH: EACH}, via)
+            match step:
+                case Invoke(symbol=symbol, args=args):
+                    inner = self.schemes.get(symbol)
+                    if inner is None:
+                        continue  # its declaration was wrong, which has been said
+                    if len(args) != len(inner.parameters):
+                        self.fail("wrong-arguments", f"`{inner.name}` takes {len(inner.parameters)} arguments, but is given {len(args)}", Number(0.0, span=step.span, via=via))
+                        continue
+                    bound = dict(zip(inner.parameters, (self.value(a, env) for a in args)))
+                    out += self.steps(inner, bound, (*via, step.span), counts)
+                case Draw(target=target):
+                    values = {**values, target: self._local(target, counts, step.span)}
+                    out.append(replace(step, target=values[target].symbol))
+                case Update(target=target, value=value):
+                    new = self.number(self.value(value, env), value)
+                    if target not in ("x", "v") and target not in values:
+                        values = {**values, target: self._local(target, counts, step.span)}
+                    name = values[target].symbol if target in values else target
+                    out.append(replace(step, target=name, value=new))
+        return out
+
+    def _local(self, name: str, counts: dict[str, int], span: Span) -> Read:
+        """A name of its own for a value of a flow, since a flow may be used twice in a step."""
+        counts[name] = counts.get(name, 0) + 1
+        unique = name if counts[name] == 1 else f"{name}_{counts[name]}"
+        return Read(unique, (EACH,), span=span)
+
+
+def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
+    """The first-order Model, and what is wrong with the calls in it."""
+    report: list[Diagnostic] = []
+    inliner = Inliner(model, report)
+
+    def setup(step: Setup) -> Setup:
+        def option(value: Expr) -> Expr:
+            if isinstance(value, Label | Text):
+                return value
+            if isinstance(value, TableOf):
+                return replace(value, entries=tuple((k, inliner.first_order(v)) for k, v in value.entries))
+            return inliner.first_order(value)
+
+        return replace(step, options=tuple((name, option(value)) for name, value in step.options))
+
+    equations = tuple(replace(e, body=inliner.first_order(e.body, Env(binders={b: b for b in e.binders}))) for e in model.equations)
+    params = tuple(replace(p, default=None if p.default is None else inliner.first_order(p.default)) for p in model.params)
+    box = model.box and replace(model.box, edges=tuple(None if e is None else inliner.first_order(e) for e in model.box.edges))
+    run = tuple(inliner.advance(step) if isinstance(step, Advance) else setup(step) for step in model.run)
+    return replace(model, equations=equations, params=params, box=box, run=run, functions=(), schemes=()), report

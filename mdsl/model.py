@@ -1,0 +1,359 @@
+"""The Model: what a program means. Names are resolved; every stage before the Field works on this.
+
+    expr = Number(value)                       a number, in the program's internal units
+         | Read(symbol, indices)               a parameter, field, quantity, observable, binder or local
+         | Op(op, args)                        arithmetic, elementary functions, choice, vector algebra (see `operators`)
+         | Reduce(domain, body)                a sum over a domain
+         | Label(species) | TableOf(entries)   species labels and tables, in declarations only
+         | Lambda(parameters, body) | Apply(function, args) | Derivative(function)    until `inline`
+         | Slope(variable, body, at)           d body/d variable at a point; until `differentiate`
+
+Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
+species table for the species of atoms i and j. In flows every field has the index `EACH`: the statement
+holds for each atom. Expressions are shared, not copied: passes remember nodes by identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from mdsl.grammar.source import Source, Span
+
+from .dimensions import ONE, Dimension
+from .units import UnitSystem
+
+EACH = "·"  # the implicit atom of a flow
+
+
+@dataclass(frozen=True)
+class Type:
+    """``kind`` is scalar, vector, point, matrix, bool, text, label, index or function.
+
+    ``dimension`` is None where any will do: the literal 0.
+    """
+
+    kind: str
+    dimension: Dimension | None = ONE
+
+    def __str__(self) -> str:
+        if self.kind == "scalar":
+            return "a number" if self.dimension is None or self.dimension.is_one else str(self.dimension)
+        if self.kind in ("vector", "matrix") and self.dimension is not None and not self.dimension.is_one:
+            return f"a {self.kind} of {self.dimension}"
+        return {"bool": "a condition", "index": "an atom"}.get(self.kind, f"a {self.kind}")
+
+
+SCALAR = Type("scalar")
+BOOL = Type("bool")
+
+
+@dataclass(frozen=True)
+class Expr:
+    """``via`` are the calls through which a library's formula got here, outermost first."""
+
+    span: Span | None = field(compare=False, repr=False, kw_only=True, default=None)
+    via: tuple[Span, ...] = field(compare=False, repr=False, kw_only=True, default=())
+    type: Type | None = field(compare=False, repr=False, kw_only=True, default=None)
+
+
+@dataclass(frozen=True)
+class Number(Expr):
+    value: float
+    dimension: Dimension = ONE
+
+
+@dataclass(frozen=True)
+class Text(Expr):
+    value: str
+
+
+@dataclass(frozen=True)
+class Read(Expr):
+    symbol: str
+    indices: tuple[str | int | Label, ...] = ()  # a binder, a whole number, or a fixed species
+
+
+@dataclass(frozen=True)
+class Op(Expr):
+    op: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Reduce(Expr):
+    domain: Domain
+    body: Expr
+
+
+@dataclass(frozen=True)
+class Label(Expr):
+    species: str
+
+
+@dataclass(frozen=True)
+class TableOf(Expr):
+    entries: tuple[tuple[tuple[str, ...], Expr], ...]
+
+
+@dataclass(frozen=True)
+class Lambda(Expr):
+    parameters: tuple[str, ...]
+    body: Expr
+
+
+@dataclass(frozen=True)
+class Apply(Expr):
+    function: Expr
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Derivative(Expr):
+    function: Expr
+
+
+@dataclass(frozen=True)
+class Slope(Expr):
+    variable: str
+    body: Expr
+    at: Expr
+
+
+# -- domains -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a sum runs over. ``kind`` is each, ordered (i < j), others (j != i), triples (i; j < k) or
+    members (of ``topology``). ``binders`` are the indices that the sum binds; ``centre`` is the outer
+    index of ``others``. ``excluded`` are topologies whose pairs are left out."""
+
+    kind: str
+    binders: tuple[str, ...]
+    centre: str | None = None
+    topology: str | None = None
+    excluded: tuple[str, ...] = ()
+
+
+# -- declarations --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of an array: ``species``, ``atoms``, or a range ``first..last`` of whole numbers."""
+
+    kind: str
+    first: int = 0
+    last: int = -1
+
+
+@dataclass(frozen=True)
+class Param:
+    """A ``param``, ``const``, ``data`` or ``state``: ``default`` has one entry for each label of each axis."""
+
+    lifetime: str
+    name: str
+    axes: tuple[Axis, ...]
+    default: Expr | None
+    span: Span = field(compare=False, repr=False)
+    type: Type | None = None
+    binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
+
+
+@dataclass(frozen=True)
+class Function:
+    """A ``def``: ``value`` is a Lambda for each group of parameters."""
+
+    symbol: str
+    name: str
+    value: Expr
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """``energy``, ``quantity`` (of the atoms ``binders``) or ``observe``."""
+
+    kind: str
+    name: str
+    binders: tuple[str, ...]
+    body: Expr
+    span: Span = field(compare=False, repr=False)
+
+
+# -- what has order ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Update:
+    """``target op value`` for each atom (fields) or once (states). ``op`` is ``=`` or ``+=``."""
+
+    target: str
+    op: str
+    value: Expr
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """``target ~ distribution``: fresh random numbers, one for each atom and axis."""
+
+    target: str
+    distribution: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Invoke:
+    """A flow or integrator inside an integrator: until `inline`."""
+
+    symbol: str
+    args: tuple[Expr, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A ``flow``, ``integrator`` or ``minimizer``: until `inline`."""
+
+    kind: str
+    symbol: str
+    name: str
+    parameters: tuple[str, ...]
+    body: tuple[Update | Draw | Invoke, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """``x = fcc(...)``, ``x ~ uniform(...)``, ``v ~ maxwell(...)``: a builder of the runtime with its options.
+
+    Options are evaluated to numbers, text, labels or tables when the run starts.
+    """
+
+    target: str
+    builder: str
+    options: tuple[tuple[str, Expr], ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Output:
+    """``record names every n`` (kind record) or ``write path every n`` (kind write); every None: at the end."""
+
+    kind: str
+    names: tuple[str, ...]
+    every: Expr | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Advance:
+    """One statement of dynamics: a scheme with its options, for a number of steps.
+
+    ``body`` is None until `inline` writes the scheme out as updates and draws; ``dt`` is the time by
+    which one step advances ``t``.
+    """
+
+    scheme: str
+    options: tuple[tuple[str, Expr], ...]
+    steps: Expr
+    outputs: tuple[Output, ...]
+    span: Span = field(compare=False, repr=False)
+    body: tuple[Update | Draw, ...] | None = None
+    dt: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """``box periodic(Lx, Ly, Lz)`` or ``box free``: one edge for all axes, or one each; None where free."""
+
+    edges: tuple[Expr | None, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Model:
+    source: Source
+    units: UnitSystem
+    dim: int
+    species: tuple[str, ...]
+    topologies: tuple[tuple[str, int], ...]
+    box: Box | None
+    params: tuple[Param, ...]
+    functions: tuple[Function, ...]
+    equations: tuple[Equation, ...]
+    schemes: tuple[Scheme, ...]
+    run: tuple[Setup | Advance, ...]
+
+    def of_kind(self, kind: str) -> tuple[Equation, ...]:
+        return tuple(e for e in self.equations if e.kind == kind)
+
+    def equation(self, name: str) -> Equation | None:
+        return next((e for e in self.equations if e.name == name), None)
+
+    def param(self, name: str) -> Param | None:
+        return next((p for p in self.params if p.name == name), None)
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions directly inside an expression."""
+    match expr:
+        case Op(args=args):
+            return args
+        case Reduce(body=body) | Lambda(body=body):
+            return (body,)
+        case Apply(function=function, args=args):
+            return (function, *args)
+        case Derivative(function=function):
+            return (function,)
+        case Slope(body=body, at=at):
+            return (body, at)
+        case TableOf(entries=entries):
+            return tuple(value for _, value in entries)
+    return ()
+
+
+def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
+    """The same node with other children, in the order of :func:`children`."""
+    match expr:
+        case Op():
+            return replace(expr, args=parts)
+        case Reduce() | Lambda():
+            return replace(expr, body=parts[0])
+        case Apply():
+            return replace(expr, function=parts[0], args=parts[1:])
+        case Derivative():
+            return replace(expr, function=parts[0])
+        case Slope():
+            return replace(expr, body=parts[0], at=parts[1])
+        case TableOf(entries=entries):
+            return replace(expr, entries=tuple((k, v) for (k, _), v in zip(entries, parts)))
+    return expr
+
+
+def walk(expr: Expr):
+    """Every node of an expression once, parents first."""
+    seen: set[int] = set()
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            stack.extend(reversed(children(node)))
+
+
+def transform(expr: Expr, rule, memo: dict[int, Expr] | None = None) -> Expr:
+    """Rewrite bottom-up: ``rule(node)`` sees each node after its children, once."""
+    memo = {} if memo is None else memo
+    known = memo.get(id(expr))
+    if known is None:
+        parts = children(expr)
+        new = tuple(transform(part, rule, memo) for part in parts)
+        if any(a is not b for a, b in zip(parts, new)):
+            node = rebuild(expr, new)
+        else:
+            node = expr
+        known = memo[id(expr)] = rule(node)
+    return known

@@ -1,0 +1,405 @@
+"""The stage from the syntax tree to the Model: modules are read, and every name finds what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mdsl.grammar import tree
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
+from mdsl.grammar.parse import parse
+from mdsl.grammar.source import Source
+
+from . import model, modules, resolve_run, unit_library
+from .operators import BUILTINS, CALLABLE
+from .resolve_expr import Resolver
+from .scope import Binder, Entity, Global, Local, Scope
+from .units import UnitSystem, UnitValue
+
+BUILT_IN: Mapping[str, Entity] = {
+    **{name: Global("builtin", name) for name in BUILTINS},
+    **{name: Global("operator", name) for name in (*CALLABLE, "D")},
+}
+
+
+@dataclass
+class Module:
+    """One file: its statements, the names it can see, and those it declares itself."""
+
+    name: str  # "" for the program
+    program: tree.Program
+    scope: Scope
+    declared: dict[str, Entity] = field(default_factory=dict)
+
+    def symbol(self, name: str) -> str:
+        return f"{self.name}.{name}" if self.name else name
+
+
+@dataclass
+class Resolution:
+    """The work in progress: modules in the order in which they were finished, and what is wrong."""
+
+    folder: Path | None
+    report: list[Diagnostic] = field(default_factory=list)
+    loaded: dict[str, Module] = field(default_factory=dict)
+    order: list[Module] = field(default_factory=list)
+    loading: list[str] = field(default_factory=list)
+    known_units: dict[str, UnitValue] = field(default_factory=dict)
+    units: UnitSystem | None = None
+    ambient: dict[str, Entity] = field(default_factory=dict)  # the constants of the unit system
+    topologies: dict[str, int] = field(default_factory=dict)
+    species: dict[str, Entity] = field(default_factory=dict)
+
+
+def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diagnostic]]:
+    """The Model of a program, and what is wrong with it. Statements that are wrong are left out of the Model.
+
+    ``folder`` is where the program's own modules and files lie. Raises Rejected where nothing can be
+    made of the text at all (syntax errors).
+    """
+    work = Resolution(folder)
+    program = parse(source)
+    main = _collect(work, "", program)
+    if work.units is None:
+        work.report.append(
+            Diagnostic(
+                "missing-units",
+                "the program does not say its unit system",
+                tree_start(program),
+                help="begin with `use units.lj` (reduced units), or units.metal, units.real, units.si",
+            )
+        )
+        _import(work, main, tree.Use(program.span, ("units", "lj"), None), {})
+    prelude = _collect(work, "prelude", parse(modules.library_source("prelude")))
+    shadowed = {n: e for n, e in prelude.declared.items() if n not in main.declared}
+    # The program may name its own observable `pressure`; the built-in one then steps back.
+    main_names = Scope(main.scope.names, Scope(shadowed, main.scope.parent))
+    main.scope = main_names
+    built = _Built()
+    for module in work.order:
+        keep = shadowed if module is prelude else None
+        _declarations(work, module, built, keep)
+    dim = built.dim or 3
+    runs = [s for s in program.statements if isinstance(s, tree.Run)]
+    _once(work, runs, "run")
+    steps = resolve_run.resolve_run(runs[0], main.scope, _resolver(work), built.schemes, tuple(work.species), dim) if runs else ()
+    if not any(e.kind == "energy" for e in built.equations) and not work.report:
+        work.report.append(Diagnostic("empty-program", "the program has no energy", tree_start(program), help="for example `energy U = sum(i < j) ...`"))
+    result = model.Model(
+        source=source,
+        units=work.units,
+        dim=dim,
+        species=tuple(work.species),
+        topologies=tuple(work.topologies.items()),
+        box=built.box,
+        params=tuple(built.params),
+        functions=tuple(built.functions),
+        equations=tuple(built.equations),
+        schemes=tuple(built.schemes),
+        run=steps,
+    )
+    return result, work.report
+
+
+def tree_start(program: tree.Program):
+    return program.statements[0].span if program.statements else program.span
+
+
+# -- collecting the names of a module --------------------------------------------------------------------
+
+
+def _collect(work: Resolution, name: str, program: tree.Program) -> Module:
+    """Read a module and those it uses; give every top-level name its entity."""
+    names: dict[str, Entity] = {}
+    ambient = Scope(work.ambient, Scope(BUILT_IN))
+    module = Module(name, program, Scope(names, ambient))
+    work.loading.append(name)
+    imported: dict[str, Entity] = {}
+    for statement in program.statements:
+        try:
+            if isinstance(statement, tree.Use):
+                _import(work, module, statement, imported)
+            else:
+                _declare(work, module, statement)
+        except Rejected as rejected:
+            work.report.extend(rejected.diagnostics)
+    work.loading.pop()
+    names.update(imported)
+    for key, entity in module.declared.items():
+        if key in imported and not (imported[key] == entity):
+            work.report.append(
+                Diagnostic(
+                    "duplicate-name",
+                    f"`{key}` is both declared here and taken from a module",
+                    entity.span,
+                    secondary=(Label(imported[key].span, "declared in the module"),) if imported[key].span else (),
+                    help="name what the `use` statement takes: `use module (name, ...)`",
+                )
+            )
+    names.update(module.declared)
+    work.order.append(module)
+    return module
+
+
+def _import(work: Resolution, module: Module, use: tree.Use, imported: dict[str, Entity]) -> None:
+    name = ".".join(use.module)
+    if name in work.loading:
+        raise Rejected(Diagnostic("cyclic-definition", f"module `{name}` uses itself", use.span))
+    if name not in work.loaded:
+        found, program = modules.load(use, work.folder)
+        work.loaded[found] = _collect(work, found, program)
+    used = work.loaded[name]
+    exported = {k: e for k, e in used.declared.items()}
+    if use.names is None:
+        wanted = exported
+    else:
+        wanted = {}
+        for identifier in use.names:
+            if identifier.id not in exported:
+                work.report.append(
+                    Diagnostic("unknown-name", f"module `{name}` has no `{identifier.id}`", identifier.span, help=suggest(identifier.id, exported) or f"`mdsl list {name}` shows what it has")
+                )
+            else:
+                wanted[identifier.id] = exported[identifier.id]
+    for key, entity in wanted.items():
+        if key in imported and imported[key] != entity:
+            work.report.append(Diagnostic("duplicate-name", f"two modules declare `{key}`", use.span, help="name what each `use` takes"))
+        imported[key] = entity
+
+
+def _declare(work: Resolution, module: Module, statement: tree.Statement) -> None:
+    def add(identifier: tree.Identifier, entity: Entity) -> None:
+        name = identifier.id
+        earlier = module.declared.get(name) or BUILT_IN.get(name)
+        # The masses are the user's to give, and `D` is too good a name to keep from diameters.
+        may_shadow = earlier is BUILT_IN.get(name) and (name == "D" or (name == "m" and entity.kind == "param"))
+        if earlier is not None and not may_shadow:
+            secondary = (Label(earlier.span, "first declared here"),) if earlier.span else ()
+            notes = () if earlier.span else (f"`{name}` is built into the language",)
+            work.report.append(Diagnostic("duplicate-name", f"`{name}` is declared twice", identifier.span, secondary=secondary, notes=notes))
+            return
+        module.declared[name] = entity
+
+    def declared(kind: str, identifier: tree.Identifier, arity: int = 0) -> None:
+        # Values live in one name space for the whole program; functions and schemes under their module.
+        symbol = module.symbol(identifier.id) if kind in ("function", "scheme") else identifier.id
+        add(identifier, Global(kind, symbol, arity, span=identifier.span))
+
+    match statement:
+        case tree.UnitDecl():
+            work.known_units[statement.name.id] = unit_library.declare(statement, work.known_units)
+        case tree.UnitSystem():
+            if work.units is not None:
+                raise Rejected(Diagnostic("repeated-statement", f"the program already uses units.{work.units.name}", statement.span))
+            work.units = unit_library.system(module.name.removeprefix("units."), statement, work.known_units)
+        case tree.SpeciesDecl(names=names):
+            for identifier in names:
+                if identifier.id in work.species:
+                    add(identifier, work.species[identifier.id])
+                work.species[identifier.id] = Global("species", identifier.id, span=identifier.span)
+                declared("species", identifier)
+        case tree.Topology(items=items):
+            for item in items:
+                work.topologies[item.name.id] = len(item.indices)
+                declared("topology", item.name)
+        case tree.Declaration() | tree.Data():
+            declared("param", statement.name, len(statement.axes))
+            if isinstance(statement, tree.Declaration) and statement.kind == "const" and module.name.startswith("units."):
+                work.ambient[statement.name.id] = module.declared[statement.name.id]
+        case tree.TableDecl(items=items):
+            for item in items:
+                declared("param", item.name, len(item.axes))
+        case tree.Def():
+            declared("function", statement.name)
+        case tree.Equation():
+            declared("equation", statement.name, len(statement.axes))
+        case tree.Flow() | tree.Integrator():
+            declared("scheme", statement.name)
+        case tree.Learned():
+            declared("function", statement.name)
+
+
+# -- resolving what a module declares --------------------------------------------------------------------
+
+
+@dataclass
+class _Built:
+    params: list[model.Param] = field(default_factory=list)
+    functions: list[model.Function] = field(default_factory=list)
+    equations: list[model.Equation] = field(default_factory=list)
+    schemes: list[model.Scheme] = field(default_factory=list)
+    box: model.Box | None = None
+    dim: int | None = None
+
+
+def _resolver(work: Resolution, in_flow: bool = False) -> Resolver:
+    return Resolver(work.units, work.known_units, work.topologies, work.report, in_flow)
+
+
+def _once(work: Resolution, statements: list[tree.Statement], word: str) -> None:
+    for extra in statements[1:]:
+        work.report.append(
+            Diagnostic("repeated-statement", f"`{word}` stands twice", extra.span, secondary=(Label(statements[0].span, "first here"),))
+        )
+
+
+def _declarations(work: Resolution, module: Module, built: _Built, keep: Mapping[str, Entity] | None) -> None:
+    _once(work, [s for s in module.program.statements if isinstance(s, tree.Box)], "box")
+    _once(work, [s for s in module.program.statements if isinstance(s, tree.Dim)], "dim")
+    for statement in module.program.statements:
+        if keep is not None and getattr(statement, "name", None) and statement.name.id not in keep:
+            continue
+        before = len(work.report)
+        item = _declaration(work, module, statement, built)
+        broken = any(d.severity == "error" for d in work.report[before:])
+        if item is not None and not broken:
+            target = {model.Param: built.params, model.Function: built.functions, model.Equation: built.equations, model.Scheme: built.schemes}
+            target[type(item)].append(item)
+
+
+def _declaration(work: Resolution, module: Module, statement: tree.Statement, built: _Built):
+    resolver = _resolver(work)
+    scope = module.scope
+    match statement:
+        case tree.Dim(value=value):
+            if value not in (2, 3):
+                work.report.append(Diagnostic("bad-dimension", f"space has 2 or 3 dimensions, not {value}", statement.span))
+            built.dim = value
+        case tree.Box():
+            built.box = _box(resolver, statement, scope)
+        case tree.Declaration():
+            return _param(work, resolver, statement, scope)
+        case tree.Def(name=name, groups=groups, where=where):
+            for group in groups:
+                scope = scope.inside({p.id: Local(p.id, span=p.span) for p in group})
+            body = resolver.expr(statement.value, resolver.bindings(where, scope))
+            _unused(work, resolver, where)
+            for group in reversed(groups):
+                body = model.Lambda(tuple(p.id for p in group), body, span=name.span)
+            return model.Function(module.symbol(name.id), name.id, body, statement.span)
+        case tree.Equation(kind=kind, name=name, axes=axes, where=where):
+            if axes and kind != "quantity":
+                resolver.error("misplaced", f"an {kind} has no indices", name, help="`quantity` declares one value for each atom")
+            binders = {a.name: Binder(a.name, span=a.span) for a in axes}
+            body = resolver.expr(statement.value, resolver.bindings(where, scope.inside(binders)))
+            _unused(work, resolver, where)
+            return model.Equation(kind, name.id, tuple(binders), body, statement.span)
+        case tree.Flow(name=name, parameters=parameters, body=body):
+            return _scheme(work, module, "flow", statement, parameters, body)
+        case tree.Integrator(kind=kind, name=name, parameters=parameters, body=body):
+            return _scheme(work, module, kind, statement, parameters, body)
+        case tree.Data() | tree.TableDecl() | tree.Learned():
+            word = {tree.Data: "data", tree.TableDecl: "table", tree.Learned: "learned"}[type(statement)]
+            work.report.append(
+                Diagnostic("not-yet", f"`{word}` is not implemented yet", statement.span, notes=("the grammar knows it, the compiler of this version does not",))
+            )
+    return None
+
+
+def _unused(work: Resolution, resolver: Resolver, where: tuple[tree.Binding, ...]) -> None:
+    for binding in where:
+        if id(binding) not in resolver.used:
+            work.report.append(Diagnostic("unused-binding", f"`{binding.name.id}` is never used", binding.name.span))
+
+
+def _box(resolver: Resolver, statement: tree.Box, scope: Scope) -> model.Box | None:
+    value = statement.value
+    if isinstance(value, tree.Name) and value.id == "free":
+        return model.Box((None,), statement.span)
+    if isinstance(value, tree.Call) and isinstance(value.function, tree.Name) and value.function.id == "periodic" and value.args:
+        edges = tuple(None if isinstance(a, tree.Name) and a.id == "free" else resolver.expr(a, scope) for a in value.args)
+        return model.Box(edges, statement.span)
+    resolver.error("bad-box", "this is not a box", value, help="write `box free`, `box periodic(L)` or `box periodic(Lx, Ly, free)`")
+    return None
+
+
+def _param(work: Resolution, resolver: Resolver, statement: tree.Declaration, scope: Scope) -> model.Param:
+    axes, binder = [], None
+    for axis in statement.axes:
+        if axis.range is not None:
+            first, last = (b.value if isinstance(b, tree.Number) else None for b in (axis.range.first, axis.range.last))
+            if first is None or last is None or first != int(first) or last != int(last) or last < first:
+                resolver.error("bad-axis", "a range goes from a whole number up to another", axis.range)
+                continue
+            axes.append(model.Axis("range", int(first), int(last)))
+            binder = axis.name
+            scope = scope.inside({axis.name: Binder(axis.name, "range", span=axis.span)})
+        elif axis.name in ("species", "atoms"):
+            axes.append(model.Axis(axis.name))
+        else:
+            resolver.error("bad-axis", f"`{axis.name}` is not an axis", axis, help="an axis is `species`, `atoms`, or a range such as `k in 1..16`")
+    if isinstance(statement.value, tree.Table):
+        default = _table(work, resolver, statement.value, tuple(axes), scope)
+    else:
+        default = resolver.expr(statement.value, scope)
+    return model.Param(statement.kind, statement.name.id, tuple(axes), default, statement.span, binder=binder)
+
+
+def _table(work: Resolution, resolver: Resolver, table: tree.Table, axes: tuple[model.Axis, ...], scope: Scope) -> model.Expr:
+    """A species table; complete (a pair may be given either way round), without contradictions."""
+    if not axes or any(a.kind != "species" for a in axes):
+        return resolver.error("bad-table", "only arrays over species are given as tables", table)
+    entries: dict[tuple[str, ...], tree.Entry] = {}
+    for entry in table.entries:
+        if len(entry.labels) != len(axes):
+            resolver.error("bad-table", f"this table has {len(axes)} species axes, the entry {len(entry.labels)} labels", entry)
+            continue
+        unknown = [label for label in entry.labels if label not in work.species]
+        for label in unknown:
+            resolver.error("unknown-species", f"there is no species `{label}`", entry, help=suggest(label, work.species) or "declare it: `species A, B`")
+        key = tuple(sorted(entry.labels))
+        if key in entries:
+            resolver.report.append(
+                Diagnostic("bad-table", f"the entry {'-'.join(entry.labels)} is given twice", entry.span, secondary=(Label(entries[key].span, "first here"),))
+            )
+        entries[key] = entry
+    wanted = [(a,) for a in work.species] if len(axes) == 1 else [tuple(sorted((a, b))) for a in work.species for b in work.species]
+    missing = sorted({"-".join(key) for key in wanted if key not in entries})
+    if missing:
+        resolver.error(
+            "missing-entry",
+            f"the table has no entry for {', '.join(missing)}",
+            table,
+            notes=(f"species: {', '.join(work.species)}",),
+            help="give each species" + (" pair an entry; A-B also stands for B-A" if len(axes) == 2 else " an entry"),
+        )
+    return model.TableOf(tuple((e.labels, resolver.expr(e.value, scope)) for e in entries.values()), span=table.span)
+
+
+# -- flows and integrators -------------------------------------------------------------------------------
+
+FIELDS = ("x", "v")
+
+
+def _scheme(work: Resolution, module: Module, kind: str, statement, parameters, body) -> model.Scheme:
+    resolver = _resolver(work, in_flow=True)
+    names: dict[str, Entity] = {p.id: Local(p.id, span=p.span) for p in parameters}
+    locals_: dict[str, Entity] = {}
+    scope = module.scope.inside(names).inside(locals_)
+    steps: list[model.Update | model.Draw | model.Invoke] = []
+    for step in body:
+        match step:
+            case tree.Update(target=target, op=op):
+                value = resolver.expr(step.value, scope)
+                if target.id not in FIELDS and target.id not in locals_:
+                    if op == "+=" or target.id in BUILT_IN:
+                        resolver.error("misplaced", f"a flow cannot change `{target.id}`", target, help="flows change x, v and values of their own")
+                    locals_[target.id] = Local(target.id, per_atom=True, span=target.span)
+                steps.append(model.Update(target.id, op, value, step.span))
+            case tree.Draw(target=target, distribution=distribution):
+                if not (isinstance(distribution, tree.Name) and distribution.id == "normal"):
+                    resolver.error("wrong-arguments", "a flow draws from `normal`", distribution, help="`xi ~ normal`, then scale it")
+                if target.id in BUILT_IN:
+                    resolver.error("duplicate-name", f"`{target.id}` is built into the language", target)
+                locals_[target.id] = Local(target.id, per_atom=True, span=target.span)
+                steps.append(model.Draw(target.id, "normal", step.span))
+            case tree.Call(function=tree.Name(id=name)):
+                entity = scope.find(name)
+                if not (isinstance(entity, Global) and entity.kind == "scheme"):
+                    known = [n for n in scope.visible() if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"]
+                    resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=suggest(name, known))
+                    continue
+                args = tuple(resolver.expr(a, scope) for a in step.args)
+                steps.append(model.Invoke(entity.symbol, args, step.span))
+    return model.Scheme(kind, module.symbol(statement.name.id), statement.name.id, tuple(p.id for p in parameters), tuple(steps), statement.span)

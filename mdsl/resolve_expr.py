@@ -1,0 +1,301 @@
+"""Expressions of the syntax tree to expressions of the Model: every name finds what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mdsl.grammar import tree
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
+
+from . import model
+from .operators import BINARY, BUILTINS, OPERATORS
+from .scope import Binder, Bound, Global, Local, Scope
+from .unit_library import unit_value
+from .units import UnitSystem, UnitValue
+
+COMPONENTS = {"x": "component_x", "y": "component_y", "z": "component_z"}
+
+
+@dataclass
+class Resolver:
+    """Resolves expressions of one module. Diagnostics go to ``report``, so one text yields many."""
+
+    units: UnitSystem
+    known_units: Mapping[str, UnitValue]
+    topologies: Mapping[str, int]
+    report: list[Diagnostic]
+    in_flow: bool = False
+    used: set[int] = field(default_factory=set)  # identities of `where` bindings that were used
+    _open: list[tree.Binding] = field(default_factory=list)
+    _bound: dict = field(default_factory=dict)
+
+    def error(self, id: str, message: str, node: tree.Node, **more) -> model.Expr:
+        """Report, and stand in for the expression that could not be resolved."""
+        self.report.append(Diagnostic(id, message, node.span, **more))
+        return model.Read("?", span=node.span, type=model.Type("unknown", None))
+
+    def unknown(self, name: str, node: tree.Node, scope: Scope, what: str = "name") -> model.Expr:
+        return self.error("unknown-name", f"there is no {what} `{name}` here", node, help=suggest(name, set(scope.visible())))
+
+    def expr(self, node: tree.Expr, scope: Scope) -> model.Expr:
+        return getattr(self, "_" + type(node).__name__.lower())(node, scope)
+
+    # -- leaves ----------------------------------------------------------------------------------------
+
+    def _number(self, node: tree.Number, scope: Scope) -> model.Expr:
+        if node.unit is None:
+            return model.Number(node.value, span=node.span)
+        try:
+            unit = unit_value(node.unit, self.known_units)
+        except Rejected as rejected:
+            if not self.units.reduced:
+                self.report.extend(rejected.diagnostics)
+                return model.Read("?", span=node.span, type=model.Type("unknown", None))
+            unit = UnitValue(1.0, model.ONE)
+        if self.units.reduced:
+            return self.error(
+                "unit-in-reduced",
+                f"`units.{self.units.name}` has no units: every quantity is a pure number",
+                node.unit,
+                help="leave the unit out, or use units.metal, units.real or units.si",
+            )
+        return model.Number(self.units.to_internal(node.value, unit), unit.dimension, span=node.span)
+
+    def _text(self, node: tree.Text, scope: Scope) -> model.Expr:
+        return model.Text(node.value, span=node.span)
+
+    def _name(self, node: tree.Name, scope: Scope) -> model.Expr:
+        entity = scope.find(node.id)
+        match entity:
+            case None:
+                return self.unknown(node.id, node, scope)
+            case Local(symbol=symbol, per_atom=per_atom):
+                return model.Read(symbol, (model.EACH,) if per_atom else (), span=node.span)
+            case Binder(symbol=symbol, kind="range"):
+                return model.Read(symbol, span=node.span, type=model.Type("index"))
+            case Binder():
+                return self.error("wrong-type", f"`{node.id}` is an atom, not a number", node, help=f"`x[{node.id}]` is its position")
+            case Bound():
+                return self._where(entity, node, scope)
+            case Global(kind="species"):
+                return model.Label(entity.symbol, span=node.span)
+            case Global(kind="function"):
+                return model.Read(entity.symbol, span=node.span)
+            case Global(kind="operator", symbol=op):
+                names = tuple("abcd"[: OPERATORS[op].arity])
+                body = model.Op(op, tuple(model.Read(n, span=node.span) for n in names), span=node.span)
+                return model.Lambda(names, body, span=node.span)
+            case Global(kind="scheme" | "topology" | "module"):
+                return self.error("wrong-type", f"`{node.id}` is a {entity.kind}, not a value", node)
+            case Global(kind="builtin", symbol=symbol) if BUILTINS[symbol].per_atom:
+                if self.in_flow:
+                    return model.Read(symbol, (model.EACH,), span=node.span)
+                return self.error("wrong-index", f"`{symbol}` is one for each atom: it needs an index", node, help=f"write `{symbol}[i]`")
+            case Global(kind="param" | "equation", arity=arity) if arity:
+                if self.in_flow and arity == 1:
+                    return model.Read(entity.symbol, (model.EACH,), span=node.span)
+                return self.error("wrong-index", f"`{node.id}` is an array: it needs {_indices(arity)}", node)
+        return model.Read(entity.symbol, span=node.span)
+
+    def _where(self, bound: Bound, node: tree.Name, scope: Scope) -> model.Expr:
+        binding = bound.binding
+        self.used.add(id(binding))
+        if any(binding is b for b in self._open):
+            return self.error("cyclic-definition", f"`{node.id}` is defined by itself", binding.name)
+        binders = scope.binders()
+        key = (id(binding), id(bound.scope), tuple(sorted((n, e.symbol) for n, e in binders.items())))
+        if key not in self._bound:
+            self._open.append(binding)
+            inner = bound.scope.inside(binders)
+            self._bound[key] = (binding, self.function(binding.groups, binding.value, inner))
+            self._open.pop()
+        return self._bound[key][1]
+
+    def function(self, groups: tuple[tuple[tree.Identifier, ...], ...], value: tree.Expr, scope: Scope) -> model.Expr:
+        """A curried function: a Lambda for each group of parameters around the value."""
+        for group in groups:
+            scope = scope.inside({p.id: Local(p.id, span=p.span) for p in group})
+        body = self.expr(value, scope)
+        for group in reversed(groups):
+            body = model.Lambda(tuple(p.id for p in group), body, span=value.span)
+        return body
+
+    def bindings(self, where: tuple[tree.Binding, ...], scope: Scope) -> Scope:
+        """The scope in which a `where` holds: its names may use each other in any order."""
+        names: dict[str, Bound] = {}
+        inner = Scope(names, scope)
+        for binding in where:
+            if binding.name.id in names:
+                self.duplicate(binding.name, names[binding.name.id])
+            names[binding.name.id] = Bound(binding, inner, span=binding.name.span)
+        return inner
+
+    def duplicate(self, name: tree.Identifier, earlier) -> None:
+        secondary = (Label(earlier.span, "first declared here"),) if earlier.span else ()
+        note = () if earlier.span else (f"`{name.id}` is built into the language",)
+        self.report.append(Diagnostic("duplicate-name", f"`{name.id}` is declared twice", name.span, secondary=secondary, notes=note))
+
+    # -- arrays ----------------------------------------------------------------------------------------
+
+    def _index(self, node: tree.Index, scope: Scope) -> model.Expr:
+        if not isinstance(node.base, tree.Name):
+            return self.error("wrong-index", "only a named array has indices", node.base)
+        name = node.base.id
+        entity = scope.find(name)
+        if entity is None:
+            return self.unknown(name, node.base, scope, "array")
+        if not isinstance(entity, Global) or entity.kind not in ("param", "equation", "builtin"):
+            return self.error("wrong-index", f"`{name}` has no indices", node)
+        per_atom = entity.kind == "builtin" and BUILTINS[entity.symbol].per_atom
+        arity = 1 if per_atom else entity.arity
+        if entity.kind == "param" and name == "m" and arity == 0 and len(node.indices) == 1:
+            arity = 1  # one mass for all is still the mass of each atom
+        if len(node.indices) != arity:
+            return self.error("wrong-index", f"`{name}` has {_indices(arity)}, but is given {len(node.indices)}", node)
+        indices: list[str | int | model.Label] = []
+        for index in node.indices:
+            found = scope.find(index.id) if isinstance(index, tree.Name) else None
+            if isinstance(found, Binder):
+                indices.append(found.symbol)
+            elif isinstance(found, Global) and found.kind == "species":
+                indices.append(model.Label(found.symbol, span=index.span))
+            elif isinstance(index, tree.Number) and index.unit is None and index.value == int(index.value):
+                indices.append(int(index.value))
+            elif isinstance(index, tree.Name):
+                return self.error(
+                    "wrong-index",
+                    f"`{index.id}` is not an index: no sum here binds it",
+                    index,
+                    help=suggest(index.id, scope.binders()) or f"use `{name}` inside a sum such as `sum({index.id})`",
+                )
+            else:
+                return self.error("wrong-index", "an index is an index of a sum, a species or a whole number", index)
+        return model.Read(entity.symbol, tuple(indices), span=node.span)
+
+    def _member(self, node: tree.Member, scope: Scope) -> model.Expr:
+        if node.field not in COMPONENTS:
+            return self.error("unknown-name", f"a vector has no component `{node.field}`", node, help="the components are x, y and z")
+        return model.Op(COMPONENTS[node.field], (self.expr(node.base, scope),), span=node.span)
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def _call(self, node: tree.Call, scope: Scope) -> model.Expr:
+        for named in node.named:
+            self.error("wrong-arguments", "a function takes its arguments by position", named, help=f"leave out `{named.name} =`")
+        args = tuple(self.expr(a, scope) for a in node.args)
+        if isinstance(node.function, tree.Name):
+            entity = scope.find(node.function.id)
+            if node.function.id == "D" and isinstance(entity, Global) and entity.kind == "operator":
+                if len(args) != 1:
+                    return self.error("wrong-arguments", f"D takes one function, but is given {len(args)} arguments", node)
+                return model.Derivative(args[0], span=node.span)
+            if entity is None:
+                return self.unknown(node.function.id, node.function, scope, "function")
+            if isinstance(entity, Global) and entity.kind == "operator":
+                if len(args) != OPERATORS[entity.symbol].arity:
+                    return self.error(
+                        "wrong-arguments",
+                        f"`{node.function.id}` takes {_count(OPERATORS[entity.symbol].arity, 'argument')}, but is given {len(args)}",
+                        node,
+                    )
+                return model.Op(entity.symbol, args, span=node.span)
+            if isinstance(entity, Global) and entity.kind in ("scheme", "topology", "species"):
+                return self.error("not-a-function", f"`{node.function.id}` is a {entity.kind}, not a function", node.function)
+            if isinstance(entity, Global) and entity.kind in ("param", "equation", "builtin"):
+                return self.error(
+                    "not-a-function",
+                    f"`{node.function.id}` is a value, not a function",
+                    node.function,
+                    help="write `*` to multiply, or brackets [ ] for an index",
+                )
+        return model.Apply(self.expr(node.function, scope), args, span=node.span)
+
+    # -- operations ------------------------------------------------------------------------------------
+
+    def _unary(self, node: tree.Unary, scope: Scope) -> model.Expr:
+        return model.Op({"-": "neg", "not": "not"}[node.op], (self.expr(node.operand, scope),), span=node.span)
+
+    def _binary(self, node: tree.Binary, scope: Scope) -> model.Expr:
+        return model.Op(BINARY[node.op], (self.expr(node.left, scope), self.expr(node.right, scope)), span=node.span)
+
+    def _norm(self, node: tree.Norm, scope: Scope) -> model.Expr:
+        return model.Op("norm", (self.expr(node.operand, scope),), span=node.span)
+
+    def _if(self, node: tree.If, scope: Scope) -> model.Expr:
+        parts = (self.expr(node.condition, scope), self.expr(node.then, scope), self.expr(node.otherwise, scope))
+        return model.Op("choose", parts, span=node.span)
+
+    def _tuple(self, node: tree.Tuple, scope: Scope) -> model.Expr:
+        return self.error("misplaced", "a list of values has no meaning here", node)
+
+    def _range(self, node: tree.Range, scope: Scope) -> model.Expr:
+        return self.error("misplaced", "a range has no meaning here", node)
+
+    def _table(self, node: tree.Table, scope: Scope) -> model.Expr:
+        return self.error("misplaced", "a table stands only as the value of a declaration or as an option of a builder", node)
+
+    def _sum(self, node: tree.Sum, scope: Scope) -> model.Expr:
+        domain = self.domain(node.domain, scope)
+        if domain is None:
+            return model.Read("?", span=node.span, type=model.Type("unknown", None))
+        inner = scope.inside({name: Binder(name, span=node.domain.span) for name in domain.binders})
+        flow, self.in_flow = self.in_flow, False
+        body = self.expr(node.body, inner)
+        self.in_flow = flow
+        return model.Reduce(domain, body, span=node.span)
+
+    def domain(self, node: tree.Domain, scope: Scope) -> model.Domain | None:
+        names: tuple[str, ...] = ()
+        centre = topology = None
+        excluded: tuple[str, ...] = ()
+        if isinstance(node, tree.Excluding):
+            excluded = tuple(c.topology for c in node.conditions)
+            for condition in node.conditions:
+                if not condition.negated:
+                    self.error("misplaced", "a condition of a sum leaves pairs out: write `not in`", condition)
+                self.topology(condition, 2)
+            node = node.domain
+        match node:
+            case tree.Each(i=i):
+                kind, names = "each", (i,)
+            case tree.Ordered(i=i, j=j):
+                kind, names = "ordered", (i, j)
+            case tree.Others(j=j, i=i):
+                kind, names, centre = "others", (j,), i
+                found = scope.find(i)
+                if not isinstance(found, Binder):
+                    self.error("wrong-index", f"`{i}` is not an index: nothing around this sum binds it", node, help=f"`sum({i} < {j})` sums over all pairs")
+                    return None
+                centre = found.symbol
+            case tree.Triples(i=i, j=j, k=k):
+                kind, names = "triples", (i, j, k)
+            case tree.Members(indices=indices, topology=topology):
+                kind, names = "members", indices
+                if node.negated:
+                    self.error("misplaced", "a sum needs a domain: `not in` only leaves out some of it", node)
+                    return None
+                if not self.topology(node, len(indices)):
+                    return None
+        if len(set(names)) < len(names) or (centre in names):
+            self.error("duplicate-name", "an index is bound twice in one sum", node)
+            return None
+        return model.Domain(kind, names, centre, topology, excluded)
+
+    def topology(self, node: tree.Members, count: int) -> bool:
+        if node.topology not in self.topologies:
+            self.error("unknown-name", f"there is no topology `{node.topology}`", node, help=suggest(node.topology, self.topologies) or "declare it: `topology bonds(i, j)`")
+            return False
+        if self.topologies[node.topology] != count:
+            self.error("wrong-index", f"`{node.topology}` has {_indices(self.topologies[node.topology])}, not {count}", node)
+            return False
+        return True
+
+
+def _count(n: int, noun: str, plural: str | None = None) -> str:
+    words = {0: "no", 1: "one", 2: "two", 3: "three", 4: "four"}
+    return f"{words.get(n, n)} {noun if n == 1 else plural or noun + 's'}"
+
+
+def _indices(n: int) -> str:
+    return _count(n, "index", "indices")

@@ -1,0 +1,29 @@
+"""Applying a rewrite of expressions to every expression of a Model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .model import Advance, Expr, Model, Update
+
+
+def rewrite_model(model: Model, rewrite: Callable[[Expr], Expr]) -> Model:
+    def optional(expr: Expr | None) -> Expr | None:
+        return None if expr is None else rewrite(expr)
+
+    def step(item):
+        if not isinstance(item, Advance):
+            return replace(item, options=tuple((n, rewrite(v)) for n, v in item.options))
+        body = item.body and tuple(replace(s, value=rewrite(s.value)) if isinstance(s, Update) else s for s in item.body)
+        options = tuple((n, rewrite(v)) for n, v in item.options)
+        outputs = tuple(replace(o, every=optional(o.every)) for o in item.outputs)
+        return replace(item, options=options, body=body, dt=optional(item.dt), steps=rewrite(item.steps), outputs=outputs)
+
+    return replace(
+        model,
+        params=tuple(replace(p, default=optional(p.default)) for p in model.params),
+        equations=tuple(replace(e, body=rewrite(e.body)) for e in model.equations),
+        box=model.box and replace(model.box, edges=tuple(optional(e) for e in model.box.edges)),
+        run=tuple(step(s) for s in model.run),
+    )

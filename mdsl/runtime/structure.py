@@ -1,0 +1,107 @@
+"""One arrangement of atoms in a box: what lattices build and what files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .errors import rejected
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Atoms in a box whose lower corner is the origin.
+
+    positions   [N, d] float64; not wrapped, so they may lie outside the box
+    cell        [d, d] float64, upper triangular; its *columns* are the box vectors, so x = cell @ s with
+                s in [0, 1). Only diagonal cells are made today. An axis without extent has ``inf`` on the
+                diagonal and is not periodic.
+    periodic    one bool per axis; an axis may have a length and yet not be periodic
+    species     a label per atom, or None where the source tells no atoms apart
+    masses      [N] or None
+    velocities  [N, d] or None
+    charges     [N] or None
+    topology    name ("bonds", "angles", "dihedrals", "impropers") to indices [M, k], counted from 0
+    topology_types  the same names to a label per row (the bond type of a LAMMPS file), where there are any
+    length_unit "angstrom" where the format fixes its unit: then masses are in g/mol and velocities in
+                angstrom/fs. None where the numbers are in the program's own unit system.
+    unit_style  the unit system that the file itself names ("lj", "real", "metal"), or None
+    """
+
+    positions: np.ndarray
+    cell: np.ndarray
+    periodic: tuple[bool, ...]
+    species: tuple[str, ...] | None = None
+    masses: np.ndarray | None = None
+    velocities: np.ndarray | None = None
+    charges: np.ndarray | None = None
+    topology: Mapping[str, np.ndarray] = field(default_factory=dict)
+    topology_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    length_unit: str | None = None
+    unit_style: str | None = None
+
+    def __post_init__(self) -> None:
+        n, d = self.positions.shape
+        shapes = {
+            "cell": (self.cell, (d, d)),
+            "masses": (self.masses, (n,)),
+            "velocities": (self.velocities, (n, d)),
+            "charges": (self.charges, (n,)),
+        }
+        for name, (array, shape) in shapes.items():
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
+        if len(self.periodic) != d or (self.species is not None and len(self.species) != n):
+            raise ValueError("periodic needs one value per axis, species one label per atom")
+
+    @property
+    def atoms(self) -> int:
+        return len(self.positions)
+
+    @property
+    def dim(self) -> int:
+        return self.positions.shape[1]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[d] box lengths along the axes; ``inf`` on an axis without extent."""
+        return np.diag(self.cell).copy()
+
+    @property
+    def volume(self) -> float:
+        """Volume of the box (area in two dimensions); ``inf`` where an axis has no extent."""
+        return float(np.prod(self.lengths))
+
+    @property
+    def density(self) -> float:
+        """Atoms per volume."""
+        return self.atoms / self.volume
+
+    def flattened(self) -> Structure:
+        """The structure in the plane: z is dropped.
+
+        Raises ``wrong-dimension`` where the atoms do not lie in one plane z = constant.
+        """
+        z = self.positions[:, 2]
+        moving = self.velocities is not None and np.any(self.velocities[:, 2] != 0)
+        if np.ptp(z) > 1e-9 * max(1.0, float(np.abs(z).max())) or moving:
+            raise rejected(
+                "wrong-dimension",
+                f"the program has two dimensions, but the atoms of the structure do not lie in a plane (z from {z.min():g} to {z.max():g})",
+                help="give all atoms the same z and no velocity along z, or remove `dim 2`",
+            )
+        return replace(
+            self,
+            positions=np.ascontiguousarray(self.positions[:, :2]),
+            cell=self.cell[:2, :2].copy(),
+            periodic=self.periodic[:2],
+            velocities=None if self.velocities is None else np.ascontiguousarray(self.velocities[:, :2]),
+        )
+
+
+def padded(vectors: np.ndarray) -> np.ndarray:
+    """[N, d] as [N, 3], with zeros on the axes that are not there: file formats know three dimensions only."""
+    vectors = np.asarray(vectors)
+    return np.pad(vectors, ((0, 0), (0, 3 - vectors.shape[1]))) if vectors.shape[1] < 3 else vectors

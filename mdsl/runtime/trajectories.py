@@ -1,0 +1,288 @@
+"""Writing trajectories: extended XYZ, DCD and XTC.
+
+Every frame is on the disk when ``write`` returns, so a killed run leaves files that other programs read. A run
+that is resumed keeps the first ``frames`` frames of its file and goes on behind them.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from mdsl.grammar.diagnostics import suggest
+
+from .errors import rejected, writing
+from .structure import padded
+
+AKMA_FEMTOSECONDS = 48.88821  # CHARMM's unit of time, in which a DCD file gives its step: sqrt(g/mol angstrom²/(kcal/mol))
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What the program's numbers are in the units of files: None for both in reduced units.
+
+    Then numbers are written as they are, whatever unit the format has by custom.
+    """
+
+    angstrom: float | None = None  # per unit of length
+    femtosecond: float | None = None  # per unit of time
+
+    @property
+    def reduced(self) -> bool:
+        return self.angstrom is None
+
+    def length(self, per_angstrom: float = 1.0) -> float:
+        return 1.0 if self.angstrom is None else self.angstrom * per_angstrom
+
+    def time(self, per_femtosecond: float = 1.0) -> float:
+        return 1.0 if self.femtosecond is None else self.femtosecond * per_femtosecond
+
+
+class Trajectory:
+    """A file to which frames are appended; use it as a context manager, from :func:`open_trajectory`."""
+
+    frames: int  # in the file
+
+    def __init__(self, path: Path, species: Sequence[str] | None, scales: Scales, periodic: Sequence[bool]):
+        self.path, self.species, self.scales, self.periodic = path, species, scales, tuple(periodic)
+        self.frames = 0
+
+    def write(
+        self,
+        positions: np.ndarray,
+        lengths: np.ndarray,
+        step: int,
+        time: float,
+        velocities: np.ndarray | None = None,
+        forces: np.ndarray | None = None,
+    ) -> None:
+        """One frame: positions [N, d] and box lengths [d], in the program's units, and when it was taken.
+
+        ``velocities`` and ``forces`` [N, d] go into extxyz only. Raises ``cannot-write``.
+        """
+        with writing(self.path):
+            self._write(np.asarray(positions), np.asarray(lengths, dtype=np.float64), step, time, velocities, forces)
+        self.frames += 1
+
+    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _sides(self, lengths: np.ndarray, per_angstrom: float = 1.0) -> np.ndarray:
+        """[3] box lengths in the file's unit, 0 where there is no extent."""
+        sides = np.zeros(3)
+        sides[: len(lengths)] = np.where(np.isfinite(lengths), lengths, 0) * self.scales.length(per_angstrom)
+        return sides
+
+
+class ExtXYZ(Trajectory):
+    """Extended XYZ: text, exact to the given number of digits, with labels, velocities and forces.
+
+    Written here and not by ASE, which refuses labels that are no chemical elements. Lengths in angstrom and
+    velocities (column ``velo``) in angstrom/fs, unless the comment line says ``units=reduced``. Forces are in
+    the program's units.
+    """
+
+    def __init__(self, path: Path, species: Sequence[str] | None, scales: Scales, periodic: Sequence[bool], keep: int | None, digits: int):
+        super().__init__(path, species, scales, periodic)
+        self.digits = digits
+        with writing(path):
+            if keep is not None:
+                self.frames = keep
+                os.truncate(path, self._end(keep))
+            self.file = open(path, "w" if keep is None else "a", encoding="utf-8")
+
+    def _end(self, frames: int) -> int:
+        """The size in bytes of the first ``frames`` frames."""
+        with open(self.path, "rb") as file:
+            for k in range(frames):
+                first = file.readline().strip()
+                count = int(first) if first.isdigit() else -1
+                if count < 0 or not all(file.readline().endswith(b"\n") for _ in range(count + 1)):
+                    raise _too_short(self.path, k, frames)
+            return file.tell()
+
+    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
+        vectors = {"pos": padded(positions) * self.scales.length()}
+        if velocities is not None:
+            vectors["velo"] = padded(velocities) * (self.scales.length() / self.scales.time())
+        if forces is not None:
+            vectors["forces"] = padded(forces)
+        sides = self._sides(lengths)
+        periodic = [*self.periodic, False, False][:3]
+        if len(lengths) < 3 and sides.any():
+            sides[len(lengths) :] = 1.0  # readers ask for three box vectors
+        lattice = f'Lattice="{" ".join(repr(float(v)) for v in np.diag(sides).ravel())}" ' if sides.any() else ""
+        properties = "species:S:1:" + ":".join(f"{name}:R:3" for name in vectors)
+        pbc = " ".join("FT"[p] for p in periodic)
+        units = " units=reduced" if self.scales.reduced else ""
+        now = float(time) * self.scales.time()
+        header = f'{lattice}Properties={properties} pbc="{pbc}" step={step} time={now:.12g}{units}'
+
+        rows = np.hstack(list(vectors.values())).tolist()
+        pattern = "%s" + f" %.{self.digits}g" * len(rows[0])
+        labels = self.species or ["X"] * len(rows)
+        body = "\n".join([pattern % (label, *row) for label, row in zip(labels, rows, strict=True)])
+        self.file.write(f"{len(rows)}\n{header}\n{body}\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _MDTraj(Trajectory):
+    """What DCD and XTC share: mdtraj writes a file from its start only, so that resuming copies what is kept."""
+
+    def __init__(self, path: Path, species: Sequence[str] | None, scales: Scales, periodic: Sequence[bool], keep: int | None):
+        super().__init__(path, species, scales, periodic)
+        with writing(path):
+            if not keep:
+                self.file = self._open(path, "w")
+                return
+            old = path.with_name(path.name + ".old")
+            os.replace(path, old)
+            try:
+                with self._open(old, "r") as source:
+                    if len(source) < keep:
+                        raise _too_short(path, len(source), keep)
+                    self.file = self._open(path, "w")
+                    for _ in range(keep):
+                        self._copy(source)
+                        self.frames += 1
+            except BaseException:
+                os.replace(old, path)  # whatever went wrong, the user's frames are not lost
+                raise
+            old.unlink()
+
+    def _open(self, path: Path, mode: str):  # noqa: ANN202
+        raise NotImplementedError
+
+    def _copy(self, source) -> None:  # noqa: ANN001
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class DCD(_MDTraj):
+    """DCD, as CHARMM, NAMD, OpenMM and LAMMPS write it: float32, angstrom, box lengths, a constant interval."""
+
+    def __init__(self, path, species, scales, periodic, keep, interval: int, timestep: float, first: int):  # noqa: ANN001
+        # The header holds when the first frame was taken, the steps between frames, and the length of a step.
+        delta = timestep if scales.femtosecond is None else scales.time() * timestep / AKMA_FEMTOSECONDS
+        self._header = struct.pack("<ii", first, interval), struct.pack("<f", delta)
+        super().__init__(path, species, scales, periodic, keep)
+        if self.frames:
+            self._time_header()
+
+    def _open(self, path: Path, mode: str):  # noqa: ANN202
+        from mdtraj.formats import DCDTrajectoryFile
+
+        return DCDTrajectoryFile(str(path), mode, force_overwrite=True)
+
+    def _copy(self, source) -> None:  # noqa: ANN001
+        self.file.write(*source.read(n_frames=1))
+
+    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
+        coordinates = np.ascontiguousarray(padded(positions) * self.scales.length(), dtype=np.float32)
+        self.file.write(coordinates, self._sides(lengths).astype(np.float32), np.full(3, 90, np.float32))
+        if self.frames == 0:
+            self._time_header()
+
+    def _time_header(self) -> None:
+        # mdtraj writes 0, 1 and 1 there. The integers at byte 8 are NSET, ISTART, NSAVC, ...; the tenth is DELTA.
+        with open(self.path, "r+b") as file:
+            file.seek(12)
+            file.write(self._header[0])
+            file.seek(44)
+            file.write(self._header[1])
+
+
+class XTC(_MDTraj):
+    """XTC, as GROMACS writes it: nanometres kept to 0.001, picoseconds. In reduced units, numbers as they are."""
+
+    def _open(self, path: Path, mode: str):  # noqa: ANN202
+        from mdtraj.formats import XTCTrajectoryFile
+
+        return XTCTrajectoryFile(str(path), mode, force_overwrite=True)
+
+    def _copy(self, source) -> None:  # noqa: ANN001
+        self.file.write(*source.read(n_frames=1))
+
+    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
+        coordinates = np.ascontiguousarray(padded(positions) * self.scales.length(0.1), dtype=np.float32)
+        box = np.diag(self._sides(lengths, 0.1)).astype(np.float32)
+        self.file.write(coordinates, time=np.float32(time * self.scales.time(1e-3)), step=int(step) % 2**31, box=box)
+        self.file.flush()
+
+
+FORMATS = (".extxyz", ".xyz", ".dcd", ".xtc")
+
+
+def check_format(name: str) -> str:
+    """The extension of a trajectory's name; raises ``unknown-format`` where it tells no format."""
+    suffix = Path(name).suffix.lower()
+    if suffix not in FORMATS:
+        help = suggest(suffix, FORMATS) or f"trajectories are written as {', '.join(FORMATS)}"
+        raise rejected("unknown-format", f"the name {name} does not tell a trajectory format", help=help)
+    return suffix
+
+
+def open_trajectory(
+    path: str | Path,
+    species: Sequence[str] | None,
+    *,
+    periodic: Sequence[bool] = (True, True, True),
+    angstrom_per_length: float | None = None,
+    femtoseconds_per_time: float | None = None,
+    interval: int = 1,
+    timestep: float = 1.0,
+    first_step: int = 0,
+    keep: int | None = None,
+    digits: int = 9,
+) -> Trajectory:
+    """A trajectory in the format that the extension of ``path`` names.
+
+    ``angstrom_per_length`` and ``femtoseconds_per_time`` are the sizes of the program's units, None in reduced
+    units. ``interval`` (steps between frames), ``timestep`` (in the program's unit of time) and ``first_step``
+    stand in the header of a DCD file. ``keep`` continues a file behind its first ``keep`` frames, dropping what
+    follows; None starts anew. ``digits`` are significant digits, in extxyz only: 17 keeps float64 exactly.
+
+    Raises ``unknown-format``, ``cannot-write``, and ``malformed-checkpoint`` where fewer frames are there.
+    """
+    path = Path(path)
+    suffix = check_format(path.name)
+    scales = Scales(angstrom_per_length, femtoseconds_per_time)
+    if keep is not None and not path.exists():
+        if keep:
+            raise _too_short(path, 0, keep)
+        keep = None
+    common = path, species, scales, periodic, keep
+    if suffix == ".dcd":
+        return DCD(*common, interval=interval, timestep=timestep, first=first_step)
+    if suffix == ".xtc":
+        return XTC(*common)
+    return ExtXYZ(*common, digits=digits)
+
+
+def _too_short(path: Path, there: int, wanted: int) -> Exception:
+    return rejected(
+        "malformed-checkpoint",
+        f"{path} holds {there} whole frames, and the checkpoint counts {wanted}",
+        help="put the file back as the run left it, or start the run again",
+    )

@@ -1,0 +1,84 @@
+"""What a name can stand for, and the scopes that hold names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mdsl.grammar import tree
+from mdsl.grammar.source import Span
+
+
+@dataclass(frozen=True)
+class Entity:
+    """``span`` is where the name was declared; None for what the language has built in."""
+
+    span: Span | None = field(compare=False, repr=False, kw_only=True, default=None)
+
+
+@dataclass(frozen=True)
+class Local(Entity):
+    """A parameter of a function, flow or integrator, or a value that a flow computed."""
+
+    symbol: str
+    per_atom: bool = False
+
+
+@dataclass(frozen=True)
+class Binder(Entity):
+    """An atom index bound by a sum or a quantity, or an index of a range."""
+
+    symbol: str
+    kind: str = "atoms"  # "atoms" | "range"
+
+
+@dataclass(frozen=True)
+class Bound(Entity):
+    """A name given by `where`: resolved anew where it is used, for it may use the indices of the sum there."""
+
+    binding: tree.Binding
+    scope: Scope
+
+
+@dataclass(frozen=True)
+class Global(Entity):
+    """Something declared at the top level. ``kind``: param, function, scheme, equation, species, topology,
+    builtin or operator."""
+
+    kind: str
+    symbol: str
+    arity: int = 0  # number of indices of an array
+
+
+@dataclass(frozen=True)
+class Scope:
+    names: Mapping[str, Entity]
+    parent: Scope | None = None
+
+    def find(self, name: str) -> Entity | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.parent
+        return None
+
+    def inside(self, names: Mapping[str, Entity]) -> Scope:
+        return Scope(names, self)
+
+    def visible(self) -> Iterator[str]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield from scope.names
+            scope = scope.parent
+
+    def binders(self) -> dict[str, Entity]:
+        """The atom indices in scope, innermost wins."""
+        found: dict[str, Entity] = {}
+        scope: Scope | None = self
+        while scope is not None:
+            for name, entity in scope.names.items():
+                if isinstance(entity, Binder):
+                    found.setdefault(name, entity)
+            scope = scope.parent
+        return found
