@@ -1,7 +1,345 @@
-"""Syntax mistakes, explained (stub)."""
-from .diagnostics import Diagnostic
-from .spot import Spot
+"""Syntax mistakes, explained in plain words.
+
+``RULES`` is the whole of it: functions from the place at which the parser stopped to a diagnostic, or to None
+where the rule does not apply. The first that answers is right, so the specific ones stand first.
+"""
+
+from __future__ import annotations
+
+from . import foreign
+from .diagnostics import Diagnostic, Label, suggest
+from .expected import expected
+from .spot import CLOSERS, PAIRS, STATEMENTS, Spot, begins_statement, block_opener
+from .tokens import Token
+
+COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
+OPERATORS = frozenset("+ - * / ^ · = += ~ : == != < > <= >= and or not if then else , ( [ { ..".split())
+BREAKS = frozenset("then else where for every record write".split())
+DOMAINS = "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)` or `sum((i, j) in bonds)`"
+OPERAND_TYPES = ("NAME", "NUMBER", "STRING")
+OPERAND_SIGNS = ("(", "{", "sum", "if", "not", "|")
 
 
 def explain(spot: Spot) -> Diagnostic:
-    return Diagnostic("syntax", f"`{spot.text}` is out of place", spot.token.span)
+    """What is wrong at the place where the parser stopped."""
+    return next(d for rule in RULES if (d := rule(spot)))
+
+
+def show(token: Token) -> str:
+    """A token as a message names it."""
+    text = token.text
+    if not text:
+        return "the end of the text"
+    return f"`{text}`" if len(text) <= 40 else f"`{text[:37]}...`"
+
+
+def is_operand(spot: Spot) -> bool:
+    """Whether an operand begins here."""
+    return spot.token.type in OPERAND_TYPES or spot.text in OPERAND_SIGNS
+
+
+# -- sums ----------------------------------------------------------------------------------------------
+
+
+def domain(spot: Spot) -> Diagnostic | None:
+    """What stands between the parentheses of a sum."""
+    if spot.peek(-1) == "sum" and spot.token.type in OPERAND_TYPES:
+        message = "the domain of a sum stands in parentheses"
+        return Diagnostic("bad-domain", message, spot.token.span, help=DOMAINS)
+    if spot.peek(-1) == "sum_" and spot.text == "{":
+        return Diagnostic("bad-domain", "the domain of a sum stands in parentheses", spot.token.span, help=DOMAINS)
+    outer = [k for k in spot.opened[-2:] if k and spot.tokens[k].text == "(" and spot.tokens[k - 1].text == "sum"]
+    if not outer or spot.token.text in CLOSERS and spot.innermost != CLOSERS[spot.text]:
+        return None
+    if spot.expects(")") and (spot.new_line or is_operand(spot) and spot.text != "("):
+        return _unclosed(spot)
+    message = f"{show(spot.token)} does not fit in the domain of a sum"
+    help = DOMAINS
+    if spot.peek(-1) == ",":
+        help = "the body of a sum stands after its parenthesis: `sum(i < j) u(...)`; " + DOMAINS
+    return Diagnostic("bad-domain", message, spot.token.span, help=help)
+
+
+# -- brackets ------------------------------------------------------------------------------------------
+
+
+def _unclosed(spot: Spot, message: str = "") -> Diagnostic:
+    opener = spot.tokens[spot.opened[-1]]
+    message = message or f"`{opener.text}` is not closed"
+    where = "the end of the text" if spot.at_end else f"{show(spot.token)}"
+    here = Label(spot.gap(), f"`{PAIRS[opener.text]}` is missing before {where}")
+    return Diagnostic("unclosed", message, opener.span, "opened here", (here,))
+
+
+def closer(spot: Spot) -> Diagnostic | None:
+    """A bracket that closes nothing, or not the one that is open."""
+    if spot.text not in CLOSERS or spot.innermost == CLOSERS[spot.text]:
+        return None
+    open_now = [spot.tokens[k].text for k in spot.opened]
+    block = block_opener(spot.tokens, spot.at)
+    if CLOSERS[spot.text] in open_now or open_now and spot.opened[-1] != block:
+        return _unclosed(spot, f"`{spot.innermost}` is not closed before `{spot.text}`")
+    return Diagnostic("unopened", f"`{spot.text}` closes nothing", spot.token.span, help="remove it, or open it before")
+
+
+def bar(spot: Spot) -> Diagnostic | None:
+    """A bar after an operand, where none is open: a norm without an operator before it, or half a norm."""
+    if spot.text != "|" or not spot.after_operand or spot.innermost == "|":
+        return None
+    ahead = [t for t in spot.tokens[spot.at + 1 :] if t.span.line == spot.token.span.line]
+    if sum(t.text == "|" for t in ahead) % 2:
+        return missing_operator(spot)
+    return Diagnostic("unopened", "`|` closes nothing", spot.token.span, help="a length is written `|x|`")
+
+
+def opener(spot: Spot) -> Diagnostic | None:
+    """A bracket still open where something begins that cannot stand in it."""
+    if not spot.opened or not spot.expects(PAIRS[spot.innermost]):
+        return None
+    stops = spot.at_end or begins_statement(spot.tokens, spot.at)
+    in_block = spot.opened[-1] == block_opener(spot.tokens, spot.at)
+    if not in_block:
+        starts_step = spot.token.type == "NAME" and spot.new_line and spot.peek(1) in ("=", "+=", "~", "(")
+        # A named argument or a binding on a new line rather lacks a comma.
+        lacks_comma = spot.innermost == "(" and spot.expects(",") and spot.peek(1) == "=" and len(spot.opened) == 1
+        stops = stops or spot.text in BREAKS or starts_step and not lacks_comma
+    return _unclosed(spot) if stops else None
+
+
+# -- conditions ----------------------------------------------------------------------------------------
+
+
+def _open_if(spot: Spot) -> bool:
+    """Whether this stands between an `if` and its `then`."""
+    done = depth = 0
+    for token in reversed(spot.tokens[: spot.at]):
+        depth += (token.text in CLOSERS) - (token.text in PAIRS and token.text != "|")
+        if depth > 0:
+            continue
+        depth = min(depth, 0)
+        if token.text == "then":
+            done += 1
+        elif token.text == "if":
+            if not done:
+                return True
+            done -= 1
+        elif begins_statement([token], 0) and token.begins_line():
+            return False
+    return False
+
+
+def equals(spot: Spot) -> Diagnostic | None:
+    """`=` and `==` in each other's place."""
+    if spot.text == "==" and spot.expects("="):
+        return Diagnostic("syntax", "`==` compares; a value is given with `=`", spot.token.span, help="write `=`")
+    if spot.text != "=" or not spot.before:
+        return None
+    if spot.before.text in spot.known.words and spot.peek(-2) in ("(", ","):
+        return _reserved(spot, spot.before)
+    if _open_if(spot):
+        return Diagnostic("assignment-in-condition", "`=` does not compare", spot.token.span, help="write `==`")
+    if not spot.after_operand:
+        return None
+    help = "a comparison is written `==`; a new value is declared with `param`, `const` or in `where`"
+    return Diagnostic("syntax", "`=` cannot stand inside an expression", spot.token.span, help=help)
+
+
+def begun(spot: Spot) -> Diagnostic | None:
+    """`x =` and on the next line `v = ...`: the name of the next step was taken for the value of this one."""
+    if spot.text not in ("=", "+=", "~") or not spot.before or spot.before.type != "NAME" or not spot.before.begins_line():
+        return None
+    return _missing_after(spot, spot.at - 1) if spot.peek(-2) in (*OPERATORS, "for", "every") and spot.after_operand else None
+
+
+def chain(spot: Spot) -> Diagnostic | None:
+    """`a < b < c`."""
+    if spot.text not in COMPARISONS or not spot.before:
+        return None
+    inside = [spot.tokens[k] for k in spot.since(spot.opened[-1] if spot.opened else -1)]
+    marks = [t for t in inside if t.text in COMPARISONS or t.text in ("and", "or", "=", ",", "if", "then", "else")]
+    if not marks or marks[-1].text not in COMPARISONS:
+        return None
+    help = "write `a < b and b < c`"
+    first = Label(marks[-1].span, "the first comparison")
+    return Diagnostic("chained-comparison", "comparisons do not chain", spot.token.span, "", (first,), help=help)
+
+
+def branches(spot: Spot) -> Diagnostic | None:
+    """`if` without `then` or `else`."""
+    if spot.expects("then"):
+        message = f"expected `then` before {show(spot.token)}"
+        return Diagnostic("syntax", message, spot.gap(), help="write `if condition then value else value`")
+    if spot.expects("else") and (spot.new_line or not is_operand(spot)):
+        message = f"expected `else` before {show(spot.token)}"
+        return Diagnostic("syntax", message, spot.gap(), help="every `if` has an `else`: `if r < rc then u(r) else 0`")
+    return None
+
+
+# -- names ---------------------------------------------------------------------------------------------
+
+
+def _reserved(spot: Spot, token: Token) -> Diagnostic:
+    message = f"`{token.text}` is a word of the language and cannot be a name"
+    return Diagnostic("reserved-name", message, token.span, help=f"choose another name, such as `{token.text}_`")
+
+
+def reserved(spot: Spot) -> Diagnostic | None:
+    """A word of the language as a name."""
+    if spot.is_word and spot.fits_as_name() and not begins_statement(spot.tokens, spot.at):
+        return _reserved(spot, spot.token)
+    if spot.before and spot.before.text in spot.known.words:
+        if spot.before.text == "sum" and not is_operand(spot):
+            return _reserved(spot, spot.before)
+        if spot.expects("=") and spot.innermost == "(":  # `species` may name an argument
+            return _reserved(spot, spot.before)
+    return None
+
+
+def statement(spot: Spot) -> Diagnostic | None:
+    """A statement that begins with what begins none."""
+    if not spot.expects("param") or block_opener(spot.tokens, spot.at) is not None:
+        return None
+    if spot.token.type == "NAME":
+        near = suggest(spot.text, STATEMENTS)
+        if not spot.new_line and not spot.after_operand and spot.expects(","):
+            return None
+        if not spot.new_line and not spot.after_operand and spot.expects("("):
+            help = f"write `use {spot.before.text} ({spot.text})`"
+            return Diagnostic("syntax", "the names to use stand in parentheses", spot.token.span, help=help)
+        line_start = spot.token.span.source.position(spot.token.span.start)[1] == 1
+        if spot.after_operand and not (spot.new_line and (near or line_start or spot.peek(1) in ("=", "~"))):
+            return None
+        help = near
+        if not near and spot.peek(1) == "=":
+            help = f"declare it: `param {spot.text} = ...` or `const {spot.text} = ...`"
+        elif not near and spot.peek(1) in ("~", "+=", "("):
+            help = "steps stand in a block: `run { ... }`"
+        return Diagnostic("unknown-statement", f"no statement begins with `{spot.text}`", spot.token.span, help=help)
+    if spot.text in ("record", "write", "for", "every"):
+        message = f"`{spot.text}` stands outside of a `run` block, or before its integrator"
+        return Diagnostic("syntax", message, spot.token.span, help="write `run { ... baoab(...) for 1_000 record T every 10 }`")
+    if spot.text == "where":
+        message = "`where` follows the value of a `def`, `energy`, `quantity` or `observe`, once"
+        return Diagnostic("syntax", message, spot.token.span)
+    if spot.at == 0 or not (spot.after_operand or spot.expects("in")):
+        return Diagnostic("unknown-statement", f"no statement begins with {show(spot.token)}", spot.token.span)
+    return None
+
+
+# -- what is missing -----------------------------------------------------------------------------------
+
+
+def _missing_after(spot: Spot, at: int) -> Diagnostic:
+    """An expression is missing before ``tokens[at]``."""
+    before, token = spot.tokens[at - 1], spot.tokens[at]
+    sigma = before.text == ")" and not spot.after_operand
+    what = {"every": "a number of steps", "for": "a number of steps", "if": "a condition"}.get(before.text, "an expression")
+    message = f"expected {what} after `{before.text}`"
+    help = None
+    if sigma:
+        message = "expected the body of the sum after its domain"
+    if before.text == "," and token.text in CLOSERS:
+        message, help = f"nothing stands between `,` and `{token.text}`", "remove the comma"
+    elif before.text in PAIRS and token.text == PAIRS[before.text]:
+        message = f"nothing stands between `{before.text}` and `{token.text}`"
+    elif token.text == "+":
+        help = "a number has no sign `+`"
+    elif token.text in OPERATORS and token.text not in PAIRS and not token.text.isalpha():
+        message = f"expected {what} between `{before.text}` and `{token.text}`"
+    elif token.text in spot.known.words and not begins_statement(spot.tokens, at):
+        message += f", before `{token.text}`"
+    end = before.span.end
+    source = before.span.source
+    gap = type(before.span)(source, end, min(end + 1, len(source.text)))
+    span = token.span if token.text in OPERATORS or token.text in CLOSERS else gap
+    return Diagnostic("missing-expression", message, span, help=help)
+
+
+def binding(spot: Spot) -> Diagnostic | None:
+    """A binding on a new line, before which the comma is missing."""
+    column = spot.token.span.source.position(spot.token.span.start)[1]
+    return comma(spot) if _in_where(spot) and spot.after_operand and not spot.opened and column > 1 else None
+
+
+def missing_expression(spot: Spot) -> Diagnostic | None:
+    """Nothing where an expression should be."""
+    if not spot.wants_operand or not spot.before:
+        return None
+    if spot.text == "[":
+        name = spot.peek(1) or "fs"
+        message = "a unit follows a number"
+        return Diagnostic("bad-unit", message, spot.token.span, help=f"write `1 [{name}]`; an axis stands after the name")
+    return _missing_after(spot, spot.at)
+
+
+def comma(spot: Spot) -> Diagnostic | None:
+    """Members of a list without a comma."""
+    if not spot.expects(",") or not spot.before:
+        return None
+    follows = spot.peek(1)
+    if spot.after_operand:
+        named = spot.token.type == "NAME" and (
+            follows == "=" and (spot.innermost == "(" or _in_where(spot))
+            or spot.innermost == "{" and follows in (":", "-")
+        )
+        if not named:
+            return None
+    elif not (spot.token.type == "NAME" or spot.is_word and spot.innermost == "[") or spot.new_line or spot.expects("=") and follows not in (",", "=", "["):
+        return None
+    message = f"a comma is missing between {show(spot.before)} and {show(spot.token)}"
+    return Diagnostic("missing-comma", message, spot.gap(), help="the members of a list are separated by `,`")
+
+
+def _in_where(spot: Spot) -> bool:
+    for k in range(spot.at - 1, -1, -1):
+        if spot.tokens[k].text == "where":
+            return True
+        if begins_statement(spot.tokens, k):
+            return False
+    return False
+
+
+def missing_operator(spot: Spot) -> Diagnostic | None:
+    """Two operands side by side."""
+    if not spot.after_operand or not (is_operand(spot) or spot.text == "["):
+        return None
+    left, right = spot.before, spot.token
+    message = f"an operator is missing between {show(left)} and {show(right)}"
+    both = left.type in OPERAND_TYPES and right.type in OPERAND_TYPES
+    help = f"a product is written `{left.text}*{right.text}`" if both else "a product is written with `*`"
+    if left.type == "NUMBER" and right.type == "NAME":
+        help += f"; a number with a unit `{left.text} [{right.text}]`"
+    elif spot.expects(",") and spot.innermost in ("(", "["):
+        help += "; the members of a list are separated by `,`"
+    return Diagnostic("missing-operator", message, left.span.to(right.span), help=help)
+
+
+def anything(spot: Spot) -> Diagnostic:
+    if spot.at_end:
+        return Diagnostic("syntax", "the text ends in the middle of a statement", spot.gap())
+    message = f"{show(spot.token)} cannot stand here"
+    after = f"after {show(spot.before)}" if spot.before else ""
+    return Diagnostic("syntax", message, spot.token.span, after)
+
+
+RULES = (
+    foreign.bad_token,
+    foreign.doubled_bar,
+    domain,
+    foreign.semicolon,
+    closer,
+    bar,
+    opener,
+    begun,
+    equals,
+    chain,
+    reserved,
+    binding,
+    statement,
+    branches,
+    missing_expression,
+    comma,
+    expected,
+    missing_operator,
+    anything,
+)

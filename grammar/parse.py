@@ -42,6 +42,11 @@ def parse(source: Source) -> tree.Program:
     return tree.Program(Span(source, 0, end), statements)
 
 
+def tokenize(source: Source) -> list[Token]:
+    """The tokens of a text, for who needs more than its tree: the formatter, an editor."""
+    return list(scan(source, _parser()[1]))
+
+
 def _attempt(parser, known: Terminals, tokens: list[Token]):
     """Statements, or the index of the token at which the parser stops and what is wrong there."""
     from lark.exceptions import UnexpectedToken

@@ -14,6 +14,8 @@ STATEMENTS = frozenset(
     "use dim species topology box const param state data table learned def energy quantity observe unit units "
     "flow integrator minimizer run".split()
 )
+# Statements whose word may also name an axis or an argument.
+SOFT = frozenset("species units unit box data table state".split())
 # What an expression can end with, so that a bar after it closes and a sign after it joins two operands.
 _ENDS = frozenset(("NAME", "NUMBER", "STRING", "DIM"))
 
@@ -148,7 +150,7 @@ def begins_statement(tokens: list[Token], k: int) -> bool:
     if tokens[k].text not in STATEMENTS or not (k == 0 or tokens[k].begins_line()):
         return False
     following = tokens[k + 1].text if k + 1 < len(tokens) else ""
-    return following not in ("=", ",", ")", "]", ".") and tokens[k].type != "STRING"
+    return tokens[k].text not in SOFT or following not in ("=", ",", ")", "]", ".")
 
 
 def block_opener(tokens: list[Token], at: int) -> int | None:

@@ -58,9 +58,9 @@ def terminals(definitions) -> Terminals:
     regular = [(t.name, t.pattern.to_regexp()) for t in definitions if t.pattern.type == "re"]
     signs = sorted((text for text in literals if not text.isalpha()), key=len, reverse=True)
     signs = [s for s in signs if len(s) == 2] + list(SAME) + [s for s in signs if len(s) == 1]
-    alternatives = [f"(?P<{name}>{expression})" for name, expression in regular]
+    alternatives = ["(?P<FOREIGN>" + "|".join(map(re.escape, FOREIGN)) + ")"]
+    alternatives += [f"(?P<{name}>{expression})" for name, expression in regular]
     alternatives.append(f"(?P<BROKEN>{_BROKEN_STRING})")
-    alternatives.append("(?P<FOREIGN>" + "|".join(map(re.escape, FOREIGN)) + ")")
     alternatives.append("(?P<SIGN>" + "|".join(map(re.escape, signs)) + ")")
     return Terminals(literals, re.compile("|".join(alternatives)))
 

@@ -29,7 +29,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.spatial
 from jax import lax
+
+from .gather import padded, take
 
 LANES = 16  # atoms per cluster: one AVX-512 register of float32
 BINS = 8  # bins along a column, per radius
@@ -37,6 +40,7 @@ BLOCK = 256  # clusters that are tested together, so that their data stay in cac
 ROWS = 8192  # rows that are filled together
 UNROLL = 4
 MARGIN = 1.1  # spare capacity
+SAMPLE = 50_000  # atoms whose neighbours the plan counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,9 +202,37 @@ def _cells(n_atoms, radii, periodic):
     return (*columns, bins)
 
 
-def _count(positions, lengths, periodic, radius, cells):
-    """Estimates, with a margin, of the slots and of the window."""
-    raise NotImplementedError
+def _count(x, lengths, periodic, radius, cells):
+    """Most neighbours of an atom (of a sample, if there are many), most atoms in a window."""
+    n, axes = x.shape
+    if n < 2:
+        return 0, n
+    x = np.where(periodic, x - lengths * np.floor(x / lengths), x - x.min(axis=0))
+    box = np.where(periodic, lengths, 0.0)
+    x = np.where((x >= box) & periodic, 0.0, x)  # rounding of the floor above
+    sample = x if n <= SAMPLE else x[np.random.default_rng(0).choice(n, SAMPLE, replace=False)]
+    tree = scipy.spatial.cKDTree(x, boxsize=box)
+    slots = tree.query_ball_point(sample, radius, return_length=True).max() - 1
+
+    # The clusters' extents along the last axis, and all atoms and images near them.
+    extent = np.where(periodic, lengths, np.maximum(radius, np.ptp(x, axis=0) * (1 + 1e-6)))
+    at = np.minimum((x / extent * cells).astype(int), np.array(cells) - 1)[:, :-1]
+    column = np.ravel_multi_index(at.T, cells[:-1])
+    order = np.lexsort((x[:, -1], column))
+    at, column, z = at[order], column[order], x[order, -1]
+    rank = np.arange(n) - np.searchsorted(column, column)
+    first = np.flatnonzero(rank % LANES == 0)
+    last = np.append(first[1:], n) - 1
+    bin = extent[-1] / cells[-1]
+    images = (-1, 0, 1) if periodic[-1] else (0,)
+    period = 8 * (extent[-1] + radius)
+    key = np.sort(np.concatenate([column * period + z + i * extent[-1] for i in images]))
+    window = 0
+    for offset in itertools.product((-1, 0, 1), repeat=axes - 1):
+        target = np.ravel_multi_index((at[first] + offset).T, cells[:-1], mode="wrap") * period
+        high = np.searchsorted(key, target + z[last] + radius + bin)
+        window = max(window, np.max(high - np.searchsorted(key, target + z[first] - radius - bin)))
+    return slots * MARGIN, min(n, window * MARGIN)
 
 
 # --- sorted order -------------------------------------------------------------
@@ -222,9 +254,12 @@ class _Grid(NamedTuple):
     window that runs over the end of a periodic column is contiguous there:
     place `2 bottom + t` and `2 bottom + size + t` hold the same atom.
 
+    All are padded to a power of two (see `gather`).
+
     x:       d arrays `[2 N]`, wrapped into the box on periodic axes
     twice:   `[2 N]` int32, sorted position at each place
     start:   `[columns * bins + 1]` int32, first sorted position of each bin
+    bottom:  `[columns + 1]` int32, first sorted position of each column, and N
     cluster: `[columns + 1]` int32, first cluster of each column
     column:  `[N]` int32, column of each sorted position
     """
@@ -233,13 +268,11 @@ class _Grid(NamedTuple):
     x: tuple[jax.Array, ...]
     twice: jax.Array
     start: jax.Array
+    bottom: jax.Array
     cluster: jax.Array
     column: jax.Array
 
 
-def _take(values, index):
-    """values[index]; an index out of range (in an unused lane only) is clamped."""
-    return values.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _axis(x, length, periodic, cells, radius, per_radius):
@@ -277,10 +310,10 @@ def _argsort(key, bound):
     iota = lax.iota(jnp.uint32, n)
     order = None
     for shift in range(0, max(1, (bound - 1).bit_length()), digit_bits):
-        digit = (key if order is None else _take(key, order)).astype(jnp.uint32) >> shift
+        digit = (key if order is None else take(padded(key), order)).astype(jnp.uint32) >> shift
         packed = lax.sort((digit << index_bits) | iota, is_stable=False)
         rank = (packed & jnp.uint32(2**index_bits - 1)).astype(jnp.int32)
-        order = rank if order is None else _take(order, rank)
+        order = rank if order is None else take(padded(order), rank)
     return order
 
 
@@ -296,21 +329,21 @@ def _sort(plan, x, lengths, radius):
     for axis, y, cells in zip(axes, wrapped, plan.cells):
         key = key * cells + _cell(axis, y, cells)
     order = _argsort(key, math.prod(plan.cells))
-    key = _take(key, order)
+    key = take(padded(key), order)
     every = lax.iota(jnp.int32, math.prod(plan.cells) + 1)
     start = jnp.searchsorted(key, every).astype(jnp.int32)
     bottom = start[:: plan.cells[-1]]  # of each column, and N
     full = (jnp.diff(bottom) + LANES - 1) // LANES
     cluster = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(full, dtype=jnp.int32)])
-    column = key // plan.cells[-1]
+    column, start, bottom = padded(key // plan.cells[-1]), padded(start), padded(bottom)
     place = lax.iota(jnp.int32, 2 * plan.n_atoms)
-    here = _take(column, place // 2)
-    low, high = _take(bottom, here), _take(bottom, here + 1)
+    here = place // 2
+    low, high = take(bottom, take(column, here)), take(bottom, take(column, here) + 1)
     twice = place - low
     twice = jnp.where(twice >= high, twice - (high - low), twice)
-    source = _take(order, twice)
-    x = tuple(_take(y, source) for y in wrapped)
-    return _Grid(tuple(axes), x, twice, start, cluster, column), order
+    source = take(padded(order), twice)
+    x = tuple(padded(take(padded(y), source)) for y in wrapped)
+    return _Grid(tuple(axes), x, padded(twice), start, bottom, padded(cluster), column), order
 
 
 # --- 1: distance tests, cluster by cluster ------------------------------------
@@ -325,12 +358,14 @@ class _Words(NamedTuple):
     words: `[blocks, groups + 1, B, LANES]` uint32
     begin: `[blocks, groups + 1, B]` int32, place of a word's first candidate
     first: `[blocks, B, LANES]` int32, the first word that is not empty
+    degree: `[blocks, B, LANES]` int32, the number of neighbours
     origin: first cluster of the table
     """
 
     words: jax.Array
     begin: jax.Array
     first: jax.Array
+    degree: jax.Array
     origin: jax.Array
 
 
@@ -349,13 +384,17 @@ def _window(plan, grid, column, low, high, offset):
     """Windows of some clusters in the column at `offset` from their own.
 
     column: `[B]` int32; low, high: `[B]` the range of the last axis to be covered
-    Returns the first place, the count, and the target column, `[B]` int32.
+    Returns the first place and the count, `[B]` int32, and how the column has to
+    be shifted to be next to the clusters', `[d - 1, B]`.
     """
     target, inside, stride = jnp.zeros_like(column), jnp.ones(column.shape, bool), 1
+    shift = [jnp.zeros_like(low)] * (len(plan.cells) - 1)
     for a in reversed(range(len(plan.cells) - 1)):
         cells = plan.cells[a]
         c = column // stride % cells + offset[a]
         if plan.periodic[a]:
+            turns = (c >= cells).astype(low.dtype) - (c < 0).astype(low.dtype)
+            shift[a] = turns * grid.axes[a].length
             c = c % cells
         else:
             inside &= (c >= 0) & (c < cells)
@@ -364,7 +403,7 @@ def _window(plan, grid, column, low, high, offset):
         stride *= cells
     axis, cells = grid.axes[-1], plan.cells[-1]
     base = target * cells
-    bottom, top = _take(grid.start, base), _take(grid.start, base + cells)
+    bottom, top = take(grid.start, base), take(grid.start, base + cells)
     first = jnp.floor((low - axis.origin) / axis.width)
     last = jnp.floor((high - axis.origin) / axis.width)
     if plan.periodic[-1]:
@@ -373,32 +412,39 @@ def _window(plan, grid, column, low, high, offset):
         over = (first < 0) | (last >= cells)
         first = jnp.where(whole, 0, first % cells)
         last = jnp.where(whole, cells - 1, last % cells)
-        begin, end = _take(grid.start, base + first), _take(grid.start, base + last + 1)
+        begin, end = take(grid.start, base + first), take(grid.start, base + last + 1)
         count = end - begin + jnp.where(over & ~whole, top - bottom, 0)
     else:
         first = jnp.clip(first, 0, cells - 1).astype(jnp.int32)
         last = jnp.clip(last, 0, cells - 1).astype(jnp.int32)
-        begin = _take(grid.start, base + first)
-        count = _take(grid.start, base + last + 1) - begin
-    return bottom + begin, jnp.where(inside, count, 0), target
+        begin = take(grid.start, base + first)
+        count = take(grid.start, base + last + 1) - begin
+    return bottom + begin, jnp.where(inside, count, 0), shift
 
 
-def _near(plan, grid, own, radius, begin, count):
+def _near(plan, grid, own, radius, begin, count, shift):
     """Bits `[B, LANES]` of the candidates from place `begin` on that are near."""
+    last = len(plan.cells) - 1
+    # The column tells the image, unless a column is visited once on behalf of both.
+    image = [p and (a == last or plan.cells[a] < 3) for a, p in enumerate(plan.periodic)]
 
     def tests(step, bits):
         t = step * UNROLL + lax.iota(jnp.int32, UNROLL)
         place = begin + t[:, None]
+        candidates = [take(x, place) for x in grid.x]
+        candidates = [x if image[a] or a == last else x + shift[a] for a, x in enumerate(candidates)]
         # The barrier keeps the gathers out of the loop over lanes.
-        candidates = lax.optimization_barrier([_take(x, place) for x in grid.x])
+        candidates = lax.optimization_barrier(candidates)
         for u in range(UNROLL):
             r2 = 0
             for a, axis in enumerate(grid.axes):
-                distance = jnp.abs(own[a] - candidates[a][u][:, None])
-                if plan.periodic[a]:  # both are wrapped into the box
-                    distance = jnp.minimum(distance, axis.length - distance)
+                distance = own[a] - candidates[a][u][:, None]
+                if image[a]:  # both are wrapped into the box
+                    distance = jnp.abs(distance)
+                    across = axis.length - distance
+                    distance = jnp.where(distance < across, distance, across)
                 r2 += distance * distance
-            bits |= (r2 < radius * radius).astype(jnp.uint32) << t[u].astype(jnp.uint32)
+            bits |= (r2 < radius * radius).astype(jnp.uint32) << (step * UNROLL + u).astype(jnp.uint32)
         return bits
 
     steps = (jnp.max(count) + UNROLL - 1) // UNROLL
@@ -410,19 +456,26 @@ def _test(plan, grid, radius, start, count):
     """The words of all clusters with an atom in rows `[start, start + count)`."""
     # Clusters touched by the rows: one more partial cluster at either end.
     most = min(plan.clusters, count // LANES + min(plan.columns, count) + 2)
-    blocks = -(-most // BLOCK)
-    block = -(-most // blocks)
+    # Powers of two, because gathers divide their flattened index by the row length.
+    block = min(BLOCK, 1 << max(0, most - 1).bit_length())
+    blocks = -(-most // block)
     size = plan.word
     pieces = -(-plan.window // size)
     offsets = np.repeat(_offsets(plan), pieces, axis=0)
     skips = np.tile(np.arange(pieces, dtype=np.int32) * size, len(offsets) // pieces)
-    groups = len(skips)
-    bottom = grid.start[:: plan.cells[-1]]
+    home = ~offsets.any(axis=1)
+    last = len(offsets)  # an empty word, where every chain of words ends
+    groups = (
+        jnp.asarray(np.append(offsets, offsets[:1], axis=0)),
+        jnp.asarray(np.append(skips, np.int32(plan.n_atoms))),
+        jnp.asarray(np.append(home, False)),
+    )
+    bottom = grid.bottom
     eps = jnp.finfo(grid.x[0].dtype).eps
 
     def cluster_of(row):
-        column = _take(grid.column, row)
-        return _take(grid.cluster, column) + (row - _take(bottom, column)) // LANES
+        column = take(grid.column, row)
+        return take(grid.cluster, column) + (row - take(bottom, column)) // LANES
 
     origin = cluster_of(jnp.minimum(start, plan.n_atoms - 1))
     final = cluster_of(jnp.minimum(start + count, plan.n_atoms) - 1)
@@ -430,42 +483,47 @@ def _test(plan, grid, radius, start, count):
     def one(most, index):
         cluster = origin + index * block + lax.iota(jnp.int32, block)
         used = cluster <= final
-        column = jnp.searchsorted(grid.cluster, cluster, side="right").astype(jnp.int32) - 1
+        column = jnp.searchsorted(grid.cluster[: plan.columns + 1], cluster, side="right").astype(jnp.int32) - 1
         column = jnp.clip(column, 0, plan.columns - 1)
-        low, high = _take(bottom, column), _take(bottom, column + 1)
-        row = low + (cluster - _take(grid.cluster, column)) * LANES
+        low, high = take(bottom, column), take(bottom, column + 1)
+        row = low + (cluster - take(grid.cluster, column)) * LANES
         # A partial cluster repeats its last atom.
         row = jnp.minimum(row[:, None] + lax.iota(jnp.int32, LANES), high[:, None] - 1)
-        own = [_take(x, low[:, None] + row) for x in grid.x]
+        own = [take(x, low[:, None] + row) for x in grid.x]
         own = lax.optimization_barrier(own)
         margin = radius + 8 * eps * (radius + jnp.max(jnp.abs(own[-1]), axis=1))
         below, above = jnp.min(own[-1], axis=1) - margin, jnp.max(own[-1], axis=1) + margin
 
-        def visit(most, group):
-            offset, skip = group
-            begin, total, target = _window(plan, grid, column, below, above, offset)
+        def visit(carry, group):
+            most, degree = carry
+            offset, skip, home = group
+            begin, total, shift = _window(plan, grid, column, below, above, offset)
             total = jnp.where(used, total, 0)
-            bits = _near(plan, grid, own, radius, begin + skip, jnp.clip(total - skip, 0, size))
-            # An atom is not its own neighbour.
-            self = low[:, None] + row - begin[:, None]
-            self = jnp.where(self < 0, self + (high - low)[:, None], self) - skip
-            self = jnp.where((target == column)[:, None] & (self >= 0) & (self < size), self, 31)
-            bits &= ~(jnp.uint32(1) << self.astype(jnp.uint32))
-            return jnp.maximum(most, jnp.max(total)), (bits, begin + skip)
+            rest = jnp.clip(total - skip, 0, size)
+            bits = _near(plan, grid, own, radius, begin + skip, rest, shift)
 
-        most, (bits, begin) = lax.scan(visit, most, (jnp.asarray(offsets), jnp.asarray(skips)))
+            def other(bits):  # an atom is not its own neighbour
+                place = low[:, None] + row - begin[:, None]
+                place = jnp.where(place < 0, place + (high - low)[:, None], place) - skip
+                place = jnp.where((place >= 0) & (place < size), place, 31).astype(jnp.uint32)
+                return bits & ~(jnp.uint32(1) << place)
+
+            bits = lax.cond(home, other, lambda bits: bits, bits)
+            degree += lax.population_count(bits).astype(jnp.int32)
+            return (jnp.maximum(most, jnp.max(total)), degree), (bits, begin + skip)
+
+        carry = (most, jnp.zeros((block, LANES), jnp.int32))
+        (most, degree), (bits, begin) = lax.scan(visit, carry, groups)
 
         def link(following, group):
             bits, index = group
             word = bits | (following << size)
             return jnp.where(bits != 0, index, following), word
 
-        last = jnp.full((block, LANES), groups, jnp.uint32)
-        index = jnp.arange(groups, dtype=jnp.uint32)
-        first, words = lax.scan(link, last, (bits, index), reverse=True)
-        words = jnp.concatenate([words, (last << size)[None]])
-        begin = jnp.concatenate([begin, begin[:1]])
-        return most, (words, begin, first.astype(jnp.int32))
+        end = jnp.full((block, LANES), last, jnp.uint32)
+        index = jnp.arange(last + 1, dtype=jnp.uint32)
+        first, words = lax.scan(link, end, (bits, index), reverse=True)
+        return most, (words, begin, first.astype(jnp.int32), degree)
 
     most, tables = lax.scan(one, jnp.int32(0), jnp.arange(blocks, dtype=jnp.int32))
     return _Words(*tables, origin), most
@@ -478,42 +536,38 @@ def _fill(plan, grid, words, start, count):
     """slots `[K, count]` of the rows from `start` on, and the most neighbours of a row."""
     _, groups, block, _ = words.words.shape
     size = plan.word
-    bottom = grid.start[:: plan.cells[-1]]
-    table, begin, first = (v.reshape(-1) for v in words[:3])
+    bottom = grid.bottom
+    table, begin, first, degrees = (padded(v.reshape(-1)) for v in words[:4])
     mask = jnp.uint32(2**size - 1)
 
     def rows_from(offset, n):
         row = start + offset + lax.iota(jnp.int32, n)
         atom = jnp.minimum(row, plan.n_atoms - 1)
-        column = _take(grid.column, atom)
-        rank = atom - _take(bottom, column)
-        cluster = _take(grid.cluster, column) + rank // LANES - words.origin
+        column = take(grid.column, atom)
+        rank = atom - take(bottom, column)
+        cluster = take(grid.cluster, column) + rank // LANES - words.origin
         lane = rank % LANES
         which, within = cluster // block, cluster % block
         at_word = which * (groups * block * LANES) + within * LANES + lane
         at_begin = which * (groups * block) + within
-        group = _take(first, cluster * LANES + lane)
+        group = take(first, cluster * LANES + lane)
         group = jnp.where(row < plan.n_atoms, group, groups - 1)
-        word = _take(table, at_word + group * (block * LANES))
+        word = take(table, at_word + group * (block * LANES))
 
-        def degree(g, total):
-            bits = _take(table, at_word + g * (block * LANES)) & mask
-            return total + lax.population_count(bits).astype(jnp.int32)
-
-        degree = lax.fori_loop(0, groups, degree, jnp.zeros(n, jnp.int32))
+        degree = take(degrees, cluster * LANES + lane)
         degree = jnp.max(jnp.where(row < plan.n_atoms, degree, 0))
 
         def fill(k, carry):
             slots, group, word = carry
             bits = word & mask
             lowest = bits & (~bits + 1)
-            place = _take(begin, at_begin + group * block)
+            place = take(begin, at_begin + group * block)
             place += lax.population_count(lowest - 1).astype(jnp.int32)
-            neighbour = jnp.where(bits != 0, _take(grid.twice, place), row)
+            neighbour = jnp.where(bits != 0, take(grid.twice, place), row)
             slots = lax.dynamic_update_index_in_dim(slots, neighbour, k, 0)
             following = (word >> size).astype(jnp.int32)
             done = bits == lowest
-            word = jnp.where(done, _take(table, at_word + following * (block * LANES)), word ^ lowest)
+            word = jnp.where(done, take(table, at_word + following * (block * LANES)), word ^ lowest)
             return slots, jnp.where(done, following, group), word
 
         slots = jnp.broadcast_to(row, (plan.slots, n))

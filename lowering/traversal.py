@@ -1,40 +1,52 @@
 """Sums over neighbours: one pair kernel, several schedules.
 
-A pair kernel is `body(own, other, valid) -> increments`: `own` and `other` are
-pytrees of equal structure-by-need (the caller's choice) that hold one value per
-row, `valid` says that the two are different atoms.  The result is a pytree of
-increments per row.  Displacements, nearest images and cutoffs are the kernel's.
+A pair kernel is `body(own, other, valid) -> increments`.  `own` holds values of
+the row atoms, `other` the same or other values of one neighbour each, `valid`
+says that the two are different atoms (an index comparison: atoms that coincide
+are still a pair).  All operations are elementwise; arrays broadcast along the
+last axis, which is the row.  Displacements, nearest images and cutoffs are the
+kernel's own business, and increments where `valid` is false must be zero.
 
-slot_sum       loop over neighbour slots, rows vectorised: for CPUs
-row_sum        all slots gathered, one reduction: for GPUs
-all_pairs_sum  no list: for small systems
+slot_sum       loop over neighbour slots, vectorised over rows: CPUs
+row_sum        all slots gathered, one reduction: GPUs
+all_pairs_sum  no list: small systems
+
+`Shards` splits rows over devices; its methods belong inside `jax.shard_map`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import PartitionSpec
+
+from . import neighbours
+from .gather import padded, take
+
+ATOMS = "atoms"  # name of the mesh axis
 
 
-def _take(values, index):
-    return values.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-def slot_sum(body, slots, own, others, zeros, *, rows=None, unroll=4):
+def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2):
     """Sum of `body` over each row's neighbours, slot by slot.
 
     slots:  `[K, n]` int32, a row's own index where there is no neighbour
-    own:    pytree of `[n]` arrays, the rows' values
+    own:    pytree of `[n]` arrays, values of the rows
     others: pytree of `[N]` arrays, gathered at the neighbours
-    zeros:  pytree of `[n]` arrays like the increments, where the sum begins
-    rows:   `[n]` int32, the rows' own indices; 0 ... n-1 by default
+    zeros:  pytree of `[n]` arrays, the structure and types of the increments
+    rows:   `[n]` int32, the rows' own indices; 0 ... n - 1 by default
+    used:   int32, the slots in use (`needed.slots`) if the rest may be skipped; a
+            loop of traced length cannot be differentiated in reverse mode
     """
     count, n = slots.shape
     rows = lax.iota(slots.dtype, n) if rows is None else rows
+    others = jax.tree.map(padded, others)
 
     def add(total, index):
-        other = jax.tree.map(lambda v: _take(v, index), others)
+        other = jax.tree.map(lambda values: take(values, index), others)
         return jax.tree.map(jnp.add, total, body(own, other, index != rows))
 
     def step(k, total):
@@ -42,7 +54,102 @@ def slot_sum(body, slots, own, others, zeros, *, rows=None, unroll=4):
             total = add(total, lax.dynamic_index_in_dim(slots, k * unroll + u, 0, keepdims=False))
         return total
 
-    total = lax.fori_loop(0, count // unroll, step, zeros)
-    for k in range(count - count % unroll, count):
+    rest = count % unroll
+    steps = count // unroll
+    if used is not None:
+        steps = jnp.minimum(steps, (used + unroll - 1) // unroll)
+    total = lax.fori_loop(0, steps, step, zeros)
+    for k in range(count - rest, count):
         total = add(total, slots[k])
     return total
+
+
+def row_sum(body, slots, own, others, zeros, *, rows=None):
+    """As `slot_sum`, with all slots gathered at once: `[K, n]` terms, reduced over K."""
+    n = slots.shape[1]
+    rows = lax.iota(slots.dtype, n) if rows is None else rows
+    others = jax.tree.map(padded, others)
+    other = jax.tree.map(lambda values: take(values, slots), others)
+    return _reduced(body(own, other, slots != rows), slots.shape, zeros)
+
+
+def all_pairs_sum(body, own, others, zeros, *, rows=None):
+    """As `slot_sum`, over all atoms `others`, without a list."""
+    n = jax.tree.leaves(zeros)[0].shape[0]
+    every = jnp.arange(jax.tree.leaves(others)[0].shape[0], dtype=jnp.int32)
+    rows = lax.iota(jnp.int32, n) if rows is None else rows
+    other = jax.tree.map(lambda values: values[:, None], others)
+    return _reduced(body(own, other, every[:, None] != rows), (len(every), n), zeros)
+
+
+def _reduced(terms, shape, zeros):
+    def total(zero, term):
+        return zero + jnp.sum(jnp.broadcast_to(term, shape), axis=0, dtype=zero.dtype)
+
+    return jax.tree.map(total, zeros, terms)
+
+
+# --- several devices ----------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """Rows of the sorted order in equal, contiguous parts, one per device; hashable.
+
+    Every device holds `count` rows.  Those from N on are padding: they have no
+    neighbours, and the driver gives them any finite position.
+    """
+
+    n_atoms: int
+    devices: int
+
+    @property
+    def count(self):
+        return -(-self.n_atoms // self.devices)
+
+    @property
+    def total(self):
+        return self.count * self.devices
+
+    def mesh(self, devices=None):
+        devices = jax.devices()[: self.devices] if devices is None else devices
+        return jax.sharding.Mesh(np.asarray(devices), (ATOMS,))
+
+    def over(self, mesh, function, in_specs, out_specs):
+        """`function` as one program per device; "rows" and "all" stand for the specs
+        of arrays with rows on their last axis and of replicated arrays, in pytrees."""
+        specs = {"rows": PartitionSpec(ATOMS), "slots": PartitionSpec(None, ATOMS), "all": PartitionSpec()}
+        named = lambda tree: jax.tree.map(specs.__getitem__, tree)
+        # The sums start from replicated zeros, which the replication check refuses.
+        return jax.shard_map(
+            function, mesh=mesh, in_specs=named(in_specs), out_specs=named(out_specs), check_vma=False
+        )
+
+    # Inside shard_map:
+
+    def start(self):
+        """First row of this device."""
+        return lax.axis_index(ATOMS).astype(jnp.int32) * self.count
+
+    def rows(self):
+        return self.start() + lax.iota(jnp.int32, self.count)
+
+    def local(self, values):
+        """This device's rows of a pytree of `[N]` or `[total]` arrays, along the first axis."""
+
+        def cut(v):
+            v = jnp.concatenate([v, jnp.broadcast_to(v[:1], (self.total - v.shape[0], *v.shape[1:]))])
+            return lax.dynamic_slice_in_dim(v, self.start(), self.count)
+
+        return jax.tree.map(cut, values)
+
+    def everywhere(self, values):
+        """All rows, `[total]`, of a pytree of `[count]` arrays."""
+        return jax.tree.map(lambda v: lax.all_gather(v, ATOMS, tiled=True), values)
+
+    def build(self, plan, positions, lengths, radius):
+        """This device's rows of the list of `positions` (all of them, `[N]`), with the
+        capacities and the overflow of all devices."""
+        part = neighbours.build(plan, positions, lengths, radius, rows=(self.start(), self.count))
+        needed = jax.tree.map(lambda v: lax.pmax(v, ATOMS), part.needed)
+        return part._replace(needed=needed, overflow=neighbours.overflows(plan, needed))

@@ -49,7 +49,7 @@ class Leaves:
         if known is None:
             stem = _stem(expr)
             name = stem if all(s.name != stem for s in self.exprs) else f"{stem}_{len(self.exprs)}"
-            positive = isinstance(expr, Op) and expr.op == "norm"
+            positive = isinstance(expr, Op) and (expr.op == "norm" or expr.op == "dot" and expr.args[0] == expr.args[1])
             known = sympy.Symbol(name, positive=True) if positive else sympy.Symbol(name, real=True)
             self.add(expr, known)
         return known
@@ -200,6 +200,13 @@ class _Writer:
             return self.op("not", self.expr(e.args[0]))
         if type(e) in _RELATION_NAMES:
             return self.op(_RELATION_NAMES[type(e)], self.expr(e.lhs), self.expr(e.rhs))
+        if isinstance(e, sympy.Abs):
+            return self.op("abs", self.expr(e.args[0]))
+        if isinstance(e, sympy.Max | sympy.Min):
+            result = self.expr(e.args[0])
+            for part in e.args[1:]:
+                result = self.op("max" if isinstance(e, sympy.Max) else "min", result, self.expr(part))
+            return result
         if e.func in _FUNCTION_NAMES:
             return self.op(_FUNCTION_NAMES[e.func], self.expr(e.args[0]))
         raise NotImplementedError(f"SymPy made {e.func.__name__}, which the language has no operation for")

@@ -76,7 +76,9 @@ def test_species_by_largest_remainder():
 
 
 def test_species_are_placed_at_random_and_reproducibly():
-    build = lambda seed: crystal("fcc", density=1.2, cells=6, species={"A": 0.8, "B": 0.2}, rng=np.random.default_rng(seed))  # noqa: E731
+    build = lambda seed: crystal(
+        "fcc", density=1.2, cells=6, species={"A": 0.8, "B": 0.2}, rng=np.random.default_rng(seed)
+    )  # noqa: E731
     first = build(1)
     assert first.species == build(1).species != build(2).species
     assert first.species.count("B") == 173

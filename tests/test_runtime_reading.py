@@ -29,7 +29,14 @@ def ase_atoms(seed=0, n=12):
 
 @pytest.mark.parametrize(
     ("name", "kind", "tolerance"),
-    [("a.extxyz", "extxyz", 1e-7), ("a.xyz", "extxyz", 1e-7), ("a.pdb", "proteindatabank", 1e-3), ("a.cif", "cif", 1e-3), ("POSCAR", "vasp", 1e-9), ("a.vasp", "vasp", 1e-9)],
+    [
+        ("a.extxyz", "extxyz", 1e-7),
+        ("a.xyz", "extxyz", 1e-7),
+        ("a.pdb", "proteindatabank", 1e-3),
+        ("a.cif", "cif", 1e-3),
+        ("POSCAR", "vasp", 1e-9),
+        ("a.vasp", "vasp", 1e-9),
+    ],
 )
 @pytest.mark.parametrize("zipped", [False, True])
 def test_files_that_ase_writes(tmp_path, name, kind, tolerance, zipped):
@@ -86,7 +93,7 @@ def test_frames_and_free_axes(tmp_path):
 
 
 def test_two_dimensions(tmp_path):
-    flat = 'header\n\n2 atoms\n0 4 xlo xhi\n0 5 ylo yhi\n-0.5 0.5 zlo zhi\n\nAtoms\n\n1 1 1.0 2.0 0.0\n2 1 2.0 3.5 0.0\n\nVelocities\n\n1 1 2 0\n2 3 4 0\n'
+    flat = "header\n\n2 atoms\n0 4 xlo xhi\n0 5 ylo yhi\n-0.5 0.5 zlo zhi\n\nAtoms\n\n1 1 1.0 2.0 0.0\n2 1 2.0 3.5 0.0\n\nVelocities\n\n1 1 2 0\n2 3 4 0\n"
     structure = read(write(tmp_path, "a.data", flat), dim=2)
     assert structure.positions.tolist() == [[1, 2], [2, 3.5]]
     assert structure.velocities.tolist() == [[1, 2], [3, 4]]
@@ -170,7 +177,11 @@ def test_lammps_styles_are_told_apart(tmp_path, style, comment, images):
     assert structure.species == ("O", "H", "H")
     assert structure.masses.tolist() == [15.9994, 1.00794, 1.00794]
     assert structure.velocities.tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 3]]
-    assert {k: v.tolist() for k, v in structure.topology.items()} == {"bonds": [[0, 1], [2, 0]], "angles": [[1, 0, 2]], "impropers": [[0, 1, 2, 0]]}
+    assert {k: v.tolist() for k, v in structure.topology.items()} == {
+        "bonds": [[0, 1], [2, 0]],
+        "angles": [[1, 0, 2]],
+        "impropers": [[0, 1, 2, 0]],
+    }
     assert structure.topology_types["bonds"] == ("1", "2")
     assert structure.length_unit is None and structure.unit_style == "real"
     if style in ("full", "charge"):
@@ -179,7 +190,12 @@ def test_lammps_styles_are_told_apart(tmp_path, style, comment, images):
 
 def test_lammps_type_labels(tmp_path):
     labels = "Atom Type Labels\n\n1 OW\n2 HW\n\nBond Type Labels\n\n1 long\n2 short\n\nMasses"
-    text = data("molecular", comment=False).replace("Masses", labels).replace("12 1 2 3", "12 1 HW 3").replace("1 15.9994 # O", "OW 15.9994")
+    text = (
+        data("molecular", comment=False)
+        .replace("Masses", labels)
+        .replace("12 1 2 3", "12 1 HW 3")
+        .replace("1 15.9994 # O", "OW 15.9994")
+    )
     structure = read(write(tmp_path, "a.lmp", text))
     assert structure.species == ("OW", "HW", "HW")
     assert structure.masses.tolist() == [15.9994, 1.00794, 1.00794]
@@ -194,12 +210,21 @@ def test_lammps_types_without_names(tmp_path):
 def sections(text):
     """An independent reading of a data file, as the reference's own notes do it."""
     part = re.split(r"\n\s*\n", text)
-    return {part[k].split("#")[0].strip(): [line.split() for line in part[k + 1].split("\n") if line.strip()] for k in range(len(part) - 1) if re.match(r"[A-Z][a-zA-Z ]*(#.*)?$", part[k].strip())}
+    return {
+        part[k].split("#")[0].strip(): [line.split() for line in part[k + 1].split("\n") if line.strip()]
+        for k in range(len(part) - 1)
+        if re.match(r"[A-Z][a-zA-Z ]*(#.*)?$", part[k].strip())
+    }
 
 
 @pytest.mark.parametrize(
     ("name", "columns"),
-    [("force_styles/data.fourmol", (2, 4)), ("force_styles/data.manybody", (1, 2)), ("force_styles/data.metal", (1, 2)), ("lammps_data/data.chain.gz", (2, 3))],
+    [
+        ("force_styles/data.fourmol", (2, 4)),
+        ("force_styles/data.manybody", (1, 2)),
+        ("force_styles/data.metal", (1, 2)),
+        ("lammps_data/data.chain.gz", (2, 3)),
+    ],
 )
 def test_files_that_lammps_wrote(name, columns):
     path = REFERENCE / name
@@ -210,7 +235,9 @@ def test_files_that_lammps_wrote(name, columns):
     rows = sorted(part["Atoms"], key=lambda row: int(row[0]))
     lower = [float(line.split()[0]) for line in text.split("\n") if re.search("[xyz]lo [xyz]hi", line)]
     kind, x = columns
-    np.testing.assert_allclose(structure.positions + lower, np.array([row[x : x + 3] for row in rows], float), atol=1e-12)
+    np.testing.assert_allclose(
+        structure.positions + lower, np.array([row[x : x + 3] for row in rows], float), atol=1e-12
+    )
     assert structure.species == tuple(row[kind] for row in rows)
     velocities = {int(row[0]): row[1:] for row in part["Velocities"]}
     np.testing.assert_array_equal(structure.velocities, np.array([velocities[int(row[0])] for row in rows], float))
@@ -237,11 +264,23 @@ LAMMPS_ERRORS = {
     "triclinic": (lambda t: t.replace("zlo zhi\n", "zlo zhi\n1.0 0 0 xy xz yz\n"), "triclinic-box", "line 13"),
     "word": (lambda t: t.replace("12 1 2 0.4 3 3 3", "12 1 2 0.4 3 tree 3"), "malformed-file", "line 26: `tree`"),
     "short row": (lambda t: t.replace("10 1 1 -0.8 1 1 1", "10 1 1 -0.8 1 1"), "malformed-file", "line 27"),
-    "wrong style": (lambda t: t.replace("Atoms  # full", "Atoms  # sphere").replace(" 0.4 3 3 3", " 0.4 3 3 y"), "malformed-file", "`y`"),
-    "strange columns": (lambda t: t.replace("Atoms  # full", "Atoms").replace("12 1 2 0.4 3 3 3", "12 1 2 3"), "malformed-file", "atom style"),
+    "wrong style": (
+        lambda t: t.replace("Atoms  # full", "Atoms  # sphere").replace(" 0.4 3 3 3", " 0.4 3 3 y"),
+        "malformed-file",
+        "`y`",
+    ),
+    "strange columns": (
+        lambda t: t.replace("Atoms  # full", "Atoms").replace("12 1 2 0.4 3 3 3", "12 1 2 3"),
+        "malformed-file",
+        "atom style",
+    ),
     "twice": (lambda t: t.replace("12 1 2 0.4", "10 1 2 0.4"), "malformed-file", "id 10 occurs twice"),
     "id": (lambda t: t.replace("12 1 2 0.4", "1.5 1 2 0.4"), "malformed-file", "`1.5` stands where a whole number"),
-    "bond": (lambda t: t.replace("2 2 12 10", "2 2 13 10"), "malformed-file", "line 40: there is no atom with the id 13"),
+    "bond": (
+        lambda t: t.replace("2 2 12 10", "2 2 13 10"),
+        "malformed-file",
+        "line 39: there is no atom with the id 13",
+    ),
     "bond row": (lambda t: t.replace("2 2 12 10", "2 2 12"), "malformed-file", "2 atom ids"),
     "mass": (lambda t: t.replace("2 1.00794 # H\n", ""), "malformed-file", "type 2 has no mass"),
     "velocity": (lambda t: t.replace("11 0 2 0\n", ""), "malformed-file", "atom 11 has no velocity"),

@@ -49,7 +49,9 @@ class Display:
     ``quiet`` shows nothing. ``atoms`` counts for the speed, times ``replicas``.
     """
 
-    def __init__(self, atoms: int, replicas: int = 1, *, quiet: bool = False, stream: TextIO | None = None, time_unit: str = ""):
+    def __init__(
+        self, atoms: int, replicas: int = 1, *, quiet: bool = False, stream: TextIO | None = None, time_unit: str = ""
+    ):
         self.atoms, self.replicas, self.quiet, self.time_unit = atoms, replicas, quiet, time_unit
         self.stream = stream or sys.stdout
         self.live = not quiet and self.stream.isatty()
@@ -63,7 +65,9 @@ class Display:
 
             self._console = Console(file=self.stream, highlight=False, soft_wrap=True)
 
-    def phase(self, title: str, columns: Sequence[Column], total: int, *, done: int = 0, ns_per_step: float | None = None) -> None:
+    def phase(
+        self, title: str, columns: Sequence[Column], total: int, *, done: int = 0, ns_per_step: float | None = None
+    ) -> None:
         """Begins a part of the run: ``total`` steps, of which ``done`` are done (a resumed run).
 
         The header of the table is written again if the columns are others than before.
@@ -83,7 +87,9 @@ class Display:
         if self.live:
             from rich.progress import BarColumn, Progress, TextColumn
 
-            self._progress = Progress(BarColumn(bar_width=30), TextColumn("{task.fields[text]}"), console=self._console, transient=True)
+            self._progress = Progress(
+                BarColumn(bar_width=30), TextColumn("{task.fields[text]}"), console=self._console, transient=True
+            )
             self._task = self._progress.add_task("", total=max(total, 1), completed=done, text="compiling")
             self._progress.start()
 
@@ -147,7 +153,9 @@ class Display:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop()
 
 
@@ -195,7 +203,7 @@ def number(value: float, digits: int) -> str:
 
 def human(value: float) -> str:
     """Three digits and a letter: 4.83 M."""
-    for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for letter, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= 0.9995 * size:
             return f"{value / size:#.3g}".rstrip(".") + f" {letter}"
     return f"{value:#.3g}".rstrip(".")

@@ -33,7 +33,15 @@ class RunFolder:
     trajectories: list[str] = field(default_factory=list)
 
     @classmethod
-    def create(cls, program: str, stem: str, out: str | Path | None = None, *, overwrite: bool = False, root: str | Path = "runs") -> RunFolder:
+    def create(
+        cls,
+        program: str,
+        stem: str,
+        out: str | Path | None = None,
+        *,
+        overwrite: bool = False,
+        root: str | Path = "runs",
+    ) -> RunFolder:
         """A folder for a new run of the source text ``program``.
 
         Without ``out`` it is ``root/stem-001`` or the next free number; two runs that start at once get two
@@ -52,7 +60,11 @@ class RunFolder:
                 path.mkdir(parents=True, exist_ok=True)
             if any((path / name).exists() for name in RESERVED):
                 if not overwrite:
-                    raise rejected("output-exists", f"the folder {path} holds a run already", help="choose another folder, or pass --overwrite to replace the run")
+                    raise rejected(
+                        "output-exists",
+                        f"the folder {path} holds a run already",
+                        help="choose another folder, or pass --overwrite to replace the run",
+                    )
                 _remove_run(path)
         with writing(path):
             try:
@@ -69,7 +81,11 @@ class RunFolder:
         missing = [name for name in (PROGRAM, CHECKPOINT) if not (path / name).is_file()]
         if missing:
             what = "does not exist" if not path.exists() else f"has no {' and no '.join(missing)}"
-            raise rejected("no-run", f"{path} holds no run that could be resumed: it {what}", help="a run can be resumed from its first checkpoint on")
+            raise rejected(
+                "no-run",
+                f"{path} holds no run that could be resumed: it {what}",
+                help="a run can be resumed from its first checkpoint on",
+            )
         return cls(path)
 
     @property
@@ -93,10 +109,16 @@ class RunFolder:
         """
         windows, parts = PureWindowsPath(name), PurePosixPath(name.replace("\\", "/")).parts
         if not parts or "\0" in name or windows.drive or windows.root or parts[0] == "/" or ".." in parts:
-            raise rejected("output-name", f"`{name}` is no name for a file in the folder of the run", help='write a name such as "melt.extxyz"; --out chooses the folder')
+            raise rejected(
+                "output-name",
+                f"`{name}` is no name for a file in the folder of the run",
+                help='write a name such as "melt.extxyz"; --out chooses the folder',
+            )
         plain = "/".join(parts)
         if plain.casefold() in RESERVED:
-            raise rejected("output-name", f"`{name}` is a file that each run writes by itself", help="choose another name")
+            raise rejected(
+                "output-name", f"`{name}` is a file that each run writes by itself", help="choose another name"
+            )
         if plain.casefold() in map(str.casefold, self.trajectories):
             raise rejected("output-name", f"`{name}` is written twice", help="give each `write` its own file name")
         path = self.path.joinpath(*parts)
@@ -109,7 +131,9 @@ class RunFolder:
 
     def write_run(self, description: Mapping[str, Any]) -> None:
         """Replaces ``run.json``; the names of the trajectories are added to it as ``trajectories``."""
-        content = json.dumps({**description, "trajectories": self.trajectories}, indent=2, ensure_ascii=False, default=_plain)
+        content = json.dumps(
+            {**description, "trajectories": self.trajectories}, indent=2, ensure_ascii=False, default=_plain
+        )
         _replace(self.path / RUN, (content + "\n").encode())
 
     def read_run(self) -> dict[str, Any]:
@@ -166,7 +190,9 @@ def _remove_run(path: Path) -> None:
         names = list(_read_json(path / RUN).get("trajectories", ()))
     except (Rejected, AttributeError, TypeError):  # a damaged run.json does not keep its run from being replaced
         names = []
-    inside = [name for name in names if isinstance(name, str) and (path / name).resolve().is_relative_to(path.resolve())]
+    inside = [
+        name for name in names if isinstance(name, str) and (path / name).resolve().is_relative_to(path.resolve())
+    ]
     with writing(path):
         for name in (*inside, *RESERVED):
             (path / name).unlink(missing_ok=True)

@@ -31,12 +31,19 @@ STYLES: dict[str, tuple[str, ...]] = {
     "bpm/sphere": ("id", "molecule", "type", "diameter", "density", "x", "y", "z"),
 }
 TOPOLOGY = {"Bonds": 2, "Angles": 3, "Dihedrals": 4, "Impropers": 4}
-LABELS = {"Bonds": "Bond Type Labels", "Angles": "Angle Type Labels", "Dihedrals": "Dihedral Type Labels", "Impropers": "Improper Type Labels"}
+LABELS = {
+    "Bonds": "Bond Type Labels",
+    "Angles": "Angle Type Labels",
+    "Dihedrals": "Dihedral Type Labels",
+    "Impropers": "Improper Type Labels",
+}
 READ = ("Masses", "Atoms", "Velocities", "Atom Type Labels", *TOPOLOGY, *LABELS.values())
 
 NUMBER = re.compile(r"[-+]?(\d|\.\d)")
 INTEGER = re.compile(r"[-+]?\d+$")
-HEADER = re.compile(r"(.*?)\s+(atoms|bonds|angles|dihedrals|impropers|atom types|xlo xhi|ylo yhi|zlo zhi|xy xz yz|[abc]vec|abc origin)$")
+HEADER = re.compile(
+    r"(.*?)\s+(atoms|bonds|angles|dihedrals|impropers|atom types|xlo xhi|ylo yhi|zlo zhi|xy xz yz|[abc]vec|abc origin)$"
+)
 
 
 @dataclass
@@ -61,13 +68,17 @@ def read_lammps_data(text: str, name: str) -> Structure:
     header, sections = parser.split(text)
     lower, lengths = parser.box(header)
     if "atoms" not in header:
-        raise parser.wrong(1, "the header does not say how many atoms there are", "a LAMMPS data file has a line such as `32000 atoms`")
+        raise parser.wrong(
+            1, "the header does not say how many atoms there are", "a LAMMPS data file has a line such as `32000 atoms`"
+        )
     count = int(parser.numbers(*header["atoms"], 1)[0])
     if count == 0:
         raise rejected("no-atoms", f"{name} holds no atoms")
     if "Atoms" not in sections:
         near = difflib.get_close_matches("Atoms", sections, n=1)
-        raise parser.wrong(1, "there is no `Atoms` section", f"line {sections[near[0]].line} says `{near[0]}`" if near else None)
+        raise parser.wrong(
+            1, "there is no `Atoms` section", f"line {sections[near[0]].line} says `{near[0]}`" if near else None
+        )
 
     atoms = parser.atoms(sections["Atoms"], sections, count)
     ids = parser.integers(atoms, "id")
@@ -118,10 +129,14 @@ class _Parser:
             if not content:
                 continue
             blank_after = number >= len(lines) or not lines[number][0].strip()
-            heading = content in READ or (not NUMBER.match(content) and blank_after and not lines[number - 2][0].strip() and content[0].isalpha())
+            heading = content in READ or (
+                not NUMBER.match(content) and blank_after and not lines[number - 2][0].strip() and content[0].isalpha()
+            )
             if heading:
                 if content in sections:
-                    raise self.wrong(number, f"a second section `{content}`; the first is at line {sections[content].line}")
+                    raise self.wrong(
+                        number, f"a second section `{content}`; the first is at line {sections[content].line}"
+                    )
                 current = sections[content] = Section(number, comment.strip())
             elif current is not None:
                 current.rows.append((number, content.split(), comment.strip()))
@@ -142,14 +157,20 @@ class _Parser:
         """Lower corner [3] and lengths [3]."""
         if "avec" in header or ("xy xz yz" in header and np.any(self.numbers(*header["xy xz yz"], 3))):
             line = header.get("avec", header.get("xy xz yz"))[0]
-            raise rejected("triclinic-box", f"{self.name}, line {line}: the box is triclinic", help="mdsl knows rectangular boxes only, so far")
+            raise rejected(
+                "triclinic-box",
+                f"{self.name}, line {line}: the box is triclinic",
+                help="mdsl knows rectangular boxes only, so far",
+            )
         bounds = []
         for key in ("xlo xhi", "ylo yhi", "zlo zhi"):
             if key not in header:
                 raise rejected("missing-box", f"{self.name} does not give the box: there is no line `... {key}`")
             low, high = self.numbers(*header[key], 2)
             if not high > low:
-                raise self.wrong(header[key][0], f"the upper bound of the box, {high:g}, is not above the lower, {low:g}")
+                raise self.wrong(
+                    header[key][0], f"the upper bound of the box, {high:g}, is not above the lower, {low:g}"
+                )
             bounds.append((low, high))
         lower, upper = np.array(bounds).T
         return lower, upper - lower
@@ -169,8 +190,16 @@ class _Parser:
             columns = self.guess(section, sections)
         for line, words, _ in section.rows:
             if len(words) != width or len(words) < len(columns):
-                wanted = f"{width}, as the first row has" if len(words) != width else f"at least {len(columns)} ({' '.join(columns)})"
-                raise self.wrong(line, f"this row of `Atoms` has {len(words)} columns instead of {wanted}", "name the atom style beside the heading: `Atoms # full`")
+                wanted = (
+                    f"{width}, as the first row has"
+                    if len(words) != width
+                    else f"at least {len(columns)} ({' '.join(columns)})"
+                )
+                raise self.wrong(
+                    line,
+                    f"this row of `Atoms` has {len(words)} columns instead of {wanted}",
+                    "name the atom style beside the heading: `Atoms # full`",
+                )
         values = list(zip(*(words for _, words, _ in section.rows), strict=True))
         self.lines = [line for line, _, _ in section.rows]
         return {name: list(values[k]) for k, name in enumerate(columns)}
@@ -187,10 +216,16 @@ class _Parser:
             width -= 3
         # The type is a whole number: where the third column is not, it holds a charge or a diameter.
         labels = set(self.type_names(sections, "Atom Type Labels").values())
-        third = whole(2) or all(len(row) > 2 and row[2] in labels for row in rows)
-        style = {5: "atomic", 6: "molecular" if third else "charge", 7: "full" if third else "sphere", 9: "dipole"}.get(width)
+        third = all(len(row) > 2 and (INTEGER.match(row[2]) or row[2] in labels) for row in rows)
+        style = {5: "atomic", 6: "molecular" if third else "charge", 7: "full" if third else "sphere", 9: "dipole"}.get(
+            width
+        )
         if style is None:
-            raise self.wrong(section.rows[0][0], f"rows of {width} columns belong to no atom style that mdsl knows", "name the atom style beside the heading: `Atoms # full`")
+            raise self.wrong(
+                section.rows[0][0],
+                f"rows of {width} columns belong to no atom style that mdsl knows",
+                "name the atom style beside the heading: `Atoms # full`",
+            )
         return STYLES[style]
 
     def floats(self, atoms: dict[str, list[str]], column: str) -> np.ndarray:
@@ -200,17 +235,14 @@ class _Parser:
         return self._convert(atoms, column, int, "a whole number")
 
     def _convert(self, atoms: dict[str, list[str]], column: str, to: type, what: str) -> np.ndarray:
-        words = atoms[column]
-        try:
-            return np.array([to(w) for w in words])
-        except ValueError:
-            pass
+        words, values = atoms[column], []
         for line, word in zip(self.lines, words, strict=True):
             try:
-                to(word)
+                values.append(to(word))
             except ValueError:
-                break
-        raise self.wrong(line, f"`{word}` stands where {what} ({column}) is expected", "name the atom style beside the heading if the columns are mistaken: `Atoms # full`")
+                help = "name the atom style beside the heading if the columns are mistaken: `Atoms # full`"
+                raise self.wrong(line, f"`{word}` stands where {what} ({column}) is expected", help) from None
+        return np.array(values)
 
     def type_names(self, sections: dict[str, Section], heading: str) -> dict[str, str]:
         """Type number (as text) to label, where a section gives labels."""
@@ -234,7 +266,11 @@ class _Parser:
                 raise self.wrong(sections["Masses"].line, f"the atom type {missing[0]} has no mass")
             masses = np.array([by_type[t] for t in types])
             comments = {numbers.get(words[0], words[0]): comment for _, words, comment in rows}
-            if not names and len(set(comments.values())) == len(comments) and all(c.isidentifier() for c in comments.values()):
+            if (
+                not names
+                and len(set(comments.values())) == len(comments)
+                and all(c.isidentifier() for c in comments.values())
+            ):
                 names = comments
         return tuple(names.get(t, t) for t in types), masses
 
@@ -248,7 +284,9 @@ class _Parser:
             raise self.wrong(section.line, f"the atom {ids[np.isnan(velocities).any(axis=1)][0]} has no velocity")
         return velocities
 
-    def topology(self, sections: dict[str, Section], heading: str, size: int, ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    def topology(
+        self, sections: dict[str, Section], heading: str, size: int, ids: np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
         """Indices [M, size] into the atoms in the order of their ids, and the type of each row."""
         section, names = sections[heading], self.type_names(sections, LABELS[heading])
         for line, words, _ in section.rows:
@@ -256,7 +294,9 @@ class _Parser:
                 raise self.wrong(line, f"a row of `{heading}` is a number, a type and {size} atom ids")
         members = np.array([words[2 : size + 2] for _, words, _ in section.rows]).astype(int)
         lines = [line for line, _, _ in section.rows for _ in range(size)]
-        return self.places(members.ravel(), ids, lines).reshape(-1, size), tuple(names.get(words[1], words[1]) for _, words, _ in section.rows)
+        return self.places(members.ravel(), ids, lines).reshape(-1, size), tuple(
+            names.get(words[1], words[1]) for _, words, _ in section.rows
+        )
 
     def places(self, wanted: np.ndarray, ids: np.ndarray, lines: list[int]) -> np.ndarray:
         """The index of each wanted id among the sorted ids."""

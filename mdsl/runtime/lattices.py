@@ -65,7 +65,11 @@ def crystal(
     Raises ``unknown-name``, ``wrong-dimension``, ``bad-lattice``, ``bad-fractions``.
     """
     if name not in LATTICES:
-        raise rejected("unknown-name", f"there is no lattice called `{name}`", suggest(name, LATTICES) or f"lattices: {', '.join(LATTICES)}")
+        raise rejected(
+            "unknown-name",
+            f"there is no lattice called `{name}`",
+            suggest(name, LATTICES) or f"lattices: {', '.join(LATTICES)}",
+        )
     lattice = LATTICES[name]
     if dim is not None and dim != lattice.dim:
         fitting = ", ".join(k for k, v in LATTICES.items() if v.dim == dim)
@@ -76,7 +80,11 @@ def crystal(
         )
     if (density is None) == (a is None):
         given = "neither" if a is None else "both"
-        raise rejected("bad-lattice", f"`{name}` needs either `density` or `a`, and has {given}", help=f"write {name}(density = ..., cells = ...)")
+        raise rejected(
+            "bad-lattice",
+            f"`{name}` needs either `density` or `a`, and has {given}",
+            help=f"write {name}(density = ..., cells = ...)",
+        )
     size = _positive(name, "density", density) if a is None else _positive(name, "a", a)
     constant = lattice.constant(size) if a is None else size
     counts = _cells(name, cells, lattice.dim)
@@ -112,8 +120,14 @@ def uniform(
         raise rejected("bad-lattice", f"`uniform` needs a whole number of atoms, at least one, not {atoms}")
     atoms = int(atoms)
     if (density is None) == (lengths is None):
-        what = "a density, as the program declares no box" if lengths is None else "no density: the program's box fixes it"
-        raise rejected("bad-lattice", f"`uniform` needs {what}", help="write uniform(atoms = ..., density = ...), or declare `box periodic(...)`")
+        what = (
+            "a density, as the program declares no box" if lengths is None else "no density: the program's box fixes it"
+        )
+        raise rejected(
+            "bad-lattice",
+            f"`uniform` needs {what}",
+            help="write uniform(atoms = ..., density = ...), or declare `box periodic(...)`",
+        )
     if lengths is None:
         lengths = (atoms / _positive("uniform", "density", density)) ** (1 / dim)
     sides = np.broadcast_to(np.asarray(lengths, dtype=np.float64), (dim,))
@@ -140,7 +154,11 @@ def shares(fractions: Mapping[str, float], total: int) -> dict[str, int]:
     """
     values = {label: float(fraction) for label, fraction in fractions.items()}
     if not values or any(not math.isfinite(f) or f < 0 for f in values.values()):
-        raise rejected("bad-fractions", "the fractions of the species must not be negative", help="write species = { A: 0.8, B: 0.2 }")
+        raise rejected(
+            "bad-fractions",
+            "the fractions of the species must not be negative",
+            help="write species = { A: 0.8, B: 0.2 }",
+        )
     if abs(sum(values.values()) - 1) > 1e-9:
         raise rejected("bad-fractions", f"the fractions of the species add up to {sum(values.values()):.10g}, not to 1")
     counts = {label: math.floor(f * total + 1e-9) for label, f in values.items()}

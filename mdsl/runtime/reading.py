@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import warnings
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +49,10 @@ def read(path: str | Path, *, dim: int = 3, need_box: bool = True, frame: int = 
         values = getattr(structure, what)
         if values is not None and not np.isfinite(values).all():
             atom = int(np.argmin(np.isfinite(values).reshape(structure.atoms, -1).all(axis=1)))
-            raise rejected("not-finite", f"{path.name}: the {what} of atom {atom + 1} hold a number that is not finite: {values[atom]}")
+            raise rejected(
+                "not-finite",
+                f"{path.name}: the {what} of atom {atom + 1} hold a number that is not finite: {values[atom]}",
+            )
     if dim == 2:
         structure = structure.flattened()
     if need_box and not np.isfinite(structure.lengths).all():
@@ -71,7 +73,10 @@ def _format(path: Path) -> str:
             return FORMATS[key]
     if name.startswith("data."):  # the custom of LAMMPS: data.chain
         return "lammps"
-    help = suggest(suffix, FORMATS) or f"mdsl reads files that end with {', '.join(k for k in FORMATS if k[0] == '.')}, and POSCAR"
+    help = (
+        suggest(suffix, FORMATS)
+        or f"mdsl reads files that end with {', '.join(k for k in FORMATS if k[0] == '.')}, and POSCAR"
+    )
     raise rejected("unknown-format", f"the name {path.name} does not tell the format of the file", help=help)
 
 
@@ -137,7 +142,9 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
             "triclinic-box",
             f"{path.name}: the box vectors are not along x, y and z",
             help="mdsl knows rectangular boxes only, so far",
-            notes=tuple(f"{axis} = ({', '.join(f'{v:g}' for v in row)})" for axis, row in zip("abc", cell, strict=True)),
+            notes=tuple(
+                f"{axis} = ({', '.join(f'{v:g}' for v in row)})" for axis, row in zip("abc", cell, strict=True)
+            ),
         )
     if kind == "proteindatabank" and np.allclose(lengths, 1.0):
         lengths = np.zeros(3)  # `CRYST1 1 1 1` is the custom for structures that have no crystal
@@ -162,7 +169,17 @@ def _velocities(atoms: object, fs: float) -> np.ndarray | None:
     for name in ("velo", "vel", "velocities"):
         if name in atoms.arrays:
             return np.array(atoms.arrays[name], dtype=np.float64)
-    return atoms.get_velocities() * fs if atoms.has("momenta") else None
+    labels = atoms.arrays.get("label")
+    if not atoms.has("momenta"):
+        return None
+    if labels is not None and not atoms.has("masses"):
+        # The momenta that ASE writes mean the masses of the elements; of other labels the mass is not known.
+        from ase.data import atomic_numbers
+
+        if not set(labels) <= set(atomic_numbers):
+            return None
+        atoms.numbers = [atomic_numbers[label] for label in labels]
+    return atoms.get_velocities() * fs
 
 
 def _refuse_alternatives(atoms: object, path: Path) -> None:
@@ -184,7 +201,7 @@ def _place(text: str, kind: str) -> tuple[str, ...]:
     """Where an XYZ file first breaks its own rules, as ASE's reader does not tell the line."""
     if kind != "extxyz":
         return ()
-    lines = text.split("\n")
+    lines = text.rstrip().split("\n")
     k = 0
     while k < len(lines) and lines[k].strip():
         if not lines[k].strip().isdigit():

@@ -28,7 +28,7 @@ class Column:
     @property
     def components(self) -> tuple[str, ...]:
         """One name per number: ``stress_xx``, ``p_x``; numbers from 1 on axes longer than three."""
-        letters = ["xyz" if n <= 3 else [str(k + 1) for k in range(n)] for n in self.shape]
+        letters = ["xyz"[:n] if n <= 3 else [str(k + 1) for k in range(n)] for n in self.shape]
         between = "" if all(n <= 3 for n in self.shape) else "_"
         return tuple(f"{self.name}_{between.join(c)}" if c else self.name for c in itertools.product(*letters))
 
@@ -71,9 +71,15 @@ class Records:
         records = cls(columns, None, time_unit)
         header, rows = load_rows(path)
         if header != records.header:
-            raise rejected("malformed-checkpoint", f"{path} has other columns than the program", notes=(f"the file has {', '.join(header)}", f"the program records {', '.join(records.header)}"))
+            raise rejected(
+                "malformed-checkpoint",
+                f"{path} has other columns than the program",
+                notes=(f"the file has {', '.join(header)}", f"the program records {', '.join(records.header)}"),
+            )
         kept = [row for row in rows if int(row[0]) <= last_step]
-        records._rows = [(int(row[0]), float(row[1]), np.array([float(v) if v else np.nan for v in row[2:]])) for row in kept]
+        records._rows = [
+            (int(row[0]), float(row[1]), np.array([float(v) if v else np.nan for v in row[2:]])) for row in kept
+        ]
         records.path = path
         with writing(path):
             fresh = path.with_name(path.name + ".new")
@@ -91,13 +97,24 @@ class Records:
         """One record. ``values`` are arrays of the columns' shapes, by name; columns may be missing."""
         if unknown := set(values) - set(self.columns):
             raise KeyError(f"no columns called {sorted(unknown)}")
-        parts = [np.asarray(values[c.name], dtype=np.float64).reshape(c.size) if c.name in values else np.full(c.size, np.nan) for c in self.columns.values()]
+        parts = [
+            np.asarray(values[c.name], dtype=np.float64).reshape(c.size)
+            if c.name in values
+            else np.full(c.size, np.nan)
+            for c in self.columns.values()
+        ]
         row = np.concatenate(parts) if parts else np.empty(0)
         self._rows.append((int(step), float(time), row))
         if self._file is not None:
             present = [c.name in values for c in self.columns.values() for _ in range(c.size)]
             with writing(self.path):
-                self._put([int(step), repr(float(time)), *(repr(float(v)) if p else "" for v, p in zip(row, present, strict=True))])
+                self._put(
+                    [
+                        int(step),
+                        repr(float(time)),
+                        *(repr(float(v)) if p else "" for v, p in zip(row, present, strict=True)),
+                    ]
+                )
 
     def _put(self, row: Sequence[object]) -> None:
         csv.writer(self._file, lineterminator="\n").writerow(row)
@@ -135,7 +152,9 @@ class Records:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

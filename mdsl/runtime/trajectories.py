@@ -1,7 +1,7 @@
 """Writing trajectories: extended XYZ, DCD and XTC.
 
 Every frame is on the disk when ``write`` returns, so a killed run leaves files that other programs read. A run
-that is resumed keeps the first ``frames`` frames of its file and goes on behind them.
+that is resumed keeps the first frames of its file, as many as its checkpoint counts, and goes on behind them.
 """
 
 from __future__ import annotations
@@ -9,85 +9,19 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 import numpy as np
 
 from mdsl.grammar.diagnostics import suggest
 
 from .errors import rejected, writing
+from .frames import Frame, Scales, Trajectory, too_short
 from .structure import padded
 
-AKMA_FEMTOSECONDS = 48.88821  # CHARMM's unit of time, in which a DCD file gives its step: sqrt(g/mol angstrom²/(kcal/mol))
-
-
-@dataclass(frozen=True)
-class Scales:
-    """What the program's numbers are in the units of files: None for both in reduced units.
-
-    Then numbers are written as they are, whatever unit the format has by custom.
-    """
-
-    angstrom: float | None = None  # per unit of length
-    femtosecond: float | None = None  # per unit of time
-
-    @property
-    def reduced(self) -> bool:
-        return self.angstrom is None
-
-    def length(self, per_angstrom: float = 1.0) -> float:
-        return 1.0 if self.angstrom is None else self.angstrom * per_angstrom
-
-    def time(self, per_femtosecond: float = 1.0) -> float:
-        return 1.0 if self.femtosecond is None else self.femtosecond * per_femtosecond
-
-
-class Trajectory:
-    """A file to which frames are appended; use it as a context manager, from :func:`open_trajectory`."""
-
-    frames: int  # in the file
-
-    def __init__(self, path: Path, species: Sequence[str] | None, scales: Scales, periodic: Sequence[bool]):
-        self.path, self.species, self.scales, self.periodic = path, species, scales, tuple(periodic)
-        self.frames = 0
-
-    def write(
-        self,
-        positions: np.ndarray,
-        lengths: np.ndarray,
-        step: int,
-        time: float,
-        velocities: np.ndarray | None = None,
-        forces: np.ndarray | None = None,
-    ) -> None:
-        """One frame: positions [N, d] and box lengths [d], in the program's units, and when it was taken.
-
-        ``velocities`` and ``forces`` [N, d] go into extxyz only. Raises ``cannot-write``.
-        """
-        with writing(self.path):
-            self._write(np.asarray(positions), np.asarray(lengths, dtype=np.float64), step, time, velocities, forces)
-        self.frames += 1
-
-    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _sides(self, lengths: np.ndarray, per_angstrom: float = 1.0) -> np.ndarray:
-        """[3] box lengths in the file's unit, 0 where there is no extent."""
-        sides = np.zeros(3)
-        sides[: len(lengths)] = np.where(np.isfinite(lengths), lengths, 0) * self.scales.length(per_angstrom)
-        return sides
+# CHARMM's unit of time, in which a DCD file gives its step: sqrt(g/mol angstrom²/(kcal/mol)).
+AKMA_FEMTOSECONDS = 48.88821
 
 
 class ExtXYZ(Trajectory):
@@ -98,7 +32,15 @@ class ExtXYZ(Trajectory):
     the program's units.
     """
 
-    def __init__(self, path: Path, species: Sequence[str] | None, scales: Scales, periodic: Sequence[bool], keep: int | None, digits: int):
+    def __init__(
+        self,
+        path: Path,
+        species: Sequence[str] | None,
+        scales: Scales,
+        periodic: Sequence[bool],
+        keep: int | None,
+        digits: int,
+    ):
         super().__init__(path, species, scales, periodic)
         self.digits = digits
         with writing(path):
@@ -114,25 +56,23 @@ class ExtXYZ(Trajectory):
                 first = file.readline().strip()
                 count = int(first) if first.isdigit() else -1
                 if count < 0 or not all(file.readline().endswith(b"\n") for _ in range(count + 1)):
-                    raise _too_short(self.path, k, frames)
+                    raise too_short(self.path, k, frames)
             return file.tell()
 
-    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
-        vectors = {"pos": padded(positions) * self.scales.length()}
-        if velocities is not None:
-            vectors["velo"] = padded(velocities) * (self.scales.length() / self.scales.time())
-        if forces is not None:
-            vectors["forces"] = padded(forces)
-        sides = self._sides(lengths)
+    def _write(self, frame: Frame) -> None:
+        vectors = {"pos": padded(frame.positions) * self.scales.length()}
+        if frame.velocities is not None:
+            vectors["velo"] = padded(frame.velocities) * (self.scales.length() / self.scales.time())
+        if frame.forces is not None:
+            vectors["forces"] = padded(frame.forces)
+        sides = self._sides(frame.lengths)
         periodic = [*self.periodic, False, False][:3]
-        if len(lengths) < 3 and sides.any():
-            sides[len(lengths) :] = 1.0  # readers ask for three box vectors
         lattice = f'Lattice="{" ".join(repr(float(v)) for v in np.diag(sides).ravel())}" ' if sides.any() else ""
         properties = "species:S:1:" + ":".join(f"{name}:R:3" for name in vectors)
         pbc = " ".join("FT"[p] for p in periodic)
         units = " units=reduced" if self.scales.reduced else ""
-        now = float(time) * self.scales.time()
-        header = f'{lattice}Properties={properties} pbc="{pbc}" step={step} time={now:.12g}{units}'
+        now = frame.time * self.scales.time()
+        header = f'{lattice}Properties={properties} pbc="{pbc}" step={frame.step} time={now:.12g}{units}'
 
         rows = np.hstack(list(vectors.values())).tolist()
         pattern = "%s" + f" %.{self.digits}g" * len(rows[0])
@@ -148,10 +88,13 @@ class ExtXYZ(Trajectory):
 class _MDTraj(Trajectory):
     """What DCD and XTC share: mdtraj writes a file from its start only, so that resuming copies what is kept."""
 
-    def __init__(self, path: Path, species: Sequence[str] | None, scales: Scales, periodic: Sequence[bool], keep: int | None):
+    def __init__(
+        self, path: Path, species: Sequence[str] | None, scales: Scales, periodic: Sequence[bool], keep: int | None
+    ):
         super().__init__(path, species, scales, periodic)
         with writing(path):
             if not keep:
+                path.write_bytes(b"")  # mdtraj says nothing of a folder that is not there
                 self.file = self._open(path, "w")
                 return
             old = path.with_name(path.name + ".old")
@@ -159,7 +102,7 @@ class _MDTraj(Trajectory):
             try:
                 with self._open(old, "r") as source:
                     if len(source) < keep:
-                        raise _too_short(path, len(source), keep)
+                        raise too_short(path, len(source), keep)
                     self.file = self._open(path, "w")
                     for _ in range(keep):
                         self._copy(source)
@@ -169,11 +112,17 @@ class _MDTraj(Trajectory):
                 raise
             old.unlink()
 
-    def _open(self, path: Path, mode: str):  # noqa: ANN202
+    def _open(self, path: Path, mode: str) -> Any:
         raise NotImplementedError
 
-    def _copy(self, source) -> None:  # noqa: ANN001
+    def _copy(self, source: Any) -> None:
         raise NotImplementedError
+
+    def _put(self, *arrays: Any, **options: Any) -> None:
+        try:
+            self.file.write(*arrays, **options)
+        except Exception as error:  # a full disk is a RuntimeError in mdtraj's XTC, a TypeError in its DCD
+            raise OSError(f"the frame was not written, perhaps for want of space ({error})") from error
 
     def close(self) -> None:
         self.file.close()
@@ -182,7 +131,17 @@ class _MDTraj(Trajectory):
 class DCD(_MDTraj):
     """DCD, as CHARMM, NAMD, OpenMM and LAMMPS write it: float32, angstrom, box lengths, a constant interval."""
 
-    def __init__(self, path, species, scales, periodic, keep, interval: int, timestep: float, first: int):  # noqa: ANN001
+    def __init__(
+        self,
+        path: Path,
+        species: Sequence[str] | None,
+        scales: Scales,
+        periodic: Sequence[bool],
+        keep: int | None,
+        interval: int,
+        timestep: float,
+        first: int,
+    ):
         # The header holds when the first frame was taken, the steps between frames, and the length of a step.
         delta = timestep if scales.femtosecond is None else scales.time() * timestep / AKMA_FEMTOSECONDS
         self._header = struct.pack("<ii", first, interval), struct.pack("<f", delta)
@@ -190,17 +149,17 @@ class DCD(_MDTraj):
         if self.frames:
             self._time_header()
 
-    def _open(self, path: Path, mode: str):  # noqa: ANN202
+    def _open(self, path: Path, mode: str) -> Any:
         from mdtraj.formats import DCDTrajectoryFile
 
         return DCDTrajectoryFile(str(path), mode, force_overwrite=True)
 
-    def _copy(self, source) -> None:  # noqa: ANN001
-        self.file.write(*source.read(n_frames=1))
+    def _copy(self, source: Any) -> None:
+        self._put(*source.read(n_frames=1))
 
-    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
-        coordinates = np.ascontiguousarray(padded(positions) * self.scales.length(), dtype=np.float32)
-        self.file.write(coordinates, self._sides(lengths).astype(np.float32), np.full(3, 90, np.float32))
+    def _write(self, frame: Frame) -> None:
+        coordinates = np.ascontiguousarray(padded(frame.positions) * self.scales.length(), dtype=np.float32)
+        self._put(coordinates, self._sides(frame.lengths).astype(np.float32), np.full(3, 90, np.float32))
         if self.frames == 0:
             self._time_header()
 
@@ -216,18 +175,18 @@ class DCD(_MDTraj):
 class XTC(_MDTraj):
     """XTC, as GROMACS writes it: nanometres kept to 0.001, picoseconds. In reduced units, numbers as they are."""
 
-    def _open(self, path: Path, mode: str):  # noqa: ANN202
+    def _open(self, path: Path, mode: str) -> Any:
         from mdtraj.formats import XTCTrajectoryFile
 
         return XTCTrajectoryFile(str(path), mode, force_overwrite=True)
 
-    def _copy(self, source) -> None:  # noqa: ANN001
-        self.file.write(*source.read(n_frames=1))
+    def _copy(self, source: Any) -> None:
+        self._put(*source.read(n_frames=1))
 
-    def _write(self, positions, lengths, step, time, velocities, forces) -> None:  # noqa: ANN001
-        coordinates = np.ascontiguousarray(padded(positions) * self.scales.length(0.1), dtype=np.float32)
-        box = np.diag(self._sides(lengths, 0.1)).astype(np.float32)
-        self.file.write(coordinates, time=np.float32(time * self.scales.time(1e-3)), step=int(step) % 2**31, box=box)
+    def _write(self, frame: Frame) -> None:
+        coordinates = np.ascontiguousarray(padded(frame.positions) * self.scales.length(0.1), dtype=np.float32)
+        box = np.diag(self._sides(frame.lengths, 0.1)).astype(np.float32)
+        self._put(coordinates, time=np.float32(frame.time * self.scales.time(1e-3)), step=frame.step % 2**31, box=box)
         self.file.flush()
 
 
@@ -270,7 +229,7 @@ def open_trajectory(
     scales = Scales(angstrom_per_length, femtoseconds_per_time)
     if keep is not None and not path.exists():
         if keep:
-            raise _too_short(path, 0, keep)
+            raise too_short(path, 0, keep)
         keep = None
     common = path, species, scales, periodic, keep
     if suffix == ".dcd":
@@ -278,11 +237,3 @@ def open_trajectory(
     if suffix == ".xtc":
         return XTC(*common)
     return ExtXYZ(*common, digits=digits)
-
-
-def _too_short(path: Path, there: int, wanted: int) -> Exception:
-    return rejected(
-        "malformed-checkpoint",
-        f"{path} holds {there} whole frames, and the checkpoint counts {wanted}",
-        help="put the file back as the run left it, or start the run again",
-    )

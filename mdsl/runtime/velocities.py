@@ -21,7 +21,11 @@ def maxwell(masses: np.ndarray, kT: float, rng: np.random.Generator, dim: int = 
     Raises ``bad-temperature`` where kT is negative or not finite.
     """
     if not math.isfinite(kT) or kT < 0:
-        raise rejected("bad-temperature", f"velocities cannot be drawn at the temperature {kT:g}", help="a temperature is zero or positive")
+        raise rejected(
+            "bad-temperature",
+            f"velocities cannot be drawn at the temperature {kT:g}",
+            help="a temperature is zero or positive",
+        )
     masses = np.asarray(masses, dtype=np.float64)
     n = len(masses)
     velocities = rng.standard_normal((n, dim)) * np.sqrt(kT / masses)[:, None]

@@ -1,0 +1,88 @@
+"""From expressions of the Model to JAX: every operation is one entry of a table.
+
+Vectors and points are tuples of arrays, one for each axis (a structure of arrays), matrices tuples of rows.
+What a `Read` means is the business of the environment that the caller gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.special import erf, erfc
+
+from mdsl.model import Expr, Number, Op, Read
+
+SCALARS: dict[str, Callable] = {
+    "add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "div": jnp.divide, "neg": jnp.negative,
+    "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater, "ge": jnp.greater_equal, "eq": jnp.equal, "ne": jnp.not_equal,
+    "and": jnp.logical_and, "or": jnp.logical_or, "not": jnp.logical_not,
+    "exp": jnp.exp, "log": jnp.log, "sqrt": jnp.sqrt, "sin": jnp.sin, "cos": jnp.cos, "tan": jnp.tan,
+    "asin": jnp.arcsin, "acos": jnp.arccos, "atan": jnp.arctan, "sinh": jnp.sinh, "cosh": jnp.cosh, "tanh": jnp.tanh,
+    "erf": erf, "erfc": erfc, "abs": jnp.abs, "min": jnp.minimum, "max": jnp.maximum, "choose": jnp.where,
+}  # fmt: skip
+
+Read_ = Callable[[Read], object]
+Displacement = Callable[[object, object], tuple]
+
+
+def evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: dict[int, tuple[Expr, object]] | None = None):
+    """The value of an expression. ``read`` gives the value of a Read, ``displacement`` that of point - point."""
+    memo = {} if memo is None else memo
+    known = memo.get(id(expr))
+    if known is None:
+        known = memo[id(expr)] = (expr, _evaluate(expr, read, displacement, memo))
+    return known[1]
+
+
+def _evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: dict[int, tuple[Expr, object]]):
+    if isinstance(expr, Number):
+        return expr.value
+    if isinstance(expr, Read):
+        return read(expr)
+    if not isinstance(expr, Op):
+        raise AssertionError(f"{type(expr).__name__} cannot be lowered")
+    if expr.op == "pow":
+        return power(evaluate(expr.args[0], read, displacement, memo), expr.args[1], lambda e: evaluate(e, read, displacement, memo))
+    args = [evaluate(a, read, displacement, memo) for a in expr.args]
+    if expr.op == "displacement":
+        return displacement(*args)
+    return operate(expr.op, args)
+
+
+def power(base, exponent: Expr, value: Callable[[Expr], object]):
+    """A power; whole and half exponents by products and roots, which cost little and have derivatives at 0."""
+    if isinstance(exponent, Number):
+        p = exponent.value
+        if p == int(p) and abs(p) <= 64:
+            return lax.integer_pow(jnp.asarray(base), int(p)) if p >= 0 else 1 / lax.integer_pow(jnp.asarray(base), -int(p))
+        if 2 * p == int(2 * p) and 0 < p <= 32:
+            return lax.integer_pow(jnp.sqrt(base), int(2 * p))
+    return jnp.power(base, value(exponent))
+
+
+def operate(op: str, args: list):
+    match op:
+        case "dot":
+            return sum(a * b for a, b in zip(*args))
+        case "norm":
+            return jnp.sqrt(sum(a * a for a in args[0])) if isinstance(args[0], tuple) else jnp.abs(args[0])
+        case "outer":
+            return tuple(tuple(a * b for b in args[1]) for a in args[0])
+        case "cross":
+            (a, b, c), (d, e, f) = args
+            return (b * f - c * e, c * d - a * f, a * e - b * d)
+        case "trace":
+            return sum(row[k] for k, row in enumerate(args[0]))
+        case "component_x" | "component_y" | "component_z":
+            return args[0]["xyz".index(op[-1])]
+    return spread(SCALARS[op], args)
+
+
+def spread(function: Callable, args: list):
+    """Apply to each component where an argument is a vector or matrix."""
+    wide = next((a for a in args if isinstance(a, tuple)), None)
+    if wide is None:
+        return function(*args)
+    return tuple(spread(function, [a[k] if isinstance(a, tuple) else a for a in args]) for k in range(len(wide)))

@@ -1,0 +1,215 @@
+"""Kernels of pair sums and atom sums: what the traversals call for each pair or atom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax.numpy as jnp
+
+from mdsl.model import SCALAR, Expr, Model, Op, Read, transform, walk
+
+from .emit import evaluate
+from .field import Measure, Term
+from .hoist import Hoisted
+from .values import Globals
+
+SQUARE, DISPLACEMENT = "$square", "$displacement"
+FORCE, ENERGY, VIRIAL, SLOPES = "force", "energy", "virial", "slopes"
+
+
+def virial_components(dim: int) -> tuple[tuple[int, int], ...]:
+    return tuple((a, b) for a in range(dim) for b in range(dim))
+
+
+@dataclass(frozen=True, eq=False)
+class PairKernel:
+    """The fused kernel of all pair terms of a program, for one choice of outputs.
+
+    ``outputs`` are among force, energy, virial and slopes (the derivatives by parameters); ``measures`` are pair sums of observables.
+    """
+
+    model: Model
+    terms: tuple[Term, ...]
+    measures: tuple[Measure, ...]
+    outputs: frozenset[str]
+
+    @cached_property
+    def _lifted(self) -> tuple[Hoisted, list[tuple[str, object]]]:
+        hoisted = Hoisted(self.model)
+        parts: list[tuple[str, object]] = []
+        for term in self.terms:
+            gradient = term.gradients[0]
+            lift = lambda e: None if e is None else _local(hoisted.lift(e, term.domain.binders), gradient.displacement)  # noqa: E731
+            if FORCE in self.outputs or VIRIAL in self.outputs:
+                direct = None if gradient.direct is None else tuple(lift(c) for c in gradient.direct)
+                parts.append(("gradient", (term, lift(gradient.radial), direct)))
+            if ENERGY in self.outputs:
+                parts.append(("sum", (f"#{term.number}", term.domain, lift(term.summand))))
+            if SLOPES in self.outputs:
+                for k, (_, slope) in enumerate(term.slopes):
+                    parts.append(("sum", (f"slope {term.number} {k}", term.domain, lift(slope))))
+        for measure in self.measures:
+            displacement = _displacement_of(measure.summand)
+            lifted = hoisted.lift(measure.summand, measure.domain.binders)
+            parts.append(("sum", (f"#{measure.number}", measure.domain, _local(lifted, displacement))))
+        return hoisted, parts
+
+    @cached_property
+    def atom_reads(self) -> frozenset[str]:
+        """The per-atom arrays that the kernel reads beside positions: ``m``, ``v``, ``species``."""
+        hoisted, parts = self._lifted
+        found = {"species"} if hoisted.tables and len(self.model.species) > 1 else set()
+        for expr in self._expressions():
+            found |= {n.symbol for n in walk(expr) if isinstance(n, Read) and n.indices and n.symbol in ("m", "v", "x")}
+        return frozenset(found)
+
+    def _expressions(self):
+        for kind, part in self._lifted[1]:
+            if kind == "sum":
+                yield part[2]
+            else:
+                yield from (e for e in (part[1], *(part[2] or ())) if e is not None)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether every term is zero beyond its cutoff."""
+        return all(t.support.cutoff is not None for t in self.terms) and not self.measures
+
+    def zeros(self, like) -> dict[str, object]:
+        """Where the sums over each row begin: ``like`` is an array with one entry for each row."""
+        zero = jnp.zeros_like(like)
+        out: dict[str, object] = {}
+        if FORCE in self.outputs:
+            out[FORCE] = (zero,) * self.model.dim
+        if VIRIAL in self.outputs:
+            out[VIRIAL] = (zero,) * self.model.dim**2
+        for kind, part in self._lifted[1]:
+            if kind == "sum":
+                out[part[0]] = zero
+        return out
+
+    def body(self, known: Globals, nearest: Callable, safe) -> Callable:
+        """The kernel for these parameters.
+
+        ``nearest(d)`` brings a displacement (a tuple of arrays) to its nearest image; ``safe`` is a squared
+        distance at which all terms are regular, taken by the pairs that are none: an atom with itself.
+        """
+        hoisted, parts = self._lifted
+        scalars = {r.symbol: known.value(e) for e, r in hoisted.scalars.items()}
+        dtype = jnp.result_type(safe)
+        scalars = {name: _cast(value, dtype) for name, value in scalars.items()}
+        tables = {r.symbol: _cast(known.table(e, r.indices), dtype) for e, r in hoisted.tables.items()}
+        count = max(1, len(self.model.species))
+        dim = self.model.dim
+
+        def kernel(own, other, valid):
+            d = nearest(tuple(a - b for a, b in zip(own["x"], other["x"])))
+            square = jnp.where(valid, sum(c * c for c in d), safe)
+            if tables and count > 1:
+                entry = own["species"] * count + other["species"]
+                entries = {name: jnp.take(t.reshape(-1), entry, mode="clip") for name, t in tables.items()}
+            else:
+                entries = {name: t[0, 0] for name, t in tables.items()}
+
+            def reader(binders):
+                def read(expr: Read):
+                    symbol = expr.symbol
+                    if symbol == SQUARE:
+                        return square
+                    if symbol == DISPLACEMENT:
+                        return d
+                    if symbol in scalars:
+                        return scalars[symbol]
+                    if symbol in entries:
+                        return entries[symbol]
+                    if expr.indices and expr.indices[0] in binders:
+                        return (own, other)[binders.index(expr.indices[0])][symbol]
+                    return known.read(expr)
+
+                return read
+
+            out: dict[str, object] = {}
+            total = [None] * dim
+            memos: dict[tuple[str, ...], dict] = {}
+            for kind, part in parts:
+                if kind == "sum":
+                    name, domain, expr = part
+                    value = evaluate(expr, reader(domain.binders), _pair_displacement, memos.setdefault(domain.binders, {}))
+                    if not self.bounded:
+                        value = jnp.where(valid, value, 0)
+                    out[name] = jnp.broadcast_to(value, square.shape)
+                    continue
+                term, radial, direct = part
+                memo = memos.setdefault(term.domain.binders, {})
+                read = reader(term.domain.binders)
+                for k in range(dim):
+                    if radial is not None:
+                        slope = 2 * evaluate(radial, read, _pair_displacement, memo) * d[k]
+                        total[k] = slope if total[k] is None else total[k] + slope
+                    if direct is not None:
+                        slope = jnp.where(valid, evaluate(direct[k], read, _pair_displacement, memo), 0)
+                        total[k] = slope if total[k] is None else total[k] + slope
+            gradient = tuple(jnp.zeros_like(square) if g is None else g for g in total)
+            if FORCE in self.outputs:
+                out[FORCE] = tuple(-g for g in gradient)
+            if VIRIAL in self.outputs:
+                out[VIRIAL] = tuple(-d[a] * gradient[b] for a, b in virial_components(dim))
+            return out
+
+        return kernel
+
+
+def _pair_displacement(a, b):
+    raise AssertionError("a displacement of other atoms than the pair's")
+
+
+def _cast(value, dtype):
+    array = jnp.asarray(value)
+    return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+def _displacement_of(expr: Expr) -> Expr | None:
+    return next((n for n in walk(expr) if isinstance(n, Op) and n.op == "displacement"), None)
+
+
+def _local(expr: Expr, displacement: Expr | None) -> Expr:
+    """The pair's displacement and its square as leaves, which the kernel computes once."""
+    if displacement is None:
+        return expr
+
+    def rule(node: Expr) -> Expr:
+        if isinstance(node, Op) and node.op == "dot" and node.args[0] == node.args[1] == Read(DISPLACEMENT):
+            return Read(SQUARE, type=SCALAR)
+        if node == displacement:
+            return Read(DISPLACEMENT, type=displacement.type)
+        return node
+
+    return transform(expr, rule)
+
+
+# -- sums over atoms -------------------------------------------------------------------------------------
+
+
+def atom_values(expr: Expr, binder: str, known: Globals, atoms: dict[str, object], nearest: Callable):
+    """The summand of a sum over atoms, for all atoms at once. ``atoms`` holds x, v, m, species, ..."""
+
+    def read(node: Read):
+        if node.indices and node.indices[0] == binder:
+            if node.symbol in atoms:
+                return atoms[node.symbol]
+            value = known.params[node.symbol]
+            return value[atoms["species"]] if value.ndim == 1 else value[atoms["species"], atoms["species"]]
+        if node.symbol == "origin":
+            return (0.0,) * known.model.dim
+        return known.read(node)
+
+    return evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
+
+
+def total(values):
+    """Add up the values of a sum over atoms: numbers, vectors or matrices."""
+    if isinstance(values, tuple):
+        return tuple(total(v) for v in values)
+    return jnp.sum(values)

@@ -1,0 +1,73 @@
+"""What happens at a cutoff: a jump of the energy or of the force is worth a warning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mdsl.faults import fault
+from mdsl.grammar.diagnostics import Diagnostic
+from mdsl.species_pairs import pair_constant
+
+from .field import Field, Term
+
+NEGLIGIBLE = 1e-9  # of the scale of the function, against rounding
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """The end of a pair term at default parameters, for the species pair where it is farthest.
+
+    ``cutoff`` is None where no support was proved; ``jump`` is the energy and ``kink`` the derivative just
+    below the cutoff, both 0 where they are negligible.
+    """
+
+    term: Term
+    cutoff: float | None
+    jump: float
+    kink: float
+
+    @property
+    def words(self) -> str:
+        if self.cutoff is None:
+            return "reaches without end"
+        if self.jump:
+            return "the energy jumps at the cutoff"
+        return "the force jumps at the cutoff" if self.kink else "energy and force are continuous at the cutoff"
+
+
+def cutoffs(field: Field) -> tuple[Cutoff, ...]:
+    """The end of every pair term."""
+    return tuple(_cutoff(field, term) for term in field.pair_terms)
+
+
+def _cutoff(field: Field, term: Term) -> Cutoff:
+    if term.support.cutoff is None:
+        return Cutoff(term, None, 0.0, 0.0)
+
+    def largest(expr) -> float:
+        return float(max(pair_constant(field.model, expr, term.domain.binders).ravel(), key=abs))
+
+    rc, jump, kink = largest(term.support.cutoff), largest(term.support.jump), largest(term.support.kink)
+    scale = max(abs(jump), abs(kink) * rc)
+    # The terms that cancel in a shifted function are of the size of the unshifted one; that is not known here,
+    # so a residue is called negligible when it is small in absolute terms too.
+    scale = max(scale, 1e-3)
+    return Cutoff(term, rc, jump if abs(jump) > NEGLIGIBLE * scale else 0.0, kink if abs(kink) * rc > NEGLIGIBLE * scale else 0.0)
+
+
+def cutoff_warnings(field: Field) -> list[Diagnostic]:
+    """A warning for each pair term whose energy or force jumps at its cutoff."""
+    units = field.model.units
+    found: list[Diagnostic] = []
+    for end in cutoffs(field):
+        if end.cutoff is None or not (end.jump or end.kink):
+            continue
+        equation = field.model.equation(end.term.equation)
+        if end.jump:
+            value = f"{end.jump * units.shown_per_internal(equation.body.type.dimension):.4g} {units.display(equation.body.type.dimension).text}".strip()
+            found.append(
+                fault(field.model.source, "energy-jump", f"the energy of a pair jumps by {value} at the cutoff", equation.body, help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as in LAMMPS")
+            )
+        else:
+            found.append(fault(field.model.source, "force-jump", "the force of a pair jumps at the cutoff", equation.body, help="`force_shifted` or `switched` end it smoothly"))
+    return found

@@ -1,0 +1,103 @@
+"""Proving how far a pair function reaches, from the shape of its piecewise expression.
+
+The proof is syntactic and complete for what people write: `if r < rc then ... else 0`, nested, in products,
+sums, powers and functions that vanish at zero. What it cannot prove it does not assume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy
+
+ODD = (sympy.sin, sympy.tan, sympy.sinh, sympy.tanh, sympy.atan, sympy.asin, sympy.erf)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The function is zero from ``cutoff`` on; ``inner`` is its expression just below."""
+
+    cutoff: sympy.Expr
+    inner: sympy.Expr
+
+
+def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
+    """How far ``e`` reaches as a function of the squared distance ``s``; None where no bound is proved."""
+    zero = sympy.Integer(0)
+    if e == 0:
+        return Reach(zero, zero)
+    if isinstance(e, sympy.Piecewise):
+        return _piecewise(e, s)
+    if e.is_Mul:
+        # A product ends where its shortest factor does; with several, the first proved one bounds it.
+        for factor in e.args:
+            found = reach(factor, s)
+            if found is not None:
+                return Reach(found.cutoff, e.xreplace({factor: found.inner}))
+        return None
+    if e.is_Add:
+        parts = [reach(term, s) for term in e.args]
+        if any(p is None for p in parts):
+            return None
+        cutoff = sympy.Max(*(p.cutoff for p in parts), evaluate=False) if len({p.cutoff for p in parts}) > 1 else parts[0].cutoff
+        return Reach(cutoff, sympy.Add(*(p.inner for p in parts)))
+    if e.is_Pow and e.exp.is_positive:
+        found = reach(e.base, s)
+        return found and Reach(found.cutoff, sympy.Pow(found.inner, e.exp))
+    if isinstance(e, ODD):
+        found = reach(e.args[0], s)
+        return found and Reach(found.cutoff, e.func(found.inner))
+    return None
+
+
+def _piecewise(e: sympy.Piecewise, s: sympy.Symbol) -> Reach | None:
+    """Pieces in order: each holds from the bound of those before it up to its own."""
+    *pieces, (last, _) = e.args
+    end = reach(last, s)
+    if end is None:
+        return None
+    best = end
+    for value, condition in pieces:
+        bound = upper_bound(condition, s)
+        own = reach(value, s)
+        if bound is None:
+            # The condition says nothing of the distance: both sides must end.
+            if own is None:
+                return None
+            best = _farther(best, own)
+        elif own is None or own.cutoff != 0:
+            best = _farther(best, Reach(bound, value) if own is None else own)
+    return best
+
+
+def _farther(a: Reach, b: Reach) -> Reach:
+    if a.cutoff == 0:
+        return b
+    if b.cutoff == 0 or a.cutoff == b.cutoff:
+        return a if b.cutoff == 0 else b
+    # Pieces of one function end one after the other; the later one counts.
+    ratio = sympy.nsimplify(a.cutoff / b.cutoff) if not (a.cutoff / b.cutoff).free_symbols else None
+    if ratio is not None:
+        return a if ratio > 1 else b
+    return Reach(sympy.Max(a.cutoff, b.cutoff, evaluate=False), b.inner)
+
+
+def upper_bound(condition: sympy.Basic, s: sympy.Symbol) -> sympy.Expr | None:
+    """The distance below which the condition can hold: from ``r < rc``, ``r² < rc²``, ``r/σ < 2.5``, and ``and``."""
+    if isinstance(condition, sympy.And):
+        bounds = [b for b in (upper_bound(c, s) for c in condition.args) if b is not None]
+        return bounds[0] if bounds else None
+    if isinstance(condition, sympy.StrictGreaterThan | sympy.GreaterThan):
+        small, large = condition.rhs, condition.lhs
+    elif isinstance(condition, sympy.StrictLessThan | sympy.LessThan):
+        small, large = condition.lhs, condition.rhs
+    else:
+        return None
+    if s in large.free_symbols or s not in small.free_symbols:
+        return None
+    for power, root in ((sympy.Rational(1, 2), 1), (sympy.Integer(1), 2)):
+        factor = small / s**power
+        if s not in factor.free_symbols:
+            bound = large / factor
+            return bound if root == 1 else sympy.sqrt(bound)
+    return None

@@ -1,0 +1,82 @@
+"""The compiler as one sequence: text, tree, Model, passes, Field. Nothing here imports JAX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.grammar.source import Source, Span
+from mdsl.lowering.derive import derive
+from mdsl.lowering.field import Field
+from mdsl.lowering.smoothness import cutoff_warnings
+
+from .model import Model
+from .passes import PASSES, verify
+from .resolve import resolve
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program that compiles. ``stages`` are the Models after `resolve` and after each pass.
+
+    ``folder`` is where the files that the program names are looked for.
+    """
+
+    source: Source
+    folder: Path
+    stages: tuple[tuple[str, Model], ...]
+    field: Field
+    warnings: tuple[Diagnostic, ...]
+
+    @property
+    def model(self) -> Model:
+        return self.stages[-1][1]
+
+    def stage(self, name: str) -> Model | None:
+        return dict(self.stages).get(name)
+
+
+def compile_source(source: Source, folder: Path | None = None) -> Compiled:
+    """Compile a program.
+
+    Raises Rejected with every error found, in the order of the text.
+    """
+    try:
+        return _compile(source, folder)
+    except RecursionError:
+        raise Rejected(Diagnostic("nesting", "the program is nested too deeply to compile", Span(source, 0, 0))) from None
+
+
+def _compile(source: Source, folder: Path | None) -> Compiled:
+    model, report = resolve(source, folder)
+    stages = [("resolve", model)]
+    for step in PASSES:
+        model, found = step.run(model)
+        report += found
+        # Later passes build on what earlier ones promise; `infer` still profits from what `resolve` left whole.
+        if step.typed and _errors(report):
+            break
+        if not _errors(report):
+            verify(model, step)
+        stages.append((step.name, model))
+    _stop(report)
+    field = derive(model)
+    report += cutoff_warnings(field)
+    _stop(report)
+    return Compiled(source, folder or Path.cwd(), tuple(stages), field, _ordered(report))
+
+
+def _errors(report: list[Diagnostic]) -> list[Diagnostic]:
+    return [d for d in report if d.severity == "error"]
+
+
+def _stop(report: list[Diagnostic]) -> None:
+    if _errors(report):
+        raise Rejected(*_ordered(report))
+
+
+def _ordered(report: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """In the order of the text, each thing said once."""
+    unique = {(d.id, d.message, d.span and (d.span.source.name, d.span.start)): d for d in report}
+    return tuple(sorted(unique.values(), key=lambda d: (d.span.start if d.span else -1)))

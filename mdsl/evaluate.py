@@ -1,0 +1,254 @@
+"""The value of an expression, in the rows where it is asked for. See `interpret` for what it all means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import reduce
+
+import numpy as np
+
+from . import dual
+from .algebra import GEOMETRY, OPERATIONS, Point, plus, spread, total
+from .dual import Number, linear, primal
+from .model import (
+    EACH, Apply, Axis, Derivative, Equation, Expr, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
+    Slope, TableOf, Text,
+)  # fmt: skip
+from .physics import BUILTIN_VALUES, displacement
+from .rows import Closure, Rows, expand, local, take
+from .system import NoSystem, System
+
+Indices = tuple[str | int | Label, ...]
+
+
+class Interpreter:
+    """Evaluates expressions of one model for one system, in which any number may be dual."""
+
+    def __init__(self, model: Model, system: System | NoSystem, *, x=None, cell=None, params=None):
+        self.model, self.system = model, system
+        self.params = dict(system.params if params is None else params)
+        self._functions = {f.symbol: f for f in model.functions}
+        self._cache: dict[object, object] = {}
+        if isinstance(system, System):
+            self.x = system.x if x is None else x
+            self.cell = np.diag(system.lengths)[None] if cell is None else cell  # [1, d, d], rows are edges
+
+    def changed(self, **changes) -> Interpreter:
+        now = {"x": self.x, "cell": self.cell, "params": self.params}
+        return Interpreter(self.model, self.system, **(now | changes))
+
+    def _once(self, key: object, compute: Callable[[], object]) -> object:
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
+
+    # -- expressions -----------------------------------------------------------------------------------
+
+    def value(self, expr: Expr, rows: Rows) -> object:
+        """What an expression stands for in each of the rows."""
+        known = rows.recall(expr)
+        return rows.keep(expr, self._value(expr, rows)) if known is None else known
+
+    def _value(self, expr: Expr, rows: Rows) -> object:
+        match expr:
+            case Literal(value=value):
+                return np.array([float(value)])
+            case Text(value=value):
+                return value
+            case Label(species=species):
+                return species
+            case Read(symbol=symbol, indices=indices):
+                return self._read(symbol, indices, rows)
+            case Op(op="choose", args=args):
+                return self._choose(args, rows)
+            case Op(op=op, args=args):
+                return self._operate(op, [self.value(a, rows) for a in args])
+            case Reduce(domain=domain, body=body):
+                owner, inner = expand(domain, rows, len(self.system.x), self.system.topologies)
+                return total(self.value(body, inner), owner, rows.size)
+            case Lambda(parameters=parameters, body=body):
+                return Closure(parameters, body, rows)
+            case Apply(function=function, args=args):
+                return self.apply(self.value(function, rows), [self.value(a, rows) for a in args])
+            case Derivative(function=function):
+                closure = self.value(function, rows)
+                return replace(closure, derived=closure.derived + 1)
+            case Slope(variable=variable, body=body, at=at):
+                return self._slope(lambda a: self.value(body, rows.bind({variable: a})), self.value(at, rows))
+            case TableOf():
+                return self._table(expr, max(len(labels) for labels, _ in expr.entries), rows)
+        raise TypeError(f"no meaning for {expr}")
+
+    def _operate(self, op: str, args: list) -> object:
+        if op in GEOMETRY:
+            return GEOMETRY[op](lambda a, b: displacement(self, a, b), *args)
+        if op != "add" and any(isinstance(a, Point) for a in args):
+            raise TypeError(f"`{op}` of a point")
+        return OPERATIONS[op](*args)
+
+    def _choose(self, args: Sequence[Expr], rows: Rows) -> object:
+        """Each branch in the rows that take it; the rows put together again."""
+        condition, then, otherwise = args
+        condition = np.broadcast_to(primal(self.value(condition, rows)), (rows.size,))
+        if condition.all():
+            return self.value(then, rows)
+        if not condition.any():
+            return self.value(otherwise, rows)
+        parts = []
+        for branch, taken in ((then, np.flatnonzero(condition)), (otherwise, np.flatnonzero(~condition))):
+            parts.append(spread(self.value(branch, rows.select(taken)), taken, rows.size))
+        if isinstance(parts[0], Point):
+            return Point(dual.add(*(p.coordinates for p in parts)))
+        return plus(*parts)
+
+    def apply(self, function: Closure, args: Sequence[object]) -> object:
+        """A function of its arguments, in the rows where the function is known."""
+        if not isinstance(function, Closure):
+            raise TypeError("only functions can be applied")
+        if function.derived:
+            (at,) = args
+            less = replace(function, derived=function.derived - 1)
+            return self._slope(lambda a: self.apply(less, [a]), at)
+        if len(args) != len(function.parameters):
+            raise TypeError(f"a function of {len(function.parameters)} arguments is given {len(args)}")
+        return self.value(function.body, function.rows.bind(dict(zip(function.parameters, args))))
+
+    def _slope(self, function: Callable[[Number], Number], at: Number) -> Number:
+        return dual.derivative(function, at, np.ones(1))
+
+    # -- names -----------------------------------------------------------------------------------------
+
+    def _read(self, symbol: str, indices: Indices, rows: Rows) -> object:
+        bound = rows.find(local(symbol) if indices == (EACH,) else symbol) if indices in ((), (EACH,)) else None
+        if bound is not None:
+            is_index = isinstance(bound, np.ndarray) and bound.dtype.kind == "i"
+            return bound.astype(float) if is_index else bound
+        param = self.model.param(symbol)
+        if param is not None or symbol in self.params:
+            return self._entry(symbol, param, indices, rows)
+        if symbol in self._functions:
+            return self.value(self._functions[symbol].value, Rows(rows.size))
+        equation = self.model.equation(symbol)
+        if equation is not None:
+            return self._equation(equation, indices, rows)
+        if symbol in BUILTIN_VALUES:
+            return self._of_atom(self.builtin(symbol), indices, rows)
+        raise NameError(f"nothing is called `{symbol}`")
+
+    def _index(self, index: str | int, rows: Rows) -> np.ndarray:
+        """An index as whole numbers, one for each row."""
+        if isinstance(index, int):
+            return np.array([index])
+        found = rows.find(index)
+        if found is None:
+            raise NameError(f"no index is called `{index}` here")
+        return found
+
+    def _of_atom(self, values: object, indices: Indices, rows: Rows) -> object:
+        return take(values, self._index(indices[0], rows)) if indices else values
+
+    def _entry(self, symbol: str, param: Param | None, indices: Indices, rows: Rows) -> Number:
+        """An entry of a param. Where it has no axes, an index changes nothing: one mass for all is that of each."""
+        array = self.param(symbol)
+        axes = param.axes if param else ()
+        if len(indices) < len(axes) or primal(array).ndim != len(axes):
+            raise TypeError(f"`{symbol}` has {len(axes)} axes")
+        places = [self._place(index, axis, rows) for index, axis in zip(indices, axes)]
+        return linear(lambda a: a[(..., *places)] if places else a[..., None], array)
+
+    def _place(self, index: str | int | Label, axis: Axis, rows: Rows) -> np.ndarray:
+        """Where an index stands on an axis; on one of species an atom stands for its species."""
+        if isinstance(index, Label):
+            return np.array([self.model.species.index(index.species)])
+        places = self._index(index, rows)
+        if axis.kind == "species" and isinstance(index, str):
+            return self.system.species[places]
+        return places - axis.first if axis.kind == "range" else places
+
+    def _equation(self, equation: Equation, indices: Indices, rows: Rows) -> object:
+        if len(equation.binders) == 1:  # a quantity of one atom: for all atoms, once
+            every = Rows(len(self.system.x), {equation.binders[0]: np.arange(len(self.system.x))})
+            values = self._once(equation.name, lambda: self.value(equation.body, every))
+            return self._of_atom(values, indices, rows)
+        if equation.binders:
+            bound = {b: self._index(i, rows) for b, i in zip(equation.binders, indices)}
+            return self.value(equation.body, Rows(rows.size, bound))
+        return self._once(equation.name, lambda: self.value(equation.body, Rows(1)))
+
+    def builtin(self, name: str) -> object:
+        """What every program has; of fields the values of all atoms."""
+        return self._once(("builtin", name), lambda: BUILTIN_VALUES[name](self))
+
+    def potential(self) -> Number:
+        """The sum of all energies."""
+        energies = [self._equation(e, (), Rows(1)) for e in self.model.of_kind("energy")]
+        return reduce(dual.add, energies, np.zeros(1))
+
+    # -- params ----------------------------------------------------------------------------------------
+
+    def param(self, name: str) -> Number:
+        """The value of a param: an array with an axis for each of its axes."""
+        if name in self.params:
+            given = self.params[name]
+            return given if isinstance(given, dual.Dual) else np.asarray(given, float)
+        return self._once(("param", name), lambda: self._default(self.model.param(name)))
+
+    def _default(self, param: Param) -> Number:
+        if param.default is None:
+            raise NameError(f"`{param.name}` has no value")
+        if isinstance(param.default, TableOf):
+            return linear(lambda a: a[..., 0, :] if len(param.axes) == 1 else a[..., 0, :, :],
+                          self._table(param.default, len(param.axes), Rows(1)))  # fmt: skip
+        if param.binder is not None:
+            (axis,) = param.axes
+            every = np.arange(axis.first, axis.last + 1)
+            shape, value = (len(every),), self.value(param.default, Rows(len(every), {param.binder: every}))
+        else:
+            shape = tuple(self._length(axis) for axis in param.axes)
+            value = linear(lambda a: a.reshape((*a.shape[:-1], *(1,) * len(shape))), self.value(param.default, Rows(1)))
+        return linear(lambda a: np.broadcast_to(a, (*a.shape[: a.ndim - len(shape)], *shape)), value)
+
+    def _length(self, axis: Axis) -> int:
+        lengths = {"species": lambda: len(self.model.species), "atoms": lambda: len(self.system.x)}
+        return lengths.get(axis.kind, lambda: axis.last + 1 - axis.first)()
+
+    def _table(self, table: TableOf, axes: int, rows: Rows) -> Number:
+        """A table over species, [M, S] or [M, S, S]: entry A-B is also B-A, unless that has its own. The rest is NaN."""
+        place = {}
+        for labels, value in table.entries:
+            place[tuple(map(self.model.species.index, labels))] = value
+        place = {labels[::-1]: value for labels, value in place.items()} | place
+        shape = (len(self.model.species),) * axes
+        result = np.full((1, *shape), np.nan)
+        for labels in place:
+            result[(0, *labels)] = 0.0
+
+        def put(labels: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+            def entry(a: np.ndarray) -> np.ndarray:
+                out = np.zeros((*a.shape, *shape))
+                out[(..., *labels)] = a
+                return out
+
+            return entry
+
+        for labels, value in place.items():
+            result = dual.add(result, linear(put(labels), self.value(value, rows)))
+        return result
+
+
+def plain(value: object, now: Interpreter, rows: int | None = None) -> object:
+    """A value for the outside: an array with ``rows`` rows, or without the row axis; a function of numbers."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Closure):
+
+        def function(*args: float) -> object:
+            with np.errstate(all="ignore"):
+                return plain(now.apply(value, [np.array([float(a)]) for a in args]), now, rows)
+
+        return function
+    array = primal(value.coordinates if isinstance(value, Point) else value)
+    if rows is not None:
+        return np.broadcast_to(array, (rows, *array.shape[1:])).copy()
+    return array[0].copy() if array.ndim > 1 else array[0].item()

@@ -1,0 +1,97 @@
+"""What `mdsl run` can be told on the command line, checked as far as that is possible without the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdsl.grammar import tree
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.grammar.parse import parse
+from mdsl.grammar.source import Source
+
+PRECISIONS = ("single", "mixed", "double")
+PLATFORMS = ("cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``--set NAME=VALUE``: ``text`` is an expression of the language, such as ``300 [K]``."""
+
+    name: str
+    text: str
+
+    @property
+    def expr(self) -> tree.Expr:
+        """The value, parsed. Its spans point into the option, so that a diagnostic can show it."""
+        return _declaration(self).value
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of one run; None where the user leaves the choice to the program or to mdsl.
+
+    ``settings`` replace the defaults of parameters, in the order given. ``out`` is the folder to make,
+    ``resume`` the folder of a run to go on with.
+    """
+
+    steps: int | None = None
+    seed: int | None = None
+    settings: tuple[Setting, ...] = ()
+    out: Path | None = None
+    overwrite: bool = False
+    precision: str | None = None
+    platform: str | None = None
+    threads: int | None = None
+    quiet: bool = False
+    resume: Path | None = None
+
+
+def bad_option(message: str, help: str | None = None) -> Rejected:
+    return Rejected(Diagnostic("bad-option", message, help=help))
+
+
+def setting(text: str) -> Setting:
+    """``sigma=3.4 [angstrom]`` as a Setting. Raises Rejected: ``bad-option``, or the syntax error of the value."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name or not value:
+        raise bad_option(f"--set {text!r} does not give a value", help="write --set NAME=VALUE, for example --set 'sigma=3.4 [angstrom]'")
+    if not name.isidentifier():
+        raise bad_option(f"--set {text!r}: {name!r} is not the name of a parameter")
+    declared = _declaration(Setting(name, value))
+    return Setting(declared.name.id, value)
+
+
+def _declaration(given: Setting) -> tree.Declaration:
+    """The setting read as the statement `param NAME = VALUE`, which is what it means."""
+    statements = parse(Source("--set", f"param {given.name} = {given.text}")).statements
+    if len(statements) != 1 or not isinstance(statements[0], tree.Declaration):
+        raise bad_option(f"--set {given.name}: {given.text!r} is not one value")
+    return statements[0]
+
+
+def settings(texts: list[str]) -> tuple[Setting, ...]:
+    """All ``--set`` options; a parameter may be set once."""
+    found = tuple(setting(text) for text in texts)
+    names = [s.name for s in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise bad_option(f"--set gives `{name}` twice")
+    return found
+
+
+def whole(name: str, text: str, least: int) -> int:
+    """A whole number, at least ``least``; 10_000 and 1e6 are numbers too."""
+    digits = text.replace("_", "")
+    try:
+        value = int(digits)
+    except ValueError:
+        try:
+            value = int(float(digits)) if float(digits).is_integer() else None
+        except (ValueError, OverflowError):
+            value = None
+    if value is None:
+        raise bad_option(f"{name} is a whole number, not {text!r}")
+    if value < least:
+        raise bad_option(f"{name} is at least {least}, not {value}")
+    return value

@@ -1,0 +1,85 @@
+"""What every program has (`operators.BUILTINS`), and the geometry of the box. See `interpret` for the meaning.
+
+An ``Interpreter`` here is that of `evaluate`, with the positions ``x`` [N, d] and the box ``cell`` [1, d, d], whose
+rows are its edges; both may be dual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import dual
+from .algebra import Point, row_times_matrix
+from .dual import Number, linear, primal
+
+if TYPE_CHECKING:
+    from .evaluate import Interpreter
+
+DIRECTIONS = 48  # derivatives by so many coordinates are computed together
+
+
+def displacement(now: Interpreter, a: Point, b: Point) -> Number:
+    """a - b to the nearest image: less the nearest whole number of box edges along each periodic axis."""
+    apart = dual.sub(a.coordinates, b.coordinates)
+    edges = np.diagonal(primal(now.cell)[0])
+    images = np.where(now.system.periodic, np.round(primal(apart) / edges), 0.0)
+    return dual.sub(apart, row_times_matrix(images, now.cell))
+
+
+def volume(now: Interpreter) -> Number:
+    """The product of the edges; to first order also under strain."""
+    edges = [linear(lambda c: c[..., k, k], now.cell) for k in range(now.model.dim)]
+    product = edges[0]
+    for edge in edges[1:]:
+        product = dual.mul(product, edge)
+    return product
+
+
+def forces(now: Interpreter, atoms: Sequence[int] | None = None) -> Number:
+    """[N, d]: minus the derivative of the potential by each coordinate; 0 for atoms not asked for."""
+    n, d = now.system.x.shape
+    coordinates = np.arange(n * d).reshape(n, d)[slice(None) if atoms is None else list(atoms)].ravel()
+    result = np.zeros((n, d))
+    for start in range(0, len(coordinates), DIRECTIONS):
+        some = np.eye(n * d)[coordinates[start : start + DIRECTIONS]].reshape(-1, n, d)
+        slopes = dual.derivative(lambda x: now.changed(x=x).potential(), now.x, some)
+        result = dual.sub(result, linear(lambda a: (a[..., None] * some).sum(0), slopes))
+    return result
+
+
+def virial(now: Interpreter) -> Number:
+    """[1, d, d]: entry (a, b) is minus the derivative by the strain that adds x_a to x_b: the sum of r_a f_b."""
+    d = now.model.dim
+    strains = np.eye(d * d).reshape(d * d, 1, d, d)
+
+    def energy(strain: Number) -> Number:
+        x = dual.add(now.x, row_times_matrix(now.x, strain))
+        cell = dual.add(now.cell, dual.bilinear(np.matmul)(now.cell, strain))
+        return now.changed(x=x, cell=cell).potential()
+
+    slopes = dual.derivative(energy, np.zeros((1, d, d)), strains)
+    return linear(lambda a: -np.broadcast_to(a, (d * d, 1)).reshape(1, d, d), slopes)
+
+
+def _number(value: float) -> np.ndarray:
+    return np.array([float(value)])
+
+
+BUILTIN_VALUES: dict[str, Callable[[Interpreter], object]] = {
+    "x": lambda now: Point(now.x),
+    "v": lambda now: now.system.v,
+    "f": forces,
+    "m": lambda now: now.system.masses,
+    "t": lambda now: _number(now.system.t),
+    "N": lambda now: _number(len(now.system.x)),
+    "dim": lambda now: _number(now.model.dim),
+    "degrees_of_freedom": lambda now: _number(now.system.degrees_of_freedom),
+    "volume": volume,
+    "potential": lambda now: now.potential(),
+    "virial": virial,
+    "origin": lambda now: Point(np.zeros((1, now.model.dim))),
+    "pi": lambda now: _number(np.pi),
+}

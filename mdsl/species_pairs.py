@@ -1,0 +1,20 @@
+"""Values of expressions that depend on parameters and on the species of two atoms, at default parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .evaluate import Interpreter
+from .system import System
+from .model import Expr, Model
+from .rows import Rows
+
+
+def pair_constant(model: Model, expr: Expr, binders: tuple[str, ...]) -> np.ndarray:
+    """The value for every pair of species, [S, S] over the species of the first and the second atom."""
+    count = max(1, len(model.species))
+    first, second = np.divmod(np.arange(count * count), count)
+    system = System(np.zeros((count, model.dim)), np.ones(model.dim), species=np.arange(count))
+    rows = Rows(count * count, dict(zip(binders, (first, second))))
+    value = np.asarray(Interpreter(model, system).value(expr, rows), float)
+    return np.broadcast_to(value, (count * count,)).reshape(count, count)
