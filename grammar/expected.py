@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .diagnostics import Diagnostic
+from .source import Span
 from .spot import Spot, block_opener
 
 
@@ -38,7 +39,8 @@ def _block(spot: Spot) -> Diagnostic | None:
     if not spot.expects("{") or spot.expects("NAME"):
         return None
     head = next((t.text for t in reversed(spot.tokens[: spot.at]) if t.text in HEADS), "run")
-    return _say(spot, f"expected `{{` before {_show(spot)}", f"{HEADS[head]} stand in braces: `{head}{' ...' * (head not in ('run', 'units'))} {{ ... }}`")
+    named = "" if head in ("run", "units") else " ..."
+    return _say(spot, f"expected `{{` before {_show(spot)}", f"{HEADS[head]} stand in braces: `{head}{named} {{ ... }}`")
 
 
 HEADS = {
@@ -75,7 +77,8 @@ def _name(spot: Spot) -> Diagnostic | None:
     if spot.token.type == "NUMBER":
         return _say(spot, f"expected a name after {_before(spot)}", "a name begins with a letter")
     if spot.before.text == ",":
-        return _say(spot, "expected a name after `,`", "remove the comma" if spot.text in (")", "]", "}") or spot.new_line else None)
+        last = spot.text in (")", "]", "}") or spot.new_line
+        return _say(spot, "expected a name after `,`", "remove the comma" if last else None)
     return _say(spot, f"expected a name after {_before(spot)}")
 
 
@@ -102,12 +105,16 @@ def _literal(spot: Spot) -> Diagnostic | None:
             if what == "in" and spot.expects("]"):
                 continue
             if what == "(" and spot.tokens[spot.at - 2].text == "def":
-                message, help = "expected the parameters in parentheses", "write `def f(r) = ...`; a plain value is a `const`"
+                message = "expected the parameters in parentheses"
+                help = "write `def f(r) = ...`; a plain value is a `const`"
             elif what == "NUMBER" and not spot.expects("-"):
                 message += " after " + _before(spot)
                 return _say(spot, message, help)
             return _say(spot, f"{message} after {_before(spot)}", help)
     return None
+
+
+STEPS = "a step is `x = ...`, `v ~ maxwell(T)` or `baoab(...) for 100`"
 
 
 def _step(spot: Spot) -> Diagnostic | None:
@@ -116,13 +123,28 @@ def _step(spot: Spot) -> Diagnostic | None:
     if block is None:
         return None
     if spot.expects("~"):
-        number = spot.at > 2 and spot.tokens[spot.at - 2]
-        if number and not spot.before.begins_line() and any(t.text in ("for", "every") for t in spot.tokens[max(0, spot.at - 4) : spot.at]):
-            span = spot.before.span
-            return Diagnostic("syntax", f"`{spot.before.text}` is not written after a number of steps", span, help=f"remove `{spot.before.text}`")
-        return _say(spot, f"expected `=`, `+=`, `~` or `(` after {_before(spot)}", "a step is `x = ...`, `v ~ maxwell(T)` or `baoab(...) for 100`")
+        if not spot.before.begins_line() and spot.at > 2 and (told := _after_output(spot)):
+            return told
+        return _say(spot, f"expected `=`, `+=`, `~` or `(` after {_before(spot)}", STEPS)
     if spot.expects("}"):
-        return _say(spot, f"no step begins with {_show(spot)}", "a step is `x = ...`, `v ~ maxwell(T)` or `baoab(...) for 100`")
+        help = STEPS
+        if spot.text in ("record", "write", "for", "every"):
+            help = "outputs follow an integrator and its steps: `baoab(...) for 1_000 record T every 10`"
+        return _say(spot, f"no step begins with {_show(spot)}", help)
+    return None
+
+
+def _after_output(spot: Spot) -> Diagnostic | None:
+    """A name that was taken for the next step, but stands on the line of `for`, `every` or `record`."""
+    word, previous = spot.before, spot.tokens[spot.at - 2]
+    near = [t.text for t in spot.tokens[max(0, spot.at - 4) : spot.at - 1]]
+    if previous.type == "NAME" and ("record" in near or "," in near):
+        gap = Span(word.span.source, previous.span.end, word.span.start)
+        message = f"a comma is missing between `{previous.text}` and `{word.text}`"
+        return Diagnostic("missing-comma", message, gap, help="the members of a list are separated by `,`")
+    if "for" in near or "every" in near:
+        message = f"`{word.text}` is not written after a number of steps"
+        return Diagnostic("syntax", message, word.span, help=f"remove `{word.text}`")
     return None
 
 

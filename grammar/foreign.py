@@ -63,9 +63,8 @@ def bad_token(spot: Spot) -> Diagnostic | None:
     if text.startswith('"'):
         help = "a text ends on the line on which it begins"
         return Diagnostic("unclosed", "this text has no closing `\"`", token.span, help=help)
-    if text == "!" and spot.peek(1).isidentifier() or spot.peek(1) == "(" and text == "!":
-        if not token.begins_line() and not spot.after_operand:
-            return _sign(spot, "!")
+    if text == "!" and not token.begins_line() and not spot.after_operand:
+        return _sign(spot, "!")
     if text in COMMENTS and (token.begins_line() or text in ("//", "/*", "*/") or spot.after_operand and text in "!%"):
         help = "a comment begins with `#` and ends with the line"
         if text == "%":
@@ -94,20 +93,21 @@ def _word(spot: Spot) -> Diagnostic:
     for k, character in enumerate(spot.text):
         if unicodedata.decomposition(character).startswith("<super>"):
             power = "".join(unicodedata.normalize("NFKC", c) for c in spot.text[k:])
-            help = f"write `{spot.text[:k]}^{power}`"
-            return Diagnostic("bad-character", f"`{spot.text}` is not a name: powers are not written as raised digits", spot.token.span, help=help)
-    return Diagnostic("bad-character", f"`{spot.text}` is not a name", spot.token.span, help="a name has letters, digits and `_`")
+            message = f"`{spot.text}` is not a name: powers are not written as raised digits"
+            return Diagnostic("bad-character", message, spot.token.span, help=f"write `{spot.text[:k]}^{power}`")
+    help = "a name has letters, digits and `_`"
+    return Diagnostic("bad-character", f"`{spot.text}` is not a name", spot.token.span, help=help)
 
 
 def doubled_bar(spot: Spot) -> Diagnostic | None:
     """`a || b`: two bars without a space where an operator could stand."""
     if spot.text != "|":
         return None
-    for distance in (-1, 1):
-        k = spot.at + distance
-        if spot.peek(distance) == "|" and spot.tokens[min(k, spot.at)].span.end == spot.tokens[max(k, spot.at)].span.start:
-            first, second = sorted((spot.token.span, spot.tokens[k].span), key=lambda span: span.start)
-            return Diagnostic("foreign-syntax", "`||` is no sign of the language", first.to(second), help=SIGNS["||"])
+    for k in (spot.at - 1, spot.at):
+        if k >= 0 and [t.text for t in spot.tokens[k : k + 2]] == ["|", "|"]:
+            first, second = (t.span for t in spot.tokens[k : k + 2])
+            if first.end == second.start:
+                return Diagnostic("foreign-syntax", "`||` is no sign of the language", first.to(second), help=SIGNS["||"])
     return None
 
 

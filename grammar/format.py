@@ -8,6 +8,8 @@ statements (made exact where there is any), and the column of trailing comments.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from . import tree
 from .diagnostics import Rejected
 from .layout import INDENT, Chunk, Line, Text, comment_text, lay, text_of
@@ -68,7 +70,7 @@ def _chunks(text: Text, statement: tree.Statement, start: int, end: int, index) 
         return [Chunk(start, end, 0, key, cell)]
     items = _items(text, statement, index)
     chunks = [Chunk(start, brace + 1, 0, key, cell)]
-    for (first, indent), (after, _) in zip(items, [*items[1:], (end - 1, 0)], strict=True):
+    for (first, indent), (after, _) in pairwise([*items, (end - 1, 0)]):
         signs = (k for k in range(first, after) if depth[k] == 1 and text.tokens[k].text in ("=", "+=", "~"))
         chunks.append(Chunk(first, after, indent, "item" if indent == INDENT else "", next(signs, None)))
     return [*chunks, Chunk(end - 1, end)]
@@ -105,7 +107,8 @@ def _align(text: Text, chunks: list[Chunk]) -> None:
     """Pad the heads of chunks that follow each other, where the author padded at least one of them."""
     run: list[Chunk] = []
     for chunk in [*chunks, None]:
-        same = chunk and run and chunk.key == run[-1].key and chunk.indent == run[-1].indent and not _blank_before(text, chunk.start)
+        same = chunk and run and (chunk.key, chunk.indent) == (run[-1].key, run[-1].indent)
+        same = same and not _blank_before(text, chunk.start)
         if not same:
             _pad(text, [(c.start, c.cell) for c in run])
             run = []
@@ -117,7 +120,8 @@ def _align(text: Text, chunks: list[Chunk]) -> None:
 
 def _align_bindings(text: Text, chunk: Chunk) -> None:
     depth = text.roles.depth
-    where = [k for k in range(chunk.start, chunk.end) if text.tokens[k].text == "where" and depth[k] == depth[chunk.start]]
+    outer = (k for k in range(chunk.start, chunk.end) if depth[k] == depth[chunk.start])
+    where = [k for k in outer if text.tokens[k].text == "where"]
     if not where:
         return
     heads = []

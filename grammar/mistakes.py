@@ -146,9 +146,10 @@ def equals(spot: Spot) -> Diagnostic | None:
 
 def begun(spot: Spot) -> Diagnostic | None:
     """`x =` and on the next line `v = ...`: the name of the next step was taken for the value of this one."""
-    if spot.text not in ("=", "+=", "~") or not spot.before or spot.before.type != "NAME" or not spot.before.begins_line():
+    if spot.text not in ("=", "+=", "~") or not spot.before or not spot.after_operand:
         return None
-    return _missing_after(spot, spot.at - 1) if spot.peek(-2) in (*OPERATORS, "for", "every") and spot.after_operand else None
+    begins_step = spot.before.type == "NAME" and spot.before.begins_line()
+    return _missing_after(spot, spot.at - 1) if begins_step and spot.peek(-2) in (*OPERATORS, "for", "every") else None
 
 
 def chain(spot: Spot) -> Diagnostic | None:
@@ -217,7 +218,8 @@ def statement(spot: Spot) -> Diagnostic | None:
         return Diagnostic("unknown-statement", f"no statement begins with `{spot.text}`", spot.token.span, help=help)
     if spot.text in ("record", "write", "for", "every"):
         message = f"`{spot.text}` stands outside of a `run` block, or before its integrator"
-        return Diagnostic("syntax", message, spot.token.span, help="write `run { ... baoab(...) for 1_000 record T every 10 }`")
+        help = "write `run { ... baoab(...) for 1_000 record T every 10 }`"
+        return Diagnostic("syntax", message, spot.token.span, help=help)
     if spot.text == "where":
         message = "`where` follows the value of a `def`, `energy`, `quantity` or `observe`, once"
         return Diagnostic("syntax", message, spot.token.span)
@@ -233,7 +235,8 @@ def _missing_after(spot: Spot, at: int) -> Diagnostic:
     """An expression is missing before ``tokens[at]``."""
     before, token = spot.tokens[at - 1], spot.tokens[at]
     sigma = before.text == ")" and not spot.after_operand
-    what = {"every": "a number of steps", "for": "a number of steps", "if": "a condition"}.get(before.text, "an expression")
+    what = {"every": "a number of steps", "for": "a number of steps", "if": "a condition"}
+    what = what.get(before.text, "an expression")
     message = f"expected {what} after `{before.text}`"
     help = None
     if sigma:
@@ -266,9 +269,8 @@ def missing_expression(spot: Spot) -> Diagnostic | None:
     if not spot.wants_operand or not spot.before:
         return None
     if spot.text == "[":
-        name = spot.peek(1) or "fs"
-        message = "a unit follows a number"
-        return Diagnostic("bad-unit", message, spot.token.span, help=f"write `1 [{name}]`; an axis stands after the name")
+        help = f"write `1 [{spot.peek(1) or 'fs'}]`; an axis stands after the name"
+        return Diagnostic("bad-unit", "a unit follows a number", spot.token.span, help=help)
     return _missing_after(spot, spot.at)
 
 
@@ -284,8 +286,11 @@ def comma(spot: Spot) -> Diagnostic | None:
         )
         if not named:
             return None
-    elif not (spot.token.type == "NAME" or spot.is_word and spot.innermost == "[") or spot.new_line or spot.expects("=") and follows not in (",", "=", "["):
-        return None
+    else:
+        name = spot.token.type == "NAME" or spot.is_word and spot.innermost == "["
+        value = spot.expects("=") and follows not in (",", "=", "[")  # rather `=` is missing than a comma
+        if not name or value or spot.new_line:
+            return None
     message = f"a comma is missing between {show(spot.before)} and {show(spot.token)}"
     return Diagnostic("missing-comma", message, spot.gap(), help="the members of a list are separated by `,`")
 

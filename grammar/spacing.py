@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .spot import CLOSERS
+from .spot import CLOSERS, OPERANDS
 from .tokens import SAME, Token
 
 TIGHT = frozenset(("^", "·", ".", ".."))
 CHOSEN = frozenset("*/")  # spaced or not, as the author likes
+ARRAYS = frozenset("const param state data table energy quantity observe".split())  # what may have axes
 BINARY = frozenset("+ - * / == != < > <= >= and or".split())
-OPERANDS = frozenset(("NAME", "NUMBER", "STRING", "DIM"))
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Roles:
     label: set[int] = field(default_factory=set)  # the `-` in `A-B: 1.0`
     opening: set[int] = field(default_factory=set)
     closing: dict[int, int] = field(default_factory=dict)  # a closing bracket or bar -> its opener
-    kind: dict[int, str] = field(default_factory=dict)  # opener -> sum, unit, index, use, table, |, (
+    kind: dict[int, str] = field(default_factory=dict)  # opener -> sum, unit, index, axes, use, table, block, |, (
 
 
 def study(tokens: list[Token]) -> Roles:
@@ -36,7 +36,7 @@ def study(tokens: list[Token]) -> Roles:
     roles = Roles(tokens)
     stack: list[int] = []
     ended = False  # whether the last token ends an operand
-    statement = ""
+    statement = ""  # the word it begins with, as long as its head lasts
     for k, token in enumerate(tokens):
         text = token.text
         roles.opener.append(stack[-1] if stack else -1)
@@ -45,6 +45,8 @@ def study(tokens: list[Token]) -> Roles:
         inner = roles.kind.get(stack[-1]) if stack else None
         if not stack and text.isalpha() and token.type != "NAME":
             statement = text
+        if not stack and text == "=":
+            statement = ""
         if text in CLOSERS or text == "|" and ended and inner == "|":
             opener = stack.pop()
             roles.closing[k] = opener
@@ -67,7 +69,8 @@ def _kind(text: str, before: str, type_before: str, statement: str, stack: list[
     if text == "(":
         return "sum" if before == "sum" else "use" if statement == "use" else "("
     if text == "[":
-        return "unit" if type_before == "NUMBER" or before in ("in", "=") else "index"
+        unit = type_before == "NUMBER" or before in ("in", "=")
+        return "unit" if unit else "axes" if not stack and statement in ARRAYS else "index"
     return text if text == "|" else "block" if not stack and before in ("run", "units", ")") else "table"
 
 
@@ -114,7 +117,7 @@ def _gap(roles: Roles, k: int) -> str:
     if text == "(" and roles.kind[k] != "use":
         follows = before.type == "NAME" or last == "sum" or _ends_operand(roles, k - 1)
         return "" if follows else " "
-    if text == "[" and roles.kind[k] == "index":
+    if text == "[" and roles.kind[k] in ("index", "axes"):
         return ""
     return " "
 

@@ -17,7 +17,7 @@ STATEMENTS = frozenset(
 # Statements whose word may also name an axis or an argument.
 SOFT = frozenset("species units unit box data table state".split())
 # What an expression can end with, so that a bar after it closes and a sign after it joins two operands.
-_ENDS = frozenset(("NAME", "NUMBER", "STRING", "DIM"))
+OPERANDS = frozenset(("NAME", "NUMBER", "STRING", "DIM"))
 
 
 @dataclass(frozen=True)
@@ -127,22 +127,22 @@ class Spot:
 def openers(tokens: list[Token], at: int) -> list[int]:
     """The indices of the brackets that are open before ``tokens[at]``."""
     stack: list[int] = []
-    for k in range(at):
-        text = tokens[k].text
-        if text == "|":
-            ended = k > 0 and (tokens[k - 1].type in _ENDS or tokens[k - 1].text in CLOSERS or _closing_bar(tokens, k - 1, stack))
-            if ended and stack and tokens[stack[-1]].text == "|":
-                stack.pop()
-                continue
-        if text in PAIRS:
-            stack.append(k)
-        elif text in CLOSERS and stack and tokens[stack[-1]].text == CLOSERS[text]:
+    ended = False  # whether the last token ends an operand, so that a bar closes
+    for k, token in enumerate(tokens[:at]):
+        text = token.text
+        if text == "|" and ended and stack and tokens[stack[-1]].text == "|":
             stack.pop()
+        elif text in PAIRS:
+            stack.append(k)
+            ended = False
+        elif text in CLOSERS:
+            ended = True
+            if stack and tokens[stack[-1]].text == CLOSERS[text]:
+                opener = stack.pop()
+                ended = opener == 0 or tokens[opener - 1].text != "sum"
+        else:
+            ended = token.type in OPERANDS
     return stack
-
-
-def _closing_bar(tokens: list[Token], k: int, stack: list[int]) -> bool:
-    return tokens[k].text == "|" and k not in stack
 
 
 def begins_statement(tokens: list[Token], k: int) -> bool:

@@ -98,15 +98,16 @@ class Derivation:
             gradient = replace(gradient, direct=tuple(from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=reduce) for k in range(self.model.dim)))
         support = self.support(kernel, s, leaves, reduce) if reduce.domain.kind == "ordered" else Support(None)
         slopes = tuple(
-            (leaf, from_sympy(sympy.diff(weight * kernel, symbol), leaves, order, like=reduce))
+            (leaf, from_sympy(weight * sympy.diff(kernel, symbol), leaves, order, like=reduce))
             for symbol, leaf in list(leaves.exprs.items())
-            if isinstance(leaf, Read) and self.is_parameter(leaf) and symbol in (weight * kernel).free_symbols
+            if isinstance(leaf, Read) and self.is_parameter(leaf) and symbol in kernel.free_symbols
         )
         summand = from_sympy(kernel, leaves, order, like=reduce)
         return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, kernel)
 
     def is_parameter(self, leaf: Read) -> bool:
-        return leaf.symbol == "m" or self.model.param(leaf.symbol) is not None
+        param = self.model.param(leaf.symbol)
+        return param is not None and param.lifetime == "param"
 
     def displacement(self, reduce: Reduce) -> Expr:
         i = Read("x", (reduce.domain.binders[0],))

@@ -53,7 +53,7 @@ class Term:
     summand: Expr
     gradients: tuple[Gradient, ...]
     support: Support
-    slopes: tuple[tuple[Expr, Expr], ...] = ()  # (parameter as the summand reads it, d weighted summand/d parameter)
+    slopes: tuple[tuple[Expr, Expr], ...] = ()  # (parameter as the summand reads it, weight × d summand/d parameter)
     kernel: sympy.Expr | None = None  # the summand as SymPy sees it, for `explain`
 
 

@@ -16,7 +16,7 @@ from .hoist import Hoisted
 from .values import Globals
 
 SQUARE, DISPLACEMENT = "$square", "$displacement"
-FORCE, ENERGY, VIRIAL, SLOPES = "force", "energy", "virial", "slopes"
+FORCE, ENERGY, VIRIAL, BOX, SLOPES = "force", "energy", "virial", "box", "slopes"
 
 
 def virial_components(dim: int) -> tuple[tuple[int, int], ...]:
@@ -27,7 +27,8 @@ def virial_components(dim: int) -> tuple[tuple[int, int], ...]:
 class PairKernel:
     """The fused kernel of all pair terms of a program, for one choice of outputs.
 
-    ``outputs`` are among force, energy, virial and slopes (the derivatives by parameters); ``measures`` are pair sums of observables.
+    ``outputs`` are among force, energy, virial, box (the derivative by the edges at fixed positions) and slopes
+    (the derivatives by parameters); ``measures`` are pair sums of observables.
     """
 
     model: Model
@@ -42,14 +43,14 @@ class PairKernel:
         for term in self.terms:
             gradient = term.gradients[0]
             lift = lambda e: None if e is None else _local(hoisted.lift(e, term.domain.binders), gradient.displacement)  # noqa: E731
-            if FORCE in self.outputs or VIRIAL in self.outputs:
+            if self.outputs & {FORCE, VIRIAL, BOX}:
                 direct = None if gradient.direct is None else tuple(lift(c) for c in gradient.direct)
                 parts.append(("gradient", (term, lift(gradient.radial), direct)))
             if ENERGY in self.outputs:
                 parts.append(("sum", (f"#{term.number}", term.domain, lift(term.summand))))
             if SLOPES in self.outputs:
-                for k, (_, slope) in enumerate(term.slopes):
-                    parts.append(("sum", (f"slope {term.number} {k}", term.domain, lift(slope))))
+                for k, (leaf, slope) in enumerate(term.slopes):
+                    parts.append(("slope", (f"slope {term.number} {k}", term.domain, lift(slope), leaf)))
         for measure in self.measures:
             displacement = _displacement_of(measure.summand)
             lifted = hoisted.lift(measure.summand, measure.domain.binders)
@@ -60,14 +61,19 @@ class PairKernel:
     def atom_reads(self) -> frozenset[str]:
         """The per-atom arrays that the kernel reads beside positions: ``m``, ``v``, ``species``."""
         hoisted, parts = self._lifted
-        found = {"species"} if hoisted.tables and len(self.model.species) > 1 else set()
+        by_species = hoisted.tables or any(self._grouped(part[3], part[1]) for kind, part in parts if kind == "slope")
+        found = {"species"} if by_species and len(self.model.species) > 1 else set()
         for expr in self._expressions():
             found |= {n.symbol for n in walk(expr) if isinstance(n, Read) and n.indices and n.symbol in ("m", "v", "x")}
         return frozenset(found)
 
+    def _grouped(self, leaf: Read, domain) -> bool:
+        """Whether a slope is kept apart by the species of the other atom: its parameter is read for that species."""
+        return len(self.model.species) > 1 and len(domain.binders) > 1 and domain.binders[1] in leaf.indices
+
     def _expressions(self):
         for kind, part in self._lifted[1]:
-            if kind == "sum":
+            if kind in ("sum", "slope"):
                 yield part[2]
             else:
                 yield from (e for e in (part[1], *(part[2] or ())) if e is not None)
@@ -85,9 +91,13 @@ class PairKernel:
             out[FORCE] = (zero,) * self.model.dim
         if VIRIAL in self.outputs:
             out[VIRIAL] = (zero,) * self.model.dim**2
+        if BOX in self.outputs:
+            out[BOX] = (zero,) * self.model.dim
         for kind, part in self._lifted[1]:
             if kind == "sum":
                 out[part[0]] = zero
+            elif kind == "slope":
+                out[part[0]] = (zero,) * (len(self.model.species) if self._grouped(part[3], part[1]) else 1)
         return out
 
     def body(self, known: Globals, nearest: Callable, safe) -> Callable:
@@ -105,7 +115,8 @@ class PairKernel:
         dim = self.model.dim
 
         def kernel(own, other, valid):
-            d = nearest(tuple(a - b for a, b in zip(own["x"], other["x"])))
+            apart = tuple(a - b for a, b in zip(own["x"], other["x"]))
+            d = nearest(apart)
             square = jnp.where(valid, sum(c * c for c in d), safe)
             if tables and count > 1:
                 entry = own["species"] * count + other["species"]
@@ -134,12 +145,18 @@ class PairKernel:
             total = [None] * dim
             memos: dict[tuple[str, ...], dict] = {}
             for kind, part in parts:
-                if kind == "sum":
-                    name, domain, expr = part
+                if kind in ("sum", "slope"):
+                    name, domain, expr = part[:3]
                     value = evaluate(expr, reader(domain.binders), _pair_displacement, memos.setdefault(domain.binders, {}))
                     if not self.bounded:
                         value = jnp.where(valid, value, 0)
-                    out[name] = jnp.broadcast_to(value, square.shape)
+                    value = jnp.broadcast_to(jnp.asarray(value, dtype), square.shape)
+                    if kind == "sum":
+                        out[name] = value
+                    elif self._grouped(part[3], domain):
+                        out[name] = tuple(jnp.where(other["species"] == k, value, 0) for k in range(count))
+                    else:
+                        out[name] = (value,)
                     continue
                 term, radial, direct = part
                 memo = memos.setdefault(term.domain.binders, {})
@@ -154,6 +171,9 @@ class PairKernel:
             gradient = tuple(jnp.zeros_like(square) if g is None else g for g in total)
             if FORCE in self.outputs:
                 out[FORCE] = tuple(-g for g in gradient)
+            if BOX in self.outputs:
+                lengths = (_cast(length, dtype) for length in known.lengths)
+                out[BOX] = tuple((image - straight) / length * g for image, straight, length, g in zip(d, apart, lengths, gradient))
             if VIRIAL in self.outputs:
                 out[VIRIAL] = tuple(-d[a] * gradient[b] for a, b in virial_components(dim))
             return out
@@ -208,8 +228,6 @@ def atom_values(expr: Expr, binder: str, known: Globals, atoms: dict[str, object
     return evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
 
 
-def total(values):
+def total(values, add: Callable):
     """Add up the values of a sum over atoms: numbers, vectors or matrices."""
-    if isinstance(values, tuple):
-        return tuple(total(v) for v in values)
-    return jnp.sum(values)
+    return tuple(total(v, add) for v in values) if isinstance(values, tuple) else add(values)

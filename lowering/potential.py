@@ -8,10 +8,11 @@ from functools import cached_property, lru_cache
 
 import jax.numpy as jnp
 
-from mdsl.model import Model
+from mdsl.model import Label, Model, Read
 
 from .field import Field, Measure, Term
-from .kernels import ENERGY, FORCE, SLOPES, VIRIAL, PairKernel, atom_values, total, virial_components
+from .layout import Layout, OneDevice
+from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL, PairKernel, atom_values, total, virial_components
 from .traversal import all_pairs_sum, slot_sum
 from .values import Globals
 
@@ -44,7 +45,8 @@ class Result:
     force: tuple | None
     sums: Mapping[str, object]
     virial: tuple | None
-    slopes: Mapping[str, object]
+    box: tuple | None  # derivative of the potential by each edge, at fixed positions
+    slopes: Mapping[str, object]  # parameter to the derivative of the potential by it
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,42 +78,84 @@ class Potential:
         return jnp.asarray(0.0) if reach is None else reach
 
     def evaluate(
-        self, known: Globals, atoms: Mapping[str, object], slots, outputs: frozenset[str], measures: tuple[Measure, ...] = ()
+        self,
+        known: Globals,
+        atoms: Mapping[str, object],
+        slots,
+        outputs: frozenset[str],
+        measures: tuple[Measure, ...] = (),
+        layout: Layout | None = None,
+        used=None,
     ) -> Result:
         """All terms at once.
 
-        ``atoms``: x and v as tuples of [N] arrays, m and species as [N] arrays, in the order of ``slots``
-        [K, N]; ``slots`` None: all pairs. ``measures``: the sums of observables that are wanted too.
+        ``atoms``: x and v as tuples of [n] arrays, m and species as [n] arrays, the rows of this device in the
+        order of ``slots`` [K, n]; ``slots`` None: all pairs. ``measures``: the sums of observables that are
+        wanted too. ``used``: how many slots hold neighbours, where that is known to be fewer than K.
         """
+        layout = layout or OneDevice(atoms["x"][0].shape[0])
         x = atoms["x"]
         dtype = x[0].dtype
         nearest = self.geometry.nearest(known.lengths)
         force = [jnp.zeros_like(c) for c in x]
         virial = [jnp.zeros((), dtype) for _ in virial_components(self.geometry.dim)]
+        box = [jnp.zeros((), dtype) for _ in x]
         sums: dict[str, object] = {}
         slopes: dict[str, object] = {}
         pair_measures = tuple(m for m in measures if m.domain.kind == "ordered")
         wanted = outputs if self.field.pair_terms else frozenset()
         if (wanted and self.field.pair_terms) or pair_measures:
-            pairs = self._pairs(known, atoms, slots, outputs, pair_measures)
+            pairs = self._pairs(known, atoms, slots, outputs, pair_measures, layout, used)
             if FORCE in outputs:
                 force = [a + b.astype(dtype) for a, b in zip(force, pairs[FORCE])]
             if VIRIAL in outputs:
-                virial = [a + jnp.sum(b.astype(dtype)) / 2 for a, b in zip(virial, pairs[VIRIAL])]
-            sums |= {k: jnp.sum(v.astype(dtype)) / 2 for k, v in pairs.items() if k.startswith("#")}
+                virial = [a + layout.add(b.astype(dtype)) / 2 for a, b in zip(virial, pairs[VIRIAL])]
+            sums |= {k: layout.add(v.astype(dtype)) / 2 for k, v in pairs.items() if k.startswith("#")}
+            if BOX in outputs:
+                box = [layout.add(b.astype(dtype)) / 2 for b in pairs[BOX]]
             if SLOPES in outputs:
                 for term in self.field.pair_terms:
-                    for k in range(len(term.slopes)):
-                        slopes[f"slope {term.number} {k}"] = pairs[f"slope {term.number} {k}"]
+                    for k, (leaf, _) in enumerate(term.slopes):
+                        rows = tuple(v.astype(dtype) / 2 for v in pairs[f"slope {term.number} {k}"])
+                        _add(slopes, leaf, self.gathered(leaf, term.domain.binders, rows, atoms, known, layout))
         for term in self.field.atom_terms:
-            self._atoms(term, known, atoms, nearest, outputs, force, virial, sums, slopes)
+            self._atoms(term, known, atoms, nearest, outputs, force, virial, box, sums, slopes, layout)
         for measure in measures:
             if measure.domain.kind == "each":
-                sums[f"#{measure.number}"] = total(self._each(measure, known, atoms, nearest))
+                sums[f"#{measure.number}"] = total(self._each(measure, known, atoms, nearest), layout.add)
         rows = tuple(tuple(virial[a * self.geometry.dim + b] for b in range(self.geometry.dim)) for a in range(self.geometry.dim))
-        return Result(tuple(force), sums, rows, slopes)
+        return Result(tuple(force), sums, rows, tuple(box), slopes)
 
-    def _pairs(self, known: Globals, atoms: Mapping[str, object], slots, outputs: frozenset[str], measures: tuple[Measure, ...]):
+    def gathered(self, leaf: Read, binders: tuple[str, ...], rows: tuple, atoms: Mapping[str, object], known: Globals, layout: Layout):
+        """Slopes of single rows as the derivative by a parameter, in its shape.
+
+        ``rows``: one [N] array, or one for each species of the other atom where the parameter is read for it.
+        """
+        shape = jnp.shape(known.params[leaf.symbol])
+        count = max(1, len(self.model.species))
+
+        def by_own(values):
+            if count == 1:
+                return layout.add(values)[None]
+            return jnp.stack([layout.add(jnp.where(atoms["species"] == k, values, 0)) for k in range(count)])
+
+        own = [i == binders[0] for i in leaf.indices if isinstance(i, str)]
+        if not leaf.indices:
+            return layout.add(rows[0])
+        if len(own) < len(leaf.indices):  # a fixed entry
+            axes = self.model.param(leaf.symbol).axes
+            place = tuple(self.model.species.index(i.species) if isinstance(i, Label) else i - a.first for i, a in zip(leaf.indices, axes))
+            return jnp.zeros(shape).at[place].add(layout.add(rows[0]))
+        if len(own) == 1:
+            return by_own(rows[0]) if own[0] else jnp.stack([layout.add(r) for r in rows])
+        if all(own):
+            return jnp.diag(by_own(rows[0]))
+        if not any(own):
+            return jnp.diag(jnp.stack([layout.add(r) for r in rows]))
+        table = jnp.stack([by_own(r) for r in rows], axis=1)  # [own, other]
+        return table if own[0] else table.T
+
+    def _pairs(self, known: Globals, atoms: Mapping[str, object], slots, outputs: frozenset[str], measures: tuple[Measure, ...], layout: Layout, used):
         kernel = self._kernel(outputs, measures)
         values = {"x": tuple(c.astype(self.dtype) for c in atoms["x"])}
         for name in kernel.atom_reads - {"x"}:
@@ -123,21 +167,22 @@ class Potential:
         safe = jnp.asarray(1.0 if cutoff is None else (2 * cutoff) ** 2, self.dtype)
         body = kernel.body(known, nearest, safe)
         zeros = kernel.zeros(values["x"][0])
+        others = layout.everywhere(values)
         if slots is None:
-            return all_pairs_sum(body, values, values, zeros)
-        return slot_sum(body, slots, values, values, zeros)
+            return all_pairs_sum(body, values, others, zeros)
+        return slot_sum(body, slots, values, others, zeros, rows=layout.rows(), used=used)
 
     def _each(self, measure: Measure | Term, known: Globals, atoms, nearest):
         values = atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest)
         return _fill(values, atoms["x"][0])
 
-    def _atoms(self, term: Term, known: Globals, atoms, nearest, outputs, force, virial, sums, slopes) -> None:
+    def _atoms(self, term: Term, known: Globals, atoms, nearest, outputs, force, virial, box, sums, slopes, layout: Layout) -> None:
         """Add one sum over atoms (an external field) to the results."""
         binder = term.domain.binders[0]
         gradient = term.gradients[0]
         if ENERGY in outputs:
-            sums[f"#{term.number}"] = jnp.sum(self._each(term, known, atoms, nearest))
-        if FORCE in outputs or VIRIAL in outputs:
+            sums[f"#{term.number}"] = layout.add(self._each(term, known, atoms, nearest))
+        if outputs & {FORCE, VIRIAL, BOX}:
             d = nearest(atoms["x"])
             for a in range(self.geometry.dim):
                 slope = jnp.zeros_like(d[a])
@@ -146,12 +191,19 @@ class Potential:
                 if gradient.direct is not None:
                     slope = slope + atom_values(gradient.direct[a], binder, known, atoms, nearest)
                 force[a] = force[a] - slope
+                if BOX in outputs and self.geometry.periodic[a]:
+                    # The nearest image of an atom moves with the box.
+                    box[a] = box[a] + layout.add((d[a] - atoms["x"][a]) / known.lengths[a] * slope)
                 for b in range(self.geometry.dim):
-                    virial[b * self.geometry.dim + a] = virial[b * self.geometry.dim + a] - jnp.sum(d[b] * slope)
+                    virial[b * self.geometry.dim + a] = virial[b * self.geometry.dim + a] - layout.add(d[b] * slope)
         if SLOPES in outputs:
-            for k, (_, slope) in enumerate(term.slopes):
-                values = atom_values(slope, binder, known, atoms, nearest)
-                slopes[f"slope {term.number} {k}"] = _fill(values, atoms["x"][0])
+            for leaf, slope in term.slopes:
+                values = _fill(atom_values(slope, binder, known, atoms, nearest), atoms["x"][0])
+                _add(slopes, leaf, self.gathered(leaf, term.domain.binders, (values,), atoms, known, layout))
+
+
+def _add(slopes: dict[str, object], leaf: Read, value) -> None:
+    slopes[leaf.symbol] = slopes[leaf.symbol] + value if leaf.symbol in slopes else value
 
 
 def _fill(values, like):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, render, suggest
-from mdsl.grammar.source import Source
+from mdsl.sources import read_program
 
 FINE, WRONG, BROKEN, INTERRUPTED = 0, 2, 70, 130
 EPILOG = "`mdsl COMMAND --help` tells the options of a command."
@@ -154,7 +154,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _run_options(sub: Parser) -> None:
-    sub.add_argument("file", metavar="FILE", help="a program; - reads standard input")
+    sub.add_argument("file", metavar="FILE", help="a program")
     sub.add_argument("--steps", metavar="N", help="run each statement of dynamics for N steps instead of its own number")
     sub.add_argument("--seed", metavar="S", help="the seed of all random numbers of the run")
     sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="another value for a parameter, such as --set 'sigma=3.4 [angstrom]'; may be repeated")
@@ -202,7 +202,9 @@ def run(options: argparse.Namespace) -> int:
         quiet=options.quiet,
         resume=Path(options.resume) if options.resume else None,
     )
-    read(options.file)  # a missing file is told before JAX is imported
+    if options.file == "-":
+        raise given.bad_option("`mdsl run` runs a file, not standard input")
+    read_program(options.file)  # a missing file is told before JAX is imported
     from mdsl.run_program import run_file
 
     return run_file(Path(options.file), chosen)
@@ -214,7 +216,7 @@ def check(options: argparse.Namespace) -> int:
     status = FINE
     for name in options.files:
         try:
-            compiled = compile_source(*read(name))
+            compiled = compile_source(*read_program(name))
         except Rejected as rejected:
             show(rejected.diagnostics)
             found = rejected.diagnostics
@@ -250,7 +252,7 @@ def explain(options: argparse.Namespace) -> int:
     from mdsl.compiler import compile_source
     from mdsl.explain import explain as text
 
-    compiled = compile_source(*read(options.file))
+    compiled = compile_source(*read_program(options.file))
     show(compiled.warnings)
     print(text(compiled), end="")
     return FINE
@@ -261,7 +263,7 @@ def dump(options: argparse.Namespace) -> int:
     from mdsl.dumping import dump as text, stage_name
 
     stage = stage_name(options.after)
-    print(text(compile_source(*read(options.file)), stage), end="")
+    print(text(compile_source(*read_program(options.file)), stage), end="")
     return FINE
 
 
@@ -270,32 +272,6 @@ def list_(options: argparse.Namespace) -> int:
 
     print(listing(options.name, colour=coloured(sys.stdout)), end="")
     return FINE
-
-
-# -- files ---------------------------------------------------------------------------------------------
-
-
-def read(name: str) -> tuple[Source, Path]:
-    """The text of a program, and the folder where it looks for files. Raises Rejected: ``missing-file`` ..."""
-    if name == "-":
-        return Source("<stdin>", decoded("<stdin>", sys.stdin.buffer.read())), Path.cwd()
-    path = Path(name)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        nearby = [p.name for p in path.parent.glob("*.mdsl")] if path.parent.is_dir() else []
-        raise Rejected(Diagnostic("missing-file", f"there is no file {name}", help=suggest(path.name, nearby))) from None
-    except OSError as error:
-        raise Rejected(Diagnostic("unreadable-file", f"cannot read {name}: {(error.strerror or str(error)).lower()}")) from None
-    return Source(name, decoded(name, content)), path.parent
-
-
-def decoded(name: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        message = f"{name} is not text in UTF-8: byte {error.start} is no part of a character"
-        raise Rejected(Diagnostic("malformed-file", message)) from None
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class Interpreter:
         self._functions = {f.symbol: f for f in model.functions}
         self._cache: dict[object, object] = {}
         if isinstance(system, System):
+            if system.x.shape[1] != model.dim:
+                raise ValueError(f"the program has {model.dim} dimensions, the system {system.x.shape[1]}")
             self.x = system.x if x is None else x
             self.cell = np.diag(system.lengths)[None] if cell is None else cell  # [1, d, d], rows are edges
 

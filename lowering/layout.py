@@ -1,0 +1,91 @@
+"""Where the rows of per-atom arrays are: all on one device, or a contiguous part of the sorted order on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from . import neighbours
+from .traversal import ATOMS, Shards
+
+
+@dataclass(frozen=True)
+class OneDevice:
+    """All atoms here."""
+
+    n_atoms: int
+
+    @property
+    def count(self) -> int:
+        return self.n_atoms
+
+    def rows(self):
+        return jnp.arange(self.n_atoms, dtype=jnp.int32)
+
+    def local(self, values):
+        return values
+
+    def everywhere(self, values):
+        return values
+
+    def add(self, values):
+        """The sum of an [N] array over all atoms."""
+        return jnp.sum(values)
+
+    def largest(self, value):
+        """The largest of a scalar over all devices."""
+        return value
+
+    def build(self, plan, positions, lengths, radius):
+        return neighbours.build(plan, positions, lengths, radius)
+
+    def program(self, function, arguments, results):
+        """The function compiled; ``arguments`` and ``results`` say which of its values hold rows."""
+        return jax.jit(function)
+
+
+@dataclass(frozen=True)
+class ManyDevices:
+    """A part of the atoms on each device; the last may hold padding, which takes no part in sums."""
+
+    n_atoms: int
+    devices: tuple
+
+    @cached_property
+    def shards(self) -> Shards:
+        return Shards(self.n_atoms, len(self.devices))
+
+    @property
+    def count(self) -> int:
+        return self.shards.count
+
+    def rows(self):
+        return self.shards.rows()
+
+    def local(self, values):
+        return self.shards.local(values)
+
+    def everywhere(self, values):
+        return self.shards.everywhere(values)
+
+    def add(self, values):
+        if self.shards.total > self.n_atoms:
+            values = jnp.where(self.rows() < self.n_atoms, values, 0)
+        return lax.psum(jnp.sum(values), ATOMS)
+
+    def largest(self, value):
+        return lax.pmax(value, ATOMS)
+
+    def build(self, plan, positions, lengths, radius):
+        return self.shards.build(plan, positions, lengths, radius)
+
+    def program(self, function, arguments, results):
+        mesh = self.shards.mesh(self.devices)
+        return jax.jit(self.shards.over(mesh, function, arguments, results))
+
+
+Layout = OneDevice | ManyDevices

@@ -1,0 +1,326 @@
+"""The state from which a program starts: what its run block sets up, or arrays that Python binds.
+
+All numbers in an `Initial` are in the program's internal units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.grammar.source import Span
+
+from . import interpret
+from .dimensions import LENGTH, MASS, TIME, VELOCITY, Dimension
+from .model import Advance, Box, Draw, Expr, Label, Model, Reduce, Setup, TableOf, walk
+from .runtime import lattices, reading, velocities
+from .runtime.structure import Structure
+from .units import UnitValue
+
+ANGSTROM, DALTON, FEMTOSECOND = 1e-10, 1.66053906660e-27, 1e-15
+
+
+@dataclass(frozen=True, eq=False)
+class Initial:
+    """N atoms in d dimensions.
+
+    x, v: [N, d]; lengths: [d] edges of the box, 1 on an axis without extent; periodic: [d]; species: [N]
+    places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom.
+    """
+
+    x: np.ndarray
+    v: np.ndarray
+    lengths: np.ndarray
+    periodic: tuple[bool, ...]
+    species: np.ndarray
+    labels: tuple[str, ...]
+    masses: np.ndarray
+    dof: float
+
+    @property
+    def atoms(self) -> int:
+        return len(self.x)
+
+
+def factor(model: Model, dimension: Dimension) -> float:
+    """Shown number per internal number of a dimension: what a user's arrays are divided by."""
+    return model.units.shown_per_internal(dimension)
+
+
+def start(model: Model, folder: Path, seed: int, params: Mapping[str, object]) -> Initial:
+    """Carry out the builders of the run block. ``params`` are given values of parameters, internal units.
+
+    Raises Rejected, each diagnostic at the statement of the run block that it concerns.
+    """
+    # Each draw has its own stream, so that adding one statement does not change what another draws.
+    streams = np.random.SeedSequence(seed).spawn(len(model.run))
+    structure: Structure | None = None
+    v: np.ndarray | None = None
+    placed: Initial | None = None
+    for statement, stream in zip(model.run, streams):
+        if not isinstance(statement, Setup):
+            continue
+        rng = np.random.default_rng(stream)
+        try:
+            if statement.target == "x":
+                structure = _place(model, statement, folder, rng, params)
+                placed = _initial(model, structure, params)
+            else:
+                if placed is None:
+                    raise Rejected(Diagnostic("misplaced", "velocities are drawn before there are atoms", help="set up `x` first"))
+                v = _velocities(model, statement, placed, rng, params)
+        except Rejected as rejected:
+            raise Rejected(*(replace(d, span=d.span or statement.span) for d in rejected.diagnostics)) from None
+    if placed is None:
+        raise Rejected(Diagnostic("empty-program", "the program has no run block that places atoms", help="bind arrays in Python, or write a run block"))
+    return placed if v is None else replace(placed, v=v)
+
+
+def bind(
+    model: Model,
+    x,
+    box=None,
+    species: Sequence | None = None,
+    velocities=None,
+    masses=None,
+    params: Mapping[str, object] | None = None,
+) -> Initial:
+    """The state from a user's arrays, in the units of the program's unit system.
+
+    x, velocities: [N, d]; box: one length or [d] (None: as the program declares); species: [N] labels, or
+    places in the program's `species`; masses: [N]. Raises Rejected: ``wrong-shape``, ``unknown-species``, ...
+    """
+    length = factor(model, LENGTH)
+    positions = _array("x", x, (None, model.dim)) / length
+    count = len(positions)
+    if count == 0:
+        raise Rejected(Diagnostic("no-atoms", "x holds no atoms"))
+    edges = np.full(model.dim, np.inf)
+    periodic = (False,) * model.dim
+    if box is not None:
+        edges = np.broadcast_to(_array("box", box, None), (model.dim,)) / length if np.size(box) in (1, model.dim) else None
+        if edges is None or not (edges > 0).all():
+            raise Rejected(Diagnostic("wrong-shape", f"box has the shape {np.shape(box)}; it is one positive length, or one for each of {model.dim} axes"))
+        periodic = tuple(bool(np.isfinite(e)) for e in edges)
+    labels = None
+    if species is not None:
+        if len(species) != count:
+            raise Rejected(Diagnostic("wrong-shape", f"species has {len(species)} entries for {count} atoms"))
+        labels = tuple(s if isinstance(s, str) else _name(model, int(s)) for s in species)
+    structure = Structure(
+        positions,
+        np.diag(edges),
+        periodic,
+        labels,
+        None if masses is None else _array("masses", masses, (count,)) / factor(model, MASS),
+        None if velocities is None else _array("velocities", velocities, (count, model.dim)) / factor(model, VELOCITY),
+    )
+    return _initial(model, structure, params or {})
+
+
+def _array(name: str, value, shape) -> np.ndarray:
+    array = np.asarray(value, float)
+    if shape is not None and (array.ndim != len(shape) or any(w is not None and w != h for w, h in zip(shape, array.shape))):
+        wanted = " × ".join("N" if w is None else str(w) for w in shape)
+        raise Rejected(Diagnostic("wrong-shape", f"{name} has the shape {array.shape}, not {wanted}"))
+    if not np.isfinite(array[~np.isinf(array)] if name == "box" else array).all():
+        raise Rejected(Diagnostic("not-finite", f"{name} holds a number that is not finite"))
+    return array
+
+
+def _name(model: Model, place: int) -> str:
+    if not model.species:
+        return str(place)
+    if not 0 <= place < len(model.species):
+        raise Rejected(Diagnostic("unknown-species", f"there is no species number {place}", notes=(f"species: {', '.join(model.species)}",)))
+    return model.species[place]
+
+
+# -- the builders of the run block -----------------------------------------------------------------------
+
+
+def value(model: Model, expr: Expr, params: Mapping[str, object], what: str = "this"):
+    """A number that must be known before the run. Raises Rejected: ``nonconstant``."""
+    try:
+        return interpret.constant(model, expr, params)
+    except (NameError, AttributeError, TypeError, KeyError):
+        raise Rejected(Diagnostic("nonconstant", f"{what} must be known before the run starts", _span(expr))) from None
+
+
+def _span(expr: Expr) -> Span | None:
+    return expr.via[0] if expr.via else expr.span
+
+
+def whole(model: Model, expr: Expr, params: Mapping[str, object], what: str) -> int:
+    """A whole number that must be known before the run."""
+    number = float(value(model, expr, params, what))
+    if number != int(number) or number < 0:
+        raise Rejected(Diagnostic("wrong-type", f"{what} is a whole number, not {number:g}", _span(expr)))
+    return int(number)
+
+
+def _place(model: Model, setup: Setup, folder: Path, rng: np.random.Generator, params: Mapping[str, object]) -> Structure:
+    options = dict(setup.options)
+    if setup.builder == "read":
+        return _internal(model, reading.read(folder / value(model, options["path"], params), dim=model.dim, need_box=model.box is None))
+    species = _species(model, options.get("species"), params)
+    if setup.builder == "uniform":
+        atoms = whole(model, options["atoms"], params, "`atoms`")
+        if "density" in options:
+            return lattices.uniform(atoms, rng=rng, density=value(model, options["density"], params), species=species, dim=model.dim)
+        lengths, _ = box_edges(model, params, atoms)
+        return lattices.uniform(atoms, rng=rng, lengths=lengths, species=species, dim=model.dim)
+    cells = [whole(model, v, params, "`cells`") for k, v in sorted(options.items()) if k.startswith("cells")]
+    return lattices.crystal(
+        setup.builder,
+        cells=cells[0] if len(cells) == 1 else cells,
+        density=float(value(model, options["density"], params)) if "density" in options else None,
+        a=float(value(model, options["a"], params)) if "a" in options else None,
+        species=species,
+        rng=rng,
+        dim=model.dim,
+    )
+
+
+def _species(model: Model, option: Expr | None, params: Mapping[str, object]):
+    if option is None:
+        return model.species[0] if len(model.species) == 1 else None
+    if isinstance(option, Label):
+        return option.species
+    assert isinstance(option, TableOf)
+    return {labels[0]: float(value(model, v, params)) for labels, v in option.entries}
+
+
+def _internal(model: Model, structure: Structure) -> Structure:
+    """A structure whose file fixes its units, in the program's; reduced units take the numbers as they stand."""
+    if structure.length_unit is None:
+        scales = {d: factor(model, d) for d in (LENGTH, MASS, VELOCITY)}
+        length, mass, velocity = (1 / scales[d] for d in (LENGTH, MASS, VELOCITY))
+    elif model.units.reduced:
+        return replace(structure, masses=None)
+    else:
+        length = model.units.to_internal(1.0, UnitValue(ANGSTROM, LENGTH))
+        mass = model.units.to_internal(1.0, UnitValue(DALTON, MASS))
+        velocity = length / model.units.to_internal(1.0, UnitValue(FEMTOSECOND, TIME))
+    return replace(
+        structure,
+        positions=structure.positions * length,
+        cell=structure.cell * length,
+        masses=None if structure.masses is None else structure.masses * mass,
+        velocities=None if structure.velocities is None else structure.velocities * velocity,
+    )
+
+
+def _velocities(model: Model, setup: Setup, placed: Initial, rng: np.random.Generator, params: Mapping[str, object]) -> np.ndarray:
+    kT = float(value(model, dict(setup.options)["T"], params)) * float(interpret.parameter(model, "kB", params))
+    v = velocities.maxwell(placed.masses, kT, rng, model.dim)
+    # The runtime counts dim*N - dim degrees of freedom; where the program counts another number, its own
+    # temperature is what is asked for.
+    count = placed.atoms * model.dim - model.dim
+    return v * np.sqrt(placed.dof / count) if count else v
+
+
+# -- the box, species and masses -------------------------------------------------------------------------
+
+
+def box_edges(model: Model, params: Mapping[str, object], atoms: int) -> tuple[np.ndarray, tuple[bool, ...]]:
+    """The edges that the program's `box` declares, [d], and which axes repeat."""
+    box = model.box
+    if box is None:
+        raise Rejected(Diagnostic("missing-box", "there is no box", help="`box periodic(L)`, `box free`, or a builder with a density"))
+    edges = box.edges * model.dim if len(box.edges) == 1 else box.edges
+    known = {**params, "N": atoms, "t": 0.0}
+    lengths = np.array([np.inf if e is None else float(value(model, e, known, "an edge of the box")) for e in edges])
+    if not (lengths > 0).all():
+        raise Rejected(Diagnostic("bad-box", f"an edge of the box is {lengths.min():g}", box.span, help="edges are positive lengths"))
+    return lengths, tuple(e is not None for e in edges)
+
+
+def conserves_momentum(model: Model) -> bool:
+    """Whether the momentum of the whole stays what it is: no external field, no random forces."""
+    external = any(isinstance(n, Reduce) and n.domain.kind == "each" for e in model.of_kind("energy") for n in walk(e.body))
+    random = any(isinstance(s, Draw) for a in model.run if isinstance(a, Advance) for s in a.body or ())
+    return not external and not random
+
+
+def _initial(model: Model, structure: Structure, params: Mapping[str, object]) -> Initial:
+    count = structure.atoms
+    lengths, periodic = structure.lengths, structure.periodic
+    if model.box is not None:
+        lengths, periodic = box_edges(model, params, count)
+    elif not any(np.isfinite(lengths)):
+        raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
+    if not all(p or not np.isfinite(e) for p, e in zip(periodic, lengths)):
+        # An axis with a length that does not repeat: the length only says where the atoms are.
+        lengths = np.where(periodic, lengths, np.inf)
+    _check_small(model.box, lengths)
+    labels, species = _species_of(model, structure)
+    dof = model.dim * count - (model.dim if conserves_momentum(model) and count > 1 else 0)
+    return Initial(
+        x=np.ascontiguousarray(structure.positions),
+        v=np.zeros_like(structure.positions) if structure.velocities is None else structure.velocities,
+        lengths=np.where(np.isfinite(lengths), lengths, 1.0),
+        periodic=tuple(bool(p) for p in periodic),
+        species=species,
+        labels=labels,
+        masses=_masses(model, structure, labels, species, params),
+        dof=float(dof),
+    )
+
+
+def _check_small(box: Box | None, lengths: np.ndarray) -> None:
+    if np.nanmin(lengths) <= 0:
+        raise Rejected(Diagnostic("bad-box", f"an edge of the box is {np.nanmin(lengths):g}", box.span if box else None))
+
+
+def _species_of(model: Model, structure: Structure) -> tuple[tuple[str, ...], np.ndarray]:
+    count = structure.atoms
+    labels = structure.species
+    if labels is None:
+        if len(model.species) > 1:
+            raise Rejected(
+                Diagnostic("unknown-species", "the atoms have no species, but the program has several", notes=(f"species: {', '.join(model.species)}",), help="for example `species = { A: 0.8, B: 0.2 }` in the builder")
+            )
+        labels = ((model.species[0] if model.species else "X"),) * count
+    if not model.species:
+        return labels, np.zeros(count, np.int32)
+    if any(label not in model.species for label in labels):
+        numbers = {str(k + 1): name for k, name in enumerate(model.species)}
+        if set(labels) <= numbers.keys():  # the types of a LAMMPS file, in the order of `species`
+            labels = tuple(numbers[label] for label in labels)
+        else:
+            strange = next(label for label in labels if label not in model.species)
+            raise Rejected(Diagnostic("unknown-species", f"an atom is of species `{strange}`, which the program does not declare", notes=(f"species: {', '.join(model.species)}",), help=suggest(strange, model.species)))
+    place = {name: k for k, name in enumerate(model.species)}
+    return labels, np.array([place[label] for label in labels], np.int32)
+
+
+def _masses(model: Model, structure: Structure, labels: tuple[str, ...], species: np.ndarray, params: Mapping[str, object]) -> np.ndarray:
+    """From the program's `m`, else from the structure, else from the elements; 1 in reduced units."""
+    param = model.param("m")
+    if param is not None:
+        given = np.asarray(interpret.parameter(model, "m", params), float)
+        masses = given[species] if param.axes else np.full(structure.atoms, float(given))
+    elif structure.masses is not None:
+        masses = structure.masses
+    elif model.units.reduced:
+        masses = np.ones(structure.atoms)
+    else:
+        masses = _elements(labels) * model.units.to_internal(1.0, UnitValue(DALTON, MASS))
+    if not (masses > 0).all():
+        raise Rejected(Diagnostic("missing-mass", f"the mass of an atom is {masses.min():g}", param.span if param else None, help="masses are positive"))
+    return masses
+
+
+def _elements(labels: tuple[str, ...]) -> np.ndarray:
+    """Standard atomic weights in g/mol, by element symbol."""
+    from ase.data import atomic_masses, atomic_numbers
+
+    strange = [label for label in dict.fromkeys(labels) if label not in atomic_numbers or label == "X"]
+    if strange:
+        raise Rejected(Diagnostic("missing-mass", f"the mass of `{strange[0]}` is not known", help="declare it: `param m = 39.948 [g/mol]` or `param m[species] = { ... }`"))
+    return np.array([atomic_masses[atomic_numbers[label]] for label in labels])

@@ -1,0 +1,42 @@
+"""Reading programs from files, with a diagnostic for whatever can go wrong."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.grammar.source import Source
+
+
+def read_program(name: str | Path) -> tuple[Source, Path]:
+    """The text of a program and the folder in which it looks for files; ``-`` is standard input.
+
+    Raises Rejected: ``missing-file``, ``unreadable-file``, ``malformed-file``.
+    """
+    if str(name) == "-":
+        return Source("<stdin>", text_of("<stdin>", sys.stdin.buffer.read())), Path.cwd()
+    path = Path(name)
+    return Source(str(name), text_of(str(name), _content(path)).replace("\r\n", "\n")), path.parent
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        nearby = {p.stem: p.name for p in path.parent.glob("*.mdsl")} if path.parent.is_dir() else {}
+        near = get_close_matches(path.stem, nearby, n=1)
+        help = f"did you mean `{nearby[near[0]]}`?" if near else None
+        raise Rejected(Diagnostic("missing-file", f"there is no file {path}", help=help)) from None
+    except OSError as error:
+        message = f"cannot read {path}: {(error.strerror or str(error)).lower()}"
+        raise Rejected(Diagnostic("unreadable-file", message)) from None
+
+
+def text_of(name: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{name} is not text in UTF-8: byte {error.start} is no part of a character"
+        raise Rejected(Diagnostic("malformed-file", message)) from None
