@@ -14,6 +14,9 @@ from .source import Span
 from .tokens import Token, canonical
 
 
+DOT = "DOT_PRODUCT"
+
+
 class Sequence(list):
     """A rule that makes no node of its own (the names between parentheses): its members and its span."""
 
@@ -279,9 +282,6 @@ class Builder:
             message = "a number other than 1 in a unit"
             raise Rejected(Diagnostic("bad-number", message, c[0].span, help="write it before the bracket"))
         return Sequence([], _span(c))
-
-
-DOT = "DOT_PRODUCT"
 
 
 def _axes(children) -> tuple[tree.Axis, ...]:

@@ -40,7 +40,8 @@ def _block(spot: Spot) -> Diagnostic | None:
         return None
     head = next((t.text for t in reversed(spot.tokens[: spot.at]) if t.text in HEADS), "run")
     named = "" if head in ("run", "units") else " ..."
-    return _say(spot, f"expected `{{` before {_show(spot)}", f"{HEADS[head]} stand in braces: `{head}{named} {{ ... }}`")
+    help = f"{HEADS[head]} stand in braces: `{head}{named} {{ ... }}`"
+    return _say(spot, f"expected `{{` before {_show(spot)}", help)
 
 
 HEADS = {

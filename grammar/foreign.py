@@ -107,7 +107,8 @@ def doubled_bar(spot: Spot) -> Diagnostic | None:
         if k >= 0 and [t.text for t in spot.tokens[k : k + 2]] == ["|", "|"]:
             first, second = (t.span for t in spot.tokens[k : k + 2])
             if first.end == second.start:
-                return Diagnostic("foreign-syntax", "`||` is no sign of the language", first.to(second), help=SIGNS["||"])
+                message = "`||` is no sign of the language"
+                return Diagnostic("foreign-syntax", message, first.to(second), help=SIGNS["||"])
     return None
 
 

@@ -112,10 +112,15 @@ def _align(text: Text, chunks: list[Chunk]) -> None:
         if not same:
             _pad(text, [(c.start, c.cell) for c in run])
             run = []
-        if chunk and chunk.cell is not None:
+        if chunk and chunk.cell is not None and not _hangs(text, chunk):
             run.append(chunk)
     for chunk in chunks:
         _align_bindings(text, chunk)
+
+
+def _hangs(text: Text, chunk: Chunk) -> bool:
+    """Whether the value begins on the next line: then its `=` need not stand under others."""
+    return text.tokens[chunk.cell].text != "{" and "\n" in text.between(chunk.cell + 1)
 
 
 def _align_bindings(text: Text, chunk: Chunk) -> None:

@@ -16,7 +16,7 @@ INDENT = 2
 class Line:
     code: str
     comment: str = ""
-    column: int = 0  # at which the author wrote the comment
+    column: int = 0  # at which the author wrote the comment, if two spaces or more stood before it
 
 
 @dataclass(frozen=True)
@@ -170,4 +170,5 @@ def comment_text(span: Span) -> str:
 
 def _column(span: Span) -> int:
     line, column = span.source.position(span.start)
-    return len(span.source.line(line)[: column - 1].expandtabs(4))
+    before = span.source.line(line)[: column - 1].expandtabs(4)
+    return len(before) if before.endswith("  ") else 0

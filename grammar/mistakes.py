@@ -51,7 +51,8 @@ def domain(spot: Spot) -> Diagnostic | None:
     outer = [k for k in spot.opened[-2:] if k and spot.tokens[k].text == "(" and spot.tokens[k - 1].text == "sum"]
     if not outer or spot.token.text in CLOSERS and spot.innermost != CLOSERS[spot.text]:
         return None
-    if spot.expects(")") and (spot.new_line or is_operand(spot) and spot.text != "("):
+    short = spot.peek(1) == ")" and not spot.new_line  # `sum(i j)`: closed, but no domain
+    if spot.expects(")") and not short and (spot.new_line or is_operand(spot) and spot.text != "("):
         return _unclosed(spot)
     message = f"{show(spot.token)} does not fit in the domain of a sum"
     help = DOMAINS
@@ -141,14 +142,20 @@ def equals(spot: Spot) -> Diagnostic | None:
     if not spot.after_operand:
         return None
     help = "a comparison is written `==`; a new value is declared with `param`, `const` or in `where`"
-    return Diagnostic("syntax", "`=` cannot stand inside an expression", spot.token.span, help=help)
+    inside = ()
+    if spot.opened and spot.opened[-1] != block_opener(spot.tokens, spot.at):
+        inside = (Label(spot.tokens[spot.opened[-1]].span, f"inside this `{spot.innermost}`"),)
+    message = "`=` cannot stand inside an expression"
+    return Diagnostic("syntax", message, spot.token.span, secondary=inside, help=help)
 
 
 def begun(spot: Spot) -> Diagnostic | None:
     """`x =` and on the next line `v = ...`: the name of the next step was taken for the value of this one."""
-    if spot.text not in ("=", "+=", "~") or not spot.before or not spot.after_operand:
+    if not spot.before or not spot.after_operand:
         return None
-    begins_step = spot.before.type == "NAME" and spot.before.begins_line()
+    dim = spot.before.text == "dim" and spot.token.type == "NUMBER"  # which may be a value too
+    step = spot.before.type == "NAME" and spot.text in ("=", "+=", "~")
+    begins_step = (dim or step) and spot.before.begins_line()
     return _missing_after(spot, spot.at - 1) if begins_step and spot.peek(-2) in (*OPERATORS, "for", "every") else None
 
 
@@ -165,8 +172,16 @@ def chain(spot: Spot) -> Diagnostic | None:
     return Diagnostic("chained-comparison", "comparisons do not chain", spot.token.span, "", (first,), help=help)
 
 
+def _then_follows(spot: Spot) -> bool:
+    """Whether the `then` of the open `if` is there after all, so that something else is missing before it."""
+    ahead = (t.text for t in spot.tokens[spot.at :])
+    return next((text for text in ahead if text in ("if", "then", "else") or text in STATEMENTS), "") == "then"
+
+
 def branches(spot: Spot) -> Diagnostic | None:
     """`if` without `then` or `else`."""
+    if spot.expects("then") and is_operand(spot) and _then_follows(spot):
+        return None
     if spot.expects("then"):
         message = f"expected `then` before {show(spot.token)}"
         return Diagnostic("syntax", message, spot.gap(), help="write `if condition then value else value`")
@@ -315,7 +330,9 @@ def missing_operator(spot: Spot) -> Diagnostic | None:
     if left.type == "NUMBER" and right.type == "NAME":
         help += f"; a number with a unit `{left.text} [{right.text}]`"
     elif spot.expects(",") and spot.innermost in ("(", "["):
-        help += "; the members of a list are separated by `,`"
+        named = left.type == "NAME" and right.type == "NUMBER" and spot.peek(-2) in ("(", ",")
+        named_argument = f"; an argument with a name `{left.text} = {right.text}`"
+        help += named_argument if named else "; the members of a list are separated by `,`"
     return Diagnostic("missing-operator", message, left.span.to(right.span), help=help)
 
 

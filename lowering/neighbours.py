@@ -156,7 +156,10 @@ def plan(n_atoms, lengths, periodic, radius, positions=None):
     if positions is not None:
         positions = np.asarray(positions, float)
         extent = np.where(periodic, lengths, np.ptp(positions, axis=0) if n_atoms else 0.0)
-    cells = _cells(n_atoms, extent / radius, periodic)
+    radii = extent / radius * ([1] * (axes - 1) + [BINS])
+    # Not quite as many columns as would fit: the margin of `_axis`.
+    cells = [int(r * (1 - 1e-4)) if p else math.ceil(r) for r, p in zip(np.minimum(radii, 2**14), periodic)]
+    cells = _affordable(n_atoms, cells)
     if positions is None:
         density = n_atoms / np.prod(np.maximum(extent, radius))
         ball = math.pi * radius**2 if axes == 2 else 4 / 3 * math.pi * radius**3
@@ -173,15 +176,14 @@ def grow(plan, needed):
     cells = list(plan.cells)
     crowded = int(needed.window) > plan.window
     for a, periodic in enumerate(plan.periodic):
-        wanted, last = int(needed.cells[a]), a == len(cells) - 1
-        if periodic and not last:
-            cells[a] = max(1, min(cells[a], wanted))
-        elif not periodic and crowded:  # the atoms have spread beyond the grid
+        wanted = int(needed.cells[a])
+        if not periodic and crowded:  # the atoms have spread beyond the grid
             cells[a] = max(cells[a], wanted)
-    cells = _cells(plan.n_atoms, [c / BINS if a == len(cells) - 1 else c for a, c in enumerate(cells)], plan.periodic)
-    window = max(plan.window, int(needed.window) * MARGIN if crowded else 0)
-    slots = max(plan.slots, int(needed.slots) * MARGIN if int(needed.slots) > plan.slots else 0)
-    return _capacities(plan.n_atoms, plan.periodic, cells, window, slots)
+        elif periodic and a < len(cells) - 1:
+            cells[a] = min(cells[a], wanted)
+    window = int(needed.window) * MARGIN if crowded else plan.window - 1
+    slots = int(needed.slots) * MARGIN if int(needed.slots) > plan.slots else plan.slots
+    return _capacities(plan.n_atoms, plan.periodic, _affordable(plan.n_atoms, cells), window, slots)
 
 
 def _capacities(n_atoms, periodic, cells, window, slots):
@@ -191,15 +193,13 @@ def _capacities(n_atoms, periodic, cells, window, slots):
     return Plan(n_atoms, periodic, cells, max(1, window), slots)
 
 
-def _cells(n_atoms, radii, periodic):
-    """Columns and bins for a box of so many radii; few enough for a sparse system."""
-    columns = [max(1, int(min(r * (1 - 1e-4), 2**14))) for r in radii[:-1]]
-    most = max(9, n_atoms // 4)
-    while math.prod(columns) > most:
+def _affordable(n_atoms, cells):
+    """Not many more columns and bins than atoms, however sparse the system."""
+    columns = [max(1, c) for c in cells[:-1]]
+    while math.prod(columns) > max(9, n_atoms // 4):
         widest = columns.index(max(columns))
         columns[widest] = max(1, int(columns[widest] * 0.8))
-    bins = max(1, min(int(radii[-1] * BINS), 4 * n_atoms // math.prod(columns)))
-    return (*columns, bins)
+    return (*columns, max(1, min(cells[-1], 4 * n_atoms // math.prod(columns))))
 
 
 def _count(x, lengths, periodic, radius, cells):
@@ -215,23 +215,24 @@ def _count(x, lengths, periodic, radius, cells):
     slots = tree.query_ball_point(sample, radius, return_length=True).max() - 1
 
     # The clusters' extents along the last axis, and all atoms and images near them.
-    extent = np.where(periodic, lengths, np.maximum(radius, np.ptp(x, axis=0) * (1 + 1e-6)))
-    at = np.minimum((x / extent * cells).astype(int), np.array(cells) - 1)[:, :-1]
+    width = np.where(periodic, lengths / cells, radius / np.array([1] * (axes - 1) + [BINS]))
+    origin = np.where(periodic, 0.0, np.maximum(0.0, x.mean(axis=0) - width * cells / 2))
+    at = np.clip(((x - origin) / width).astype(int), 0, np.array(cells) - 1)[:, :-1]
     column = np.ravel_multi_index(at.T, cells[:-1])
     order = np.lexsort((x[:, -1], column))
     at, column, z = at[order], column[order], x[order, -1]
     rank = np.arange(n) - np.searchsorted(column, column)
     first = np.flatnonzero(rank % LANES == 0)
     last = np.append(first[1:], n) - 1
-    bin = extent[-1] / cells[-1]
-    images = (-1, 0, 1) if periodic[-1] else (0,)
-    period = 8 * (extent[-1] + radius)
-    key = np.sort(np.concatenate([column * period + z + i * extent[-1] for i in images]))
+    images = (-lengths[-1], 0.0, lengths[-1]) if periodic[-1] else (0.0,)
+    period = 4 * (np.ptp(z) + images[-1] + 2 * radius)
+    key = np.sort(np.concatenate([column * period + z + image for image in images]))
+    margin = radius + width[-1]
     window = 0
     for offset in itertools.product((-1, 0, 1), repeat=axes - 1):
         target = np.ravel_multi_index((at[first] + offset).T, cells[:-1], mode="wrap") * period
-        high = np.searchsorted(key, target + z[last] + radius + bin)
-        window = max(window, np.max(high - np.searchsorted(key, target + z[first] - radius - bin)))
+        high = np.searchsorted(key, target + z[last] + margin)
+        window = max(window, np.max(high - np.searchsorted(key, target + z[first] - margin)))
     return slots * MARGIN, min(n, window * MARGIN)
 
 

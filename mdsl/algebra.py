@@ -106,7 +106,7 @@ def product(a: Number, b: Number) -> Number:
 def quotient(a: Number, b: Number) -> Number:
     if rank(b):
         raise TypeError("only a number can divide")
-    return dual.div(_widen(a, 0), b) if rank(a) == 0 else product(a, dual.div(np.ones(1), b))
+    return dual.div(a, _widen(b, rank(a)))
 
 
 def _same_rank(a: Number, b: Number) -> None:

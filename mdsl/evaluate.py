@@ -15,7 +15,8 @@ from .model import (
     EACH, Apply, Axis, Derivative, Equation, Expr, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
     Slope, TableOf, Text,
 )  # fmt: skip
-from .physics import BUILTIN_VALUES, displacement
+from .operators import BUILTINS
+from .physics import BUILTIN_VALUES, box_of, displacement
 from .rows import Closure, Rows, expand, local, take
 from .system import NoSystem, System
 
@@ -28,13 +29,16 @@ class Interpreter:
     def __init__(self, model: Model, system: System | NoSystem, *, x=None, cell=None, params=None):
         self.model, self.system = model, system
         self.params = dict(system.params if params is None else params)
+        for name in self.params:
+            if model.param(name) is None and name not in BUILTINS:
+                raise NameError(f"the program has no param `{name}`")
         self._functions = {f.symbol: f for f in model.functions}
         self._cache: dict[object, object] = {}
         if isinstance(system, System):
             if system.x.shape[1] != model.dim:
                 raise ValueError(f"the program has {model.dim} dimensions, the system {system.x.shape[1]}")
             self.x = system.x if x is None else x
-            self.cell = np.diag(system.lengths)[None] if cell is None else cell  # [1, d, d], rows are edges
+            self.cell = box_of(self) if cell is None else cell  # [1, d, d], rows are edges
 
     def changed(self, **changes) -> Interpreter:
         now = {"x": self.x, "cell": self.cell, "params": self.params}
@@ -79,7 +83,8 @@ class Interpreter:
             case Slope(variable=variable, body=body, at=at):
                 return self._slope(lambda a: self.value(body, rows.bind({variable: a})), self.value(at, rows))
             case TableOf():
-                return self._table(expr, max(len(labels) for labels, _ in expr.entries), rows)
+                axes = max(len(labels) for labels, _ in expr.entries)
+                return linear(lambda a: np.expand_dims(a, a.ndim - axes), self._table(expr, axes))
         raise TypeError(f"no meaning for {expr}")
 
     def _operate(self, op: str, args: list) -> object:
@@ -200,8 +205,7 @@ class Interpreter:
         if param.default is None:
             raise NameError(f"`{param.name}` has no value")
         if isinstance(param.default, TableOf):
-            return linear(lambda a: a[..., 0, :] if len(param.axes) == 1 else a[..., 0, :, :],
-                          self._table(param.default, len(param.axes), Rows(1)))  # fmt: skip
+            return self._table(param.default, len(param.axes))
         if param.binder is not None:
             (axis,) = param.axes
             every = np.arange(axis.first, axis.last + 1)
@@ -215,28 +219,28 @@ class Interpreter:
         lengths = {"species": lambda: len(self.model.species), "atoms": lambda: len(self.system.x)}
         return lengths.get(axis.kind, lambda: axis.last + 1 - axis.first)()
 
-    def _table(self, table: TableOf, axes: int, rows: Rows) -> Number:
-        """A table over species, [M, S] or [M, S, S]: entry A-B is also B-A, unless that has its own. The rest is NaN."""
-        place = {}
-        for labels, value in table.entries:
-            place[tuple(map(self.model.species.index, labels))] = value
-        place = {labels[::-1]: value for labels, value in place.items()} | place
+    def _table(self, table: TableOf, axes: int) -> Number:
+        """A table over species, [S] or [S, S]: entry A-B is also B-A, unless that has its own. The rest is NaN."""
+        entries = {tuple(map(self.model.species.index, labels)): value for labels, value in table.entries}
+        entries = {labels[::-1]: value for labels, value in entries.items()} | entries
         shape = (len(self.model.species),) * axes
-        result = np.full((1, *shape), np.nan)
-        for labels in place:
-            result[(0, *labels)] = 0.0
-
-        def put(labels: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-            def entry(a: np.ndarray) -> np.ndarray:
-                out = np.zeros((*a.shape, *shape))
-                out[(..., *labels)] = a
-                return out
-
-            return entry
-
-        for labels, value in place.items():
-            result = dual.add(result, linear(put(labels), self.value(value, rows)))
+        result = np.full(shape, np.nan)
+        for labels in entries:
+            result[labels] = 0.0
+        for labels, value in entries.items():
+            result = dual.add(result, _placed(self.value(value, Rows(1)), labels, shape))
         return result
+
+
+def _placed(number: Number, labels: tuple[int, ...], shape: tuple[int, ...]) -> Number:
+    """An array that is 0 but for one entry."""
+
+    def place(a: np.ndarray) -> np.ndarray:
+        out = np.zeros((*a.shape[:-1], *shape))
+        out[(..., *labels)] = a[..., 0]
+        return out
+
+    return linear(place, number)
 
 
 def plain(value: object, now: Interpreter, rows: int | None = None) -> object:

@@ -12,6 +12,7 @@ and box (`physics`).
 *Names* mean, in this order: what the place binds (sum indices, parameters of functions); param, const, data and
 state; functions; energies, quantities and observes, evaluated on demand; `operators.BUILTINS`. So the mass of
 an atom is the param ``m`` where a program declares one, otherwise the system's.
+*The box* is the system's, or the one that the program declares, in terms of its params.
 *Params* have their value in ``System.params``, otherwise their default in terms of the other params' values. On
 an axis of species an atom stands for its species. An entry A-B of a table is also B-A.
 *Dynamics* carry out statements in order, each for all atoms at once (`dynamics`).

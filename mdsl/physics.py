@@ -7,35 +7,58 @@ rows are its edges; both may be dual.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import dual
-from .algebra import Point, row_times_matrix
+from .algebra import Point, product, row_times_matrix
 from .dual import Number, linear, primal
+from .model import Expr
+from .rows import Rows
 
 if TYPE_CHECKING:
     from .evaluate import Interpreter
 
-DIRECTIONS = 48  # derivatives by so many coordinates are computed together
+DIRECTIONS = 48  # derivatives by so many coordinates are computed together: as fast as any, and bounds the memory
+
+
+def box_of(now: Interpreter) -> Number:
+    """The box: the system's, or the one that the program declares, with edge 1 along a free axis."""
+    if now.system.lengths is not None:
+        return np.diag(now.system.lengths)[None]
+    lengths = [_number(1) if edge is None else now.value(edge, Rows(1)) for edge in _declared_edges(now)]
+    axes = np.eye(now.model.dim)[:, None]
+    return reduce(dual.add, (product(length, np.diagflat(axis)[None]) for length, axis in zip(lengths, axes)))
+
+
+def _declared_edges(now: Interpreter) -> tuple[Expr | None, ...]:
+    if now.model.box is None:
+        raise ValueError("neither the system nor the program says the box")
+    edges = now.model.box.edges
+    return edges * now.model.dim if len(edges) == 1 else edges
+
+
+def periodic(now: Interpreter) -> np.ndarray:
+    """[d]: which axes repeat."""
+    if now.system.periodic is not None:
+        return now.system.periodic
+    return np.array([edge is not None for edge in _declared_edges(now)])
 
 
 def displacement(now: Interpreter, a: Point, b: Point) -> Number:
     """a - b to the nearest image: less the nearest whole number of box edges along each periodic axis."""
     apart = dual.sub(a.coordinates, b.coordinates)
     edges = np.diagonal(primal(now.cell)[0])
-    images = np.where(now.system.periodic, np.round(primal(apart) / edges), 0.0)
+    images = np.where(periodic(now), np.round(primal(apart) / edges), 0.0)
     return dual.sub(apart, row_times_matrix(images, now.cell))
 
 
 def volume(now: Interpreter) -> Number:
     """The product of the edges; to first order also under strain."""
     edges = [linear(lambda c: c[..., k, k], now.cell) for k in range(now.model.dim)]
-    product = edges[0]
-    for edge in edges[1:]:
-        product = dual.mul(product, edge)
-    return product
+    return reduce(dual.mul, edges)
 
 
 def forces(now: Interpreter, atoms: Sequence[int] | None = None) -> Number:

@@ -13,9 +13,9 @@ class System:
     """N atoms in d dimensions, and the values of a program's parameters, in its internal units."""
 
     x: np.ndarray  # [N, d]
-    lengths: np.ndarray  # [d], edges of the box; finite also along axes that are not periodic
+    lengths: np.ndarray | None = None  # [d], finite edges of the box; None: what the program's `box` says
     v: np.ndarray | None = None  # [N, d]
-    periodic: Sequence[bool] | None = None  # for each axis; None: all
+    periodic: Sequence[bool] | None = None  # for each axis; None: all, where `lengths` are given
     species: np.ndarray | None = None  # [N], positions in Model.species; None: all 0
     masses: np.ndarray | None = None  # [N]; None: 1
     t: float = 0.0
@@ -25,19 +25,17 @@ class System:
     degrees_of_freedom: float | None = None  # None: d*N - d
 
     def __post_init__(self):
-        x = np.asarray(self.x, float)
-        n, d = x.shape
-        defaults = {
-            "v": (self.v, np.zeros((n, d)), float),
-            "periodic": (self.periodic, np.ones(d), bool),
-            "species": (self.species, np.zeros(n), int),
-            "masses": (self.masses, np.ones(n), float),
-            "degrees_of_freedom": (self.degrees_of_freedom, d * n - d, float),
-        }
-        object.__setattr__(self, "x", x)
-        object.__setattr__(self, "lengths", np.broadcast_to(np.asarray(self.lengths, float), (d,)))
-        for name, (given, otherwise, kind) in defaults.items():
-            object.__setattr__(self, name, np.asarray(otherwise if given is None else given, kind))
+        n, d = np.shape(self.x)
+        kinds = {"x": float, "lengths": float, "v": float, "periodic": bool, "species": int, "masses": float}
+        otherwise = {"v": np.zeros((n, d)), "species": np.zeros(n), "masses": np.ones(n), "degrees_of_freedom": d * n - d}
+        if self.lengths is not None:
+            otherwise["periodic"] = np.ones(d)
+        for name, value in otherwise.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name, kind in kinds.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
 
 
 @dataclass(frozen=True, eq=False)

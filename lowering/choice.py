@@ -1,0 +1,86 @@
+"""Choosing how pairs are found, for one system: all of them, or a neighbour list and its skin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdsl.faults import fault
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+
+from . import neighbours
+from .field import Field
+
+ALL_PAIRS = 400  # atoms up to which visiting every pair is faster than keeping a list
+MOST_ALL_PAIRS = 20_000  # atoms beyond which a sum without a cutoff is refused
+SKIN = 0.12  # of the cutoff
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """``plan`` None: every pair is visited. ``why`` is the reason in words."""
+
+    plan: neighbours.Plan | None
+    cutoff: float | None
+    skin: float
+    why: str
+
+    @property
+    def radius(self) -> float:
+        return (self.cutoff or 0.0) + self.skin
+
+
+def choose(field: Field, x: np.ndarray, lengths: np.ndarray, periodic: tuple[bool, ...], cutoff: float | None, skin: float | None = None) -> Traversal:
+    """The traversal for these positions [N, d]. ``skin`` None: mdsl's choice.
+
+    Raises Rejected: ``no-support`` for a large system without cutoffs, ``box-too-small`` where the nearest
+    image is not enough.
+    """
+    count = len(x)
+    if not field.pair_terms:
+        return Traversal(None, None, 0.0, "there are no pairs")
+    if cutoff is None:
+        if count > MOST_ALL_PAIRS:
+            raise Rejected(_no_support(field, count))
+        return Traversal(None, None, 0.0, "no cutoff is proved")
+    shortest = min((length for length, p in zip(lengths, periodic) if p), default=np.inf)
+    if cutoff > shortest / 2:
+        raise Rejected(_too_small(field, cutoff, shortest))
+    if count <= ALL_PAIRS:
+        return Traversal(None, cutoff, 0.0, f"{count} atoms are few")
+    skin = SKIN * cutoff if skin is None else skin
+    if cutoff + skin > shortest / 2:
+        skin = shortest / 2 - cutoff
+        if skin < 0.02 * cutoff and count <= MOST_ALL_PAIRS:
+            return Traversal(None, cutoff, 0.0, "the box leaves no room for a skin")
+    plan = neighbours.plan(count, np.asarray(lengths), periodic, cutoff + skin, x)
+    return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff")
+
+
+def _equation(field: Field, endless: bool):
+    term = next((t for t in field.pair_terms if not endless or t.support.cutoff is None), field.pair_terms[0])
+    return field.model.equation(term.equation)
+
+
+def _no_support(field: Field, count: int) -> Diagnostic:
+    equation = _equation(field, endless=True)
+    return fault(
+        field.model.source,
+        "no-support",
+        f"`{equation.name}` is a sum over all pairs of {count} atoms, for it reaches without end",
+        equation.body,
+        help="end it at a cutoff with `truncated`, `force_shifted` or `switched`",
+    )
+
+
+def _too_small(field: Field, cutoff: float, shortest: float) -> Diagnostic:
+    equation = _equation(field, endless=False)
+    return fault(
+        field.model.source,
+        "box-too-small",
+        f"the cutoff {cutoff:g} is larger than half the box, {shortest / 2:g}",
+        equation.body,
+        notes=("beyond half the box an atom would meet several images of another",),
+        help="use a larger system or a shorter cutoff",
+    )

@@ -1,0 +1,293 @@
+"""Running a program: statements of dynamics in chunks, with records and frames where they are due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.initial import Initial, value, whole
+from mdsl.model import Advance
+
+from . import neighbours
+from .choice import Traversal, choose
+from .culprit import culprit
+from .dynamics import BLOW_UP, OVERFLOW, Dynamics, Inputs, State
+from .layout import Layout, ManyDevices, OneDevice
+from .potential import Geometry, Potential
+from .values import complete, defaults
+
+MOST_GROWTHS = 20
+PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.float32), "double": (jnp.float64, jnp.float64)}
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] boxes to add for the path without jumps."""
+
+    x: np.ndarray
+    v: np.ndarray
+    images: np.ndarray
+    step: int
+    time: float
+
+
+class Listener(Protocol):
+    """What a run tells as it goes. Times are wall seconds; values are in internal units."""
+
+    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None: ...
+    def record(self, output, step: int, t: float, values: Mapping[str, object]) -> None: ...
+    def frame(self, output, snapshot: Snapshot) -> None: ...
+    def progress(self, done: int, dynamics: Runner) -> None: ...
+
+
+@dataclass
+class Counts:
+    """What a run cost so far. ``seconds`` by part: compile, steps, observe, lists."""
+
+    steps: int = 0
+    force_evaluations: int = 0
+    list_builds: int = 0
+    regrown: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, part: str, seconds: float) -> None:
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is: the statement of dynamics, its steps done, and the time at its start."""
+
+    statement: int = 0
+    done: int = 0
+    t: float = 0.0
+
+
+class Runner:
+    """One run of one program on one system."""
+
+    def __init__(
+        self,
+        fielded,
+        initial: Initial,
+        params: Mapping[str, object],
+        seed_key,
+        precision: str,
+        devices: tuple | None = None,
+        skin: float | None = None,
+    ):
+        self.field, self.initial = fielded, initial
+        self.model = fielded.model
+        self.params = dict(params)
+        self.key = seed_key
+        self.dtype, kernel_dtype = PRECISIONS[precision]
+        self.potential = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype)
+        self.counts = Counts()
+        self.skin = skin
+        everything = complete(self.model, self.params)
+        cutoff = self.potential.cutoff(everything)
+        self.cutoff = None if cutoff is None else float(cutoff)
+        wrapped = np.where(initial.periodic, initial.x % initial.lengths, initial.x)
+        self.traversal: Traversal = choose(fielded, wrapped, initial.lengths, initial.periodic, self.cutoff, skin)
+        self.layout: Layout = OneDevice(initial.atoms)
+        if devices is not None and len(devices) > 1 and self.traversal.plan is not None:
+            self.layout = ManyDevices(initial.atoms, tuple(devices))
+        self._programs: dict[object, object] = {}
+        self.dynamics = self._dynamics()
+
+    # -- programs ------------------------------------------------------------------------------------------
+
+    def _dynamics(self) -> Dynamics:
+        self._programs.clear()
+        return Dynamics(self.potential, self.layout, self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype)
+
+    def _chunk(self, advance: Advance):
+        if ("chunk", id(advance)) not in self._programs:
+            self._programs["chunk", id(advance)] = self.dynamics.chunk(advance)
+        return self._programs["chunk", id(advance)]
+
+    def _observer(self, names: tuple[str, ...]):
+        if ("observe", names) not in self._programs:
+            self._programs["observe", names] = self.dynamics.observer(names)
+        return self._programs["observe", names]
+
+    def inputs(self, t: float, origin: int) -> Inputs:
+        cast = lambda a: jnp.asarray(a, self.dtype)  # noqa: E731
+        return Inputs(
+            jax.tree.map(cast, self.params),
+            tuple(cast(e) for e in self.initial.lengths),
+            cast(self.initial.masses),
+            jnp.asarray(self.initial.species, jnp.int32),
+            self.key,
+            cast(t),
+            jnp.int32(origin),
+        )
+
+    # -- state ---------------------------------------------------------------------------------------------
+
+    def start(self, snapshot: Snapshot) -> State:
+        """The state on the devices; the list is grown until it fits."""
+        columns = lambda a: tuple(jnp.asarray(a[:, k], self.dtype) for k in range(self.model.dim))  # noqa: E731
+        for _ in range(MOST_GROWTHS):
+            inputs = self.inputs(snapshot.time, snapshot.step)
+            state = self.dynamics.start(inputs, columns(snapshot.x), columns(snapshot.v), columns(snapshot.images), jnp.int32(snapshot.step))
+            if int(state.flag) != OVERFLOW:
+                return state
+            self._grow(state)
+        raise Rejected(Diagnostic("neighbour-overflow", "the neighbour list does not stop growing", notes=("atoms gather without bound in one place",)))
+
+    def _grow(self, state: State) -> None:
+        self.counts.regrown += 1
+        needed = neighbours.Needed(*jax.tree.map(np.asarray, tuple(state.needed)))
+        plan = neighbours.grow(self.traversal.plan, needed)
+        self.traversal = replace(self.traversal, plan=plan)
+        self.dynamics = self._dynamics()
+
+    def snapshot(self, state: State, t: float) -> Snapshot:
+        ids = np.asarray(state.ids)[: self.initial.atoms]
+
+        def user(rows: tuple) -> np.ndarray:
+            out = np.empty((len(ids), len(rows)), float)
+            for k, column in enumerate(rows):
+                out[ids, k] = np.asarray(column)[: len(ids)]
+            return out
+
+        x, images = user(state.x), user(state.images)
+        lengths, periodic = self.initial.lengths, np.array(self.initial.periodic)
+        moved = np.where(periodic, np.floor(x / lengths), 0.0)
+        return Snapshot(np.where(periodic, x - moved * lengths, x), user(state.v), images + moved, int(state.step), t)
+
+    def first(self) -> Snapshot:
+        return Snapshot(self.initial.x, self.initial.v, np.zeros_like(self.initial.x), 0, 0.0)
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def run(self, listener: Listener, most_steps: int | None = None, snapshot: Snapshot | None = None, place: Place = Place(), seconds: float = 0.25) -> Snapshot:
+        """All statements of dynamics from ``place`` on; each has at most ``most_steps`` steps.
+
+        ``seconds`` of wall time pass between calls of ``listener.progress``, about.
+        """
+        snapshot = snapshot or self.first()
+        self.check_start(snapshot)
+        begun = time.perf_counter()
+        state = self.start(snapshot)
+        jax.block_until_ready(state)
+        self.counts.add("compile", time.perf_counter() - begun)
+        t, recorded = place.t, None
+        statements = [s for s in self.model.run if isinstance(s, Advance)]
+        for index, advance in enumerate(statements[place.statement :], place.statement):
+            steps = whole(self.model, advance.steps, self.params, "the number of steps")
+            steps = steps if most_steps is None else min(steps, most_steps)
+            dt = 0.0 if advance.dt is None else float(value(self.model, advance.dt, self.params, "`dt`"))
+            done = place.done if index == place.statement else 0
+            origin = int(state.step) - done
+            state = self.dynamics.begin(self.inputs(t, origin), state)
+            listener.statement(index, advance, steps, done, dt)
+            self.place = Place(index, done, t)
+            if done == 0:
+                self._outputs(listener, advance, state, 0, steps, t, recorded)
+                recorded = int(state.step)
+            size, warm = 1, False
+            while done < steps:
+                due = min((n for n in (self._next(o, done, steps) for o in advance.outputs) if n is not None), default=steps)
+                count = min(due, done + size) - done
+                begun = time.perf_counter()
+                state, seen = self._advance(advance, state, count, t, origin, dt)
+                elapsed = time.perf_counter() - begun
+                done += seen
+                self.counts.steps += seen
+                # The first call compiles; chunks then grow until they take about as long as asked.
+                self.counts.add("steps" if warm else "compile", elapsed)
+                if warm:
+                    size = max(1, int(size * min(4.0, max(0.25, seconds / max(elapsed * size / max(count, 1), 1e-9)))))
+                else:
+                    size, warm = 16, True
+                self.place = Place(index, done, t)
+                self._outputs(listener, advance, state, done, steps, t + done * dt, None)
+                recorded = int(state.step)
+                self._state, self._time = state, t + done * dt
+                listener.progress(done, self)
+            t += steps * dt
+        return self.snapshot(state, t)
+
+    def checkpoint(self) -> tuple[Snapshot, Place]:
+        """Where the run stands, to go on from."""
+        return self.snapshot(self._state, self._time), self.place
+
+    def _advance(self, advance: Advance, state: State, count: int, t: float, origin: int, dt: float) -> tuple[State, int]:
+        """``count`` steps, or as many as a blow-up allows. A list that overflows is grown and the chunk repeated."""
+        for _ in range(MOST_GROWTHS):
+            new = self._chunk(advance)(self.inputs(t, origin), state, jnp.int32(count))
+            flag = int(new.flag)
+            if flag == OVERFLOW:
+                snapshot = self.snapshot(state, t)
+                self._grow(new)
+                state = self.start(snapshot)
+                continue
+            if flag == BLOW_UP:
+                self._blown_up(advance, state, new, t, origin, dt)
+            self.counts.force_evaluations += int(new.evaluations)
+            self.counts.list_builds += int(new.builds)
+            return new, count
+        raise Rejected(Diagnostic("neighbour-overflow", "the neighbour list does not stop growing", advance.span))
+
+    def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, steps: int, t: float, recorded: int | None) -> None:
+        for output in advance.outputs:
+            if not self._due(output, done, steps):
+                continue
+            begun = time.perf_counter()
+            if output.kind == "write":
+                listener.frame(output, self.snapshot(state, t))
+                self.counts.add("output", time.perf_counter() - begun)
+            elif recorded != int(state.step):
+                observed = self._observer(output.names)(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
+                values = jax.tree.map(np.asarray, observed)
+                self.counts.add("observe", time.perf_counter() - begun)
+                listener.record(output, int(state.step), t, {k: np.array(v) for k, v in values.items()})
+
+    def _every(self, output) -> int | None:
+        return None if output.every is None else max(1, whole(self.model, output.every, self.params, "`every`"))
+
+    def _due(self, output, done: int, steps: int) -> bool:
+        every = self._every(output)
+        return done == steps if every is None else done % every == 0
+
+    def _next(self, output, done: int, steps: int) -> int | None:
+        every = self._every(output)
+        following = steps if every is None else (done // every + 1) * every
+        return following if following <= steps else None
+
+    # -- trouble -------------------------------------------------------------------------------------------
+
+    def check_start(self, snapshot: Snapshot) -> None:
+        """Refuse positions at which a pair has no finite force. Raises Rejected: ``overlap``."""
+        found = culprit(self.field, self.initial, self.params, snapshot.x, self.cutoff)
+        if found is not None and not found.finite:
+            raise Rejected(found.diagnostic("overlap", "two atoms are on top of each other" if found.distance == 0 else "an energy is not finite at the start"))
+
+    def _blown_up(self, advance: Advance, before: State, after: State, t: float, origin: int, dt: float) -> None:
+        """Say which pair or atom carried the run away, from the last positions that were fine."""
+        failed = int(after.step)
+        steps = failed - 1 - int(before.step)
+        good = self._chunk(advance)(self.inputs(t, origin), before, jnp.int32(steps)) if steps > 0 else before
+        snapshot = self.snapshot(good, t)
+        found = culprit(self.field, self.initial, self.params, snapshot.x, self.cutoff)
+        words = f"the run blew up at step {failed}"
+        shown = self.model.units.display(advance.dt.type.dimension) if advance.dt is not None else None
+        size = f"{dt * self.model.units.shown_per_internal(advance.dt.type.dimension):g} {shown.text}".strip() if shown else ""
+        help = f"the time step {size} may be too long for these forces, or atoms start too close" if size else "the forces are too strong for this scheme"
+        if found is None:
+            raise Rejected(Diagnostic("blow-up", words, advance.span, help=help))
+        raise Rejected(found.diagnostic("blow-up", words, help=help, statement=advance.span))
+
+
+def initial_params(model, given: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The free parameters: defaults, with those given in their place."""
+    return {**defaults(model), **(given or {})}

@@ -1,0 +1,277 @@
+"""A Model as a program: `print_model` writes any stage in the language itself, and it compiles to the same again.
+
+Library functions and flows that are still used are written out under their own names. Once `inline` has written
+a scheme out as updates, it is printed as an integrator of these updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mdsl.grammar import tree
+from mdsl.grammar.format import format_statement
+
+from .builders import BUILDERS
+from .model import (
+    EACH, Advance, Box, Draw, Equation, Expr, Function, Invoke, Label, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
+    Setup, Slope, Update, walk,
+)  # fmt: skip
+from .modules import library_modules
+from .printing_expr import NOWHERE, Expressions, Names, Place, call, identifier, name_of, shared
+from .redimension import redimension
+
+INDICES = "ijkl"
+PRELUDE = "stdlib/prelude.mdsl"
+
+
+def print_model(model: Model) -> str:
+    """The program that means what a Model means."""
+    blocks = _Printer(redimension(model)).blocks()
+    return "\n".join("".join(format_statement(s).rstrip("\n") + "\n" for s in block) for block in blocks if block)
+
+
+class _Printer:
+    def __init__(self, model: Model):
+        self.model = model
+        self.functions = {f.symbol: f for f in model.functions}
+        self.schemes = {s.symbol: s for s in model.schemes}
+        self.used = _used(model)
+        self.names = Names(model, {*self.functions, *self.schemes} & self.used, _locals(model, self.used))
+        self.exprs = Expressions(model, self.names)
+        self.integrators: dict[tuple, str] = {}
+        self.written: list[tree.Statement] = []
+
+    def blocks(self) -> list[list[tree.Statement]]:
+        model = self.model
+        run = [self.run()] if model.run else []
+        functions = [self.definition(f) for f in model.functions if f.symbol in self.used]
+        equations: list[list[tree.Statement]] = [[]]
+        for equation in model.equations:
+            if equation.span.source.name == PRELUDE:  # every program has these anyway
+                continue
+            written = self.equation(equation)
+            if written.where or equation.kind != "observe":
+                equations += [[written], []]
+            else:
+                equations[-1].append(written)
+        box = [self.box(model.box)] if model.box else []
+        params = [self.param(p) for p in model.params if not self._ambient(p)]
+        schemes = [self.scheme(s) for s in model.schemes if s.symbol in self.used] + self.written
+        return [[*self.head(), *self.labels()], params, box, self.exprs.definitions, functions, *equations, schemes, run]
+
+    # -- what a program begins with --------------------------------------------------------------------
+
+    def _library_units(self) -> bool:
+        return f"units.{self.model.units.name}" in library_modules()
+
+    def _ambient(self, param: Param) -> bool:
+        """Whether a constant comes with the unit system."""
+        return self._library_units() and param.span.source.name == f"stdlib/units/{self.model.units.name}.mdsl"
+
+    def head(self) -> list[tree.Statement]:
+        out: list[tree.Statement] = []
+        if self._library_units():
+            out.append(tree.Use(NOWHERE, ("units", self.model.units.name), None))
+        else:
+            out += _unit_system(self.model)
+        if self.model.dim != 3:
+            out.append(tree.Dim(NOWHERE, self.model.dim))
+        return out
+
+    def labels(self) -> list[tree.Statement]:
+        model = self.model
+        out: list[tree.Statement] = []
+        if model.species:
+            out.append(tree.SpeciesDecl(NOWHERE, tuple(map(identifier, model.species))))
+        if model.topologies:
+            items = (tree.TopologyItem(NOWHERE, identifier(name), tuple(INDICES[:arity])) for name, arity in model.topologies)
+            out.append(tree.Topology(NOWHERE, tuple(items)))
+        return out
+
+    # -- declarations ----------------------------------------------------------------------------------
+
+    def param(self, param: Param) -> tree.Statement:
+        locals_ = frozenset({param.binder} if param.binder else ())
+        value = self.exprs.expr(param.default, Place(locals=locals_))
+        axes = tuple(_axis(a, param.binder) for a in param.axes)
+        return tree.Declaration(NOWHERE, param.lifetime, identifier(param.name), axes, value)
+
+    def box(self, box: Box) -> tree.Statement:
+        if box.edges == (None,):
+            return tree.Box(NOWHERE, name_of("free"))
+        edges = (name_of("free") if e is None else self.exprs.expr(e, Place()) for e in box.edges)
+        return tree.Box(NOWHERE, call(name_of("periodic"), *edges))
+
+    def definition(self, function: Function) -> tree.Statement:
+        groups, body = [], function.value
+        while isinstance(body, Lambda):
+            groups.append(tuple(map(identifier, body.parameters)))
+            body = body.body
+        helpers: list[tree.Binding] = []
+        value = self.exprs.expr(body, Place(helpers=helpers, shared=shared(body)))
+        return tree.Def(NOWHERE, identifier(self.names.symbol(function.symbol)), tuple(groups), value, tuple(helpers))
+
+    def equation(self, equation: Equation) -> tree.Statement:
+        helpers: list[tree.Binding] = []
+        value = self.exprs.expr(equation.body, Place(helpers=helpers, shared=shared(equation.body)))
+        axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) for b in equation.binders)
+        return tree.Equation(NOWHERE, equation.kind, identifier(equation.name), axes, value, tuple(helpers))
+
+    # -- flows and integrators -------------------------------------------------------------------------
+
+    def scheme(self, scheme: Scheme) -> tree.Statement:
+        name, parameters = identifier(self.names.symbol(scheme.symbol)), tuple(map(identifier, scheme.parameters))
+        body = self.steps(scheme.body, Place(locals=frozenset(scheme.parameters)))
+        if scheme.kind == "flow":
+            return tree.Flow(NOWHERE, name, parameters, body)
+        return tree.Integrator(NOWHERE, scheme.kind, name, parameters, body)
+
+    def steps(self, body, place: Place) -> tuple[tree.Node, ...]:
+        out = []
+        for step in body:
+            match step:
+                case Update(target=target, op=op, value=value):
+                    out.append(tree.Update(NOWHERE, identifier(place.renamed.get(target, target)), op, self.exprs.expr(value, place)))
+                case Draw(target=target, distribution=distribution):
+                    out.append(tree.Draw(NOWHERE, identifier(place.renamed.get(target, target)), name_of(distribution)))
+                case Invoke(symbol=symbol, args=args):
+                    out.append(call(name_of(self.names.symbol(symbol)), *(self.exprs.expr(a, place) for a in args)))
+        return tuple(out)
+
+    def written_out(self, advance: Advance) -> tuple[str, dict[str, str]]:
+        """The name of an integrator made of the updates of a statement, and the names of its parameters."""
+        reads = {n.symbol for s in advance.body if isinstance(s, Update) for n in walk(s.value) if isinstance(n, Read) and not n.indices}
+        # An option must not hide a value of that name which an update reads; `dt` is what advances the time.
+        parameters = {n: n if n == "dt" or n not in self.names.globals & reads else self.names.fresh(n) for n, _ in advance.options}
+        targets = {s.target for s in advance.body if s.target not in ("x", "v")}
+        hidden = self.names.globals | {n for n, _ in advance.options}
+        renamed = {t: self.names.fresh(t) for t in sorted(targets) if t in hidden}
+        values = {id(v): parameters[n] for n, v in advance.options}
+        for step in advance.body:
+            for node in walk(step.value) if isinstance(step, Update) else ():
+                same = next((n for n, v in advance.options if isinstance(v, Op) and node == v), None)
+                if same is not None:
+                    values[id(node)] = parameters[same]
+        body = self.steps(advance.body, Place(known=values, renamed=renamed))
+        key = (advance.scheme, tuple(parameters.values()), body)
+        if key not in self.integrators:
+            name = self.names.fresh(advance.scheme.rpartition(".")[2])
+            self.integrators[key] = name
+            self.written.append(tree.Integrator(NOWHERE, "integrator", identifier(name), tuple(map(identifier, parameters.values())), body))
+        return self.integrators[key], parameters
+
+    # -- the run ---------------------------------------------------------------------------------------
+
+    def run(self) -> tree.Statement:
+        return tree.Run(NOWHERE, tuple(self.setup(s) if isinstance(s, Setup) else self.advance(s) for s in self.model.run))
+
+    def setup(self, setup: Setup) -> tree.Node:
+        options: dict[str, tree.Expr | list[tree.Expr]] = {}
+        for name, value in setup.options:
+            plain, _, component = name.partition(".")
+            written = self.exprs.expr(value, Place())
+            if component:
+                options.setdefault(plain, []).append(written)
+            else:
+                options[plain] = written
+        named = tuple(
+            tree.Named(NOWHERE, n, tree.Tuple(NOWHERE, tuple(v)) if isinstance(v, list) else v) for n, v in options.items()
+        )
+        builder = tree.Call(NOWHERE, name_of(setup.builder), (), named)
+        if BUILDERS[setup.builder].op == "~":
+            return tree.Draw(NOWHERE, identifier(setup.target), builder)
+        return tree.Update(NOWHERE, identifier(setup.target), "=", builder)
+
+    def advance(self, advance: Advance) -> tree.Node:
+        if advance.body is None:
+            name, parameters = self.names.symbol(advance.scheme), {n: n for n, _ in advance.options}
+        else:
+            name, parameters = self.written_out(advance)
+        named = tuple(tree.Named(NOWHERE, parameters[n], self.exprs.expr(v, Place())) for n, v in advance.options)
+        outputs = tuple(self.output(o) for o in advance.outputs)
+        return tree.Advance(NOWHERE, tree.Call(NOWHERE, name_of(name), (), named), self.exprs.expr(advance.steps, Place()), outputs)
+
+    def output(self, output: Output) -> tree.Node:
+        every = None if output.every is None else self.exprs.expr(output.every, Place())
+        if output.kind == "write":
+            return tree.Write(NOWHERE, tree.Text(NOWHERE, output.names[0]), every)
+        return tree.Record(NOWHERE, tuple(map(identifier, output.names)), every)
+
+
+def _axis(axis, binder: str | None) -> tree.Axis:
+    if axis.kind != "range":
+        return tree.Axis(NOWHERE, axis.kind)
+    ends = (tree.Number(NOWHERE, str(axis.first)), tree.Number(NOWHERE, str(axis.last)))
+    return tree.Axis(NOWHERE, binder, tree.Range(NOWHERE, *ends))
+
+
+def _unit_system(model: Model) -> list[tree.Statement]:
+    """The program's own unit system, as the statements that declare it (its units are those of the library)."""
+    from .printing_expr import _unit
+
+    names = {"length", "mass", "energy", "time", "temperature", "pressure", "charge", "velocity", "force"}
+    entries = [(identifier(s.text), _unit(s.text)) for s in model.units.shown if s.text in names]
+    raise NotImplementedError(f"unit systems of programs are not printed yet: {entries}")
+
+
+# -- what is named in a Model --------------------------------------------------------------------------
+
+
+def _expressions(model: Model) -> Iterator[Expr]:
+    """The expressions outside functions and schemes."""
+    for param in model.params:
+        yield param.default
+    for equation in model.equations:
+        yield equation.body
+    yield from (e for e in (model.box.edges if model.box else ()) if e is not None)
+    for step in model.run:
+        yield from (v for _, v in step.options)
+        if isinstance(step, Advance):
+            yield step.steps
+            yield from (o.every for o in step.outputs if o.every is not None)
+            yield from (u.value for u in step.body or () if isinstance(u, Update))
+
+
+def _used(model: Model) -> set[str]:
+    """The functions and schemes that a program declares, and those of modules that it uses in the end."""
+    functions = {f.symbol: f for f in model.functions}
+    schemes = {s.symbol: s for s in model.schemes}
+    found: set[str] = set()
+    pending = [s for s in (*functions, *schemes) if "." not in s]
+    pending += [n.symbol for e in _expressions(model) for n in walk(e) if isinstance(n, Read)]
+    pending += [s.scheme for s in model.run if isinstance(s, Advance)]
+    while pending:
+        symbol = pending.pop()
+        if symbol in found or symbol not in functions and symbol not in schemes:
+            continue
+        found.add(symbol)
+        if symbol in functions:
+            pending += [n.symbol for n in walk(functions[symbol].value) if isinstance(n, Read)]
+        if symbol in schemes:
+            for step in schemes[symbol].body:
+                values = step.args if isinstance(step, Invoke) else (step.value,) if isinstance(step, Update) else ()
+                pending += [step.symbol] if isinstance(step, Invoke) else []
+                pending += [n.symbol for v in values for n in walk(v) if isinstance(n, Read)]
+    return found
+
+
+def _locals(model: Model, used: set[str]) -> set[str]:
+    """Every name that is bound somewhere inside: parameters, indices, values of flows."""
+    found: set[str] = {p.binder for p in model.params if p.binder}
+    for equation in model.equations:
+        found |= set(equation.binders)
+    for scheme in (s for s in model.schemes if s.symbol in used):
+        found |= {*scheme.parameters, *(s.target for s in scheme.body if isinstance(s, Update | Draw))}
+    for step in model.run:
+        if isinstance(step, Advance):
+            found |= {n for n, _ in step.options} | {s.target for s in step.body or ()}
+    for e in (*_expressions(model), *(f.value for f in model.functions if f.symbol in used)):
+        for node in walk(e):
+            match node:
+                case Lambda(parameters=parameters):
+                    found |= set(parameters)
+                case Slope(variable=variable):
+                    found.add(variable)
+                case Reduce(domain=domain):
+                    found |= set(domain.binders)
+    return found - {EACH}
