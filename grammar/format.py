@@ -120,7 +120,9 @@ def _align(text: Text, chunks: list[Chunk]) -> None:
 
 def _hangs(text: Text, chunk: Chunk) -> bool:
     """Whether the value begins on the next line: then its `=` need not stand under others."""
-    return text.tokens[chunk.cell].text != "{" and "\n" in text.between(chunk.cell + 1)
+    sign = text.tokens[chunk.cell].text
+    breaks = "\n" in text.between(chunk.cell + 1) if sign in ("=", "+=", "~") else text.notes[chunk.cell + 1]
+    return sign != "{" and bool(breaks)
 
 
 def _align_bindings(text: Text, chunk: Chunk) -> None:

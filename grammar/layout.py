@@ -109,7 +109,7 @@ def _may_break(roles: Roles, k: int, chunk: Chunk, found: set[int]) -> bool:
     last = roles.tokens[k - 1].text
     if k - 1 in roles.opening:
         return roles.kind[k - 1] in ("(", "use", "table")
-    starts_value = last == "=" and k - 1 == chunk.cell
+    starts_value = last in ("=", "+=", "~") and k - 1 == chunk.cell
     in_block = roles.kind.get(roles.opener[k]) == "block" and roles.tokens[k].type == "NAME"
     starts_step = in_block and last not in ("=", "+=", "~", *BINARY)
     return starts_value or starts_step or last in ("then", "else") or break_rank(roles, k, 0) is not None

@@ -6,105 +6,19 @@ where the rule does not apply. The first that answers is right, so the specific 
 
 from __future__ import annotations
 
-from . import foreign
+from . import brackets, foreign
 from .diagnostics import Diagnostic, Label, suggest
 from .expected import expected
-from .spot import CLOSERS, PAIRS, STATEMENTS, Spot, begins_statement, block_opener
+from .spot import CLOSERS, OPERAND_TYPES, PAIRS, STATEMENTS, Spot, begins_statement, block_opener, is_operand, show
 from .tokens import Token
 
 COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
 OPERATORS = frozenset("+ - * / ^ · = += ~ : == != < > <= >= and or not if then else , ( [ { ..".split())
-BREAKS = frozenset("then else where for every record write".split())
-DOMAINS = "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)` or `sum((i, j) in bonds)`"
-OPERAND_TYPES = ("NAME", "NUMBER", "STRING")
-OPERAND_SIGNS = ("(", "{", "sum", "if", "not", "|")
 
 
 def explain(spot: Spot) -> Diagnostic:
     """What is wrong at the place where the parser stopped."""
     return next(d for rule in RULES if (d := rule(spot)))
-
-
-def show(token: Token) -> str:
-    """A token as a message names it."""
-    text = token.text
-    if not text:
-        return "the end of the text"
-    return f"`{text}`" if len(text) <= 40 else f"`{text[:37]}...`"
-
-
-def is_operand(spot: Spot) -> bool:
-    """Whether an operand begins here."""
-    return spot.token.type in OPERAND_TYPES or spot.text in OPERAND_SIGNS
-
-
-# -- sums ----------------------------------------------------------------------------------------------
-
-
-def domain(spot: Spot) -> Diagnostic | None:
-    """What stands between the parentheses of a sum."""
-    if spot.peek(-1) == "sum" and spot.token.type in OPERAND_TYPES:
-        message = "the domain of a sum stands in parentheses"
-        return Diagnostic("bad-domain", message, spot.token.span, help=DOMAINS)
-    if spot.peek(-1) == "sum_" and spot.text == "{":
-        return Diagnostic("bad-domain", "the domain of a sum stands in parentheses", spot.token.span, help=DOMAINS)
-    outer = [k for k in spot.opened[-2:] if k and spot.tokens[k].text == "(" and spot.tokens[k - 1].text == "sum"]
-    if not outer or spot.token.text in CLOSERS and spot.innermost != CLOSERS[spot.text]:
-        return None
-    short = spot.peek(1) == ")" and not spot.new_line  # `sum(i j)`: closed, but no domain
-    if spot.expects(")") and not short and (spot.new_line or is_operand(spot) and spot.text != "("):
-        return _unclosed(spot)
-    message = f"{show(spot.token)} does not fit in the domain of a sum"
-    help = DOMAINS
-    if spot.peek(-1) == ",":
-        help = "the body of a sum stands after its parenthesis: `sum(i < j) u(...)`; " + DOMAINS
-    return Diagnostic("bad-domain", message, spot.token.span, help=help)
-
-
-# -- brackets ------------------------------------------------------------------------------------------
-
-
-def _unclosed(spot: Spot, message: str = "") -> Diagnostic:
-    opener = spot.tokens[spot.opened[-1]]
-    message = message or f"`{opener.text}` is not closed"
-    where = "the end of the text" if spot.at_end else f"{show(spot.token)}"
-    here = Label(spot.gap(), f"`{PAIRS[opener.text]}` is missing before {where}")
-    return Diagnostic("unclosed", message, opener.span, "opened here", (here,))
-
-
-def closer(spot: Spot) -> Diagnostic | None:
-    """A bracket that closes nothing, or not the one that is open."""
-    if spot.text not in CLOSERS or spot.innermost == CLOSERS[spot.text]:
-        return None
-    open_now = [spot.tokens[k].text for k in spot.opened]
-    block = block_opener(spot.tokens, spot.at)
-    if CLOSERS[spot.text] in open_now or open_now and spot.opened[-1] != block:
-        return _unclosed(spot, f"`{spot.innermost}` is not closed before `{spot.text}`")
-    return Diagnostic("unopened", f"`{spot.text}` closes nothing", spot.token.span, help="remove it, or open it before")
-
-
-def bar(spot: Spot) -> Diagnostic | None:
-    """A bar after an operand, where none is open: a norm without an operator before it, or half a norm."""
-    if spot.text != "|" or not spot.after_operand or spot.innermost == "|":
-        return None
-    ahead = [t for t in spot.tokens[spot.at + 1 :] if t.span.line == spot.token.span.line]
-    if sum(t.text == "|" for t in ahead) % 2:
-        return missing_operator(spot)
-    return Diagnostic("unopened", "`|` closes nothing", spot.token.span, help="a length is written `|x|`")
-
-
-def opener(spot: Spot) -> Diagnostic | None:
-    """A bracket still open where something begins that cannot stand in it."""
-    if not spot.opened or not spot.expects(PAIRS[spot.innermost]):
-        return None
-    stops = spot.at_end or begins_statement(spot.tokens, spot.at)
-    in_block = spot.opened[-1] == block_opener(spot.tokens, spot.at)
-    if not in_block:
-        starts_step = spot.token.type == "NAME" and spot.new_line and spot.peek(1) in ("=", "+=", "~", "(")
-        # A named argument or a binding on a new line rather lacks a comma.
-        lacks_comma = spot.innermost == "(" and spot.expects(",") and spot.peek(1) == "=" and len(spot.opened) == 1
-        stops = stops or spot.text in BREAKS or starts_step and not lacks_comma
-    return _unclosed(spot) if stops else None
 
 
 # -- conditions ----------------------------------------------------------------------------------------
@@ -336,6 +250,16 @@ def missing_operator(spot: Spot) -> Diagnostic | None:
     return Diagnostic("missing-operator", message, left.span.to(right.span), help=help)
 
 
+def bar(spot: Spot) -> Diagnostic | None:
+    """A bar after an operand, where none is open: a norm without an operator before it, or half a norm."""
+    if spot.text != "|" or not spot.after_operand or spot.innermost == "|":
+        return None
+    ahead = [t for t in spot.tokens[spot.at + 1 :] if t.span.line == spot.token.span.line]
+    if sum(t.text == "|" for t in ahead) % 2:
+        return missing_operator(spot)
+    return Diagnostic("unopened", "`|` closes nothing", spot.token.span, help="a length is written `|x|`")
+
+
 def anything(spot: Spot) -> Diagnostic:
     if spot.at_end:
         return Diagnostic("syntax", "the text ends in the middle of a statement", spot.gap())
@@ -347,11 +271,11 @@ def anything(spot: Spot) -> Diagnostic:
 RULES = (
     foreign.bad_token,
     foreign.doubled_bar,
-    domain,
+    brackets.domain,
     foreign.semicolon,
-    closer,
+    brackets.closer,
     bar,
-    opener,
+    brackets.opener,
     begun,
     equals,
     chain,

@@ -19,6 +19,9 @@ SOFT = frozenset("species units unit box data table state".split())
 # What an expression can end with, so that a bar after it closes and a sign after it joins two operands.
 OPERANDS = frozenset(("NAME", "NUMBER", "STRING", "DIM"))
 
+OPERAND_TYPES = ("NAME", "NUMBER", "STRING")
+OPERAND_SIGNS = ("(", "{", "sum", "if", "not", "|")
+
 
 @dataclass(frozen=True)
 class Spot:
@@ -160,3 +163,16 @@ def block_opener(tokens: list[Token], at: int) -> int | None:
         return None
     before = tokens[stack[0] - 1].text
     return stack[0] if before in ("run", ")") else None
+
+
+def show(token: Token) -> str:
+    """A token as a message names it."""
+    text = token.text
+    if not text:
+        return "the end of the text"
+    return f"`{text}`" if len(text) <= 40 else f"`{text[:37]}...`"
+
+
+def is_operand(spot: Spot) -> bool:
+    """Whether an operand begins here."""
+    return spot.token.type in OPERAND_TYPES or spot.text in OPERAND_SIGNS

@@ -1,1 +1,43 @@
-"""A compiler for molecular dynamics."""
+"""mdsl: a compiler for molecular dynamics.
+
+    program = mdsl.load("melt.mdsl")                 # or mdsl.compile("... text ...")
+    system = program.bind(x, box=box)                # or program.bind(): as the run block says
+    system.energy(x); system.forces(x); system.run(jax.random.key(0))
+
+Importing mdsl imports neither JAX nor anything else that takes time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .grammar.diagnostics import Diagnostic as Diagnostic, Rejected as Rejected
+    from .program import Program as Program, compile as compile, load as load
+    from .prototype import pair as pair, symbols as symbols
+
+_WHERE = {
+    "Program": "program",
+    "compile": "program",
+    "load": "program",
+    "pair": "prototype",
+    "symbols": "prototype",
+    "Diagnostic": "grammar.diagnostics",
+    "Rejected": "grammar.diagnostics",
+}
+
+__all__ = ["Diagnostic", "Program", "Rejected", "compile", "load", "pair", "symbols"]
+
+
+def __getattr__(name: str):
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mdsl' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

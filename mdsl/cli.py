@@ -240,7 +240,7 @@ def summary(diagnostics: Sequence[Diagnostic]) -> str:
 def fmt(options: argparse.Namespace) -> int:
     from mdsl.reformat import reformat
 
-    return reformat(options.files, check=options.check, diff=options.diff)
+    return reformat(options.files, check=options.check, diff=options.diff, colour=coloured(sys.stderr))
 
 
 def explain(options: argparse.Namespace) -> int:

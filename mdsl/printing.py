@@ -7,16 +7,16 @@ a scheme out as updates, it is printed as an integrator of these updates.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from mdsl.grammar import tree
-from mdsl.grammar.format import format_statement
+from mdsl.grammar.format import format_expression, format_statement
 
 from .builders import BUILDERS
 from .model import (
     EACH, Advance, Box, Draw, Equation, Expr, Function, Invoke, Label, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
     Setup, Slope, Update, walk,
 )  # fmt: skip
-from .modules import library_modules
 from .printing_expr import NOWHERE, Expressions, Names, Place, call, identifier, name_of, shared
 from .redimension import redimension
 
@@ -28,6 +28,16 @@ def print_model(model: Model) -> str:
     """The program that means what a Model means."""
     blocks = _Printer(redimension(model)).blocks()
     return "\n".join("".join(format_statement(s).rstrip("\n") + "\n" for s in block) for block in blocks if block)
+
+
+def printed_steps(model: Model, advance: Advance) -> list[str]:
+    """The updates and draws of a statement of dynamics, each as it stands in an integrator; options by name."""
+    known = {id(value): name for name, value in advance.options}
+    out = []
+    for step in _Printer(model).steps(advance.body, Place(known=known)):
+        is_draw = isinstance(step, tree.Draw)
+        out.append(f"{step.target.id} {'~' if is_draw else step.op} {format_expression(step.distribution if is_draw else step.value)}")
+    return out
 
 
 class _Printer:
@@ -61,19 +71,13 @@ class _Printer:
 
     # -- what a program begins with --------------------------------------------------------------------
 
-    def _library_units(self) -> bool:
-        return f"units.{self.model.units.name}" in library_modules()
-
     def _ambient(self, param: Param) -> bool:
-        """Whether a constant comes with the unit system."""
-        return self._library_units() and param.span.source.name == f"stdlib/units/{self.model.units.name}.mdsl"
+        """Whether a constant comes with the module of the unit system."""
+        parts = PurePath(param.span.source.name).parts
+        return param.span.source is not self.model.source and parts[-2:] == ("units", f"{self.model.units.name}.mdsl")
 
     def head(self) -> list[tree.Statement]:
-        out: list[tree.Statement] = []
-        if self._library_units():
-            out.append(tree.Use(NOWHERE, ("units", self.model.units.name), None))
-        else:
-            out += _unit_system(self.model)
+        out: list[tree.Statement] = [tree.Use(NOWHERE, ("units", *self.model.units.name.split(".")), None)]
         if self.model.dim != 3:
             out.append(tree.Dim(NOWHERE, self.model.dim))
         return out
@@ -203,15 +207,6 @@ def _axis(axis, binder: str | None) -> tree.Axis:
         return tree.Axis(NOWHERE, axis.kind)
     ends = (tree.Number(NOWHERE, str(axis.first)), tree.Number(NOWHERE, str(axis.last)))
     return tree.Axis(NOWHERE, binder, tree.Range(NOWHERE, *ends))
-
-
-def _unit_system(model: Model) -> list[tree.Statement]:
-    """The program's own unit system, as the statements that declare it (its units are those of the library)."""
-    from .printing_expr import _unit
-
-    names = {"length", "mass", "energy", "time", "temperature", "pressure", "charge", "velocity", "force"}
-    entries = [(identifier(s.text), _unit(s.text)) for s in model.units.shown if s.text in names]
-    raise NotImplementedError(f"unit systems of programs are not printed yet: {entries}")
 
 
 # -- what is named in a Model --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
 from mdsl.grammar import tree
+from mdsl.grammar.format import format_expression
 from mdsl.grammar.parse import _parser, parse
 from mdsl.grammar.source import Source, Span
 
@@ -357,3 +358,11 @@ def _stem(e: Expr) -> str:
     if isinstance(e, Op):
         return {"norm": "r", "displacement": "d", "sub": "d"}.get(e.op, "q") if e.type is None or e.type.kind != "bool" else "c"
     return "total"
+
+
+# -- single expressions --------------------------------------------------------------------------------
+
+
+def text_of(model: Model, e: Expr) -> str:
+    """One expression of a Model as text, without helpers."""
+    return format_expression(Expressions(model, Names(model, set(), set())).expr(e, Place()))

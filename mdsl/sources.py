@@ -15,13 +15,17 @@ def read_program(name: str | Path) -> tuple[Source, Path]:
 
     Raises Rejected: ``missing-file``, ``unreadable-file``, ``malformed-file``.
     """
+    text = text_of("<stdin>" if str(name) == "-" else str(name), content_of(name)).replace("\r\n", "\n")
     if str(name) == "-":
-        return Source("<stdin>", text_of("<stdin>", sys.stdin.buffer.read())), Path.cwd()
+        return Source("<stdin>", text), Path.cwd()
+    return Source(str(name), text), Path(name).parent
+
+
+def content_of(name: str | Path) -> bytes:
+    """The bytes of a file or of standard input."""
+    if str(name) == "-":
+        return sys.stdin.buffer.read()
     path = Path(name)
-    return Source(str(name), text_of(str(name), _content(path)).replace("\r\n", "\n")), path.parent
-
-
-def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -134,6 +134,7 @@ def test_any_layout_of_a_program_becomes_a_right_one():
     ("param   a=1  param b =2", "param a = 1\nparam b = 2\n"),
     ("param a=1\n\n\n\nparam b=2", "param a = 1\n\nparam b = 2\n"),
     ("param a  = 1\nparam bbb = 2 [ fs ]", "param a   = 1\nparam bbb = 2 [fs]\n"),
+    ("unit m   : length unit kg  :\nmass", "unit m  : length\nunit kg : mass\n"),
     ("box f( a,b , c = - 2 )[ i ] . x", "box f(a, b, c = -2)[i].x\n"),
     ("box a*b + a * b - a *b", "box a*b + a * b - a*b\n"),
     ("box ( (a) )", "box ((a))\n"),

@@ -13,9 +13,11 @@ from mdsl.grammar.diagnostics import Rejected, render
 from mdsl.grammar.format import format_expression, format_program, format_statement
 from mdsl.grammar.parse import parse, tokenize
 from mdsl.grammar.source import Source, Span
+from test_format import UNCHANGED
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = [p.read_text(encoding="utf-8") for folder in ("examples", "stdlib") for p in sorted((ROOT / folder).rglob("*.mdsl"))]
+PROGRAMS.append(UNCHANGED)
 HERE = Span(Source("<test>", ""), 0, 0)
 
 settings.register_profile("grammar", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

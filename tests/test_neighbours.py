@@ -1,5 +1,6 @@
 """Neighbour lists and traversals against brute force."""
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -62,15 +63,11 @@ SYSTEMS = {
     "liquid": (1500, (12.0, 13.0, 12.5), (True, True, True), 2.8),
     "two columns": (600, (5.0, 5.1, 5.2), (True, True, True), 2.5),
     "three columns": (700, (7.0, 7.6, 5.3), (True, True, True), 2.5),
-    "dense": (900, (6.0, 6.0, 6.0), (True, True, True), 2.9),
     "dilute": (300, (60.0, 50.0, 70.0), (True, True, True), 2.8),
-    "free": (800, (9.0, 9.0, 9.0), (False, False, False), 2.5),
     "slab": (800, (9.0, 9.0, 30.0), (True, True, False), 2.5),
     "wire": (800, (9.0, 9.0, 12.0), (False, False, True), 2.5),
-    "flat": (900, (30.0, 30.0), (True, True), 2.5),
     "flat, small": (200, (5.2, 5.0), (True, True), 2.5),
     "flat, mixed": (600, (25.0, 20.0), (False, True), 2.5),
-    "few": (7, (6.0, 6.0, 6.0), (True, True, True), 2.9),
     "one": (1, (6.0, 6.0, 6.0), (True, True, True), 2.9),
 }
 
@@ -93,7 +90,7 @@ def test_awkward_positions():
     x[40:60] = x[40]
     x[60:200] += 9.0 * np.random.default_rng(1).integers(-3, 4, (140, 3))  # not wrapped
     r = distances(x, lengths, (True,) * 3)
-    check(x[:, :], lengths, (True,) * 3, 2.9)
+    check(x, lengths, (True,) * 3, 2.9)
     assert (r[40, 41:60] < 1e-6).all()
 
 
@@ -120,18 +117,22 @@ def test_overflow_is_told_and_cured():
     lengths, periodic = (10.0, 10.0, 10.0), (True,) * 3
     x = gas(900, lengths)
     plan = neighbours.plan(900, lengths, periodic, 2.5, x)
-    for change in ({"slots": 8}, {"window": 20}):
-        small = neighbours.dataclasses.replace(plan, **change)
-        found = compiled(small)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
-        assert found.overflow
-        check(x, lengths, periodic, 2.5, plan=neighbours.grow(small, found.needed))
+    small = dataclasses.replace(plan, slots=8)
+    found = compiled(small)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
+    assert found.overflow
+    assert neighbours.grow(small, found.needed).window == plan.window
+    small = dataclasses.replace(small, window=20)
+    found = compiled(small)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
+    assert found.overflow
+    grown = neighbours.grow(small, found.needed)  # the slots that a cut window shows may be too few
+    found = compiled(grown)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
+    check(x, lengths, periodic, 2.5, plan=neighbours.grow(grown, found.needed))
 
 
 def test_shrunken_box_is_told_and_cured():
     lengths, periodic = np.array((10.1, 10.1, 10.1)), (True,) * 3
     x = gas(900, lengths)
     plan = neighbours.plan(900, lengths, periodic, 2.5, x)
-    check(x * 1.05, lengths * 1.05, periodic, 2.5, plan=neighbours.plan(900, lengths, periodic, 2.5, x))
     found = compiled(plan)(jnp.asarray(x * 0.95, jnp.float32), jnp.asarray(lengths * 0.95), 2.5)
     assert found.overflow
     grown = neighbours.grow(plan, found.needed)
@@ -153,11 +154,11 @@ def test_ranges_of_rows():
     x = jnp.asarray(gas(1001, lengths), jnp.float32)
     plan, whole = check(np.asarray(x, float), lengths, (True,) * 3, 2.5)
 
-    @functools.partial(jax.jit, static_argnums=1)
+    @functools.partial(jax.jit, static_argnums=1, compiler_options=HURRY)
     def part(start, count):
         return neighbours.build(plan, x, jnp.asarray(lengths), 2.5, rows=(start, count)).slots
 
-    for start, count in ((0, 501), (501, 501), (300, 1), (990, 40)):
+    for start, count in ((0, 501), (501, 501), (990, 30)):
         rows = np.arange(start, start + count)
         slots = np.asarray(part(start, count))
         inside = rows < 1001
@@ -169,13 +170,17 @@ def test_under_cond_and_vmap():
     lengths = jnp.asarray((8.0, 8.0, 8.0))
     x = jnp.stack([jnp.asarray(gas(300, (8.0,) * 3, seed), jnp.float32) for seed in range(2)])
     plan = neighbours.plan(300, (8.0,) * 3, (True,) * 3, 2.5)
-    plan = neighbours.dataclasses.replace(plan, slots=80, window=150)
-    build = functools.partial(neighbours.build, plan)
-    old = build(x[0], lengths, 2.5)
-    new = jax.jit(lambda go: jax.lax.cond(go, lambda: build(x[1], lengths, 2.5), lambda: old))(True)
-    both = jax.vmap(lambda x: build(x, lengths, 2.5))(x)
-    assert not both.overflow.any()
-    assert np.array_equal(both.slots[1], new.slots)
+    plan = dataclasses.replace(plan, slots=80, window=150)
+    old = compiled(plan)(x[0], lengths, 2.5)
+
+    @functools.partial(jax.jit, compiler_options=HURRY)
+    def both(x, go):
+        build = functools.partial(neighbours.build, plan, lengths=lengths, radius=2.5)
+        return jax.lax.cond(go, lambda: build(x[1]), lambda: old), jax.vmap(build)(x)
+
+    new, batch = both(x, True)
+    assert not batch.overflow.any()
+    assert np.array_equal(batch.slots, np.stack([old.slots, new.slots]))
 
 
 # --- traversals ---------------------------------------------------------------
@@ -195,7 +200,7 @@ def repulsion(lengths, radius):
     return counted
 
 
-@pytest.mark.parametrize("n", [1, 90, 700])
+@pytest.mark.parametrize("n", [1, 700])
 def test_schedules_agree(n):
     lengths = (9.0, 9.0, 9.0)
     x = gas(n, lengths)
@@ -210,14 +215,17 @@ def test_schedules_agree(n):
     f = jnp.zeros(n)
     zeros = {"u": f, "n": jnp.zeros(n, jnp.int32), "f": (f, f, f)}
     body = repulsion(lengths, 2.5)
-    results = [
-        slot_sum(body, found.slots, atoms, atoms, zeros),
-        slot_sum(body, found.slots, atoms, atoms, zeros, unroll=3),
-        slot_sum(body, found.slots, atoms, atoms, zeros, used=found.needed.slots),
-        row_sum(body, found.slots, atoms, atoms, zeros),
-        all_pairs_sum(body, atoms, atoms, zeros),
-    ]
-    for result in results:
+
+    @functools.partial(jax.jit, compiler_options=HURRY)
+    def schedules(atoms, slots, used):
+        return (
+            slot_sum(body, slots, atoms, atoms, zeros),
+            slot_sum(body, slots, atoms, atoms, zeros, unroll=3, used=used),
+            row_sum(body, slots, atoms, atoms, zeros),
+            all_pairs_sum(body, atoms, atoms, zeros),
+        )
+
+    for result in schedules(atoms, found.slots, found.needed.slots):
         np.testing.assert_allclose(result["u"], weight.sum(axis=1), rtol=1e-4, atol=1e-3)
         np.testing.assert_array_equal(result["n"], (weight > 0).sum(axis=1))
         assert np.abs(np.sum(result["f"], axis=1)).max() < 0.05  # action and reaction
@@ -231,7 +239,8 @@ from mdsl.lowering.traversal import Shards, slot_sum
 n, lengths = 1000, jnp.full(3, 11.0)
 x = jnp.asarray(np.random.default_rng(0).random((n, 3)) * 11, jnp.float32)
 plan = neighbours.plan(n, (11.0,) * 3, (True,) * 3, 2.5, x)
-whole = neighbours.build(plan, x, lengths, 2.5)
+jit = lambda f: jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+whole = jit(lambda x: neighbours.build(plan, x, lengths, 2.5))(x)
 
 def body(own, other, valid):
     d = [a - b - 11 * jnp.round((a - b) / 11) for a, b in zip(own, other)]
@@ -244,11 +253,11 @@ def part(x):
     sorted = shards.local(tuple(x[found.order].T))
     total = slot_sum(body, found.slots, sorted, shards.everywhere(sorted), (jnp.zeros(shards.count),), rows=shards.rows())
     return total[0], found.slots, found.needed, found.overflow
-total, slots, needed, overflow = jax.jit(shards.over(shards.mesh(), part, "all", ("rows", "slots", "all", "all")))(x)
+total, slots, needed, overflow = jit(shards.over(shards.mesh(), part, "all", ("rows", "slots", "all", "all")))(x)
 assert not overflow and needed.slots == whole.needed.slots
 assert np.array_equal(slots[:, :n], whole.slots) and total.shape == (shards.total,)
 atoms = tuple(x[whole.order].T)
-expected = slot_sum(body, whole.slots, atoms, atoms, (jnp.zeros(n),))[0]
+expected = jit(lambda: slot_sum(body, whole.slots, atoms, atoms, (jnp.zeros(n),)))()[0]
 np.testing.assert_allclose(total[:n], expected, rtol=1e-5)
 assert not total[n:].any()
 """

@@ -1,0 +1,73 @@
+"""Energies of a bound system, with a neighbour list that grows when it is called outside of transformations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdsl.initial import Initial
+
+from .choice import choose
+from .driver import PRECISIONS
+from .energies import Energies
+from .field import Field
+from .potential import Geometry, Potential
+
+ROOM = 1.3  # spare capacity of the neighbour list
+
+
+@dataclass(eq=False)
+class GrowingEnergies:
+    """The functions of `Energies`, compiled. A list that overflows is grown and the call repeated, unless the
+    arguments are being traced: then the result is NaN."""
+
+    energies: Energies
+    positions_dtype: object
+    compiled: dict[str, object] = field(default_factory=dict)
+
+    def call(self, name: str, leaves: Mapping[str, object], x, lengths):
+        """``name``: energy, forces or virial. ``leaves``: the free parameters; all in internal units."""
+        value = self._function(name)(leaves, x, lengths)
+        if self.energies.plan is None or any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((leaves, x, lengths))):
+            return value
+        if not bool(jnp.isfinite(value).all()):
+            self._grow(leaves, x, lengths)
+            value = self._function(name)(leaves, x, lengths)
+        return value
+
+    def _function(self, name: str):
+        if name not in self.compiled:
+            function = getattr(self.energies, name)
+            self.compiled[name] = jax.jit(lambda leaves, x, lengths: function(self.energies.complete(leaves), x, lengths))
+        return self.compiled[name]
+
+    def _grow(self, leaves, x, lengths) -> None:
+        """Plan the list anew for these positions and parameters; also says what cannot be (``box-too-small``)."""
+        potential = self.energies.potential
+        cutoff = float(potential.cutoff(self.energies.complete(leaves)))
+        lengths = np.asarray(lengths, float)
+        periodic = potential.geometry.periodic
+        positions = np.asarray(x, float)
+        wrapped = np.where(periodic, positions % lengths, positions)
+        traversal = choose(potential.field, wrapped, lengths, periodic, cutoff, skin=0.0)
+        self.energies = replace(self.energies, plan=traversal.plan)
+        self.compiled.clear()
+
+
+def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[str, object]) -> GrowingEnergies:
+    """The energies of a bound system. Raises Rejected: ``no-support``, ``box-too-small``."""
+    dtype, kernel_dtype = PRECISIONS[precision]
+    potential = Potential(fielded, Geometry(fielded.model.dim, initial.periodic), kernel_dtype)
+    unplanned = Energies(potential, None, jnp.asarray(initial.masses, dtype), jnp.asarray(initial.species), initial.dof)
+    cutoff = potential.cutoff(unplanned.complete(leaves))
+    wrapped = np.where(initial.periodic, initial.x % initial.lengths, initial.x)
+    reach = None if cutoff is None else float(cutoff)
+    plan = choose(fielded, wrapped, initial.lengths, initial.periodic, reach, skin=0.0).plan
+    if plan is not None:
+        # Room for what positions do later: a list inside a transformation cannot grow.
+        plan = replace(plan, slots=int(plan.slots * ROOM) + 8, window=int(plan.window * ROOM) + 8)
+    return GrowingEnergies(replace(unplanned, plan=plan), dtype)

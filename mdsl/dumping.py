@@ -1,0 +1,89 @@
+"""`mdsl dump`: a program as it is after a pass. Models are printed as programs, the Field as a description."""
+
+from __future__ import annotations
+
+from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.lowering.field import Combination, Field, Gradient, Measure, Term
+
+from .compiler import Compiled
+from .model import Domain, Expr
+from .passes import PASSES
+from .printing import print_model
+from .printing_expr import text_of
+
+STAGES = ("resolve", *(p.name for p in PASSES), "field")
+
+
+def stage_name(name: str | None) -> str:
+    """The stage that ``--after`` names; the last Model without it. Raises Rejected: ``bad-option``."""
+    if name is None:
+        return STAGES[-2]
+    if name not in STAGES:
+        help = suggest(name, STAGES) or f"the passes are {', '.join(STAGES)}"
+        raise Rejected(Diagnostic("bad-option", f"there is no pass `{name}`", help=help))
+    return name
+
+
+def dump(compiled: Compiled, stage: str) -> str:
+    if stage == "field":
+        return print_field(compiled.field)
+    return print_model(compiled.stage(stage))
+
+
+def print_field(field: Field) -> str:
+    """Terms with their gradients and supports, measures, and how equations are put together from them."""
+    blocks = [_term(field, t) for t in field.terms]
+    blocks += ["\n".join(_measure(field, m) for m in field.measures)] if field.measures else []
+    blocks += ["\n".join(_combination(field, c) for c in field.combinations)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _term(field: Field, term: Term) -> str:
+    lines = [f"term #{term.number} of {term.equation}: sum over {domain_text(term.domain)}", f"  summand   {_text(field, term.summand)}"]
+    for gradient in term.gradients:
+        lines += _gradient(field, gradient)
+    if term.support.cutoff is not None:
+        lines.append(f"  support   below {_text(field, term.support.cutoff)}")
+    elif term.domain.kind == "ordered":
+        lines.append(f"  support   none: {term.support.why}")
+    for parameter, slope in term.slopes:
+        lines.append(f"  by {_text(field, parameter)}: {_text(field, slope)}")
+    return "\n".join(lines)
+
+
+def _gradient(field: Field, gradient: Gradient) -> list[str]:
+    lines = [f"  gradient  by d = {_text(field, gradient.displacement)}"]
+    if gradient.radial is not None:
+        lines.append(f"    radial  {_text(field, gradient.radial)}")
+    if gradient.direct is not None:
+        lines += [f"    {axis}       {_text(field, e)}" for axis, e in zip("xyz", gradient.direct)]
+    return lines
+
+
+def _measure(field: Field, measure: Measure) -> str:
+    return f"measure #{measure.number} of {measure.equation}: sum over {domain_text(measure.domain)}  {_text(field, measure.summand)}"
+
+
+def _combination(field: Field, combination: Combination) -> str:
+    return f"{combination.kind} {combination.name} = {_text(field, combination.expr)}"
+
+
+def _text(field: Field, expr: Expr) -> str:
+    return text_of(field.model, expr)
+
+
+def domain_text(domain: Domain) -> str:
+    match domain.kind:
+        case "each":
+            text = domain.binders[0]
+        case "ordered":
+            text = " < ".join(domain.binders)
+        case "others":
+            text = f"{domain.binders[0]} != {domain.centre}"
+        case "triples":
+            text = "{}; {} < {}".format(*domain.binders)
+        case _:
+            text = f"({', '.join(domain.binders)}) in {domain.topology}"
+    return text + "".join(f", not in {t}" for t in domain.excluded)
+
+

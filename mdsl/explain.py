@@ -1,0 +1,214 @@
+"""`mdsl explain`: what the compiler makes of a program, and why. Plain text, with the lines of the program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from mdsl.grammar.diagnostics import Rejected
+from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
+from mdsl.lowering.step import force_evaluations
+
+from .compiler import Compiled
+from .dimensions import ENERGY, LENGTH, MASS, TIME
+from .explain_energy import by_species, energies, shown
+from .model import Advance, Draw, Expr, Model, Param, Read, Setup, walk
+from .printing import printed_steps
+from .printing_expr import text_of
+from .species_pairs import pair_constant
+
+Fact = tuple[str, str]  # a word, and what is said under it; an empty word goes on with the one before
+
+
+def explain(compiled: Compiled) -> str:
+    """The decisions of the compiler for one program."""
+    model = compiled.model
+    sections = [("units", list(_units(model))), *energies(compiled)]
+    sections += [(f"observe {e.name}, line {e.span.line}", [("", f"= {text_of(model, e.body)}")]) for e in model.of_kind("observe") if e.span.source is model.source]
+    if compiled.field.pair_terms:
+        sections.append(("finding pairs", list(_pairs(compiled))))
+    sections += [_advance(compiled, step) for step in model.run if isinstance(step, Advance)]
+    sections.append(("derivatives", list(_derivatives(model))))
+    return f"{compiled.source.name}\n\n" + "\n".join(_section(title, facts) for title, facts in sections)
+
+
+def _section(title: str, facts: Iterable[Fact]) -> str:
+    facts = list(facts)
+    width = max((len(word) for word, _ in facts), default=0)
+    lines = [f"  {word:{width}}  {text}" if width else f"  {text}" for word, text in facts]
+    return "\n".join([title, *lines]) + "\n"
+
+
+# -- units ---------------------------------------------------------------------------------------------
+
+
+def _units(model: Model) -> Iterator[Fact]:
+    units = model.units
+    if units.reduced:
+        yield "", f"units.{units.name}: reduced, every quantity is a pure number"
+        return
+    names = [("length", LENGTH), ("mass", MASS), ("energy", ENERGY), ("time", TIME)]
+    yield "", f"units.{units.name}: numbers are read and shown in " + ", ".join(units.display(d).text for _, d in names)
+    internal = ", ".join(f"{_amount(units.shown_per_internal(d))} {units.display(d).text}" for _, d in names)
+    yield "", f"the program computes in units of {internal}: the time follows from the others,"
+    yield "", "so that no constant stands between force and acceleration"
+
+
+def _amount(value: float) -> str:
+    return f"{value:.6g}"
+
+
+# -- how pairs are found -------------------------------------------------------------------------------
+
+
+def _pairs(compiled: Compiled) -> Iterator[Fact]:
+    field, model = compiled.field, compiled.model
+    length = model.units.dimension(LENGTH)
+    reaches = [None if t.support.cutoff is None else pair_constant(model, t.support.cutoff, t.domain.binders) for t in field.pair_terms]
+    atoms, lengths = atoms_of_run(compiled)
+    if any(r is None for r in reaches):
+        yield "rule", f"some pair energy has no cutoff: all pairs are visited, up to {MOST_ALL_PAIRS:,} atoms; above that it is an error"
+        if atoms is not None:
+            yield "here", f"{atoms:,} atoms: " + (f"all {atoms * (atoms - 1) // 2:,} pairs" if atoms <= MOST_ALL_PAIRS else "too many, the run will be refused")
+        return
+    cutoff = max(float(np.max(r)) for r in reaches)
+    radius = (1 + SKIN) * cutoff
+    yield "rule", f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists of radius cutoff + skin = " + shown(model, radius, length)
+    if len(reaches) > 1:
+        ends = ", ".join(f"{t.equation} {by_species(model, r, length)}" for t, r in zip(field.pair_terms, reaches))
+        yield "", f"one traversal serves all pair energies, as far as the farthest reaches: {ends}"
+    yield "", "a list is rebuilt when an atom has moved by half the skin"
+    if atoms is None:
+        yield "here", "the number of atoms is known when the run starts"
+        return
+    if atoms <= ALL_PAIRS:
+        yield "here", f"{atoms:,} atoms: all {atoms * (atoms - 1) // 2:,} pairs"
+        return
+    yield "here", f"{atoms:,} atoms: neighbour lists"
+    if lengths is not None:
+        near = atoms / math.prod(lengths) * _ball(radius, model.dim)
+        yield "", f"about {near:.0f} neighbours in the list of an atom, {near / (1 + SKIN) ** model.dim:.0f} of them within the cutoff"
+        if cutoff > min(lengths) / 2:
+            yield "", f"half the box is {shown(model, min(lengths) / 2, length)}, less than the cutoff: the run will be refused"
+
+
+def _ball(radius: float, dim: int) -> float:
+    return math.pi * radius**2 if dim == 2 else 4 / 3 * math.pi * radius**3
+
+
+def atoms_of_run(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | None]:
+    """How many atoms the run block places, and the edges of their box; None where that is not known yet."""
+    from .initial import box_edges, value, whole
+    from .runtime.lattices import LATTICES
+
+    model = compiled.model
+    setup = next((s for s in model.run if isinstance(s, Setup) and s.target == "x"), None)
+    if setup is None:
+        return None, None
+    options = dict(setup.options)
+    try:
+        if setup.builder in LATTICES:
+            lattice = LATTICES[setup.builder]
+            cells = [whole(model, v, {}, "`cells`") for k, v in sorted(options.items()) if k.startswith("cells")]
+            cells = cells * model.dim if len(cells) == 1 else cells
+            atoms = len(lattice.basis) * math.prod(cells)
+            a = float(value(model, options["a"], {})) if "a" in options else lattice.constant(float(value(model, options["density"], {})))
+            lengths = tuple(a * side * n for side, n in zip(lattice.sides, cells))
+        elif setup.builder == "uniform":
+            atoms = whole(model, options["atoms"], {}, "`atoms`")
+            lengths = ((atoms / float(value(model, options["density"], {}))) ** (1 / model.dim),) * model.dim if "density" in options else None
+        else:
+            return _read(compiled)
+        if model.box is not None:
+            edges, periodic = box_edges(model, {}, atoms)
+            lengths = tuple(map(float, edges)) if all(periodic) else None
+    except (Rejected, KeyError, ArithmeticError):
+        return None, None
+    return atoms, lengths
+
+
+def _read(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | None]:
+    """The same for a structure that is read from a file, where the file is there."""
+    from .initial import start
+
+    try:
+        initial = start(compiled.model, compiled.folder, 0, {})
+    except (Rejected, OSError):
+        return None, None
+    return initial.atoms, tuple(map(float, initial.lengths)) if all(initial.periodic) else None
+
+
+# -- dynamics ------------------------------------------------------------------------------------------
+
+
+def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
+    model = compiled.model
+    scheme = advance.scheme.rpartition(".")[2]
+    options = ", ".join(f"{name} = {text_of(model, v)}" for name, v in advance.options)
+    facts: list[Fact] = [("steps", f"{text_of(model, advance.steps)}, with {options}")]
+    evaluations = force_evaluations(advance.body, explicit_time(model))
+    for k, line in enumerate(printed_steps(model, advance)):
+        if evaluations.before[k]:
+            facts.append(("" if k else "a step", "(the force at the new x)" if k else "(the force)"))
+        facts.append(("" if k or evaluations.before[0] else "a step", line))
+    facts.append(("forces", _evaluations(evaluations.per_step, evaluations.carried)))
+    draws = sum(isinstance(s, Draw) for s in advance.body)
+    facts.append(("random", "none" if not draws else f"{_times(draws, 'normal vector')} for each atom and step, a function of the seed, the step and the atom"))
+    for output in advance.outputs:
+        every = "at the end" if output.every is None else f"every {text_of(model, output.every)} steps"
+        facts.append((output.kind, f"{', '.join(output.names)} {every}"))
+    return f"{scheme}, line {advance.span.line}", facts
+
+
+def explicit_time(model: Model) -> bool:
+    """Whether an energy depends on the time itself."""
+    seen: set[str] = set()
+    pending: list[Expr] = [e.body for e in model.of_kind("energy")]
+    while pending:
+        for node in walk(pending.pop()):
+            if isinstance(node, Read) and node.symbol not in seen:
+                seen.add(node.symbol)
+                other = model.equation(node.symbol)
+                pending += [other.body] if other is not None else []
+    return "t" in seen and model.param("t") is None
+
+
+def _evaluations(count: int, carried: bool) -> str:
+    text = f"{_times(count, 'evaluation')} per step"
+    if carried:
+        text += ", carried over to the next step" + (" and needed once before the first" if count else "")
+    return text
+
+
+def _times(count: int, noun: str) -> str:
+    return f"{'no' if count == 0 else count} {noun}{'' if count == 1 else 's'}"
+
+
+# -- derivatives ---------------------------------------------------------------------------------------
+
+
+def _derivatives(model: Model) -> Iterator[Fact]:
+    params = [p for p in model.params if p.lifetime == "param"]
+    free = [p for p in params if not _made_of(p, params)]
+    yield "by", "positions x, the box, and the free parameters:" + ("" if free else " there are none")
+    yield from (("", _declared(model, p)) for p in free)
+    made = [p for p in params if p not in free]
+    if made:
+        yield "made of", "parameters whose default follows from others:"
+        yield from (("", _declared(model, p)) for p in made)
+    consts = [p for p in model.params if p.lifetime == "const" and p.span.source is model.source]
+    if consts:
+        yield "folded", "constants, written into the program:"
+        yield from (("", _declared(model, p)) for p in consts)
+
+
+def _made_of(param: Param, params: list[Param]) -> bool:
+    names = {p.name for p in params}
+    return any(isinstance(n, Read) and n.symbol in names for n in walk(param.default))
+
+
+def _declared(model: Model, param: Param) -> str:
+    axes = f"[{', '.join(a.kind if a.kind != 'range' else f'{a.first}..{a.last}' for a in param.axes)}]" if param.axes else ""
+    return f"{param.name}{axes} = {text_of(model, param.default)} (line {param.span.line})"

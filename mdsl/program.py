@@ -1,0 +1,256 @@
+"""The Python face: compile a program, bind arrays to it, and get pure functions of JAX.
+
+All arrays are in the units of the program's unit system (`units.metal`: angstrom, eV, ...), and so are the
+results. `program.params` holds the free parameters; energies and forces take other values as ``params=``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from .compiler import Compiled, compile_source
+from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
+from .grammar.diagnostics import Diagnostic, Rejected, suggest
+from .grammar.source import Source
+from .initial import Initial, bind, factor, start
+from .observables import observable_type
+from .sources import read_program
+
+
+def compile(text: str, folder: str | Path | None = None) -> Program:
+    """The program in a text. ``folder`` is where the files and modules that it names lie.
+
+    Raises Rejected with every error found.
+    """
+    return Program(compile_source(Source("<string>", text), Path(folder) if folder is not None else Path.cwd()))
+
+
+def load(path: str | Path) -> Program:
+    """The program in a file. Raises Rejected."""
+    source, folder = read_program(path)
+    return Program(compile_source(source, folder))
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A compiled program: text without arrays."""
+
+    compiled: Compiled
+
+    @property
+    def model(self):
+        return self.compiled.model
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        return self.compiled.warnings
+
+    @cached_property
+    def params(self) -> dict[str, object]:
+        """The free parameters by name: scalars, and arrays with an axis for each of their axes."""
+        from .lowering.values import defaults
+
+        return {name: value * self._scale(name) for name, value in defaults(self.model).items()}
+
+    def _scale(self, name: str) -> float:
+        return factor(self.model, self.model.param(name).type.dimension)
+
+    def internal(self, params: Mapping[str, object] | None) -> dict[str, object]:
+        """Parameters in internal units; those not given have their defaults. Raises Rejected: ``unknown-parameter``."""
+        import jax.numpy as jnp
+
+        given = dict(params or {})
+        for name, value in given.items():
+            if name not in self.params:
+                raise Rejected(Diagnostic("unknown-parameter", f"the program has no free parameter `{name}`", help=suggest(name, self.params)))
+            if jnp.shape(value) != jnp.shape(self.params[name]):
+                raise Rejected(Diagnostic("wrong-shape", f"`{name}` has the shape {jnp.shape(value)}, not {jnp.shape(self.params[name])}"))
+        return {name: jnp.asarray(given.get(name, default)) / self._scale(name) for name, default in self.params.items()}
+
+    def explain(self) -> str:
+        """What the compiler decided, with line numbers."""
+        from .explain import explain
+
+        return explain(self.compiled)
+
+    def bind(
+        self,
+        x=None,
+        *,
+        box=None,
+        species: Sequence | None = None,
+        velocities=None,
+        masses=None,
+        seed: int = 0,
+        precision: str | None = None,
+        devices: Sequence | None = None,
+        skin: float | None = None,
+    ) -> System:
+        """The program with atoms.
+
+        x: positions [N, d]; box: one edge, or one for each axis; species: [N] labels or places in `species`;
+        velocities: [N, d]; masses: [N]. Without ``x``, atoms are placed as the run block says, random ones by
+        ``seed``. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
+        of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
+
+        Raises Rejected: ``wrong-shape``, ``unknown-species``, ``box-too-small``, ``no-support``, ``precision``, ...
+        """
+        params = {name: np.asarray(value) for name, value in self.internal(None).items()}
+        if x is None:
+            initial = start(self.model, self.compiled.folder, seed, params)
+        else:
+            initial = bind(self.model, x, box, species, velocities, masses, params)
+        length = factor(self.model, LENGTH)
+        return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length)
+
+
+def _precision(asked: str | None) -> str:
+    import jax
+
+    double = jax.config.jax_enable_x64
+    if asked is None:
+        return "double" if double else "single"
+    if asked not in ("single", "mixed", "double"):
+        raise Rejected(Diagnostic("precision", f"there is no precision `{asked}`", help="single, mixed or double"))
+    if asked != "single" and not double:
+        raise Rejected(Diagnostic("precision", f"{asked} precision needs 64-bit numbers, which JAX has switched off", help='jax.config.update("jax_enable_x64", True) before the first array is made'))
+    return asked
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run gives: ``records`` name to array [rows, ...], with ``step`` and ``time``; the final state."""
+
+    records: dict[str, np.ndarray]
+    x: np.ndarray
+    v: np.ndarray
+    step: int
+    time: float
+    counts: object = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A program with atoms. ``energy``, ``forces`` and ``stress`` are pure: jit, grad and vmap them over anything."""
+
+    program: Program
+    initial: Initial
+    precision: str
+    devices: tuple | None
+    skin: float | None
+
+    @property
+    def model(self):
+        return self.program.model
+
+    @property
+    def x(self) -> np.ndarray:
+        """[N, d]: the positions that were bound."""
+        return self.initial.x * factor(self.model, LENGTH)
+
+    @property
+    def v(self) -> np.ndarray:
+        return self.initial.v * factor(self.model, self.model.units.dimension(VELOCITY))
+
+    @property
+    def box(self) -> np.ndarray:
+        """[d]: the edges of the box; inf on an axis without end."""
+        return np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
+
+    @cached_property
+    def _energies(self):
+        from .lowering.bound import energies
+
+        return energies(self.program.compiled.field, self.initial, self.precision, self.program.internal(None))
+
+    def _arguments(self, x, params, box):
+        import jax.numpy as jnp
+
+        length = factor(self.model, LENGTH)
+        energies = self._energies
+        dtype = energies.positions_dtype
+        x = jnp.asarray(self.x if x is None else x, dtype) / length
+        if x.shape != self.initial.x.shape:
+            raise Rejected(Diagnostic("wrong-shape", f"x has the shape {x.shape}, the system {self.initial.x.shape}"))
+        leaves = {name: jnp.asarray(v, dtype) for name, v in self.program.internal(params).items()}
+        if box is None:
+            lengths = jnp.asarray(self.initial.lengths, dtype)
+        else:
+            lengths = jnp.broadcast_to(jnp.asarray(box, dtype) / length, (self.model.dim,))
+        return leaves, x, lengths
+
+    def _scale(self, dimension: Dimension) -> float:
+        return factor(self.model, self.model.units.dimension(dimension))
+
+    def energy(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+        """The potential energy of positions [N, d]. Inside JAX transformations NaN says that a neighbour list
+        overflowed; outside, the list is made larger and the energy is computed again."""
+        leaves, x, lengths = self._arguments(x, params, box)
+        return self._energies.call("energy", leaves, x, lengths) * self._scale(ENERGY)
+
+    def forces(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+        """[N, d]: minus the gradient of the energy."""
+        leaves, x, lengths = self._arguments(x, params, box)
+        return self._energies.call("forces", leaves, x, lengths) * self._scale(FORCE)
+
+    def virial(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+        """[d, d]: the sum of r f over interactions, an energy; positive where they push outwards."""
+        leaves, x, lengths = self._arguments(x, params, box)
+        return self._energies.call("virial", leaves, x, lengths) * self._scale(ENERGY)
+
+    def stress(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+        """[d, d]: the derivative of the energy by strain, over the volume; positive in tension. No kinetic part."""
+        leaves, x, lengths = self._arguments(x, params, box)
+        virial = self._energies.call("virial", leaves, x, lengths)
+        return -virial / lengths.prod() * self._scale(ENERGY / LENGTH**self.model.dim)
+
+    def run(self, key, *, params: Mapping[str, object] | None = None, steps: int | None = None) -> Result:
+        """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
+
+        ``key`` is a JAX random key. Raises Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``.
+        """
+        from .lowering.driver import Runner
+
+        runner = Runner(self.program.compiled.field, self.initial, self.program.internal(params), key, self.precision, self.devices, self.skin)
+        listener = _Memory(self.model)
+        final = runner.run(listener, steps)
+        return Result(
+            listener.arrays(),
+            final.x * self._scale(LENGTH),
+            final.v * self._scale(VELOCITY),
+            final.step,
+            final.time * self._scale(TIME),
+            runner.counts,
+        )
+
+
+class _Memory:
+    """Keeps records in memory, in the units of the program."""
+
+    def __init__(self, model):
+        self.model = model
+        self.rows: dict[int, dict[str, np.ndarray]] = {}
+
+    def statement(self, index, advance, steps, done, dt) -> None:
+        pass
+
+    def frame(self, output, snapshot) -> None:
+        pass
+
+    def progress(self, done, runner) -> None:
+        pass
+
+    def record(self, output, step, t, values) -> None:
+        row = self.rows.setdefault(step, {"step": np.asarray(step), "time": np.asarray(t * factor(self.model, self.model.units.dimension(TIME)))})
+        for name, value in values.items():
+            row[name] = np.asarray(value) * factor(self.model, observable_type(self.model, name).dimension)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        names = dict.fromkeys(name for row in self.rows.values() for name in row)
+        shapes = {name: next(row[name].shape for row in self.rows.values() if name in row) for name in names}
+        return {name: np.array([row.get(name, np.full(shapes[name], np.nan)) for row in self.rows.values()]) for name in names}

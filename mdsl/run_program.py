@@ -1,0 +1,282 @@
+"""`mdsl run`: a program carried out into a folder of its own, with a table on the terminal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import mdsl
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+
+from .compiler import Compiled, compile_source
+from .dimensions import LENGTH, TIME, VELOCITY
+from .initial import factor, start, whole
+from .model import Advance, Model, Output
+from .observables import observable_type
+from .options import RunOptions
+from .runtime.display import Display, Summary
+from .runtime.folder import RunFolder
+from .runtime.records import Column, Records
+from .runtime.trajectories import check_format, open_trajectory
+from .settings import with_settings
+from .sources import read_program
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+AUTOMATIC = "double"
+
+
+def run_file(path: Path, options: RunOptions) -> int:
+    """Run a program file; 0 where it went well. Raises Rejected for what is wrong with program, input or run."""
+    begun = time.perf_counter()
+    folder, header, arrays = None, None, None
+    if options.resume is not None:
+        folder = RunFolder.open(options.resume)
+        header, arrays = folder.read_checkpoint()
+    source, base = read_program(path)
+    compiled = compile_source(source, base)
+    model = with_settings(compiled.model, options.settings)
+    _check_run(compiled, model)
+    chosen = header["options"] if header else {}
+    precision = options.precision or chosen.get("precision") or AUTOMATIC
+    seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
+    steps = options.steps if options.steps is not None else chosen.get("steps")
+    devices = _set_up_jax(precision, options)
+
+    import jax
+
+    from mdsl.lowering.driver import Place, Runner, Snapshot, initial_params
+
+    params = initial_params(model)
+    initial = start(model, base, seed, {k: np.asarray(v) for k, v in params.items()})
+    if folder is None:
+        folder = RunFolder.create(source.text, path.stem, options.out, overwrite=options.overwrite)
+    field = replace(compiled.field, model=model)
+    runner = Runner(field, initial, params, jax.random.key(seed), precision, devices)
+    description = {
+        "program": str(path),
+        "options": {"steps": steps, "seed": seed, "precision": precision, "settings": {s.name: s.text for s in options.settings}},
+        "versions": versions(),
+        "machine": {"processor": platform.processor() or platform.machine(), "devices": [str(d) for d in devices or jax.devices()[:1]]},
+        "atoms": initial.atoms,
+        "traversal": runner.traversal.why,
+    }
+    folder.write_run({**description, "status": "running"})
+    snapshot, place, last = None, Place(), None
+    if header is not None:
+        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]))
+        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]))
+        last = header
+    with Listener(model, initial, folder, options.quiet, description, last) as listener:
+        listener.greet(source.name, seed, runner, precision)
+        try:
+            final = runner.run(listener, steps, snapshot, place)
+        except Rejected as rejected:
+            folder.write_run({**description, "status": "failed", "error": rejected.diagnostics[0].message})
+            raise
+        except KeyboardInterrupt:
+            folder.write_run({**description, "status": "interrupted"})
+            raise
+        listener.final(final)
+        wall = time.perf_counter() - begun
+        listener.finish(runner, wall)
+        seconds = runner.counts.seconds.get("steps", 0.0)
+        speed = initial.atoms * (runner.counts.steps - listener.first_steps) / seconds if seconds else None
+        folder.write_run(
+            {
+                **description,
+                "status": "finished",
+                "steps": runner.counts.steps,
+                "wall_seconds": wall,
+                "seconds": runner.counts.seconds,
+                "atom_steps_per_second": speed,
+                "force_evaluations": runner.counts.force_evaluations,
+                "list_builds": runner.counts.list_builds,
+            }
+        )
+    return 0
+
+
+def _check_run(compiled: Compiled, model: Model) -> None:
+    """What can be wrong with the outputs, before anything is computed."""
+    if not model.run:
+        raise Rejected(Diagnostic("empty-program", "the program has no run block", help="`mdsl check` only checks; a run needs `run { x = ... }`"))
+    for step in model.run:
+        for output in step.outputs if isinstance(step, Advance) else ():
+            if output.kind == "write":
+                try:
+                    check_format(output.names[0])
+                except Rejected as rejected:
+                    raise Rejected(*(replace(d, span=output.span) for d in rejected.diagnostics)) from None
+
+
+def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:
+    """Configure JAX for this process, before it starts: precision, platform, one host device for each thread."""
+    threads = options.threads or os.cpu_count() or 1
+    if options.platform is not None:
+        os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
+
+    import jax
+
+    jax.config.update("jax_enable_x64", precision != "single")
+    jax.config.update("jax_num_cpu_devices", threads)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mdsl" / "jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        raise Rejected(Diagnostic("bad-option", f"the platform {options.platform} is not to be had here: {str(error).splitlines()[0]}")) from None
+    return tuple(devices[:threads]) if devices[0].platform == "cpu" and len(devices) > 1 else None
+
+
+def versions() -> dict[str, str]:
+    import jax
+
+    return {"mdsl": mdsl.__version__, "python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
+
+
+# -- what the run tells ----------------------------------------------------------------------------------
+
+
+class Listener:
+    """Writes records, trajectories and checkpoints, and shows the run on the terminal."""
+
+    def __init__(self, model: Model, initial, folder: RunFolder, quiet: bool, description: Mapping, resumed: Mapping | None):
+        self.model, self.initial, self.folder, self.description = model, initial, folder, description
+        self.time_unit = model.units.display(model.units.dimension(TIME)).text
+        self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
+        advances = [s for s in model.run if isinstance(s, Advance)]
+        names = dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names)
+        columns = [self.column(n) for n in names]
+        if resumed:
+            self.records = Records.resume(columns, folder.records, int(resumed["step"]), self.time_unit)
+        else:
+            self.records = Records(columns, folder.records, self.time_unit)
+        self.display = Display(initial.atoms, quiet=quiet, time_unit=self.time_unit)
+        self.frames_kept = dict(resumed["frames"]) if resumed else {}
+        self.trajectories: dict[str, object] = {}
+        self.paths = {o.names[0]: folder.trajectory(o.names[0]) for a in advances for o in a.outputs if o.kind == "write"}
+        self.saved = time.perf_counter()
+        self.first_steps, self.begun, self.nanoseconds = 0, 0, 0.0
+        self.current: tuple = ()
+
+    def column(self, name: str) -> Column:
+        kind = observable_type(self.model, name)
+        dim = self.model.dim
+        shape = {"vector": (dim,), "matrix": (dim, dim)}.get(kind.kind, ())
+        return Column(name, self.model.units.display(kind.dimension).text, shape)
+
+    def shown(self, name: str, value) -> np.ndarray:
+        kind = observable_type(self.model, name)
+        return np.asarray(value) * self.model.units.shown_per_internal(kind.dimension)
+
+    def greet(self, name: str, seed: int, runner, precision: str) -> None:
+        layout = f"{len(runner.layout.devices)} threads" if hasattr(runner.layout, "devices") else "1 thread"
+        pairs = "all pairs" if runner.traversal.plan is None else f"neighbour list, skin {runner.traversal.skin * factor(self.model, LENGTH):.3g}"
+        self.display.note(f"{name}: {self.initial.atoms:,} atoms, {precision} precision, {pairs}, {layout}")
+        self.display.note(f"seed {seed}, output in {self.folder.path}")
+
+    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None:
+        names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
+        nanoseconds = None
+        if not self.model.units.reduced and dt:
+            nanoseconds = self.model.units._internal_si(TIME) * dt * 1e9
+            self.nanoseconds += nanoseconds * (steps - done)
+        self.current = (advance, steps, dt)
+        self.waiting: dict[str, object] = {}
+        title = f"{advance.scheme.rpartition('.')[2]} for {steps:,} steps"
+        self.display.phase(title, [self.column(n) for n in names], steps, done=done, ns_per_step=nanoseconds)
+        self.first_done, self.names = done, tuple(names)
+
+    def record(self, output: Output, step: int, t: float, values: Mapping[str, object]) -> None:
+        shown = {name: self.shown(name, v) for name, v in values.items()}
+        self.records.append(step, t * self.time_scale, shown)
+        self.display.row(step, t * self.time_scale, shown)
+
+    def frame(self, output: Output, snapshot) -> None:
+        name = output.names[0]
+        if name not in self.trajectories:
+            self.trajectories[name] = self.open(name, output, snapshot.step)
+        lengths = np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
+        self.trajectories[name].write(
+            snapshot.x * factor(self.model, LENGTH),
+            lengths,
+            snapshot.step,
+            snapshot.time * self.time_scale,
+            velocities=snapshot.v * factor(self.model, self.model.units.dimension(VELOCITY)),
+        )
+
+    def open(self, name: str, output: Output, step: int, digits: int = 9, path: Path | None = None):
+        units = self.model.units
+        angstrom = None if units.reduced else units.display(LENGTH).unit.si / 1e-10
+        femtosecond = None if units.reduced else units.display(TIME).unit.si / 1e-15
+        every = 1 if output is None or output.every is None else max(1, whole(self.model, output.every, {}, "`every`"))
+        return open_trajectory(
+            path or self.paths[name],
+            self.initial.labels,
+            periodic=self.initial.periodic,
+            angstrom_per_length=angstrom,
+            femtoseconds_per_time=femtosecond,
+            interval=every,
+            timestep=(self.current[2] * self.time_scale if self.current else 1.0) or 1.0,
+            first_step=step,
+            keep=self.frames_kept.get(name),
+            digits=digits,
+        )
+
+    def progress(self, done: int, runner) -> None:
+        if self.first_steps == 0:
+            # The first chunk compiles and tells nothing of the speed.
+            self.first_steps = done
+        self.display.advance(done)
+        if time.perf_counter() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+            self.checkpoint(runner)
+
+    def checkpoint(self, runner) -> None:
+        snapshot, place = runner.checkpoint()
+        header = {
+            "step": snapshot.step,
+            "time": snapshot.time,
+            "statement": place.statement,
+            "done": place.done,
+            "t": place.t,
+            "frames": {name: t.frames for name, t in self.trajectories.items()},
+            "options": self.description["options"],
+        }
+        self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images})
+        self.saved = time.perf_counter()
+
+    def final(self, snapshot) -> None:
+        with self.open("final", None, snapshot.step, digits=17, path=self.folder.final) as trajectory:
+            self.trajectories["final"] = trajectory
+            lengths = np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
+            trajectory.write(
+                snapshot.x * factor(self.model, LENGTH),
+                lengths,
+                snapshot.step,
+                snapshot.time * self.time_scale,
+                velocities=snapshot.v * factor(self.model, self.model.units.dimension(VELOCITY)),
+            )
+
+    def finish(self, runner, wall: float) -> None:
+        parts = dict(runner.counts.seconds)
+        self.display.finish(
+            Summary(wall, runner.counts.steps, self.initial.atoms, nanoseconds=self.nanoseconds or None, parts=parts, folder=str(self.folder.path))
+        )
+
+    def __enter__(self) -> Listener:
+        self.display.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        for trajectory in self.trajectories.values():
+            trajectory.close()
+        self.records.close()
+        self.display.__exit__(*error)

@@ -1,0 +1,56 @@
+"""`--set NAME=VALUE`: other values for the parameters of a program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.grammar.source import Source
+
+from .differentiate import differentiate
+from .infer import infer
+from .inline import inline
+from .model import Model, Param, TableOf
+from .options import Setting
+from .resolve import resolve
+
+
+def with_settings(model: Model, settings: tuple[Setting, ...]) -> Model:
+    """The Model in which parameters and constants have the values given.
+
+    A value is an expression of the language that may read other parameters. Raises Rejected:
+    ``unknown-parameter``, ``wrong-unit``, whatever else the value may hold.
+    """
+    for setting in settings:
+        old = model.param(setting.name)
+        if old is None or old.name == "kB":
+            known = [p.name for p in model.params if p.name != "kB"]
+            raise Rejected(
+                Diagnostic("unknown-parameter", f"the program has no parameter `{setting.name}`", setting.expr.span, help=suggest(setting.name, known) or (f"its parameters are {', '.join(known)}" if known else None))
+            )
+        new = _declared(model, old, setting)
+        model = replace(model, params=tuple(new if p.name == old.name else p for p in model.params))
+    return model
+
+
+def _declared(model: Model, old: Param, setting: Setting) -> Param:
+    """The parameter with its new default, compiled as a declaration of a small program with the same units and species."""
+    axes = f"[{', '.join(a.kind for a in old.axes)}]" if old.axes else ""
+    species = f"species {', '.join(model.species)}\n" if model.species else ""
+    text = f"use units.{model.units.name}\n{species}param {setting.name}{axes} = {setting.text}\n"
+    small, report = resolve(Source("--set", text), Path.cwd())
+    small, more = inline(small)
+    report = [d for d in report + more if d.id != "empty-program"]
+    if any(d.severity == "error" for d in report):
+        raise Rejected(*report)
+    small, report = infer(small)
+    if any(d.severity == "error" for d in report):
+        raise Rejected(*report)
+    new = differentiate(small).param(setting.name)
+    if old.type.dimension != new.type.dimension:
+        shown = model.units.display(old.type.dimension).text
+        raise Rejected(Diagnostic("wrong-unit", f"`{setting.name}` is {old.type}, but the value given is {new.type}", new.default.span, help=f"for example --set '{setting.name}=1.0 [{shown}]'" if shown else None))
+    if old.axes and not isinstance(new.default, TableOf) and any(a.kind != "species" for a in old.axes):
+        raise Rejected(Diagnostic("bad-table", f"`{setting.name}` is an array and cannot be set here", new.default.span))
+    return replace(old, default=new.default, binder=None)
