@@ -287,7 +287,7 @@ class Declaration(Statement):
 
 @dataclass(frozen=True)
 class Data(Statement):
-    """``data q[atoms] [e]``: an array bound at run time, and its unit."""
+    """``data q[atoms] in [e]``: an array bound at run time, and its unit."""
 
     name: Identifier
     axes: tuple[Axis, ...]

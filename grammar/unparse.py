@@ -65,7 +65,7 @@ def _render(node: tree.Expr) -> tuple[str, int]:
         case tree.Table(entries=entries):
             cells = (f"{'-'.join(e.labels)}: {expression(e.value)}" for e in entries)
             return f"{{ {', '.join(cells)} }}", POSTFIX
-        case tree.Range(first=first, last=last):
+        case tree.Range():
             return range_text(node), OPEN
         case tree.If(condition=condition, then=then, otherwise=otherwise):
             return f"if {expression(condition)} then {expression(then)} else {expression(otherwise)}", OPEN_PREFIX

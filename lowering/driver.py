@@ -18,7 +18,7 @@ from mdsl.model import Advance
 from . import neighbours
 from .choice import Traversal, choose
 from .culprit import culprit
-from .dynamics import BLOW_UP, OVERFLOW, Dynamics, Inputs, State
+from .dynamics import BETWEEN, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
 from .potential import Geometry, Potential
 from .values import complete, defaults
@@ -106,17 +106,14 @@ class Runner:
 
     def _dynamics(self) -> Dynamics:
         self._programs.clear()
+        self._called: set[int] = set()
         return Dynamics(self.potential, self.layout, self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype)
 
-    def _chunk(self, advance: Advance):
-        if ("chunk", id(advance)) not in self._programs:
-            self._programs["chunk", id(advance)] = self.dynamics.chunk(advance)
-        return self._programs["chunk", id(advance)]
-
-    def _observer(self, names: tuple[str, ...]):
-        if ("observe", names) not in self._programs:
-            self._programs["observe", names] = self.dynamics.observer(names)
-        return self._programs["observe", names]
+    def _program(self, key: tuple, make):
+        """A compiled program of the present plan, made when it is first wanted."""
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
 
     def inputs(self, t: float, origin: int) -> Inputs:
         cast = lambda a: jnp.asarray(a, self.dtype)  # noqa: E731
@@ -133,22 +130,36 @@ class Runner:
     # -- state ---------------------------------------------------------------------------------------------
 
     def start(self, snapshot: Snapshot) -> State:
-        """The state on the devices; the list is grown until it fits."""
+        """The state on the devices, with a list that holds; its force is not known yet."""
         columns = lambda a: tuple(jnp.asarray(a[:, k], self.dtype) for k in range(self.model.dim))  # noqa: E731
+        inputs = self.inputs(snapshot.time, snapshot.step)
+        state = self.dynamics.start(inputs, columns(snapshot.x), columns(snapshot.v), columns(snapshot.images), jnp.int32(snapshot.step))
+        return self.listed(state, inputs)
+
+    def listed(self, state: State, inputs: Inputs) -> State:
+        """The state with a new list, which is grown until it fits."""
+        if self.traversal.plan is None:
+            return state
         for _ in range(MOST_GROWTHS):
-            inputs = self.inputs(snapshot.time, snapshot.step)
-            state = self.dynamics.start(inputs, columns(snapshot.x), columns(snapshot.v), columns(snapshot.images), jnp.int32(snapshot.step))
-            if int(state.flag) != OVERFLOW:
+            begun = time.perf_counter()
+            state = self.dynamics.rebuild(inputs, state)
+            flag = int(state.flag)
+            self.counts.list_builds += 1
+            self.counts.add("lists" if self.counts.list_builds > 1 + self.counts.regrown else "compile", time.perf_counter() - begun)
+            if flag != OVERFLOW:
                 return state
-            self._grow(state)
+            state = self._grow(state)
         raise Rejected(Diagnostic("neighbour-overflow", "the neighbour list does not stop growing", notes=("atoms gather without bound in one place",)))
 
-    def _grow(self, state: State) -> None:
+    def _grow(self, state: State) -> State:
+        """The same state with room for a longer list."""
         self.counts.regrown += 1
-        needed = neighbours.Needed(*jax.tree.map(np.asarray, tuple(state.needed)))
+        needed = neighbours.Needed(*(np.asarray(n) for n in state.needed))
         plan = neighbours.grow(self.traversal.plan, needed)
         self.traversal = replace(self.traversal, plan=plan)
         self.dynamics = self._dynamics()
+        rows = state.slots.shape[1]
+        return state._replace(slots=jax.device_put(jnp.zeros((plan.slots, rows), jnp.int32), state.slots.sharding))
 
     def snapshot(self, state: State, t: float) -> Snapshot:
         ids = np.asarray(state.ids)[: self.initial.atoms]
@@ -176,10 +187,7 @@ class Runner:
         """
         snapshot = snapshot or self.first()
         self.check_start(snapshot)
-        begun = time.perf_counter()
         state = self.start(snapshot)
-        jax.block_until_ready(state)
-        self.counts.add("compile", time.perf_counter() - begun)
         t, recorded = place.t, None
         statements = [s for s in self.model.run if isinstance(s, Advance)]
         for index, advance in enumerate(statements[place.statement :], place.statement):
@@ -188,7 +196,7 @@ class Runner:
             dt = 0.0 if advance.dt is None else float(value(self.model, advance.dt, self.params, "`dt`"))
             done = place.done if index == place.statement else 0
             origin = int(state.step) - done
-            state = self.dynamics.begin(self.inputs(t, origin), state)
+            state = self.dynamics.enter(advance, state)
             listener.statement(index, advance, steps, done, dt)
             self.place = Place(index, done, t)
             if done == 0:
@@ -199,16 +207,15 @@ class Runner:
                 due = min((n for n in (self._next(o, done, steps) for o in advance.outputs) if n is not None), default=steps)
                 count = min(due, done + size) - done
                 begun = time.perf_counter()
-                state, seen = self._advance(advance, state, count, t, origin, dt)
+                state = self._advance(advance, state, count, t, origin, dt)
                 elapsed = time.perf_counter() - begun
-                done += seen
-                self.counts.steps += seen
-                # The first call compiles; chunks then grow until they take about as long as asked.
-                self.counts.add("steps" if warm else "compile", elapsed)
+                done += count
+                self.counts.steps += count
                 if warm:
-                    size = max(1, int(size * min(4.0, max(0.25, seconds / max(elapsed * size / max(count, 1), 1e-9)))))
+                    # Chunks grow until they take about as long as asked.
+                    size = max(1, min(4 * size, int(count * seconds / max(elapsed, 1e-9))))
                 else:
-                    size, warm = 16, True
+                    size, warm = 16, True  # the first call compiled
                 self.place = Place(index, done, t)
                 self._outputs(listener, advance, state, done, steps, t + done * dt, None)
                 recorded = int(state.step)
@@ -221,22 +228,39 @@ class Runner:
         """Where the run stands, to go on from."""
         return self.snapshot(self._state, self._time), self.place
 
-    def _advance(self, advance: Advance, state: State, count: int, t: float, origin: int, dt: float) -> tuple[State, int]:
-        """``count`` steps, or as many as a blow-up allows. A list that overflows is grown and the chunk repeated."""
-        for _ in range(MOST_GROWTHS):
-            new = self._chunk(advance)(self.inputs(t, origin), state, jnp.int32(count))
-            flag = int(new.flag)
-            if flag == OVERFLOW:
-                snapshot = self.snapshot(state, t)
-                self._grow(new)
-                state = self.start(snapshot)
-                continue
+    def _advance(self, advance: Advance, state: State, count: int, t: float, origin: int, dt: float) -> State:
+        """``count`` steps, with a new list wherever the old one no longer holds. Raises Rejected: ``blow-up``."""
+        inputs = self.inputs(t, origin)
+        before, last = state, int(state.step) + count
+        evaluations = int(state.evaluations)
+        while True:
+            begun = time.perf_counter()
+            new = self._program(("chunk", id(advance)), lambda: self.dynamics.chunk(advance))(inputs, state, jnp.int32(last))
+            flag, compiled = int(new.flag), id(advance) in self._called
+            self._called.add(id(advance))
+            self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
             if flag == BLOW_UP:
-                self._blown_up(advance, state, new, t, origin, dt)
-            self.counts.force_evaluations += int(new.evaluations)
-            self.counts.list_builds += int(new.builds)
-            return new, count
-        raise Rejected(Diagnostic("neighbour-overflow", "the neighbour list does not stop growing", advance.span))
+                self._blown_up(advance, before, new, t, origin, dt)
+            if flag == STALE_INSIDE:
+                state = self._single_steps(advance, before, last, inputs)
+                break
+            if flag != STALE:
+                state = new
+                break
+            state = self.listed(new, inputs)
+            if int(state.phase) == BETWEEN:
+                break
+        self.counts.force_evaluations += int(state.evaluations) - evaluations
+        return state
+
+    def _single_steps(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
+        """Step by step, each with a new list: for schemes that move the atoms far between forces of one step."""
+        chunk = self._program(("chunk", id(advance)), lambda: self.dynamics.chunk(advance))
+        while int(state.step) < last:
+            state = chunk(inputs, self.listed(state, inputs), state.step + 1)
+            if int(state.flag) == STALE_INSIDE:
+                raise Rejected(Diagnostic("blow-up", f"within step {int(state.step)} atoms move farther than half the skin of the neighbour list", advance.span, help="use a shorter time step"))
+        return state
 
     def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, steps: int, t: float, recorded: int | None) -> None:
         for output in advance.outputs:
@@ -247,7 +271,7 @@ class Runner:
                 listener.frame(output, self.snapshot(state, t))
                 self.counts.add("output", time.perf_counter() - begun)
             elif recorded != int(state.step):
-                observed = self._observer(output.names)(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
+                observed = self._program(("observe", output.names), lambda: self.dynamics.observer(output.names))(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
                 values = jax.tree.map(np.asarray, observed)
                 self.counts.add("observe", time.perf_counter() - begun)
                 listener.record(output, int(state.step), t, {k: np.array(v) for k, v in values.items()})
@@ -274,10 +298,8 @@ class Runner:
 
     def _blown_up(self, advance: Advance, before: State, after: State, t: float, origin: int, dt: float) -> None:
         """Say which pair or atom carried the run away, from the last positions that were fine."""
-        failed = int(after.step)
-        steps = failed - 1 - int(before.step)
-        good = self._chunk(advance)(self.inputs(t, origin), before, jnp.int32(steps)) if steps > 0 else before
-        snapshot = self.snapshot(good, t)
+        failed = int(after.step) + 1
+        snapshot = self.snapshot(self._replayed(advance, before, int(after.step), self.inputs(t, origin)), t)
         found = culprit(self.field, self.initial, self.params, snapshot.x, self.cutoff)
         words = f"the run blew up at step {failed}"
         shown = self.model.units.display(advance.dt.type.dimension) if advance.dt is not None else None
@@ -286,6 +308,16 @@ class Runner:
         if found is None:
             raise Rejected(Diagnostic("blow-up", words, advance.span, help=help))
         raise Rejected(found.diagnostic("blow-up", words, help=help, statement=advance.span))
+
+
+    def _replayed(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
+        """The state at step ``last``, which was reached before, computed anew."""
+        chunk = self._program(("chunk", id(advance)), lambda: self.dynamics.chunk(advance))
+        while int(state.step) < last:
+            state = chunk(inputs, state, jnp.int32(last))
+            if int(state.flag) == STALE:
+                state = self.listed(state, inputs)
+        return state
 
 
 def initial_params(model, given: Mapping[str, object] | None = None) -> dict[str, object]:

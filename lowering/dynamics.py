@@ -1,7 +1,9 @@
 """Dynamics: the updates of an integrator, compiled to chunks of steps that run without the host.
 
-A chunk ends early when the neighbour list does not fit or when positions leave the finite: the driver then
-regrows the list, or says what happened, from the state at the start of the chunk, which is still there.
+A step is cut where it needs the force: what comes before is its *head*, what comes after its *tail*. The loop
+runs force, tail, and the head of the next step, so it can stop exactly where a force is due and the neighbour
+list no longer holds. The host then builds the list, which is a program of its own, and goes on: the list is
+compiled once, the force once for each statement, and every force is computed with a list that holds.
 """
 
 from __future__ import annotations
@@ -26,31 +28,40 @@ from .potential import Potential, Result
 from .step import force_evaluations
 from .values import Globals, complete
 
-FINE, OVERFLOW, BLOW_UP = 0, 1, 2
+# How far a state is: its force is not known; it stands between two steps; the head of a step is done.
+NEW, BETWEEN, WAITING = 0, 1, 2
+# Why a chunk ended: all steps done; the list no longer holds; so too, but inside a step; positions are lost;
+# the list that was built does not fit.
+FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW = 0, 1, 2, 3, 4
 
 
 class State(NamedTuple):
     """The rows of one device, in sorted order.
 
     x, v, f, images: tuples of [n] arrays; x + images*lengths is the position not wrapped into the box.
-    ids: [n], the user's index of each atom. slots: [K, n] (K = 0: all pairs), at: x when the list was built,
-    used: slots in use. step: steps since the run began. flag: FINE, OVERFLOW or BLOW_UP. builds, evaluations:
-    lists built and forces evaluated since the chunk began. needed: what the last list needed.
+    held: what a head computed and its tail reads. ids: [n], the user's index of each atom. slots: [K, n]
+    (K = 0: all pairs), at: x when the list was built, used: slots in use. step: steps since the run began.
+    evaluations: of the force, since the run began. needed: what the last list needed.
     """
 
     x: tuple
     v: tuple
     f: tuple
     images: tuple
+    held: Mapping[str, object]
     ids: object
     slots: object
     at: tuple
     used: object
     step: object
+    phase: object
     flag: object
-    builds: object
     evaluations: object
     needed: object
+
+
+# Which parts of a state hold rows of atoms; the rest is the same on every device.
+STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 6)
 
 
 class Inputs(NamedTuple):
@@ -66,8 +77,29 @@ class Inputs(NamedTuple):
     origin: object
 
 
-# Which parts of a state hold rows of atoms; the rest is the same on every device.
-STATE = State("rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 6)
+@dataclass(frozen=True)
+class Cut:
+    """The statements of a step before and after its first force evaluation, and those that need another one.
+
+    ``again[k]``: the force is evaluated once more before statement k of the tail. ``held``: names that the head
+    computes and the tail reads.
+    """
+
+    head: tuple[Update | Draw, ...]
+    tail: tuple[Update | Draw, ...]
+    again: tuple[bool, ...]
+    held: tuple[str, ...]
+    forces: bool  # whether a step evaluates the force at all
+
+
+def cut(advance: Advance) -> Cut:
+    """Where a step is cut; without any force, at its beginning."""
+    before = force_evaluations(advance.body).before
+    k = before.index(True) if any(before) else 0
+    head, tail = advance.body[:k], advance.body[k:]
+    made = {s.target for s in head} - {"x", "v"}
+    read = {n.symbol for s in tail if isinstance(s, Update) for n in walk(s.value) if isinstance(n, Read)}
+    return Cut(head, tail, (False, *before[k + 1 :]), tuple(sorted(made & read)), any(before))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +121,9 @@ class Dynamics:
     def dim(self) -> int:
         return self.model.dim
 
-    def known(self, inputs: Inputs, t) -> Globals:
-        return Globals(self.model, complete(self.model, inputs.params), inputs.lengths, t, self.layout.n_atoms, self.dof)
+    def known(self, inputs: Inputs, t, params=None) -> Globals:
+        params = complete(self.model, inputs.params) if params is None else params
+        return Globals(self.model, params, inputs.lengths, t, self.layout.n_atoms, self.dof)
 
     def masses(self, known: Globals, inputs: Inputs, species, ids):
         """[n]: from the parameter `m`, so that they are differentiable, else as given."""
@@ -104,150 +137,140 @@ class Dynamics:
         species = inputs.species[state.ids]
         return {"x": state.x, "v": state.v, "m": self.masses(known, inputs, species, state.ids), "species": species}
 
-    # -- lists and forces ----------------------------------------------------------------------------------
-
-    def rebuild(self, state: State, extra: dict[str, object], inputs: Inputs, radius) -> tuple[State, dict[str, object]]:
-        """A new list; atoms are wrapped into the box and reordered in space, with all their values."""
-        x, moved = self.potential.geometry.wrap(state.x, inputs.lengths)
-        images = tuple(a + b for a, b in zip(state.images, moved))
-        rows = {"x": x, "v": state.v, "images": images, "ids": state.ids, "extra": extra}
-        every = jax.tree.map(lambda a: a[: self.layout.n_atoms], self.layout.everywhere(rows))
-        positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
-        found = self.layout.build(self.plan, positions, inputs.lengths, radius)
-        mine = self.layout.local(jax.tree.map(lambda a: a[found.order], every))
-        new = state._replace(
-            x=mine["x"],
-            v=mine["v"],
-            images=mine["images"],
-            ids=mine["ids"],
-            slots=found.slots,
-            at=mine["x"],
-            used=found.needed.slots,
-            flag=jnp.where(found.overflow, OVERFLOW, state.flag),
-            builds=state.builds + 1,
-            needed=found.needed,
-        )
-        return new, mine["extra"]
-
-    def checked(self, state: State, extra: dict[str, object], inputs: Inputs, radius) -> tuple[State, dict[str, object]]:
-        """The state with a list that holds at its positions, or flagged where they are no longer finite."""
-        if self.plan is None:
-            total = sum(jnp.sum(jnp.abs(c)) for c in state.x)
-            bad = self.layout.largest((~jnp.isfinite(total)).astype(jnp.int32)) > 0
-            return state._replace(flag=jnp.where(bad, BLOW_UP, state.flag)), extra
-        moved = self.layout.largest(jnp.max(sum((a - b) ** 2 for a, b in zip(state.x, state.at))))
-        # An atom that crosses a good part of the box between two forces is lost already. `~(a < b)` is true of NaN.
-        periodic = [length for length, p in zip(inputs.lengths, self.potential.geometry.periodic) if p]
-        leap = jnp.min(jnp.stack(periodic)) / 4 if periodic else jnp.asarray(jnp.finfo(self.dtype).max ** 0.25, self.dtype)
-        bad = ~(moved < leap**2)
-        state = state._replace(flag=jnp.where(bad, BLOW_UP, state.flag))
-        return lax.cond(
-            (moved > (self.skin / 2) ** 2) & ~bad,
-            lambda s, e: self.rebuild(s, e, inputs, radius),
-            lambda s, e: (s, e),
-            state,
-            extra,
-        )
-
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None else state.used
         return self.potential.evaluate(known, self.atoms(known, inputs, state), slots, outputs, measures, self.layout, used)
 
-    def radius(self, known: Globals):
-        return self.potential.cutoff(known.params) + self.skin if self.plan is not None else 0.0
-
-    # -- starting --------------------------------------------------------------------------------------------
+    # -- starting, and building lists ------------------------------------------------------------------------
 
     @cached_property
     def start(self):
-        """``start(inputs, x, v, images, step) -> State``: tuples of [N] arrays in the user's order."""
+        """``start(inputs, x, v, images, step) -> State``: tuples of [N] arrays in the user's order; no list yet."""
 
         def start(inputs: Inputs, x: tuple, v: tuple, images: tuple, step) -> State:
-            known = self.known(inputs, inputs.t)
             zero = jnp.int32(0)
             ids = jnp.arange(self.layout.n_atoms, dtype=jnp.int32)
             rows = self.layout.local({"x": x, "v": v, "images": images, "ids": ids})
+            zeros = tuple(jnp.zeros_like(c) for c in rows["x"])
             slots = jnp.zeros((0 if self.plan is None else self.plan.slots, self.layout.count), jnp.int32)
             needed = neighbours.Needed(zero, zero, jnp.zeros(self.dim, jnp.int32))
-            state = State(rows["x"], rows["v"], rows["v"], rows["images"], rows["ids"], slots, rows["x"], zero, step, zero, zero, zero, needed)
-            if self.plan is not None:
-                state, _ = self.rebuild(state, {}, inputs, self.radius(known))
-            return state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
+            flag = jnp.int32(FINE if self.plan is None else STALE)
+            return State(rows["x"], rows["v"], zeros, rows["images"], {}, rows["ids"], slots, rows["x"], zero, step, jnp.int32(NEW), flag, zero, needed)
 
         return self.layout.program(start, ("all", "all", "all", "all", "all"), STATE)
 
     @cached_property
-    def begin(self):
-        """``begin(inputs, state) -> State`` with a list and a force that hold, before a statement of dynamics."""
+    def rebuild(self):
+        """``rebuild(inputs, state) -> State`` with a new list. Atoms are wrapped into the box and reordered in
+        space, with all their values. The flag is OVERFLOW where the list does not fit."""
 
-        def begin(inputs: Inputs, state: State) -> State:
-            known = self.known(inputs, inputs.t)
-            state, _ = self.with_force(state, {}, (), inputs, known, self.radius(known))
-            return state
+        def rebuild(inputs: Inputs, state: State) -> State:
+            x, moved = self.potential.geometry.wrap(state.x, inputs.lengths)
+            images = tuple(a + b for a, b in zip(state.images, moved))
+            rows = {"x": x, "v": state.v, "f": state.f, "images": images, "ids": state.ids, "held": state.held}
+            every = jax.tree.map(lambda a: a[: self.layout.n_atoms], self.layout.everywhere(rows))
+            positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
+            radius = self.potential.cutoff(complete(self.model, inputs.params)) + self.skin
+            found = self.layout.build(self.plan, positions, inputs.lengths, radius)
+            mine = self.layout.local(jax.tree.map(lambda a: a[found.order], every))
+            return state._replace(
+                **mine,
+                slots=found.slots,
+                at=mine["x"],
+                used=found.needed.slots,
+                flag=jnp.where(found.overflow, OVERFLOW, FINE),
+                needed=found.needed,
+            )
 
-        return self.layout.program(begin, ("all", STATE), STATE)
+        return self.layout.program(rebuild, ("all", STATE), STATE)
+
+    def flag(self, state: State, inputs: Inputs, stale: int = STALE) -> object:
+        """Whether the list still holds at the positions of a state, and whether these are still sound."""
+        if self.plan is None:
+            total = sum(jnp.sum(jnp.abs(c)) for c in state.x)
+            bad = self.layout.largest((~jnp.isfinite(total)).astype(jnp.int32)) > 0
+            return jnp.where(bad, BLOW_UP, state.flag)
+        moved = self.layout.largest(jnp.max(sum((a - b) ** 2 for a, b in zip(state.x, state.at))))
+        # An atom that crosses a good part of the box between two forces is lost already. `~(a < b)` is true of NaN.
+        periodic = [length for length, p in zip(inputs.lengths, self.potential.geometry.periodic) if p]
+        leap = jnp.min(jnp.stack(periodic)) / 4 if periodic else jnp.asarray(jnp.finfo(self.dtype).max ** 0.25, self.dtype)
+        flag = jnp.where(moved > (self.skin / 2) ** 2, stale, FINE)
+        return jnp.maximum(state.flag, jnp.where(moved < leap**2, flag, BLOW_UP))
 
     # -- stepping --------------------------------------------------------------------------------------------
 
+    def enter(self, advance: Advance, state: State) -> State:
+        """A state that stands between steps, made ready for a statement of dynamics."""
+        kinds = {s.target: "vector" if isinstance(s, Draw) else s.value.type.kind for s in advance.body}
+        zero = jnp.zeros_like(state.v[0])
+        held = {name: zero if kinds[name] == "scalar" else (zero,) * self.dim for name in cut(advance).held}
+        carried = force_evaluations(advance.body).carried
+        # What the statement before left in `f` may be older than its last positions.
+        return state._replace(held=held, phase=jnp.int32(NEW if carried else BETWEEN))
+
     def chunk(self, advance: Advance):
-        """``chunk(inputs, state, count) -> State``: ``count`` steps of a statement, or fewer where it is flagged."""
+        """``chunk(inputs, state, last) -> State``: steps of a statement up to step ``last``, or until flagged."""
+        parts = cut(advance)
 
-        def chunk(inputs: Inputs, state: State, count) -> State:
+        def chunk(inputs: Inputs, state: State, last) -> State:
             fixed = self.known(inputs, inputs.t)
-            radius = self.radius(fixed)
-            dt = 0.0 if advance.dt is None else fixed.value(advance.dt) if not _reads_time(advance.dt) else None
+            dt = fixed.value(advance.dt) if advance.dt is not None else 0.0
 
-            def step(state: State) -> State:
-                t = inputs.t if dt is None else inputs.t + (state.step - inputs.origin).astype(self.dtype) * dt
-                known = Globals(self.model, fixed.params, inputs.lengths, t, self.layout.n_atoms, self.dof)
-                return self.step(advance, state, inputs, known, radius)._replace(step=state.step + 1)
+            def at(step) -> Globals:
+                return self.known(inputs, inputs.t + (step - inputs.origin).astype(self.dtype) * dt, fixed.params)
 
-            last = state.step + count
-            state = state._replace(builds=jnp.int32(0), evaluations=jnp.int32(0))
-            state = lax.while_loop(lambda s: (s.step < last) & (s.flag == FINE), step, state)
-            # Whoever looks at the state needs a list that holds; where the force was last read before the atoms
-            # moved, that is not so yet.
-            state, extra = self.checked(state, {"f": state.f}, inputs, radius)
-            return state._replace(f=extra["f"])
+            def head(state: State, wanted) -> State:
+                moved = self.carry_out(parts.head, (False,) * len(parts.head), state, inputs, at(state.step))
+                state = _pick(wanted, moved, state)
+                return state._replace(phase=jnp.where(wanted, WAITING, state.phase))
+
+            def body(state: State) -> State:
+                known = at(state.step)
+                if parts.forces or not parts.tail:
+                    force = self.evaluated(state, inputs, known, frozenset({FORCE})).force
+                    state = state._replace(f=force, evaluations=state.evaluations + 1)
+                waiting = state.phase == WAITING
+                done = self.carry_out(parts.tail, parts.again, state, inputs, known)
+                state = _pick(waiting, done, state)
+                state = state._replace(step=state.step + waiting.astype(jnp.int32), phase=jnp.int32(BETWEEN), flag=jnp.where(waiting, done.flag, state.flag))
+                state = head(state, state.step < last)
+                return state._replace(flag=self.flag(state, inputs))
+
+            state = head(state, (state.phase == BETWEEN) & (state.step < last))
+            state = state._replace(flag=self.flag(state, inputs))
+            return lax.while_loop(lambda s: (s.phase != BETWEEN) & (s.flag == FINE), body, state)
 
         return self.layout.program(chunk, ("all", STATE, "all"), STATE)
 
-    def step(self, advance: Advance, state: State, inputs: Inputs, known: Globals, radius) -> State:
-        """One step: the updates and draws of the integrator in order, forces where they are needed."""
-        evaluations = force_evaluations(advance.body)
-        values: dict[str, object] = {}  # what flows computed or drew, by name
+    def carry_out(self, statements: tuple, again: tuple[bool, ...], state: State, inputs: Inputs, known: Globals) -> State:
+        """Statements in order, each for all atoms at once. ``again``: those with a force evaluation before them."""
+        values = dict(state.held)
         key = jax.random.fold_in(inputs.key, state.step)
-        draws = 0
-        for index, statement in enumerate(advance.body):
-            if evaluations.before[index]:
-                state, values = self.with_force(state, values, advance.body[index:], inputs, known, radius)
+        for statement, force in zip(statements, again):
+            if force:
+                state = state._replace(flag=self.flag(state, inputs, STALE_INSIDE), evaluations=state.evaluations + 1)
+                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
             if isinstance(statement, Draw):
-                values[statement.target] = self.noise(jax.random.fold_in(key, draws), state.ids)
-                draws += 1
+                values[statement.target] = self.noise(key, statement.target, state.ids)
                 continue
             value = self.value(statement, state, values, inputs, known)
-            if statement.target == "x":
-                state = state._replace(x=value)
-            elif statement.target == "v":
-                state = state._replace(v=value)
+            if statement.target in ("x", "v"):
+                state = state._replace(**{statement.target: value})
             else:
                 values[statement.target] = value
-        return state
+        return state._replace(held={name: values[name] for name in state.held})
 
-    def with_force(self, state: State, values: dict[str, object], rest: tuple, inputs: Inputs, known: Globals, radius):
-        """The state with the force at its positions; values that ``rest`` still reads are reordered with the atoms."""
-        read = {n.symbol for s in rest if isinstance(s, Update) for n in walk(s.value) if isinstance(n, Read)}
-        state, values = self.checked(state, {k: v for k, v in values.items() if k in read}, inputs, radius)
-        force = self.evaluated(state, inputs, known, frozenset({FORCE})).force
-        return state._replace(f=force, evaluations=state.evaluations + 1), values
+    def noise(self, key, name: str, ids) -> tuple:
+        """Standard normal numbers for each atom and axis, the same whatever the order of the atoms.
 
-    def noise(self, key, ids) -> tuple:
-        """Standard normal numbers for each atom and axis, the same whatever the order of the atoms."""
+        Each draw of a step has a name of its own, which makes its stream.
+        """
+        key = jax.random.fold_in(key, sum(ord(c) * 31**k for k, c in enumerate(name)) % (2**31))
         drawn = jax.random.normal(key, (self.dim, self.layout.n_atoms), self.dtype)
         return tuple(drawn[a][ids] for a in range(self.dim))
 
-    def value(self, update: Update, state: State, values: dict[str, object], inputs: Inputs, known: Globals):
+    def value(self, update: Update, state: State, values: Mapping[str, object], inputs: Inputs, known: Globals):
         """The new value of an update's target, for all rows."""
         fields = {**self.atoms(known, inputs, state), "f": state.f, **values}
 
@@ -258,11 +281,11 @@ class Dynamics:
                 return known.params[expr.symbol][fields["species"]]
             return known.read(expr)
 
-        value = evaluate(update.value, read, lambda a, b: self.potential.geometry.nearest(inputs.lengths)(tuple(p - q for p, q in zip(a, b))))
-        old = fields.get(update.target)
+        nearest = self.potential.geometry.nearest(inputs.lengths)
+        value = evaluate(update.value, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
         if update.op == "+=":
-            value = tuple(a + b for a, b in zip(old, value))
-        return jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, self.dtype), state.x[0].shape), value)
+            value = tuple(a + b for a, b in zip(fields[update.target], value))
+        return jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, self.dtype), state.ids.shape), value)
 
     # -- observing -------------------------------------------------------------------------------------------
 
@@ -288,5 +311,13 @@ class Dynamics:
         return self.layout.program(observe, ("all", STATE, "all"), "all")
 
 
-def _reads_time(expr) -> bool:
-    return any(isinstance(n, Read) and n.symbol == "t" for n in walk(expr))
+def _pick(wanted, new: State, old: State) -> State:
+    """The positions, velocities and held values of one state or the other."""
+    choose = lambda a, b: jnp.where(wanted, a, b)  # noqa: E731
+    return old._replace(
+        x=jax.tree.map(choose, new.x, old.x),
+        v=jax.tree.map(choose, new.v, old.v),
+        f=new.f,
+        held=jax.tree.map(choose, new.held, old.held),
+        evaluations=new.evaluations,
+    )

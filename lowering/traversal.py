@@ -116,14 +116,13 @@ class Shards:
         return jax.sharding.Mesh(np.asarray(devices), (ATOMS,))
 
     def over(self, mesh, function, in_specs, out_specs):
-        """`function` as one program per device; "rows" and "all" stand for the specs
-        of arrays with rows on their last axis and of replicated arrays, in pytrees."""
-        specs = {"rows": PartitionSpec(ATOMS), "slots": PartitionSpec(None, ATOMS), "all": PartitionSpec()}
-        named = lambda tree: jax.tree.map(specs.__getitem__, tree)
-        # The sums start from replicated zeros, which the replication check refuses.
-        return jax.shard_map(
-            function, mesh=mesh, in_specs=named(in_specs), out_specs=named(out_specs), check_vma=False
-        )
+        """`function` as one program per device.  The leaves of the specs are "all" (the
+        same on every device), "rows" (`[count]` of each) and "slots" (`[K, count]`)."""
+        specs = {"all": PartitionSpec(), "rows": PartitionSpec(ATOMS), "slots": PartitionSpec(None, ATOMS)}
+        ins, outs = (jax.tree.map(specs.__getitem__, tree) for tree in (in_specs, out_specs))
+        # Sums start from zeros that are the same everywhere, which the check of
+        # replication refuses.
+        return jax.shard_map(function, mesh=mesh, in_specs=ins, out_specs=outs, check_vma=False)
 
     # Inside shard_map:
 

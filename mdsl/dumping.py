@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
-from mdsl.lowering.field import Combination, Field, Gradient, Measure, Term
+from mdsl.lowering.field import Combination, Field, Measure, Term
 
 from .compiler import Compiled
-from .model import Domain, Expr
+from .model import SCALAR, Domain, Expr, Number, Op, Read, transform
 from .passes import PASSES
 from .printing import print_model
 from .printing_expr import text_of
@@ -31,7 +31,7 @@ def dump(compiled: Compiled, stage: str) -> str:
 
 
 def print_field(field: Field) -> str:
-    """Terms with their gradients and supports, measures, and how equations are put together from them."""
+    """Terms with their derivatives and supports, measures, and how equations are put together from them."""
     blocks = [_term(field, t) for t in field.terms]
     blocks += ["\n".join(_measure(field, m) for m in field.measures)] if field.measures else []
     blocks += ["\n".join(_combination(field, c) for c in field.combinations)]
@@ -39,25 +39,39 @@ def print_field(field: Field) -> str:
 
 
 def _term(field: Field, term: Term) -> str:
-    lines = [f"term #{term.number} of {term.equation}: sum over {domain_text(term.domain)}", f"  summand   {_text(field, term.summand)}"]
-    for gradient in term.gradients:
-        lines += _gradient(field, gradient)
+    """A term, in which d is the displacement and r its length."""
+    gradient = term.gradients[0]
+
+    def text(e: Expr) -> str:
+        return _text(field, _in_distance(e, gradient.displacement))
+
+    lines = [f"term #{term.number} of {term.equation}: sum over {domain_text(term.domain)}, d = {_text(field, gradient.displacement)}, r = |d|"]
+    lines.append(f"  summand   {text(term.summand)}")
+    if gradient.radial is not None:
+        lines.append(f"  by r^2    {text(gradient.radial)}")
+    if gradient.direct is not None:
+        lines += [f"  by d.{axis}    {text(e)}" for axis, e in zip("xyz", gradient.direct)]
     if term.support.cutoff is not None:
         lines.append(f"  support   below {_text(field, term.support.cutoff)}")
     elif term.domain.kind == "ordered":
         lines.append(f"  support   none: {term.support.why}")
     for parameter, slope in term.slopes:
-        lines.append(f"  by {_text(field, parameter)}: {_text(field, slope)}")
+        lines.append(f"  by {_text(field, parameter)}: {text(slope)}")
     return "\n".join(lines)
 
 
-def _gradient(field: Field, gradient: Gradient) -> list[str]:
-    lines = [f"  gradient  by d = {_text(field, gradient.displacement)}"]
-    if gradient.radial is not None:
-        lines.append(f"    radial  {_text(field, gradient.radial)}")
-    if gradient.direct is not None:
-        lines += [f"    {axis}       {_text(field, e)}" for axis, e in zip("xyz", gradient.direct)]
-    return lines
+def _in_distance(e: Expr, displacement: Expr) -> Expr:
+    """The expression with r for the distance and d for the displacement."""
+    r, d = Read("r", type=SCALAR), Read("d", type=displacement.type)
+
+    def rule(node: Expr) -> Expr:
+        if node == Op("dot", (d, d)):  # bottom-up: d is already written
+            return Op("pow", (r, Number(2.0)))
+        if isinstance(node, Op) and node.op == "sqrt" and node.args[0] == Op("pow", (r, Number(2.0))):
+            return r
+        return d if node == displacement else node
+
+    return transform(e, rule)
 
 
 def _measure(field: Field, measure: Measure) -> str:

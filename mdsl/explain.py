@@ -26,7 +26,9 @@ def explain(compiled: Compiled) -> str:
     """The decisions of the compiler for one program."""
     model = compiled.model
     sections = [("units", list(_units(model))), *energies(compiled)]
-    sections += [(f"observe {e.name}, line {e.span.line}", [("", f"= {text_of(model, e.body)}")]) for e in model.of_kind("observe") if e.span.source is model.source]
+    observed = [e for e in model.of_kind("observe") if e.span.source is model.source]
+    if observed:
+        sections.append(("observables", [(e.name, f"= {text_of(model, e.body)} (line {e.span.line})") for e in observed]))
     if compiled.field.pair_terms:
         sections.append(("finding pairs", list(_pairs(compiled))))
     sections += [_advance(compiled, step) for step in model.run if isinstance(step, Advance)]
@@ -83,15 +85,22 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     if atoms is None:
         yield "here", "the number of atoms is known when the run starts"
         return
-    if atoms <= ALL_PAIRS:
-        yield "here", f"{atoms:,} atoms: all {atoms * (atoms - 1) // 2:,} pairs"
+    room = math.inf if lengths is None else min(lengths) / 2
+    tight = room - cutoff < min(SKIN, 0.02) * cutoff and atoms <= MOST_ALL_PAIRS
+    if cutoff > room:
+        yield "here", f"half the box is {shown(model, room, length)}, less than the cutoff: the run will be refused"
+        return
+    if atoms <= ALL_PAIRS or tight:
+        why = "" if atoms <= ALL_PAIRS else ", for the box leaves no room for a skin"
+        yield "here", f"{atoms:,} atoms: all {atoms * (atoms - 1) // 2:,} pairs{why}"
         return
     yield "here", f"{atoms:,} atoms: neighbour lists"
+    if radius > room:
+        radius = room
+        yield "", f"the box leaves room for a radius of {shown(model, radius, length)} only"
     if lengths is not None:
         near = atoms / math.prod(lengths) * _ball(radius, model.dim)
-        yield "", f"about {near:.0f} neighbours in the list of an atom, {near / (1 + SKIN) ** model.dim:.0f} of them within the cutoff"
-        if cutoff > min(lengths) / 2:
-            yield "", f"half the box is {shown(model, min(lengths) / 2, length)}, less than the cutoff: the run will be refused"
+        yield "", f"about {near:.0f} neighbours in the list of an atom, {near * (cutoff / radius) ** model.dim:.0f} of them within the cutoff"
 
 
 def _ball(radius: float, dim: int) -> float:
@@ -146,8 +155,8 @@ def _read(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | None]:
 def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     model = compiled.model
     scheme = advance.scheme.rpartition(".")[2]
-    options = ", ".join(f"{name} = {text_of(model, v)}" for name, v in advance.options)
-    facts: list[Fact] = [("steps", f"{text_of(model, advance.steps)}, with {options}")]
+    options = ", ".join(f"{name} = {_written(model, v)}" for name, v in advance.options)
+    facts: list[Fact] = [("steps", f"{_written(model, advance.steps)}, with {options}")]
     evaluations = force_evaluations(advance.body, explicit_time(model))
     for k, line in enumerate(printed_steps(model, advance)):
         if evaluations.before[k]:
@@ -157,7 +166,7 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     draws = sum(isinstance(s, Draw) for s in advance.body)
     facts.append(("random", "none" if not draws else f"{_times(draws, 'normal vector')} for each atom and step, a function of the seed, the step and the atom"))
     for output in advance.outputs:
-        every = "at the end" if output.every is None else f"every {text_of(model, output.every)} steps"
+        every = "at the end" if output.every is None else f"every {_written(model, output.every)} steps"
         facts.append((output.kind, f"{', '.join(output.names)} {every}"))
     return f"{scheme}, line {advance.span.line}", facts
 
@@ -209,6 +218,14 @@ def _made_of(param: Param, params: list[Param]) -> bool:
     return any(isinstance(n, Read) and n.symbol in names for n in walk(param.default))
 
 
+def _written(model: Model, e: Expr) -> str:
+    """An expression as the author wrote it, where it is in the program's own text."""
+    span = e.span if not e.via else None
+    if span is not None and span.source is model.source and "#" not in span.text:
+        return " ".join(span.text.split())
+    return text_of(model, e)
+
+
 def _declared(model: Model, param: Param) -> str:
     axes = f"[{', '.join(a.kind if a.kind != 'range' else f'{a.first}..{a.last}' for a in param.axes)}]" if param.axes else ""
-    return f"{param.name}{axes} = {text_of(model, param.default)} (line {param.span.line})"
+    return f"{param.name}{axes} = {_written(model, param.default)} (line {param.span.line})"

@@ -105,6 +105,7 @@ def number(value: float, dimension: Dimension, units: UnitSystem) -> tree.Expr:
 
 
 def _literal(value: float, unit: tree.Unit | None) -> tree.Expr:
+    value = float(value)
     whole = abs(value) < 1e15 and value == int(value)
     literal = tree.Number(NOWHERE, str(int(abs(value))) if whole else repr(abs(value)), unit)
     return tree.Unary(NOWHERE, "-", literal) if value < 0 else literal
