@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from mdsl.model import EACH, Advance, Draw, Read, Update, walk
@@ -29,10 +30,10 @@ from .step import force_evaluations
 from .values import Globals, complete
 
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
-NEW, BETWEEN, WAITING = 0, 1, 2
+NEW, BETWEEN, WAITING = (np.int32(k) for k in range(3))
 # Why a chunk ended: all steps done; the list no longer holds; so too, but inside a step; positions are lost;
 # the list that was built does not fit.
-FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW = 0, 1, 2, 3, 4
+FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW = (np.int32(k) for k in range(5))
 
 
 class State(NamedTuple):

@@ -46,7 +46,7 @@ class Energies:
         found = neighbours.build(self.plan, tuple(still.T), tuple(jax.lax.stop_gradient(length) for length in lengths), radius)
         order = found.order
         sorted_atoms = {"x": tuple(c[order] for c in atoms["x"]), "m": atoms["m"][order], "species": atoms["species"][order]}
-        result = self.potential.evaluate(known, sorted_atoms, found.slots, outputs, used=found.needed.slots)
+        result = self.potential.evaluate(known, sorted_atoms, found.slots, outputs)
         back = jnp.zeros_like(order).at[order].set(jnp.arange(len(order), dtype=order.dtype))
         force = tuple(c[back] for c in result.force)
         fits = jnp.bool_(True)

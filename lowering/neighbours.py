@@ -34,7 +34,9 @@ from jax import lax
 
 from . import columns
 
-MARGIN = 1.1  # spare capacity
+MARGIN = 1.1  # spare capacity of the windows
+ROOM = 1.25  # of the slots, which cost memory but no time
+GROWTH = 1.4  # when a list has overflowed: each growth compiles the programs that hold the list anew
 SAMPLE = 50_000  # atoms whose neighbours the plan counts
 
 
@@ -183,8 +185,8 @@ def grow(plan, needed):
             cells[a] = max(cells[a], wanted)
         elif periodic and a < len(cells) - 1:
             cells[a] = min(cells[a], wanted)
-    window = int(needed.window) * MARGIN if crowded else plan.window - 1
-    slots = int(needed.slots) * MARGIN if int(needed.slots) > plan.slots else plan.slots
+    window = int(needed.window) * GROWTH if crowded else plan.window - 1
+    slots = int(needed.slots) * GROWTH if int(needed.slots) > plan.slots else plan.slots
     return _capacities(plan.n_atoms, plan.periodic, _affordable(plan.n_atoms, cells), window, slots)
 
 
@@ -235,4 +237,4 @@ def _count(x, lengths, periodic, radius, cells):
         target = np.ravel_multi_index((at[first] + offset).T, cells[:-1], mode="wrap") * period
         high = np.searchsorted(key, target + z[last] + margin)
         window = max(window, np.max(high - np.searchsorted(key, target + z[first] - margin)))
-    return slots * MARGIN, min(n, window * MARGIN)
+    return slots * ROOM, min(n, window * MARGIN)

@@ -225,8 +225,12 @@ def check(options: argparse.Namespace) -> int:
             show(compiled.warnings)
             found = compiled.warnings
         sys.stderr.flush()
-        print(f"{name}: {summary(found)}", flush=True)
+        print(f"{shown_name(name)}: {summary(found)}", flush=True)
     return status
+
+
+def shown_name(name: str) -> str:
+    return "<stdin>" if name == "-" else name
 
 
 def summary(diagnostics: Sequence[Diagnostic]) -> str:

@@ -78,5 +78,9 @@ def _stop(report: list[Diagnostic]) -> None:
 
 def _ordered(report: list[Diagnostic]) -> tuple[Diagnostic, ...]:
     """In the order of the text, each thing said once."""
-    unique = {(d.id, d.message, d.span and (d.span.source.name, d.span.start)): d for d in report}
+    unique: dict[object, Diagnostic] = {}
+    for d in report:
+        # Of several errors at one place the first is the cause of the others.
+        message = d.message if d.severity == "warning" or d.span is None else ""
+        unique.setdefault((d.severity, message, d.span and (d.span.source.name, d.span.start, d.span.end)), d)
     return tuple(sorted(unique.values(), key=lambda d: (d.span.start if d.span else -1)))

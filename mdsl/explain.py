@@ -9,7 +9,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
-from mdsl.lowering.step import force_evaluations
+from mdsl.lowering.step import force_evaluations, moves
 
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
@@ -158,10 +158,12 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     options = ", ".join(f"{name} = {_written(model, v)}" for name, v in advance.options)
     facts: list[Fact] = [("steps", f"{_written(model, advance.steps)}, with {options}")]
     evaluations = force_evaluations(advance.body, explicit_time(model))
+    lines: list[str] = []
     for k, line in enumerate(printed_steps(model, advance)):
         if evaluations.before[k]:
-            facts.append(("" if k else "a step", "(the force at the new x)" if k else "(the force)"))
-        facts.append(("" if k or evaluations.before[0] else "a step", line))
+            lines.append("(the force at the new x)" if any(map(moves, advance.body[:k])) else "(the force)")
+        lines.append(line)
+    facts += [("" if k else "a step", line) for k, line in enumerate(lines)]
     facts.append(("forces", _evaluations(evaluations.per_step, evaluations.carried)))
     draws = sum(isinstance(s, Draw) for s in advance.body)
     facts.append(("random", "none" if not draws else f"{_times(draws, 'normal vector')} for each atom and step, a function of the seed, the step and the atom"))

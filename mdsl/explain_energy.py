@@ -139,7 +139,6 @@ def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
     gradient = term.gradients[0]
     leaves = Leaves()
     summand = to_sympy(term.summand, leaves)
-    radial = None if gradient.radial is None else to_sympy(gradient.radial, leaves)
     square = leaves.symbols.get(Op("dot", (gradient.displacement, gradient.displacement)))
     r = sympy.Symbol("r", positive=True)
     names = {s: sympy.Symbol(text_of(field.model, leaf), real=True) for s, leaf in leaves.exprs.items() if s != square}
@@ -151,8 +150,8 @@ def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
     lines = _formula(summand.xreplace(names))
     yield ("u" if square is None else f"u({r})"), lines[0]
     yield from (("", line) for line in lines[1:])
-    if radial is not None:
-        lines = _formula((-2 * r * radial).xreplace(names))
+    if gradient.radial is not None:
+        lines = _formula(-sympy.diff(summand.xreplace(names), r))
         yield f"-du/d{r}", f"{lines[0]}"
         yield from (("", line) for line in lines[1:])
         yield "", "the force along the line between the two atoms, by symbolic derivative" if pair else "the force away from the origin, by symbolic derivative"
@@ -175,7 +174,7 @@ def _formula(e: sympy.Expr) -> list[str]:
             if value != 0 or not before:
                 lines.append(text + (" otherwise" if before else ""))
             continue
-        before.append(_text(condition))
+        before.append(_condition(condition))
         lines.append(f"{text}  where {before[-1]}")
     return lines or ["0"]
 
@@ -201,6 +200,16 @@ def _text(e: sympy.Basic) -> str:
         multiplied = sympy.expand(e)
         e = multiplied if len(str(multiplied)) < 1.2 * len(str(e)) else e
     return sympy.sstr(_short(e), full_prec=False).replace("**", "^").replace(" & ", " and ").replace(" | ", " or ")
+
+
+def _condition(e: sympy.Basic) -> str:
+    """A condition with the distance on the left."""
+    if isinstance(e, sympy.And | sympy.Or):
+        word = " and " if isinstance(e, sympy.And) else " or "
+        return word.join(sorted(f"({_condition(a)})" if isinstance(a, sympy.And | sympy.Or) else _condition(a) for a in e.args))
+    if isinstance(e, sympy.core.relational.Relational) and any(s.name in ("r", "|d|") for s in e.rhs.free_symbols):
+        e = e.reversed
+    return _text(e)
 
 
 def _short(e: sympy.Basic) -> sympy.Basic:

@@ -33,6 +33,7 @@ from .model import (
     TableOf,
     Text,
     Type,
+    walk,
 )
 from .operators import BUILTINS
 from .typing_rules import Context, Mismatch, type_of
@@ -79,6 +80,7 @@ class Inference:
                 body = self.typed(body)
                 if body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
                     self.fail("wrong-type", f"a sum adds numbers, vectors or matrices, not {body.type}", body)
+                    return replace(expr, body=body, type=UNKNOWN)
                 return replace(expr, body=body, type=body.type)
             case TableOf(entries=entries):
                 typed = tuple((labels, self.typed(value)) for labels, value in entries)
@@ -101,7 +103,7 @@ class Inference:
                     op = "displacement"
                 exponent = constant_value(args[1]) if op == "pow" else None
                 try:
-                    kind = type_of(op, tuple(a.type for a in args), Context(self.length, exponent))
+                    kind = type_of(op, tuple(a.type for a in args), Context(self.length, exponent, self.model.dim))
                 except Mismatch as mismatch:
                     self.mismatch(mismatch, expr, args)
                     kind = UNKNOWN
@@ -110,12 +112,21 @@ class Inference:
 
     def mismatch(self, mismatch: Mismatch, expr: Expr, args: tuple[Expr, ...]) -> None:
         source = self.model.source
+        if isinstance(expr, Op) and expr.op == "choose":
+            args = args[1:] if args[0].type.kind == "bool" else args[:1]
         secondary = tuple(
             Label(a.span, f"this is {a.type}")
             for a in args
             if a.span is not None and a.span.source is source and not (a.span.start == expr.span.start and a.span.end == expr.span.end)
         )
-        self.report.append(fault(source, mismatch.id, mismatch.message, expr, secondary if len(args) > 1 else (), help=mismatch.help))
+        notes = self.given(expr, args) if expr.span is not None and expr.span.source is not source else ()
+        self.report.append(fault(source, mismatch.id, mismatch.message, expr, secondary if len(args) > 1 else (), notes=notes, help=mismatch.help))
+
+    def given(self, expr: Expr, args: tuple[Expr, ...]) -> tuple[str, ...]:
+        """What a formula of the library has been given, since there the mistake is."""
+        reads = {n.symbol: n.type for a in args for n in walk(a) if isinstance(n, Read) and n.span is not None and n.span.source is self.model.source}
+        said = [f"`{name}` is {kind}" for name, kind in reads.items() if self.model.param(name) is not None and kind is not None]
+        return (f"here {', '.join(said)}",) if said else ()
 
     def fail(self, id: str, message: str, at: Expr, **more) -> None:
         self.report.append(fault(self.model.source, id, message, at, **more))
@@ -142,8 +153,13 @@ class Inference:
         if declared is not None:
             param = self.param(declared)
             for index, axis in zip(indices, param.axes):
+                counts = isinstance(index, int) or index in self.locals  # a whole number, or an index of a range
                 if isinstance(index, int) and not (axis.kind == "range" and axis.first <= index <= axis.last):
                     self.fail("wrong-index", f"`{symbol}` has no entry {index}", expr)
+                elif counts != (axis.kind == "range"):
+                    kind = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
+                    shown = index.species if isinstance(index, SpeciesLabel) else index
+                    self.fail("wrong-index", f"the indices of `{symbol}` are {kind}, which `{shown}` is not", expr)
             return param.type
         equation = self.model.equation(symbol)
         if equation is not None:
@@ -158,7 +174,7 @@ class Inference:
         known = self.params.get(param.name)
         if known is None:
             if param.name in self.active:
-                self.report.append(Diagnostic("cyclic-definition", f"`{param.name}` is defined by itself", param.span))
+                self.report.append(Diagnostic("cyclic-definition", f"`{param.name}` is defined by itself", param.span, notes=self.circle(param.name)))
                 return replace(param, type=UNKNOWN)
             self.active.append(param.name)
             if param.binder is not None:
@@ -169,6 +185,9 @@ class Inference:
                 self.memo = {}
             self.active.pop()
             kind = default.type
+            if kind.kind == "index":  # `const shift[k in 1..16] = k`
+                kind = Type("scalar")
+            self.before_run(default, f"`{param.name}`")
             if kind.kind not in ("scalar", "unknown"):
                 self.fail("wrong-type", f"a {param.lifetime} is a number or a table of numbers, not {kind}", default)
                 kind = UNKNOWN
@@ -183,7 +202,7 @@ class Inference:
         known = self.equations.get(equation.name)
         if known is None:
             if equation.name in self.active:
-                self.report.append(Diagnostic("cyclic-definition", f"`{equation.name}` is defined by itself", equation.span))
+                self.report.append(Diagnostic("cyclic-definition", f"`{equation.name}` is defined by itself", equation.span, notes=self.circle(equation.name)))
                 return replace(equation, body=Read("?", span=equation.span, type=UNKNOWN))
             self.active.append(equation.name)
             body = self.typed(equation.body)
@@ -191,11 +210,54 @@ class Inference:
             if equation.kind == "energy":
                 wanted = self.model.units.dimension(dimensions.ENERGY)
                 if body.type.kind not in ("scalar", "unknown"):
-                    self.fail("wrong-type", f"an energy is a number, not {body.type}", body)
+                    vector = body.type.kind == "vector"
+                    self.fail("wrong-type", f"an energy is a number, not {body.type}", body, help="of a vector take its length `|d|` or a component `d.x`" if vector else None)
+                elif (node := self.beyond_positions(body, {equation.name})) is not None:
+                    self.fail("misplaced", f"an energy depends on positions, but this reads {node}", body, help="forces are its derivative by positions; what is to be recorded is an `observe`")
                 elif body.type.dimension not in (None, wanted) and body.type.kind == "scalar":
                     self.fail("wrong-unit", f"`{equation.name}` should be an energy, but is {body.type}", body)
             known = self.equations[equation.name] = replace(equation, body=body)
         return known
+
+    def circle(self, name: str) -> tuple[str, ...]:
+        """How a definition comes back to itself."""
+        names = [*self.active[self.active.index(name) :], name]
+        return (" needs ".join(f"`{n}`" for n in names),) if len(names) > 2 else ()
+
+    def beyond_positions(self, body: Expr, seen: set[str]) -> str | None:
+        """What an energy reads, also through observables, that follows from forces or motion; None if nothing."""
+        for node in walk(body):
+            if not isinstance(node, Read):
+                continue
+            if node.symbol in ("v", "f", "potential", "virial") and self.model.param(node.symbol) is None:
+                return {"v": "velocities", "f": "forces"}.get(node.symbol, f"the {node.symbol}")
+            other = self.model.equation(node.symbol)
+            if other is not None and other.name not in seen:
+                found = self.beyond_positions(other.body, seen | {other.name})
+                if found is not None:
+                    return found
+        return None
+
+    def before_run(self, expr: Expr, what: str, also: tuple[str, ...] = ()) -> None:
+        """Only numbers that are known before the run may stand here."""
+        for node in walk(expr):
+            name = node.symbol if isinstance(node, Read) else None
+            atoms = isinstance(node, Reduce) or name is not None and self.model.equation(name) is not None
+            builtin = name in BUILTINS and self.model.param(name) is None and name not in ("pi", "dim", *also)
+            if atoms or builtin:
+                shown = f"`{name}`" if name else "a sum over atoms"
+                help = "a function of time is a `def`, and stands where a scheme takes it: `def T_bath(t) = 1.5 - 0.01*t`" if name == "t" else None
+                self.fail("nonconstant", f"{what} must be known before the run, but this reads {shown}", node, help=help)
+                return
+
+    def whole(self, expr: Expr, what: str, least: int) -> Expr:
+        """A whole number, as far as it can be told without the values of parameters."""
+        expr = self.want(expr, ONE, what)
+        self.before_run(expr, what)
+        value = constant_value(expr)
+        if value is not None and (value != int(value) or value < least):
+            self.fail("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {value:g}", expr)
+        return expr
 
     # -- the run ---------------------------------------------------------------------------------------
 
@@ -223,6 +285,7 @@ class Inference:
             if option.kind in ("number", "count", "counts"):
                 dimension = LENGTH**-self.model.dim if option.dimension == "number density" else NAMED[option.dimension]
                 value = self.want(value, self.model.units.dimension(dimension), what)
+                self.before_run(value, what)
             else:
                 value = self.typed(value)
                 wanted = {"text": ("text",), "species": ("label", "scalar", "unknown")}[option.kind]
@@ -234,8 +297,10 @@ class Inference:
     def advance(self, step: Advance) -> Advance:
         before = len(self.report)
         options = tuple((n, self.want(v, self.model.units.dimension(dimensions.TIME), "`dt`") if n == "dt" else self.typed(v)) for n, v in step.options)
-        outputs = tuple(replace(o, every=None if o.every is None else self.want(o.every, ONE, "`every`")) for o in step.outputs)
-        steps = self.want(step.steps, ONE, "the number of steps")
+        outputs = tuple(replace(o, every=None if o.every is None else self.whole(o.every, "`every`", 1)) for o in step.outputs)
+        steps = self.whole(step.steps, "the number of steps", 0)
+        if "dt" in dict(options):
+            self.before_run(dict(options)["dt"], "`dt`")
         body, self.locals = [], {}
         # A wrong time step has been said once; the flows would only say it again.
         if len(self.report) == before:
@@ -245,6 +310,7 @@ class Inference:
                     body.append(update)
                     continue
                 value = self.typed(update.value)
+                self.in_flow(value)
                 body.append(replace(update, value=value))
                 if update.target in ("x", "v"):
                     self.assign(update, value)
@@ -253,6 +319,15 @@ class Inference:
         self.locals = {}
         self.memo = {}
         return replace(step, options=options, steps=steps, outputs=outputs, body=tuple(body), dt=dict(options).get("dt"))
+
+    def in_flow(self, value: Expr) -> None:
+        """What a flow computes from, in this version."""
+        for node in walk(value):
+            whole = isinstance(node, Reduce) or isinstance(node, Read) and (node.symbol in ("potential", "virial") or self.model.equation(node.symbol) is not None)
+            if whole:
+                shown = f"`{node.symbol}`" if isinstance(node, Read) else "a sum"
+                self.fail("not-yet", f"a flow cannot use {shown} yet", node, notes=("this version computes in flows with the fields and values of one atom",))
+                return
 
     def assign(self, update, value: Expr) -> None:
         target = self.builtin(update.target)
@@ -279,6 +354,9 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
         if len(box.edges) not in (1, model.dim):
             report.append(Diagnostic("bad-box", f"the box has {len(box.edges)} edges, space {model.dim} dimensions", box.span))
         box = replace(box, edges=tuple(None if e is None else inference.want(e, length, "an edge of the box") for e in box.edges))
+        for edge in box.edges:
+            if edge is not None:
+                inference.before_run(edge, "an edge of the box", also=("N",))
     run = tuple(inference.advance(s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
     return replace(model, params=params, equations=equations, box=box, run=run), report
 

@@ -155,11 +155,11 @@ def _span(expr: Expr) -> Span | None:
     return expr.via[0] if expr.via else expr.span
 
 
-def whole(model: Model, expr: Expr, params: Mapping[str, object], what: str) -> int:
+def whole(model: Model, expr: Expr, params: Mapping[str, object], what: str, least: int = 0) -> int:
     """A whole number that must be known before the run."""
     number = float(value(model, expr, params, what))
-    if number != int(number) or number < 0:
-        raise Rejected(Diagnostic("wrong-type", f"{what} is a whole number, not {number:g}", _span(expr)))
+    if not number.is_integer() or number < least:
+        raise Rejected(Diagnostic("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {number:g}", _span(expr)))
     return int(number)
 
 

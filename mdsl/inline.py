@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mdsl.grammar.diagnostics import Diagnostic
+from mdsl.grammar.diagnostics import Diagnostic, Label as Place
 from mdsl.grammar.source import Span
 
 from .faults import fault
@@ -110,6 +110,19 @@ class Inliner:
         self.report.append(fault(self.model.source, id, message, at, **more))
         return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
 
+    def wrong_count(self, callee: Closure | Slopes, given: int, at: Expr) -> Expr:
+        name = callee.span.text if callee.span is not None else ""
+        shown = f"`{name}`" if name.isidentifier() else "this function"
+        message = f"{shown} takes {callee.arity} argument{'' if callee.arity == 1 else 's'}, but is given {given}"
+        help, secondary = None, ()
+        if isinstance(callee, Closure) and name.isidentifier():
+            call = f"{name}({', '.join(callee.parameters)})"
+            if isinstance(callee.body, Lambda):
+                call += f"({', '.join(callee.body.parameters)})"
+            help = f"write `{call}`"
+            secondary = (Place(callee.span, "declared here"),)
+        return self.fail("wrong-arguments", message, at, secondary=secondary, help=help)
+
     def value(self, expr: Expr, env: Env) -> Value:
         known = env.memo.get(id(expr))
         if known is None:
@@ -132,7 +145,8 @@ class Inliner:
                 if isinstance(inner, Expr):
                     return self.fail("not-a-function", "D takes a function, not a value", replace(function, via=env.via), help="`D(u)(r)` is du/dr at r")
                 if inner.arity != 1:
-                    return self.fail("wrong-arguments", f"D takes a function of one argument, this has {inner.arity}", replace(function, via=env.via))
+                    message = f"D takes a function of one argument, this has {inner.arity}"
+                    return self.fail("wrong-arguments", message, replace(function, via=env.via), help="give it its parameters first: `D(u(sigma, epsilon))(r)`")
                 return Slopes(inner, expr.span)
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
@@ -147,10 +161,9 @@ class Inliner:
         if isinstance(callee, Expr):
             if callee.type is not None and callee.type.kind == "unknown":
                 return callee
-            return self.fail("not-a-function", "this is a value, not a function", at, help="write `*` to multiply")
+            return self.fail("not-a-function", "this is a value, not a function", at, help="a product is written with `*`; a function is passed as `u`, not as its value `u(r)`")
         if len(args) != callee.arity:
-            s = "" if callee.arity == 1 else "s"
-            return self.fail("wrong-arguments", f"this function takes {callee.arity} argument{s}, but is given {len(args)}", at)
+            return self.wrong_count(callee, len(args), at)
         if len(at.via) > DEEPEST:
             return self.fail("cyclic-definition", "this definition calls itself without end", at)
         if isinstance(callee, Slopes):

@@ -9,7 +9,7 @@ from pathlib import Path
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from mdsl.grammar.parse import parse
-from mdsl.grammar.source import Source
+from mdsl.grammar.source import Source, Span
 
 from . import model, modules, resolve_run, unit_library
 from .operators import BUILTINS, CALLABLE
@@ -61,15 +61,17 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
     work = Resolution(folder)
     program = parse(source)
     main = _collect(work, "", program)
-    if work.units is None:
-        work.report.append(
-            Diagnostic(
-                "missing-units",
-                "the program does not say its unit system",
-                tree_start(program),
-                help="begin with `use units.lj` (reduced units), or units.metal, units.real, units.si",
+    assumed = work.units is None
+    if assumed:
+        if not any(isinstance(s, tree.Use) and s.module[0] == "units" for s in program.statements):
+            work.report.append(
+                Diagnostic(
+                    "missing-units",
+                    "the program does not say its unit system",
+                    tree_start(program),
+                    help="begin with `use units.lj` (reduced units), or units.metal, units.real, units.si",
+                )
             )
-        )
         _import(work, main, tree.Use(program.span, ("units", "lj"), None), {})
     prelude = _collect(work, "prelude", parse(modules.library_source("prelude")))
     shadowed = {n: e for n, e in prelude.declared.items() if n not in main.declared}
@@ -99,7 +101,16 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
         schemes=tuple(built.schemes),
         run=steps,
     )
+    if assumed:  # without a unit system, nothing can be said of units
+        work.report[:] = [d for d in work.report if d.id not in ("unit-in-reduced", "unknown-unit")]
     return result, work.report
+
+
+def duplicate(name: tree.Identifier, earlier: Span | None) -> Diagnostic:
+    """Two declarations of a name; ``earlier`` is None where the language declares it."""
+    if earlier is None:
+        return Diagnostic("duplicate-name", f"`{name.id}` is built into the language", name.span, help=f"choose another name, such as `{name.id}_`")
+    return Diagnostic("duplicate-name", f"`{name.id}` is declared twice", name.span, secondary=(Label(earlier, "first declared here"),))
 
 
 def tree_start(program: tree.Program):
@@ -147,6 +158,8 @@ def _import(work: Resolution, module: Module, use: tree.Use, imported: dict[str,
     if name in work.loading:
         raise Rejected(Diagnostic("cyclic-definition", f"module `{name}` uses itself", use.span))
     if name not in work.loaded:
+        if use.module[0] == "units" and len(use.module) > 1 and name != "units.names" and work.units is not None:
+            raise Rejected(Diagnostic("repeated-statement", f"the program already uses units.{work.units.name}", use.span, help="a program has one unit system"))
         found, program = modules.load(use, work.folder)
         work.loaded[found] = _collect(work, found, program)
     used = work.loaded[name]
@@ -175,10 +188,10 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
         # The masses are the user's to give, and `D` is too good a name to keep from diameters.
         may_shadow = earlier is BUILT_IN.get(name) and (name == "D" or (name == "m" and entity.kind == "param"))
         if earlier is not None and not may_shadow:
-            secondary = (Label(earlier.span, "first declared here"),) if earlier.span else ()
-            notes = () if earlier.span else (f"`{name}` is built into the language",)
-            work.report.append(Diagnostic("duplicate-name", f"`{name}` is declared twice", identifier.span, secondary=secondary, notes=notes))
-            return
+            work.report.append(duplicate(identifier, earlier.span))
+            # A function of a taken name is still a function where it is called; else the earlier meaning stays.
+            if earlier.span is not None or entity.kind != "function":
+                return
         module.declared[name] = entity
 
     def declared(kind: str, identifier: tree.Identifier, arity: int = 0) -> None:
@@ -187,11 +200,15 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
         add(identifier, Global(kind, symbol, arity, span=identifier.span))
 
     match statement:
-        case tree.UnitDecl():
-            work.known_units[statement.name.id] = unit_library.declare(statement, work.known_units)
+        case tree.UnitDecl(name=name):
+            if name.id in work.known_units:
+                work.report.append(Diagnostic("duplicate-name", f"there is a unit `{name.id}` already", name.span, help="choose another name"))
+                return
+            work.known_units[name.id] = unit_library.declare(statement, work.known_units)
         case tree.UnitSystem():
-            if work.units is not None:
-                raise Rejected(Diagnostic("repeated-statement", f"the program already uses units.{work.units.name}", statement.span))
+            if not module.name.startswith("units."):
+                help = "declare it in the file units/NAME.mdsl beside the program, and `use units.NAME`"
+                raise Rejected(Diagnostic("misplaced", "a unit system has a module of its own", statement.span, help=help))
             work.units = unit_library.system(module.name.removeprefix("units."), statement, work.known_units)
         case tree.SpeciesDecl(names=names):
             for identifier in names:
@@ -253,9 +270,18 @@ def _declarations(work: Resolution, module: Module, built: _Built, keep: Mapping
         before = len(work.report)
         item = _declaration(work, module, statement, built)
         broken = any(d.severity == "error" for d in work.report[before:])
-        if item is not None and not broken:
+        if broken:  # what is wrong may be why a name is not used
+            work.report[before:] = [d for d in work.report[before:] if d.severity == "error"]
+        elif item is not None and _stands(module, statement):
             target = {model.Param: built.params, model.Function: built.functions, model.Equation: built.equations, model.Scheme: built.schemes}
             target[type(item)].append(item)
+
+
+def _stands(module: Module, statement: tree.Statement) -> bool:
+    """Whether a statement is what its name stands for, and not a second declaration of that name."""
+    name = getattr(statement, "name", None)
+    entity = module.declared.get(name.id) if name is not None else None
+    return name is None or entity is not None and entity.span is name.span
 
 
 def _declaration(work: Resolution, module: Module, statement: tree.Statement, built: _Built):
@@ -271,6 +297,7 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
         case tree.Declaration():
             return _param(work, resolver, statement, scope)
         case tree.Def(name=name, groups=groups, where=where):
+            resolver.parameters(p for group in groups for p in group)
             for group in groups:
                 scope = scope.inside({p.id: Local(p.id, span=p.span) for p in group})
             body = resolver.expr(statement.value, resolver.bindings(where, scope))
@@ -315,7 +342,7 @@ def _box(resolver: Resolver, statement: tree.Box, scope: Scope) -> model.Box | N
 
 
 def _param(work: Resolution, resolver: Resolver, statement: tree.Declaration, scope: Scope) -> model.Param:
-    axes, binder = [], None
+    axes, binder, default = [], None, None
     for axis in statement.axes:
         if axis.range is not None:
             first, last = (b.value if isinstance(b, tree.Number) else None for b in (axis.range.first, axis.range.last))
@@ -329,7 +356,11 @@ def _param(work: Resolution, resolver: Resolver, statement: tree.Declaration, sc
             axes.append(model.Axis(axis.name))
         else:
             resolver.error("bad-axis", f"`{axis.name}` is not an axis", axis, help="an axis is `species`, `atoms`, or a range such as `k in 1..16`")
-    if isinstance(statement.value, tree.Table):
+    if len([a for a in axes if a.kind == "species"]) > 2:
+        resolver.error("bad-axis", "an array has at most two axes of species", statement.axes[2])
+    elif len(axes) < len(statement.axes):
+        default = None  # an axis is wrong, which has been said
+    elif isinstance(statement.value, tree.Table):
         default = _table(work, resolver, statement.value, tuple(axes), scope)
     else:
         default = resolver.expr(statement.value, scope)
@@ -339,15 +370,20 @@ def _param(work: Resolution, resolver: Resolver, statement: tree.Declaration, sc
 def _table(work: Resolution, resolver: Resolver, table: tree.Table, axes: tuple[model.Axis, ...], scope: Scope) -> model.Expr:
     """A species table; complete (a pair may be given either way round), without contradictions."""
     if not axes or any(a.kind != "species" for a in axes):
-        return resolver.error("bad-table", "only arrays over species are given as tables", table)
+        return resolver.error("bad-table", "only arrays over species are given as tables", table, help="for example `param sigma[species] = { A: 1.0, B: 0.8 }`")
     entries: dict[tuple[str, ...], tree.Entry] = {}
+    wrong = False
     for entry in table.entries:
         if len(entry.labels) != len(axes):
-            resolver.error("bad-table", f"this table has {len(axes)} species axes, the entry {len(entry.labels)} labels", entry)
-            continue
+            labels = "one label" if len(axes) == 1 else "two labels"
+            axes_wanted = ", ".join(["species"] * len(entry.labels))
+            resolver.error("bad-table", f"an entry of this table has {labels}, not {len(entry.labels)}", entry, help=f"one axis for each label: `[{axes_wanted}]`" if len(entry.labels) < 3 else None)
+            return model.TableOf(())
         unknown = [label for label in entry.labels if label not in work.species]
-        for label in unknown:
-            resolver.error("unknown-species", f"there is no species `{label}`", entry, help=suggest(label, work.species) or "declare it: `species A, B`")
+        for label in dict.fromkeys(unknown):
+            near = suggest(label, work.species)
+            resolver.error("unknown-species", f"there is no species `{label}`", entry, help=near or f"declare it: `species {', '.join([*work.species, label])}`")
+            wrong = True
         key = tuple(sorted(entry.labels))
         if key in entries:
             resolver.report.append(
@@ -356,7 +392,7 @@ def _table(work: Resolution, resolver: Resolver, table: tree.Table, axes: tuple[
         entries[key] = entry
     wanted = [(a,) for a in work.species] if len(axes) == 1 else [tuple(sorted((a, b))) for a in work.species for b in work.species]
     missing = sorted({"-".join(key) for key in wanted if key not in entries})
-    if missing:
+    if missing and not wrong:  # what is missing may be the label that is wrong
         resolver.error(
             "missing-entry",
             f"the table has no entry for {', '.join(missing)}",
@@ -374,6 +410,7 @@ FIELDS = ("x", "v")
 
 def _scheme(work: Resolution, module: Module, kind: str, statement, parameters, body) -> model.Scheme:
     resolver = _resolver(work, in_flow=True)
+    resolver.parameters(parameters)
     names: dict[str, Entity] = {p.id: Local(p.id, span=p.span) for p in parameters}
     locals_: dict[str, Entity] = {}
     scope = module.scope.inside(names).inside(locals_)
@@ -391,7 +428,7 @@ def _scheme(work: Resolution, module: Module, kind: str, statement, parameters, 
                 if not (isinstance(distribution, tree.Name) and distribution.id == "normal"):
                     resolver.error("wrong-arguments", "a flow draws from `normal`", distribution, help="`xi ~ normal`, then scale it")
                 if target.id in BUILT_IN:
-                    resolver.error("duplicate-name", f"`{target.id}` is built into the language", target)
+                    resolver.report.append(duplicate(target, None))
                 locals_[target.id] = Local(target.id, per_atom=True, span=target.span)
                 steps.append(model.Draw(target.id, "normal", step.span))
             case tree.Call(function=tree.Name(id=name)):

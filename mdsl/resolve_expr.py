@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mdsl.grammar import tree
@@ -27,6 +27,7 @@ class Resolver:
     report: list[Diagnostic]
     in_flow: bool = False
     used: set[int] = field(default_factory=set)  # identities of `where` bindings that were used
+    closed: set[str] = field(default_factory=set)  # indices of the sums that are over
     _open: list[tree.Binding] = field(default_factory=list)
     _bound: dict = field(default_factory=dict)
 
@@ -82,6 +83,8 @@ class Resolver:
                 return model.Label(entity.symbol, span=node.span)
             case Global(kind="function"):
                 return model.Read(entity.symbol, span=node.span)
+            case Global(kind="operator", symbol="D"):
+                return self.error("function-as-value", "D needs the function that it differentiates", node, help="`D(u)(r)` is du/dr at r")
             case Global(kind="operator", symbol=op):
                 names = tuple("abcd"[: OPERATORS[op].arity])
                 body = model.Op(op, tuple(model.Read(n, span=node.span) for n in names), span=node.span)
@@ -114,6 +117,7 @@ class Resolver:
 
     def function(self, groups: tuple[tuple[tree.Identifier, ...], ...], value: tree.Expr, scope: Scope) -> model.Expr:
         """A curried function: a Lambda for each group of parameters around the value."""
+        self.parameters(p for group in groups for p in group)
         for group in groups:
             scope = scope.inside({p.id: Local(p.id, span=p.span) for p in group})
         body = self.expr(value, scope)
@@ -131,10 +135,17 @@ class Resolver:
             names[binding.name.id] = Bound(binding, inner, span=binding.name.span)
         return inner
 
+    def parameters(self, names: Iterable[tree.Identifier]) -> None:
+        """The parameters of a function have different names."""
+        seen: dict[str, tree.Identifier] = {}
+        for name in names:
+            if name.id in seen:
+                self.duplicate(name, seen[name.id])
+            seen[name.id] = name
+
     def duplicate(self, name: tree.Identifier, earlier) -> None:
-        secondary = (Label(earlier.span, "first declared here"),) if earlier.span else ()
-        note = () if earlier.span else (f"`{name.id}` is built into the language",)
-        self.report.append(Diagnostic("duplicate-name", f"`{name.id}` is declared twice", name.span, secondary=secondary, notes=note))
+        first = Label(earlier.span, "first declared here")
+        self.report.append(Diagnostic("duplicate-name", f"`{name.id}` is declared twice", name.span, secondary=(first,)))
 
     # -- arrays ----------------------------------------------------------------------------------------
 
@@ -146,7 +157,8 @@ class Resolver:
         if entity is None:
             return self.unknown(name, node.base, scope, "array")
         if not isinstance(entity, Global) or entity.kind not in ("param", "equation", "builtin"):
-            return self.error("wrong-index", f"`{name}` has no indices", node)
+            named = (Label(entity.span, "it is named here"),) if entity.span is not None and entity.span.source is node.span.source else ()
+            return self.error("wrong-index", f"`{name}` has no indices", node, secondary=named)
         per_atom = entity.kind == "builtin" and BUILTINS[entity.symbol].per_atom
         arity = 1 if per_atom else entity.arity
         if entity.kind == "param" and name == "m" and arity == 0 and len(node.indices) == 1:
@@ -159,16 +171,16 @@ class Resolver:
             if isinstance(found, Binder):
                 indices.append(found.symbol)
             elif isinstance(found, Global) and found.kind == "species":
+                if entity.kind != "param":
+                    return self.error("wrong-index", f"`{name}` is one for each atom, and `{found.symbol}` is a species", index)
                 indices.append(model.Label(found.symbol, span=index.span))
             elif isinstance(index, tree.Number) and index.unit is None and index.value == int(index.value):
                 indices.append(int(index.value))
             elif isinstance(index, tree.Name):
-                return self.error(
-                    "wrong-index",
-                    f"`{index.id}` is not an index: no sum here binds it",
-                    index,
-                    help=suggest(index.id, scope.binders()) or f"use `{name}` inside a sum such as `sum({index.id})`",
-                )
+                help = suggest(index.id, scope.binders()) or f"use `{name}` inside a sum such as `sum({index.id})`"
+                if index.id in self.closed:
+                    help = "a sum ends before `+` and `-`: put all of its body in parentheses"
+                return self.error("wrong-index", f"`{index.id}` is not an index: no sum here binds it", index, help=help)
             else:
                 return self.error("wrong-index", "an index is an index of a sum, a species or a whole number", index)
         return model.Read(entity.symbol, tuple(indices), span=node.span)
@@ -243,6 +255,7 @@ class Resolver:
         flow, self.in_flow = self.in_flow, False
         body = self.expr(node.body, inner)
         self.in_flow = flow
+        self.closed.update(domain.binders)
         return model.Reduce(domain, body, span=node.span)
 
     def domain(self, node: tree.Domain, scope: Scope) -> model.Domain | None:

@@ -66,7 +66,7 @@ def _setup(resolver: Resolver, scope: Scope, node: tree.Node, target: tree.Ident
             options.append((name_, resolver.expr(node_, scope)))
     given = {n.split(".")[0] for n, _ in options}
     missing = [o.name for o in builder.options if o.required and o.name not in given]
-    if missing:
+    if missing and not _strange(value, tuple(o.name for o in builder.options)):
         resolver.error("missing-option", f"`{name}` needs {' and '.join(f'`{m}`' for m in missing)}", value, help=_usage(name, builder))
     return model.Setup(target.id, name, tuple(options), node.span)
 
@@ -94,12 +94,17 @@ def _bind(resolver: Resolver, call: tree.Call, what: str, names: tuple[str, ...]
     return list(bound.items())
 
 
+def _strange(call: tree.Call, names: tuple[str, ...]) -> bool:
+    """Whether an option has a name that is not known: it may be the one that is missing."""
+    return any(named.name not in names for named in call.named)
+
+
 def _species(resolver: Resolver, scope: Scope, node: tree.Expr, species: tuple[str, ...]) -> model.Expr:
     """``Cu``, or ``{ A: 0.8, B: 0.2 }``. Without a `species` statement any label will do."""
 
     def label(name: str, at: tree.Node) -> None:
         if species and name not in species:
-            resolver.error("unknown-species", f"there is no species `{name}`", at, help=suggest(name, species))
+            resolver.error("unknown-species", f"there is no species `{name}`", at, help=suggest(name, species) or f"the species are {', '.join(species)}")
 
     if isinstance(node, tree.Name):
         label(node.id, node)
@@ -134,7 +139,7 @@ def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict
         return None
     options = tuple((n, resolver.expr(v, scope)) for n, v in _bind(resolver, node.call, name, scheme.parameters))
     missing = [p for p in scheme.parameters if p not in dict(options)]
-    if missing:
+    if missing and not _strange(node.call, scheme.parameters):
         resolver.error("missing-option", f"`{name}` needs {' and '.join(f'`{m}`' for m in missing)}", node.call, help=f"{name}({', '.join(scheme.parameters)})")
     outputs = tuple(_output(resolver, scope, o, paths) for o in node.outputs)
     return model.Advance(entity.symbol, options, resolver.expr(node.steps, scope), outputs, node.span)

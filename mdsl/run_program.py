@@ -86,7 +86,7 @@ def run_file(path: Path, options: RunOptions) -> int:
         listener.final(final)
         wall = time.perf_counter() - begun
         listener.finish(runner, wall)
-        seconds = runner.counts.seconds.get("steps", 0.0)
+        seconds = sum(runner.counts.seconds.get(part, 0.0) for part in ("steps", "lists"))
         speed = initial.atoms * (runner.counts.steps - listener.first_steps) / seconds if seconds else None
         folder.write_run(
             {

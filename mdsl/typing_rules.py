@@ -21,10 +21,11 @@ class Mismatch(Exception):
 @dataclass(frozen=True)
 class Context:
     """``length`` is the dimension of a displacement (one in reduced units), ``exponent`` the value of a
-    constant second argument of a power."""
+    constant second argument of a power, ``dim`` the dimension of space."""
 
     length: Dimension
     exponent: float | None = None
+    dim: int = 3
 
 
 def type_of(op: str, args: tuple[Type, ...], context: Context) -> Type:
@@ -56,7 +57,7 @@ def _need(kind: str, a: Type, op: str) -> None:
 
 def _sum(op: str, args: tuple[Type, ...], context: Context) -> Type:
     a, b = args
-    if a.kind == "point" and b.kind == "point":
+    if op in ("add", "sub") and a.kind == "point" and b.kind == "point":
         raise Mismatch("point-plus-point", "two points cannot be added", "the displacement between two points is `x[i] - x[j]`")
     if "point" in (a.kind, b.kind) and "vector" in (a.kind, b.kind) and op == "add":
         _same_dimension(Type("vector", context.length), a if a.kind == "vector" else b, "cannot move a point by")
@@ -139,7 +140,7 @@ def _choice(op: str, args: tuple[Type, ...], context: Context) -> Type:
     if condition.kind != "bool":
         raise Mismatch("wrong-type", f"`if` wants a condition, not {condition}")
     if a.kind != b.kind:
-        raise Mismatch("wrong-type", f"one branch is {a}, the other {b}")
+        raise Mismatch("wrong-type", f"one branch of `if` is {a}, the other {b}")
     return Type(a.kind, _same_dimension(a, b, "the branches of `if` are"))
 
 
@@ -154,7 +155,7 @@ def _comparison(op: str, args: tuple[Type, ...], context: Context) -> Type:
 def _logic(op: str, args: tuple[Type, ...], context: Context) -> Type:
     for a in args:
         if a.kind != "bool":
-            raise Mismatch("wrong-type", f"`{op}` joins conditions, not {a}")
+            raise Mismatch("wrong-type", f"`{op}` wants {'a condition' if op == 'not' else 'conditions'}, not {a}")
     return BOOL
 
 
@@ -167,18 +168,30 @@ def _norm(op: str, args: tuple[Type, ...], context: Context) -> Type:
 
 
 def _dot(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    return _vectors("·", args)
+
+
+def _vectors(name: str, args: tuple[Type, ...]) -> Type:
+    """The type of a component of the first vector times one of the second."""
     a, b = args
     if a.kind != "vector" or b.kind != "vector":
-        raise Mismatch("wrong-type", f"`·` wants two vectors, not {a} and {b}", "numbers are multiplied with `*`")
+        help = "numbers are multiplied with `*`" if a.kind == b.kind == "scalar" else None
+        raise Mismatch("wrong-type", f"`{name}` wants two vectors, not {a} and {b}", help)
     return Type("scalar", None if None in (a.dimension, b.dimension) else a.dimension * b.dimension)
 
 
+def _three(context: Context, what: str) -> None:
+    if context.dim != 3:
+        raise Mismatch("bad-dimension", f"{what} in {context.dim} dimensions")
+
+
 def _outer(op: str, args: tuple[Type, ...], context: Context) -> Type:
-    return Type("matrix", _dot(op, args, context).dimension)
+    return Type("matrix", _vectors("outer", args).dimension)
 
 
 def _cross(op: str, args: tuple[Type, ...], context: Context) -> Type:
-    return Type("vector", _dot(op, args, context).dimension)
+    _three(context, "there is no vector product")
+    return Type("vector", _vectors("cross", args).dimension)
 
 
 def _trace(op: str, args: tuple[Type, ...], context: Context) -> Type:
@@ -187,6 +200,8 @@ def _trace(op: str, args: tuple[Type, ...], context: Context) -> Type:
 
 
 def _component(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    if op == "component_z":
+        _three(context, "there is no `.z`")
     if args[0].kind == "point":
         return Type("scalar", context.length)
     _need("vector", args[0], op)
@@ -194,6 +209,8 @@ def _component(op: str, args: tuple[Type, ...], context: Context) -> Type:
 
 
 def _angle(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    if op == "dihedral":
+        _three(context, "there is no dihedral angle")
     for a in args:
         _need("point", a, op)
     return Type("scalar", ONE)

@@ -23,7 +23,7 @@ def unit_value(unit: tree.Unit, known: Mapping[str, UnitValue]) -> UnitValue:
                     "unknown-unit",
                     f"there is no unit `{factor.name}`",
                     factor.span,
-                    help=suggest(factor.name, known) or "`mdsl list units.names` shows all units",
+                    help=suggest(factor.name, known) or ("`mdsl list units.names` shows all units" if known else "units are known in units.metal, units.real and units.si"),
                 )
             )
         value = value * known[factor.name] ** factor.power
