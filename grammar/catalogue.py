@@ -73,6 +73,7 @@ CATALOGUE: dict[str, Entry] = {
     "wrong-shape": Entry("error", "An array has another shape than the program needs."),
     "missing-mass": Entry("error", "The atoms have no mass: neither the program nor the structure gives one."),
     "precision": Entry("error", "The precision asked for is not available as JAX is set up."),
+    "unsupported-jax": Entry("error", "The installed release of JAX is missing, or one that computes wrong results or crashes."),
     # -- trouble while running ---------------------------------------------------------------------
     "overlap": Entry("failure", "Two atoms are on top of each other, where an energy is infinite."),
     "blow-up": Entry("failure", "Positions, velocities or forces are no longer finite, or an atom leaps through the box."),

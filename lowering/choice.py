@@ -11,10 +11,8 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
 from . import neighbours
 from .field import Field
+from .limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
 
-ALL_PAIRS = 400  # atoms up to which visiting every pair is faster than keeping a list
-MOST_ALL_PAIRS = 20_000  # atoms beyond which a sum without a cutoff is refused
-SKIN = 0.12  # of the cutoff
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from .field import Combination
 from .kernels import ENERGY, FORCE, VIRIAL
 from .layout import Layout
 from .potential import Potential, Result
-from .step import force_evaluations
+from .step import explicit_time, force_evaluations
 from .values import Globals, complete
 
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
@@ -93,9 +93,9 @@ class Cut:
     forces: bool  # whether a step evaluates the force at all
 
 
-def cut(advance: Advance) -> Cut:
-    """Where a step is cut; without any force, at its beginning."""
-    before = force_evaluations(advance.body).before
+def cut(advance: Advance, timed: bool) -> Cut:
+    """Where a step is cut; without any force, at its beginning. ``timed``: energies depend on the time itself."""
+    before = force_evaluations(advance.body, timed).before
     k = before.index(True) if any(before) else 0
     head, tail = advance.body[:k], advance.body[k:]
     made = {s.target for s in head} - {"x", "v"}
@@ -205,14 +205,14 @@ class Dynamics:
         """A state that stands between steps, made ready for a statement of dynamics."""
         kinds = {s.target: "vector" if isinstance(s, Draw) else s.value.type.kind for s in advance.body}
         zero = jnp.zeros_like(state.v[0])
-        held = {name: zero if kinds[name] == "scalar" else (zero,) * self.dim for name in cut(advance).held}
-        carried = force_evaluations(advance.body).carried
+        held = {name: zero if kinds[name] == "scalar" else (zero,) * self.dim for name in cut(advance, explicit_time(self.model)).held}
+        carried = force_evaluations(advance.body, explicit_time(self.model)).carried
         # What the statement before left in `f` may be older than its last positions.
         return state._replace(held=held, phase=jnp.int32(NEW if carried else BETWEEN))
 
     def chunk(self, advance: Advance):
         """``chunk(inputs, state, last) -> State``: steps of a statement up to step ``last``, or until flagged."""
-        parts = cut(advance)
+        parts = cut(advance, explicit_time(self.model))
 
         def chunk(inputs: Inputs, state: State, last) -> State:
             fixed = self.known(inputs, inputs.t)

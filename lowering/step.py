@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mdsl.model import Draw, Expr, Read, Update, walk
+from mdsl.model import Draw, Expr, Model, Read, Update, walk
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,19 @@ def force_evaluations(body: Sequence[Update | Draw], explicit_time: bool = False
     first_read = next((k for k, s in enumerate(body) if reads_force(s)), None)
     carried = known and first_read is not None and not before[first_read]
     return ForceEvaluations(before, carried)
+
+
+def explicit_time(model: Model) -> bool:
+    """Whether an energy depends on the time itself."""
+    seen: set[str] = set()
+    pending: list[Expr] = [e.body for e in model.of_kind("energy")]
+    while pending:
+        for node in walk(pending.pop()):
+            if isinstance(node, Read) and node.symbol not in seen:
+                seen.add(node.symbol)
+                other = model.equation(node.symbol)
+                pending += [other.body] if other is not None else []
+    return "t" in seen and model.param("t") is None
 
 
 def reads_force(statement: Update | Draw) -> bool:

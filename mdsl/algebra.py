@@ -130,7 +130,7 @@ def comparison(function: Callable) -> Callable:
 
 
 def component(axis: int) -> Callable:
-    return lambda a: linear(lambda v: v[..., axis], a)
+    return lambda a: linear(lambda v: v[..., axis], a.coordinates if isinstance(a, Point) else a)
 
 
 dot = bilinear(lambda a, b: (a * b).sum(-1))

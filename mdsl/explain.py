@@ -9,7 +9,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
-from mdsl.lowering.step import force_evaluations, moves
+from mdsl.lowering.step import explicit_time, force_evaluations, moves
 
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
@@ -171,19 +171,6 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
         every = "at the end" if output.every is None else f"every {_written(model, output.every)} steps"
         facts.append((output.kind, f"{', '.join(output.names)} {every}"))
     return f"{scheme}, line {advance.span.line}", facts
-
-
-def explicit_time(model: Model) -> bool:
-    """Whether an energy depends on the time itself."""
-    seen: set[str] = set()
-    pending: list[Expr] = [e.body for e in model.of_kind("energy")]
-    while pending:
-        for node in walk(pending.pop()):
-            if isinstance(node, Read) and node.symbol not in seen:
-                seen.add(node.symbol)
-                other = model.equation(node.symbol)
-                pending += [other.body] if other is not None else []
-    return "t" in seen and model.param("t") is None
 
 
 def _evaluations(count: int, carried: bool) -> str:

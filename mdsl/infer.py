@@ -212,8 +212,8 @@ class Inference:
                 if body.type.kind not in ("scalar", "unknown"):
                     vector = body.type.kind == "vector"
                     self.fail("wrong-type", f"an energy is a number, not {body.type}", body, help="of a vector take its length `|d|` or a component `d.x`" if vector else None)
-                elif (node := self.beyond_positions(body, {equation.name})) is not None:
-                    self.fail("misplaced", f"an energy depends on positions, but this reads {node}", body, help="forces are its derivative by positions; what is to be recorded is an `observe`")
+                elif body.type.kind == "scalar" and (found := self.beyond_positions(body, {equation.name})):
+                    self.fail("misplaced", f"an energy depends on positions, but this reads {found[1]}", found[0], help="forces are its derivative by positions; what is only to be recorded is an `observe`")
                 elif body.type.dimension not in (None, wanted) and body.type.kind == "scalar":
                     self.fail("wrong-unit", f"`{equation.name}` should be an energy, but is {body.type}", body)
             known = self.equations[equation.name] = replace(equation, body=body)
@@ -224,18 +224,18 @@ class Inference:
         names = [*self.active[self.active.index(name) :], name]
         return (" needs ".join(f"`{n}`" for n in names),) if len(names) > 2 else ()
 
-    def beyond_positions(self, body: Expr, seen: set[str]) -> str | None:
-        """What an energy reads, also through observables, that follows from forces or motion; None if nothing."""
+    def beyond_positions(self, body: Expr, seen: set[str]) -> tuple[Expr, str] | None:
+        """Where an energy reads, also through observables, what follows from forces or motion; None if nowhere."""
         for node in walk(body):
             if not isinstance(node, Read):
                 continue
             if node.symbol in ("v", "f", "potential", "virial") and self.model.param(node.symbol) is None:
-                return {"v": "velocities", "f": "forces"}.get(node.symbol, f"the {node.symbol}")
+                return node, {"v": "velocities", "f": "forces"}.get(node.symbol, f"the {node.symbol}")
             other = self.model.equation(node.symbol)
             if other is not None and other.name not in seen:
                 found = self.beyond_positions(other.body, seen | {other.name})
                 if found is not None:
-                    return found
+                    return node, found[1]
         return None
 
     def before_run(self, expr: Expr, what: str, also: tuple[str, ...] = ()) -> None:

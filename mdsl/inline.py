@@ -38,7 +38,9 @@ from .model import (
     Update,
     children,
     rebuild,
+    walk,
 )
+from .operators import BUILTINS
 
 DEEPEST = 50  # calls inside calls, before a definition is taken to be circular
 
@@ -93,6 +95,8 @@ class Inliner:
         self.functions: dict[str, Function] = {f.symbol: f for f in model.functions}
         self.schemes: dict[str, Scheme] = {s.symbol: s for s in model.schemes}
         self.fresh = 0
+        # Names that already mean something everywhere; what is made here must not be taken for them.
+        self.taken = {p.name for p in model.params} | {e.name for e in model.equations} | BUILTINS.keys()
 
     # -- expressions -----------------------------------------------------------------------------------
 
@@ -109,6 +113,13 @@ class Inliner:
     def fail(self, id: str, message: str, at: Expr, **more) -> Expr:
         self.report.append(fault(self.model.source, id, message, at, **more))
         return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
+
+    def nothing(self, expr: Expr) -> bool:
+        """Whether this names something whose declaration was wrong, which has been said."""
+        if not isinstance(expr, Read) or expr.indices or expr.type is not None:
+            return False
+        name = expr.symbol
+        return name not in BUILTINS and self.model.param(name) is None and self.model.equation(name) is None
 
     def wrong_count(self, callee: Closure | Slopes, given: int, at: Expr) -> Expr:
         name = callee.span.text if callee.span is not None else ""
@@ -159,16 +170,15 @@ class Inliner:
 
     def call(self, callee: Value, args: tuple[Value, ...], at: Expr) -> Value:
         if isinstance(callee, Expr):
-            if callee.type is not None and callee.type.kind == "unknown":
-                return callee
+            if callee.type is not None and callee.type.kind == "unknown" or self.nothing(callee):
+                return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
             return self.fail("not-a-function", "this is a value, not a function", at, help="a product is written with `*`; a function is passed as `u`, not as its value `u(r)`")
         if len(args) != callee.arity:
             return self.wrong_count(callee, len(args), at)
         if len(at.via) > DEEPEST:
             return self.fail("cyclic-definition", "this definition calls itself without end", at)
         if isinstance(callee, Slopes):
-            self.fresh += 1
-            variable = f"s{self.fresh}"
+            variable = self._fresh("s", self.taken)
             body = self.number(self.call(callee.function, (Read(variable, span=at.span, via=at.via),), at), at)
             return Slope(variable, body, self.number(args[0], at), span=at.span, via=at.via)
         via = (*at.via, at.span) if at.span is not None else at.via
@@ -176,13 +186,10 @@ class Inliner:
 
     def _reduce(self, expr: Reduce, env: Env) -> Expr:
         # A sum inside a function must not catch an index of the place that calls it.
-        taken = set(env.binders.values())
+        taken = self.taken | set(env.binders.values())
         renaming = {}
         for name in expr.domain.binders:
-            new = name
-            while new in taken:
-                self.fresh += 1
-                new = f"{name}{self.fresh}"
+            new = name if name not in taken else self._fresh(name, taken)
             renaming[name] = new
             taken.add(new)
         domain = replace(
@@ -192,6 +199,12 @@ class Inliner:
         )
         body = self.value(expr.body, env.inside(binders=renaming))
         return replace(expr, domain=domain, body=self.number(body, expr.body), via=env.via)
+
+    def _fresh(self, stem: str, taken: set[str]) -> str:
+        while True:
+            self.fresh += 1
+            if f"{stem}{self.fresh}" not in taken:
+                return f"{stem}{self.fresh}"
 
     # -- dynamics --------------------------------------------------------------------------------------
 
@@ -232,7 +245,14 @@ class Inliner:
                     if len(args) != len(inner.parameters):
                         self.fail("wrong-arguments", f"`{inner.name}` takes {len(inner.parameters)} arguments, but is given {len(args)}", Number(0.0, span=step.span, via=via))
                         continue
-                    bound = dict(zip(inner.parameters, (self.value(a, env) for a in args)))
+                    bound = {}
+                    for name, arg in zip(inner.parameters, args):
+                        bound[name] = self.value(arg, env)
+                        if isinstance(bound[name], Expr) and _changes(bound[name]):
+                            # An argument has the value that it had at the call, whatever the flow then changes.
+                            local = self._local(name, counts, step.span)
+                            out.append(Update(local.symbol, "=", bound[name], step.span))
+                            bound[name] = local
                     out += self.steps(inner, bound, (*via, step.span), counts)
                 case Draw(target=target):
                     values = {**values, target: self._local(target, counts, step.span)}
@@ -247,9 +267,17 @@ class Inliner:
 
     def _local(self, name: str, counts: dict[str, int], span: Span) -> Read:
         """A name of its own for a value of a flow, since a flow may be used twice in a step."""
-        counts[name] = counts.get(name, 0) + 1
-        unique = name if counts[name] == 1 else f"{name}_{counts[name]}"
+        while True:
+            counts[name] = counts.get(name, 0) + 1
+            unique = name if counts[name] == 1 else f"{name}_{counts[name]}"
+            if unique not in self.taken:
+                break
         return Read(unique, (EACH,), span=span)
+
+
+def _changes(expr: Expr) -> bool:
+    """Whether a value may change within a step: it reads positions, velocities, forces or what a flow computed."""
+    return any(isinstance(n, Read) and n.indices == (EACH,) and n.symbol != "m" for n in walk(expr))
 
 
 def inline(model: Model) -> tuple[Model, list[Diagnostic]]:

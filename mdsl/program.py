@@ -164,9 +164,13 @@ class System:
 
     @cached_property
     def _energies(self):
+        import jax
+
         from .lowering.bound import energies
 
-        return energies(self.program.compiled.field, self.initial, self.precision, self.program.internal(None))
+        # The first call may come from inside `jit`, but what is planned here are numbers.
+        with jax.ensure_compile_time_eval():
+            return energies(self.program.compiled.field, self.initial, self.precision, self.program.internal(None))
 
     def _arguments(self, x, params, box):
         import jax.numpy as jnp

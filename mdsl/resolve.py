@@ -222,7 +222,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 declared("topology", item.name)
         case tree.Declaration() | tree.Data():
             declared("param", statement.name, len(statement.axes))
-            if isinstance(statement, tree.Declaration) and statement.kind == "const" and module.name.startswith("units."):
+            declares_units = any(isinstance(s, tree.UnitSystem) for s in module.program.statements)
+            if isinstance(statement, tree.Declaration) and statement.kind == "const" and declares_units:
                 work.ambient[statement.name.id] = module.declared[statement.name.id]
         case tree.TableDecl(items=items):
             for item in items:
@@ -359,7 +360,10 @@ def _param(work: Resolution, resolver: Resolver, statement: tree.Declaration, sc
     if len([a for a in axes if a.kind == "species"]) > 2:
         resolver.error("bad-axis", "an array has at most two axes of species", statement.axes[2])
     elif len(axes) < len(statement.axes):
-        default = None  # an axis is wrong, which has been said
+        pass  # an axis is wrong, which has been said
+    elif any(a.kind == "atoms" for a in axes) or binder is not None and len(axes) > 1:
+        what = "a value for each atom" if binder is None else "a range beside another axis"
+        work.report.append(Diagnostic("not-yet", f"{what} is not implemented yet", statement.span, notes=("arrays have axes of species, or one range",)))
     elif isinstance(statement.value, tree.Table):
         default = _table(work, resolver, statement.value, tuple(axes), scope)
     else:

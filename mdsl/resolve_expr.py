@@ -290,6 +290,9 @@ class Resolver:
                     return None
                 if not self.topology(node, len(indices)):
                     return None
+        if excluded and kind not in ("ordered", "others"):
+            self.error("misplaced", "only sums over pairs leave pairs out", node, help="write the condition at a sum such as `sum(i < j, (i, j) not in bonds)`")
+            return None
         if len(set(names)) < len(names) or (centre in names):
             self.error("duplicate-name", "an index is bound twice in one sum", node)
             return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mdsl.grammar import tree
-from mdsl.grammar.diagnostics import Diagnostic, Label, suggest
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 
 from . import model
 from .builders import BUILDERS, Builder
 from .resolve_expr import Resolver
+from .runtime.trajectories import check_format
 from .scope import Entity, Global, Scope
 
 
@@ -151,6 +154,10 @@ OBSERVABLE = ("t", "potential", "volume", "virial", "degrees_of_freedom", "N")
 def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, paths: dict[str, tree.Node]) -> model.Output:
     every = resolver.expr(node.every, scope) if node.every is not None else None
     if isinstance(node, tree.Write):
+        try:
+            check_format(node.path.value)
+        except Rejected as rejected:
+            resolver.report += [replace(d, span=node.path.span) for d in rejected.diagnostics]
         earlier = paths.setdefault(node.path.value, node)
         if earlier is not node:
             resolver.report.append(
