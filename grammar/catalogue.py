@@ -91,7 +91,6 @@ CATALOGUE: dict[str, Entry] = {
     "missing-box": Entry("error", "A structure file does not give the box that a periodic system needs."),
     "triclinic-box": Entry("error", "The box of a structure is not rectangular with its sides along x, y and z."),
     "partial-occupancy": Entry("error", "A structure file puts several alternatives on one site."),
-    "wrong-dimension": Entry("error", "A lattice or structure has another dimension than the program."),
     "bad-lattice": Entry("error", "The size or the number of atoms of a lattice or random placement makes no sense."),
     "bad-fractions": Entry("error", "The fractions of the species are negative or do not add up to one."),
     "bad-temperature": Entry("error", "Velocities are asked for at a temperature that is negative or not a number."),

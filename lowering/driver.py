@@ -21,6 +21,7 @@ from .culprit import culprit
 from .dynamics import BETWEEN, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
 from .potential import Geometry, Potential
+from .traced import trajectory
 from .values import complete, defaults
 
 MOST_GROWTHS = 20
@@ -287,6 +288,23 @@ class Runner:
         every = self._every(output)
         following = steps if every is None else (done // every + 1) * every
         return following if following <= steps else None
+
+    def trace(self, key, params: Mapping[str, object], most_steps: int | None = None):
+        """The run as a pure function of ``key`` and free parameters, for use inside transformations.
+
+        How many steps and records there are, and the room of the neighbour list, follow from the parameters that
+        this runner was made with. Returns the records, the final state and the time.
+        """
+        statements = []
+        for advance in (s for s in self.model.run if isinstance(s, Advance)):
+            steps = whole(self.model, advance.steps, self.params, "the number of steps")
+            steps = steps if most_steps is None else min(steps, most_steps)
+            names = {n: self._every(o) for o in advance.outputs if o.kind == "record" for n in o.names}
+            statements.append((advance, steps, names))
+        dynamics = Dynamics(self.potential, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, traced=True)
+        inputs = self.inputs(0.0, 0)._replace(key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
+        columns = lambda a: tuple(jnp.asarray(a[:, k], self.dtype) for k in range(self.model.dim))  # noqa: E731
+        return trajectory(dynamics, inputs, columns(self.initial.x), columns(self.initial.v), tuple(statements))
 
     # -- trouble -------------------------------------------------------------------------------------------
 

@@ -113,6 +113,7 @@ class Dynamics:
     skin: float
     dof: float
     dtype: object
+    traced: bool = False  # inside transformations: no loop may have a length that is known only when it runs
 
     @property
     def model(self):
@@ -140,7 +141,7 @@ class Dynamics:
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
         slots = None if self.plan is None else state.slots
-        used = None if self.plan is None else state.used
+        used = None if self.plan is None or self.traced else state.used
         return self.potential.evaluate(known, self.atoms(known, inputs, state), slots, outputs, measures, self.layout, used)
 
     # -- starting, and building lists ------------------------------------------------------------------------
@@ -244,14 +245,22 @@ class Dynamics:
 
         return self.layout.program(chunk, ("all", STATE, "all"), STATE)
 
-    def carry_out(self, statements: tuple, again: tuple[bool, ...], state: State, inputs: Inputs, known: Globals) -> State:
-        """Statements in order, each for all atoms at once. ``again``: those with a force evaluation before them."""
-        values = dict(state.held)
+    def carry_out(self, statements: tuple, again: tuple[bool, ...], state: State, inputs: Inputs, known: Globals, listed=None) -> State:
+        """Statements in order, each for all atoms at once. ``again``: those with a force evaluation before them.
+
+        ``listed`` gives a state a list that holds, before each such evaluation; without it a list that does not
+        hold is flagged.
+        """
+        values, held = dict(state.held), tuple(state.held)
         key = jax.random.fold_in(inputs.key, state.step)
         for statement, force in zip(statements, again):
+            if force and listed is not None:
+                state = listed(state._replace(held=values))
+                values = dict(state.held)
+            elif force:
+                state = state._replace(flag=self.flag(state, inputs, STALE_INSIDE))
             if force:
-                state = state._replace(flag=self.flag(state, inputs, STALE_INSIDE), evaluations=state.evaluations + 1)
-                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
+                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force, evaluations=state.evaluations + 1)
             if isinstance(statement, Draw):
                 values[statement.target] = self.noise(key, statement.target, state.ids)
                 continue
@@ -260,7 +269,7 @@ class Dynamics:
                 state = state._replace(**{statement.target: value})
             else:
                 values[statement.target] = value
-        return state._replace(held={name: values[name] for name in state.held})
+        return state._replace(held={name: values[name] for name in held})
 
     def noise(self, key, name: str, ids) -> tuple:
         """Standard normal numbers for each atom and axis, the same whatever the order of the atoms.

@@ -11,6 +11,7 @@ from mdsl.lowering.derive import derive
 from mdsl.lowering.field import Field
 from mdsl.lowering.smoothness import cutoff_warnings
 
+from .finite import check_finite
 from .model import Model
 from .passes import PASSES, verify
 from .resolve import resolve
@@ -60,6 +61,8 @@ def _compile(source: Source, folder: Path | None) -> Compiled:
         if not _errors(report):
             verify(model, step)
         stages.append((step.name, model))
+    _stop(report)
+    report += check_finite(model)
     _stop(report)
     field = derive(model)
     report += cutoff_warnings(field)

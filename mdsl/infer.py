@@ -191,6 +191,8 @@ class Inference:
             if kind.kind not in ("scalar", "unknown"):
                 self.fail("wrong-type", f"a {param.lifetime} is a number or a table of numbers, not {kind}", default)
                 kind = UNKNOWN
+            if param.name == "m" and (len(param.axes) > 1 or param.binder is not None):
+                self.report.append(Diagnostic("bad-axis", "`m` is the mass of the atoms: one for all, or one for each species", param.span, help="`param m = 1.0` or `param m[species] = { A: 1.0, B: 2.0 }`"))
             if param.name == "m" and kind.dimension not in (None, self.builtin("m").dimension):
                 self.fail("wrong-unit", f"`m` is the mass of the atoms, but this is {kind}", default)
             if kind.dimension is None and kind.kind == "scalar":
@@ -207,6 +209,9 @@ class Inference:
             self.active.append(equation.name)
             body = self.typed(equation.body)
             self.active.pop()
+            if equation.kind == "observe" and body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
+                help = "the vector from the corner of the box is `x[i] - origin`" if body.type.kind == "point" else None
+                self.fail("wrong-type", f"an observable is a number, a vector or a matrix, not {body.type}", body, help=help)
             if equation.kind == "energy":
                 wanted = self.model.units.dimension(dimensions.ENERGY)
                 if body.type.kind not in ("scalar", "unknown"):
@@ -284,19 +289,19 @@ class Inference:
             what = f"`{option.name}` of {step.builder}"
             if option.kind in ("number", "count", "counts"):
                 dimension = LENGTH**-self.model.dim if option.dimension == "number density" else NAMED[option.dimension]
-                value = self.want(value, self.model.units.dimension(dimension), what)
-                self.before_run(value, what)
+                value = self.whole(value, what, 0) if option.kind in ("count", "counts") else self.want(value, self.model.units.dimension(dimension), what)
             else:
                 value = self.typed(value)
                 wanted = {"text": ("text",), "species": ("label", "scalar", "unknown")}[option.kind]
                 if value.type.kind not in wanted:
                     self.fail("wrong-type", f"{what} is {'a text in quotes' if option.kind == 'text' else 'a species'}, not {value.type}", value)
+            self.before_run(value, what)
             options.append((name, value))
         return replace(step, options=tuple(options))
 
     def advance(self, step: Advance) -> Advance:
         before = len(self.report)
-        options = tuple((n, self.want(v, self.model.units.dimension(dimensions.TIME), "`dt`") if n == "dt" else self.typed(v)) for n, v in step.options)
+        options = tuple((n, self.want(v, self.model.units.dimension(dimensions.TIME), "`dt`") if n == "dt" else self.want(v, None, f"`{n}`")) for n, v in step.options)
         outputs = tuple(replace(o, every=None if o.every is None else self.whole(o.every, "`every`", 1)) for o in step.outputs)
         steps = self.whole(step.steps, "the number of steps", 0)
         if "dt" in dict(options):

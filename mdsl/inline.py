@@ -243,7 +243,7 @@ class Inliner:
                     if inner is None:
                         continue  # its declaration was wrong, which has been said
                     if len(args) != len(inner.parameters):
-                        self.fail("wrong-arguments", f"`{inner.name}` takes {len(inner.parameters)} arguments, but is given {len(args)}", Number(0.0, span=step.span, via=via))
+                        self.fail("wrong-arguments", f"`{inner.name}` takes {len(inner.parameters)} argument{'' if len(inner.parameters) == 1 else 's'}, but is given {len(args)}", Number(0.0, span=step.span, via=via))
                         continue
                     bound = {}
                     for name, arg in zip(inner.parameters, args):

@@ -53,9 +53,13 @@ class Program:
     @cached_property
     def params(self) -> dict[str, object]:
         """The free parameters by name: scalars, and arrays with an axis for each of their axes."""
+        import jax
+
         from .lowering.values import defaults
 
-        return {name: value * self._scale(name) for name, value in defaults(self.model).items()}
+        # Asked for first inside a transformation, they are numbers all the same.
+        with jax.ensure_compile_time_eval():
+            return {name: value * self._scale(name) for name, value in defaults(self.model).items()}
 
     def _scale(self, name: str) -> float:
         return factor(self.model, self.model.param(name).type.dimension)
@@ -216,11 +220,18 @@ class System:
     def run(self, key, *, params: Mapping[str, object] | None = None, steps: int | None = None) -> Result:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
 
-        ``key`` is a JAX random key. Raises Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``.
+        ``key`` is a JAX random key. Inside JAX transformations (jit, grad, vmap over ``key`` and ``params``) the
+        run is one pure function, its records are traced arrays, and NaN says that a neighbour list overflowed or
+        that the run blew up. Raises Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``.
         """
+        import jax
+
         from .lowering.driver import Runner
 
-        runner = Runner(self.program.compiled.field, self.initial, self.program.internal(params), key, self.precision, self.devices, self.skin)
+        leaves = self.program.internal(params)
+        if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves))):
+            return self._traced(key, leaves, steps)
+        runner = Runner(self.program.compiled.field, self.initial, leaves, key, self.precision, self.devices, self.skin)
         listener = _Memory(self.model)
         final = runner.run(listener, steps)
         return Result(
@@ -231,6 +242,35 @@ class System:
             final.time * self._scale(TIME),
             runner.counts,
         )
+
+    def _traced(self, key, leaves, steps: int | None) -> Result:
+        import jax
+        import jax.numpy as jnp
+
+        from .lowering.driver import Runner
+
+        # A key may be traced, and so may parameters: what must be a number is taken from the defaults.
+        with jax.ensure_compile_time_eval():
+            defaults = self.program.internal(None)
+            runner = Runner(self.program.compiled.field, self.initial, defaults, None, self.precision, None, self.skin)
+        records, state, time = runner.trace(key, leaves, steps)
+        arrays = {}
+        for name, parts in records.items():
+            scale = factor(self.model, observable_type(self.model, name).dimension)
+            values = [jax.tree.map(lambda a: a * scale, value) for _, value in parts]
+            arrays[name] = jnp.concatenate([jnp.stack(jax.tree.leaves(v), -1).reshape(*_shape(v)) if isinstance(v, tuple) else v for v in values])
+        back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
+        x, v = (jnp.stack(rows, axis=1)[back] for rows in (state.x, state.v))
+        return Result(arrays, x * self._scale(LENGTH), v * self._scale(VELOCITY), state.step, time * self._scale(TIME))
+
+
+def _shape(value: tuple) -> tuple[int, ...]:
+    """The shape of the records of a vector or matrix, given as nested tuples of arrays [rows]."""
+    first, shape = value, []
+    while isinstance(first, tuple):
+        shape.append(len(first))
+        first = first[0]
+    return (first.shape[0], *shape)
 
 
 class _Memory:

@@ -73,7 +73,7 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
                 )
             )
         _import(work, main, tree.Use(program.span, ("units", "lj"), None), {})
-    prelude = _collect(work, "prelude", parse(modules.library_source("prelude")))
+    prelude = work.loaded.get("prelude") or _collect(work, "prelude", parse(modules.library_source("prelude")))
     shadowed = {n: e for n, e in prelude.declared.items() if n not in main.declared}
     # The program may name its own observable `pressure`; the built-in one then steps back.
     main_names = Scope(main.scope.names, Scope(shadowed, main.scope.parent))
@@ -82,6 +82,7 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
     for module in work.order:
         keep = shadowed if module is prelude else None
         _declarations(work, module, built, keep)
+    _one_name_space(work, built, prelude, main)
     dim = built.dim or 3
     runs = [s for s in program.statements if isinstance(s, tree.Run)]
     _once(work, runs, "run")
@@ -104,6 +105,23 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
     if assumed:  # without a unit system, nothing can be said of units
         work.report[:] = [d for d in work.report if d.id not in ("unit-in-reduced", "unknown-unit")]
     return result, work.report
+
+
+def _one_name_space(work: Resolution, built: _Built, prelude: Module, main: Module) -> None:
+    """Values have one name space in all modules: two with one name would be taken for each other."""
+    seen: dict[str, model.Param | model.Equation] = {}
+    for item in (*built.params, *built.equations):
+        earlier = seen.setdefault(item.name, item)
+        if earlier is not item:
+            first = Label(earlier.span, "first declared here")
+            work.report.append(Diagnostic("duplicate-name", f"two modules declare `{item.name}`", item.span, secondary=(first,), help="choose another name"))
+    for equation in built.equations:
+        if equation.span.source is prelude.program.span.source:
+            for node in model.walk(equation.body):
+                if isinstance(node, model.Read) and node.symbol in prelude.declared and node.symbol in main.declared:
+                    own = main.declared[node.symbol]
+                    message = f"every program has its `{node.symbol}`, of which `{equation.name}` is made"
+                    work.report.append(Diagnostic("duplicate-name", message, own.span, help="choose another name"))
 
 
 def duplicate(name: tree.Identifier, earlier: Span | None) -> Diagnostic:
@@ -218,6 +236,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 declared("species", identifier)
         case tree.Topology(items=items):
             for item in items:
+                if len(set(item.indices)) < len(item.indices):
+                    work.report.append(Diagnostic("duplicate-name", "the indices of a topology have different names", item.span))
                 work.topologies[item.name.id] = len(item.indices)
                 declared("topology", item.name)
         case tree.Declaration() | tree.Data():
@@ -424,7 +444,8 @@ def _scheme(work: Resolution, module: Module, kind: str, statement, parameters, 
             case tree.Update(target=target, op=op):
                 value = resolver.expr(step.value, scope)
                 if target.id not in FIELDS and target.id not in locals_:
-                    if op == "+=" or target.id in BUILT_IN:
+                    found = scope.find(target.id)
+                    if op == "+=" or isinstance(found, Global) and found.kind in ("param", "equation", "builtin", "operator"):
                         resolver.error("misplaced", f"a flow cannot change `{target.id}`", target, help="flows change x, v and values of their own")
                     locals_[target.id] = Local(target.id, per_atom=True, span=target.span)
                 steps.append(model.Update(target.id, op, value, step.span))
@@ -441,6 +462,8 @@ def _scheme(work: Resolution, module: Module, kind: str, statement, parameters, 
                     known = [n for n in scope.visible() if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"]
                     resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=suggest(name, known))
                     continue
+                for named in step.named:
+                    resolver.error("wrong-arguments", "a flow takes its arguments by position", named, help=f"leave out `{named.name} =`")
                 args = tuple(resolver.expr(a, scope) for a in step.args)
                 steps.append(model.Invoke(entity.symbol, args, step.span))
     return model.Scheme(kind, module.symbol(statement.name.id), statement.name.id, tuple(p.id for p in parameters), tuple(steps), statement.span)

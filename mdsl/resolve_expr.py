@@ -175,6 +175,8 @@ class Resolver:
                     return self.error("wrong-index", f"`{name}` is one for each atom, and `{found.symbol}` is a species", index)
                 indices.append(model.Label(found.symbol, span=index.span))
             elif isinstance(index, tree.Number) and index.unit is None and index.value == int(index.value):
+                if entity.kind != "param":
+                    return self.error("not-yet", f"one atom by its number, as in `{node.span.text}`, is not implemented yet", node)
                 indices.append(int(index.value))
             elif isinstance(index, tree.Name):
                 help = suggest(index.id, scope.binders()) or f"use `{name}` inside a sum such as `sum({index.id})`"
@@ -219,7 +221,7 @@ class Resolver:
                     "not-a-function",
                     f"`{node.function.id}` is a value, not a function",
                     node.function,
-                    help="write `*` to multiply, or brackets [ ] for an index",
+                    help="a product is written with `*`, an index in brackets [ ]",
                 )
         return model.Apply(self.expr(node.function, scope), args, span=node.span)
 

@@ -20,8 +20,11 @@ def resolve_run(
     """The statements of the run block in order; those that are wrong are reported and left out."""
     steps: list[model.Setup | model.Advance] = []
     paths: dict[str, tree.Node] = {}
+    set_up: dict[str, tree.Node] = {}
+    places = any(isinstance(s, tree.Update | tree.Draw) and s.target.id == "x" for s in run.body)
     for statement in run.body:
         before = len(resolver.report)
+        _in_order(resolver, statement, set_up, places)
         match statement:
             case tree.Update(target=target, op=op, value=value):
                 step = _setup(resolver, scope, statement, target, op, value, species, dim)
@@ -31,9 +34,27 @@ def resolve_run(
                 step = _advance(resolver, scope, statement, {s.symbol: s for s in schemes}, paths)
         if step is not None and not any(d.severity == "error" for d in resolver.report[before:]):
             steps.append(step)
-    if not any(isinstance(s, tree.Update | tree.Draw) and s.target.id == "x" for s in run.body):
+    if not places:
         resolver.error("empty-program", "the run block places no atoms", run, help='for example `x = fcc(density = 0.8, cells = 6)` or `x = read("file")`')
     return tuple(steps)
+
+
+def _in_order(resolver: Resolver, statement: tree.Node, set_up: dict[str, tree.Node], places: bool) -> None:
+    """First x, once; then v, once; then dynamics. ``set_up`` is what stands before the statement, ``places``
+    whether any statement sets up x."""
+    if isinstance(statement, tree.Advance):
+        set_up.setdefault("", statement)
+        return
+    name = statement.target.id
+    if "" in set_up:
+        moves = Label(set_up[""].span, "the atoms move from here on")
+        resolver.report.append(Diagnostic("misplaced", f"`{name}` is set up after the dynamics began", statement.span, secondary=(moves,), help="set up x and v before the first integrator"))
+    elif name in set_up:
+        first = Label(set_up[name].span, "first here")
+        resolver.report.append(Diagnostic("repeated-statement", f"`{name}` is set up twice", statement.span, secondary=(first,)))
+    elif name == "v" and places and "x" not in set_up:
+        resolver.error("misplaced", "velocities are drawn before there are atoms", statement, help="set up `x` first")
+    set_up.setdefault(name, statement)
 
 
 # -- setting up ------------------------------------------------------------------------------------------
@@ -82,7 +103,7 @@ def _bind(resolver: Resolver, call: tree.Call, what: str, names: tuple[str, ...]
     """The options of a call by name; arguments without a name take the names in order."""
     bound: dict[str, tree.Expr] = {}
     if len(call.args) > len(names):
-        resolver.error("wrong-arguments", f"`{call.function.id}` takes at most {len(names)} options", call)
+        resolver.error("wrong-arguments", f"`{call.function.id}` takes at most {len(names)} option{'' if len(names) == 1 else 's'}, but is given {len(call.args)}", call, help=f"`{call.function.id}({', '.join(names)})`")
     for name, value in zip(names, call.args):
         bound[name] = value
     for named in call.named:
@@ -174,12 +195,12 @@ def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, pa
             known = [n for n in set(scope.visible()) if isinstance(scope.find(n), Global) and (scope.find(n).kind == "equation" or n in OBSERVABLE)]
             resolver.error("unknown-name", f"there is nothing called `{identifier.id}` to record", identifier, help=suggest(identifier.id, known) or "declare it: `observe " + identifier.id + " = ...`")
         else:
-            secondary = (Label(entity.span, "declared here"),) if entity.span else ()
+            secondary = (Label(entity.span, "declared here"),) if entity.span and entity.span.source is identifier.span.source else ()
             resolver.report.append(_not_recordable(identifier, kind or "local", secondary))
     return model.Output("record", tuple(names), every, node.span)
 
 
 def _not_recordable(identifier: tree.Identifier, kind: str, secondary: tuple[Label, ...]):
-    return Diagnostic(
-        "misplaced", f"`{identifier.id}` is a {kind}: records hold energies and observables", identifier.span, secondary=secondary, help=f"declare `observe my_{identifier.id} = ...`"
-    )
+    what = {"param": "a parameter", "equation": "a quantity of each atom", "builtin": "not one number", "operator": "a function"}.get(kind, f"a {kind}")
+    help = f"declare `observe my_{identifier.id} = {identifier.id}`" if kind == "param" else "declare an `observe` of it"
+    return Diagnostic("misplaced", f"`{identifier.id}` is {what}: records hold energies and observables", identifier.span, secondary=secondary, help=help)

@@ -9,6 +9,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.grammar.source import Source
 
 from .differentiate import differentiate
+from .finite import check_finite
 from .infer import infer
 from .inline import inline
 from .model import Model, Param, TableOf
@@ -31,6 +32,9 @@ def with_settings(model: Model, settings: tuple[Setting, ...]) -> Model:
             )
         new = _declared(model, old, setting)
         model = replace(model, params=tuple(new if p.name == old.name else p for p in model.params))
+    found = check_finite(model)
+    if found:
+        raise Rejected(*found)
     return model
 
 

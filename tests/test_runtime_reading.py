@@ -101,7 +101,7 @@ def test_two_dimensions(tmp_path):
     for wrong in (flat.replace("3.5 0.0", "3.5 0.1"), flat.replace("2 3 4 0", "2 3 4 1")):
         with pytest.raises(Rejected) as caught:
             read(write(tmp_path, "b.data", wrong), dim=2)
-        assert caught.value.diagnostics[0].id == "wrong-dimension"
+        assert caught.value.diagnostics[0].id == "bad-dimension"
 
 
 # -- LAMMPS data --------------------------------------------------------------------------------------

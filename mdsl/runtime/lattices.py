@@ -62,7 +62,7 @@ def crystal(
     label for all atoms, or fractions ``{label: fraction}`` placed at random by ``rng`` with exact counts.
     ``dim`` is the dimension of the program, checked against the lattice's where given.
 
-    Raises ``unknown-name``, ``wrong-dimension``, ``bad-lattice``, ``bad-fractions``.
+    Raises ``unknown-name``, ``bad-dimension``, ``bad-lattice``, ``bad-fractions``.
     """
     if name not in LATTICES:
         raise rejected(
@@ -74,7 +74,7 @@ def crystal(
     if dim is not None and dim != lattice.dim:
         fitting = ", ".join(k for k, v in LATTICES.items() if v.dim == dim)
         raise rejected(
-            "wrong-dimension",
+            "bad-dimension",
             f"`{name}` is a lattice in {lattice.dim} dimensions, the program has {dim}",
             help=f"lattices in {dim} dimensions: {fitting}" if fitting else None,
         )

@@ -39,7 +39,7 @@ def read(path: str | Path, *, dim: int = 3, need_box: bool = True, frame: int = 
     ``need_box`` is False, each axis must have a length. Of a file with several frames, ``frame`` chooses one.
 
     Raises ``missing-file``, ``unreadable-file``, ``unknown-format``, ``malformed-file``, ``no-atoms``,
-    ``not-finite``, ``missing-box``, ``triclinic-box``, ``partial-occupancy``, ``wrong-dimension``.
+    ``not-finite``, ``missing-box``, ``triclinic-box``, ``partial-occupancy``, ``bad-dimension``.
     """
     path = Path(path)
     kind = _format(path)

@@ -82,13 +82,13 @@ class Structure:
     def flattened(self) -> Structure:
         """The structure in the plane: z is dropped.
 
-        Raises ``wrong-dimension`` where the atoms do not lie in one plane z = constant.
+        Raises ``bad-dimension`` where the atoms do not lie in one plane z = constant.
         """
         z = self.positions[:, 2]
         moving = self.velocities is not None and np.any(self.velocities[:, 2] != 0)
         if np.ptp(z) > 1e-9 * max(1.0, float(np.abs(z).max())) or moving:
             raise rejected(
-                "wrong-dimension",
+                "bad-dimension",
                 f"the program has two dimensions, but the atoms of the structure do not lie in a plane (z from {z.min():g} to {z.max():g})",
                 help="give all atoms the same z and no velocity along z, or remove `dim 2`",
             )

@@ -1,0 +1,104 @@
+"""A run as one pure function of its key and parameters: what `System.run` is inside JAX transformations.
+
+Steps are scanned between records, each stretch under `jax.checkpoint`, so that reverse mode keeps the states at
+records and one stretch of steps. A neighbour list is renewed where it no longer holds; it cannot grow here, so
+the records of a run whose list overflowed are NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mdsl.model import Advance
+
+from .dynamics import FINE, STALE, Dynamics, Inputs, State
+from .kernels import FORCE
+from .step import explicit_time, force_evaluations
+
+
+def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statements: tuple[tuple[Advance, int, dict[str, int | None]], ...]):
+    """Records and the final state of a run.
+
+    ``statements``: each statement of dynamics with its number of steps and, by recorded name, every how many
+    steps (None: at the end). Returns ``{name: [(step, value), ...]}`` with lists of arrays [rows, ...], and State.
+    """
+    zeros = tuple(jnp.zeros_like(c) for c in x)
+    state = dynamics.start(inputs, x, v, zeros, jnp.int32(0))._replace(flag=FINE)
+    if dynamics.plan is not None:
+        state = dynamics.rebuild(inputs, state)
+    state = _forced(dynamics, inputs, state)
+    records: dict[str, list] = {}
+    origin, t = 0, inputs.t
+    for number, (advance, steps, names) in enumerate(statements):
+        now = inputs._replace(t=t, origin=jnp.int32(origin))
+        state, dt = _statement(dynamics, now, state, advance, steps, names, records, origin, first=number == 0)
+        origin += steps
+        t = t + steps * dt
+    return records, state, t
+
+
+def _forced(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
+    return state._replace(f=dynamics.evaluated(state, inputs, dynamics.known(inputs, inputs.t), frozenset({FORCE})).force)
+
+
+def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advance, steps: int, names: Mapping[str, int | None], records: dict[str, list], origin: int, first: bool):
+    known = dynamics.known(inputs, inputs.t)
+    dt = known.value(advance.dt) if advance.dt is not None else 0.0
+    evaluations = force_evaluations(advance.body, explicit_time(dynamics.model))
+    observer = dynamics.observer(tuple(names)) if names else None
+
+    def step(state: State, _):
+        state = _listed(dynamics, inputs, state)
+        at = dynamics.known(inputs, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt, known.params)
+        new = dynamics.carry_out(advance.body, evaluations.before, state._replace(held={}), inputs, at, listed=lambda s: _listed(dynamics, inputs, s))
+        return new._replace(step=state.step + 1), None
+
+    def observe(state: State):
+        state = _listed(dynamics, inputs, state)
+        values = observer(inputs, state, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt) if observer else {}
+        return state, jax.tree.map(lambda a: jnp.where(state.flag == FINE, a, jnp.nan), values)
+
+    everys = [n for n in names.values() if n is not None]
+    base = math.gcd(*everys) if everys else steps
+    count = steps // base if base else 0
+    start_values = observe(state)[1]
+    stretch = jax.checkpoint(lambda s: lax.scan(step, s, None, length=base)[0])
+
+    def segment(state: State, _):
+        return observe(stretch(state))
+
+    state, rows = lax.scan(segment, state, None, length=count)
+    if steps - count * base:
+        state = lax.scan(step, state, None, length=steps - count * base)[0]
+    end_values = observe(state)[1]
+    for name, every in names.items():
+        if every is None:
+            chosen, at_steps = jax.tree.map(lambda a: a[None], end_values[name]), [origin + steps]
+        else:
+            skip = every // base
+            chosen = jax.tree.map(lambda a, skip=skip: a[skip - 1 :: skip], rows[name])
+            at_steps = [origin + k for k in range(every, steps + 1, every)]
+            if first:
+                chosen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start_values[name], chosen)
+                at_steps = [origin, *at_steps]
+        records.setdefault(name, []).append((at_steps, chosen))
+    return state, dt
+
+
+def _listed(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
+    """The state with a list that holds. Whether it does is no matter of derivatives."""
+    if dynamics.plan is None:
+        return state
+    still = state._replace(x=lax.stop_gradient(state.x), at=lax.stop_gradient(state.at))
+    flag = dynamics.flag(still._replace(flag=jnp.int32(FINE)), inputs)
+    return lax.cond(flag == STALE, lambda s: _kept(dynamics.rebuild(inputs, s), s), lambda s: s, state)
+
+
+def _kept(new: State, old: State) -> State:
+    """The new list, with trouble of an earlier one remembered."""
+    return new._replace(flag=jnp.maximum(new.flag, old.flag))

@@ -1,0 +1,69 @@
+"""Every example runs, in a short form."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdsl.runtime.reading import read
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.mdsl"))
+
+
+def command(*words: str, folder: Path) -> str:
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program(name, tmp_path):
+    """From another folder, as a user would."""
+    command("-m", "mdsl.cli", "run", str(EXAMPLES / name), "--steps", "5", "--out", "run", "--seed", "7", folder=tmp_path)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["status"] == "finished"
+    lines = (tmp_path / "run" / "records.csv").read_text().splitlines()
+    rows = np.array([[float(field or "nan") for field in line.split(",")] for line in lines[1:]])
+    assert rows[0, 0] == 0 and np.isfinite(rows[0, :3]).all()
+    final = read(tmp_path / "run" / "final.extxyz", dim=2 if "dim 2" in (EXAMPLES / name).read_text() else 3)
+    assert final.atoms == run["atoms"]
+
+
+def test_python_tour(tmp_path):
+    text = command(str(EXAMPLES / "python_tour.py"), folder=tmp_path)
+    assert text.rstrip().endswith("the same energy")
+    words = {line[:15].strip(): line[15:].split()[0].rstrip(",") for line in text.splitlines()}
+    assert float(words["energy"]) == float(words["from SymPy"])
+
+
+def test_the_argon_of_the_example():
+    """argon.extxyz is liquid argon at the density that make_argon.py gives it."""
+    make = imported("make_argon")
+    structure = read(EXAMPLES / "argon.extxyz")
+    assert structure.atoms == 864
+    volume = float(np.prod(structure.lengths))
+    assert 864 * make.MASS / 0.602214076 / volume == pytest.approx(make.DENSITY, rel=1e-5)
+    # Molten: the structure factor at the first Bragg peak of the crystal is far below one per atom.
+    wave = 2 * np.pi / make.EDGE * np.array([1, 1, 1])
+    assert abs(np.exp(1j * structure.positions @ wave).mean()) < 0.2
+
+
+def test_make_argon_compiles():
+    import mdsl
+
+    program = mdsl.compile(imported("make_argon").PROGRAM)
+    assert len(program.bind().x) == 864
+
+
+def imported(name: str):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

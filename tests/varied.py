@@ -1,0 +1,98 @@
+"""Programs that use the language in many ways, and systems for them: for tests that compare meanings."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from compiled import HEAD
+from interpreted import jumbled, moved
+
+from mdsl.interpret import System
+
+MIXTURE = "species A, B, C\nparam s[species, species] = { A-A: 1.0, A-B: 0.9, B-B: 0.8, A-C: 1.1, B-C: 0.7, C-C: 0.95 }\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program, and atoms for it. ``cut``: all pair sums have a cutoff, so a neighbour list can be used."""
+
+    text: str
+    system: System
+    head: str = HEAD
+    cut: bool = False
+    record: tuple[str, ...] = field(default=())
+
+
+def cases() -> dict[str, Case]:
+    three, two = np.arange(14) % 3, np.arange(12) % 2
+    small = System(np.random.default_rng(1).uniform(-1, 1, (4, 3)), [9.0] * 3, v=np.random.default_rng(2).normal(size=(4, 3)))
+    open_box = moved(jumbled(9), periodic=[False] * 3, lengths=[1.0] * 3)
+    mixed = moved(jumbled(12), periodic=[True, False, True], lengths=[4.0, 1.0, 4.4])
+    return {
+        "one pair function": Case("param a = 1.1\nenergy U = sum(i < j) force_shifted(lennard_jones(a, 1), 1.7*a)(|x[i] - x[j]|)", jumbled(14), cut=True),
+        "every combinator": Case(
+            "param rc = 1.8\ndef u(r) = yukawa(2, 1)(r) + gaussian(1, 0.5)(r)\nenergy T = sum(i < j) truncated(u, rc)(|x[i] - x[j]|)\n"
+            "energy S = sum(i < j) shifted(u, 1.7)(|x[i] - x[j]|)\nenergy F = sum(i < j) force_shifted(u, 1.6)(|x[i] - x[j]|)\n"
+            "energy W = sum(i < j) switched(u, 0.8*rc, rc)(|x[i] - x[j]|)",
+            jumbled(14),
+            cut=True,
+        ),
+        "every pair function": Case(
+            "def u(r) = mie(1, 1, 9, 6)(r) + inverse_power(0.9, 0.3, 3)(r) + morse(1, 2, 1.1)(r) + buckingham(9, 0.4, 0.3)(r) + soft_sphere(1.5, 2, 2.5)(r) + soft_cosine(2, 1.6)(r) + wca(1.2, 0.7)(r)\n"
+            "energy U = sum(i < j) u(|x[i] - x[j]|)",
+            jumbled(10),
+        ),
+        "species table": Case(
+            MIXTURE + "param e[species] = { A: 1.0, B: 0.5, C: 2.0 }\nenergy U = sum(i < j) sqrt(e[i]*e[j])*force_shifted(lennard_jones(s[i,j], 1), 1.8*s[i,j])(|x[i] - x[j]|)",
+            jumbled(14, species=three),
+            cut=True,
+        ),
+        "entries and masses": Case(
+            "species A, B\nparam q[species] = { A: 1.0, B: -0.5 }\nparam k[species, species] = { A-A: 2.0, A-B: 1.0, B-B: 0.5 }\nparam m[species] = { A: 1.0, B: 3.0 }\n"
+            "box free\nenergy U = sum(i < j) (q[i]*q[j]*exp(-|x[i] - x[j]|) + k[A, B]*k[i, i]*k[j, j]*exp(-|x[i] - x[j]|^2))\nenergy W = sum(i) q[B]*q[i]*(x[i] - origin)·(x[i] - origin)*exp(-|x[i] - origin|^2)",
+            moved(jumbled(12, species=two), x=np.random.default_rng(8).uniform(-1.9, 1.9, (12, 3)), periodic=[False] * 3, lengths=[1.0] * 3, masses=np.where(two, 3.0, 1.0)),
+        ),
+        "derivatives of functions": Case("param a = 0.9\ndef u(r) = a*r^3 - sin(r)\nenergy U = sum(i < j) if r < 1.9 then D(D(u))(r)*(r - 1.9)^2 + D(u)(1.5)*(1.9 - r)^3 else 0 where r = |x[i] - x[j]|", jumbled(8), cut=True),
+        "functions of functions": Case(
+            "param c = 1.5\ndef twice(g)(r) = g(g(r))\ndef scaled(g, s)(r) = s*g(r/s)\ndef bump(a)(r) = a*r*exp(-r)\nenergy U = sum(i < j) (twice(scaled(bump(c), 1.3))(|x[i] - x[j]|) - scaled(twice(bump(0.7)), c)(|x[i] - x[j]|))",
+            jumbled(8),
+        ),
+        "nested where": Case(
+            "param k = 2.0\nenergy U = sum(i < j) (a*b - b/a) where a = 1 + c*c, b = exp(-k*c), c = r^2/(1 + r), r = |x[i] - x[j]|",
+            jumbled(8),
+        ),
+        "piecewise": Case(
+            "param a = 0.8  param b = 1.4\ndef u(r) = if r < a then 3 - r else if r < b then (b - r)^2*sqrt(r) else if r < 1.8 then log(1 + (1.8 - r)^3) else 0\nenergy U = sum(i < j) u(|x[i] - x[j]|)",
+            jumbled(14),
+            cut=True,
+        ),
+        "conditions": Case(
+            "param a = 1.2\nenergy U = sum(i < j) if (r > 0.5 and r < a) or not r < 1.6 then min(r, 1.0)*max(0.3, 2 - r) else abs(r - 1.3)*tanh(r) where r = |x[i] - x[j]|",
+            jumbled(9),
+        ),
+        "elementary functions": Case(
+            "param a = 0.7\nenergy U = sum(i < j) (erfc(a*r)/r + erf(r)*cosh(r/5) - sinh(r/4)*atan(r) + acos(r/9)*asin(r/9)*tan(r/9) + r^a*2^r) where r = |x[i] - x[j]|",
+            jumbled(8),
+        ),
+        "external field": Case("box free\nparam k = 0.7\nparam w = 2.0\nenergy U = sum(i) k*(x[i] - origin).x^2*cos(w*(x[i] - origin).y)\nenergy G = sum(i) m[i]*(x[i] - origin).z", moved(small, periodic=[False] * 3, lengths=[1.0] * 3)),
+        "components of pairs": Case("param k = 0.7\nenergy U = sum(i < j) (exp(-k*(d.x^2 + 2*d.y^2 + 0.5*d.z^2)) + k*(d·d)*d.z^2*exp(-|d|)) where d = x[i] - x[j]", jumbled(7)),
+        "flat": Case("dim 2\nparam k = 3.0\nenergy U = sum(i < j) soft_sphere(1.5, k, 2.5)(|x[i] - x[j]|)\nenergy W = sum(i < j) if r < 1.2 then k*(1.2 - r)^2*(x[i] - x[j]).x^2 else 0 where r = |x[i] - x[j]|", jumbled(12, 2), cut=True),
+        "no box": Case("box free\nparam a = 1.0\nenergy U = sum(i < j) lennard_jones(a, 0.3)(|x[i] - x[j]|)\nenergy W = sum(i) 0.5*|x[i] - origin|^4", open_box),
+        "a slab": Case("param a = 1.0\nenergy U = sum(i < j) force_shifted(morse(1, 2, a), 1.9)(|x[i] - x[j]|)\nenergy W = sum(i) a*(x[i] - origin).y^2", mixed),
+        "combinations of sums": Case(
+            "param c = 2.0\nenergy U = 2*sum(i < j) exp(-r) - c*sum(i < j) r*exp(-r^2) where r = |x[i] - x[j]|\nenergy V = -(sum(i < j) exp(-2*|x[i] - x[j]|))/c + 3*c^2",
+            jumbled(9),
+        ),
+        "params of params": Case(
+            "species A, B\nparam D = 0.8\nparam g = 1.5*D^2\nparam size[species] = { A: D, B: 1.0 }\nparam s[species, species] = { A-A: D, A-B: (1 + D)/2, B-B: 1.0 }\nconst half = 1/2\n"
+            "energy U = sum(i < j) (g*wca(s[i,j], 1.0)(|x[i] - x[j]|) + half*(size[i] + size[j])*exp(-|x[i] - x[j]|/D))",
+            jumbled(12, species=two),
+        ),
+        "ranges and the number of atoms": Case("const c[k in 1..4] = 0.1*k^2\nparam b = 1.3\nenergy U = sum(i < j) (c[2]*r + c[4]*b)/(1 + r^4) where r = |x[i] - x[j]|\nenergy V = N*b^2 + dim", jumbled(8)),
+        "the volume": Case("param a = 1.0\nenergy U = sum(i < j) exp(-a*|x[i] - x[j]|^2)/volume^(1/3)\nenergy P = 0.1*a*volume", jumbled(7)),
+        "even powers": Case("param s = 0.9\nenergy U = sum(i < j) ((s/r)^12 - (s/r)^6 + r^2*exp(-r^4) + (s/r)^7 + (1/r)^0.5) where r = |x[i] - x[j]|", jumbled(9)),
+    }
+
+
+def names(model):
+    """Energies and observables that are one number or tensor."""
+    return [e.name for e in model.equations if e.kind in ("energy", "observe") and not e.binders]
