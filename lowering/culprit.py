@@ -39,7 +39,7 @@ class Culprit:
         units = self.model.units
         equation = self.model.equation(self.term.equation)
         length = f"{self.distance * units.shown_per_internal(LENGTH):.6g} {units.display(LENGTH).text}".strip() if self.distance is not None else ""
-        energy = f"{self.energy * units.shown_per_internal(ENERGY):.6g} {units.display(ENERGY).text}".strip()
+        energy = f"the energy {self.energy * units.shown_per_internal(ENERGY):.6g} {units.display(ENERGY).text}".strip() if self.finite else "no finite energy"
         who = " and ".join(str(a) for a in self.atoms)
         apart = f", {length} apart," if length else ""
         noun = "atoms" if len(self.atoms) > 1 else "atom"
@@ -47,7 +47,7 @@ class Culprit:
             id,
             message,
             place(self.model.source, equation.body),
-            f"{noun} {who}{apart} have the energy {energy} here" if len(self.atoms) > 1 else f"{noun} {who} has the energy {energy} here",
+            f"{noun} {who}{apart} {'have' if len(self.atoms) > 1 else 'has'} {energy} here",
             secondary=(Label(statement, "during this statement"),) if statement is not None else (),
             notes=(f"`{equation.name}` is strongest for {noun} {who} (counted from 0){apart.rstrip(',')}",),
             help=help,

@@ -76,10 +76,11 @@ class Derivation:
         source = self.model.source
         summand = transform(reduce.body, self.canonical(reduce))
         leaves = Leaves(dict(weight_leaves.symbols), dict(weight_leaves.exprs))
-        kernel = to_sympy(summand, leaves)
+        written = to_sympy(summand, leaves)
         displacement = self.displacement(reduce)
         square = Op("dot", (displacement, displacement))
         s = leaves.symbols.get(square)
+        kernel = _squared_conditions(written, s)
         order = ranking(leaves, self.model)
         gradient = Gradient(displacement, None, None)
         direct: dict[int, sympy.Expr | Expr] = {}
@@ -96,14 +97,14 @@ class Derivation:
                 raise Rejected(fault(source, "not-yet", "this geometry has no derivative in this version", leaf, notes=("energies may use distances and components of displacements",)))
         if direct:
             gradient = replace(gradient, direct=tuple(from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=reduce) for k in range(self.model.dim)))
-        support = self.support(kernel, s, leaves, reduce) if reduce.domain.kind == "ordered" else Support(None)
+        support = self.support(written, s, leaves, reduce) if reduce.domain.kind == "ordered" else Support(None)
         slopes = tuple(
             (leaf, from_sympy(weight * sympy.diff(kernel, symbol), leaves, order, like=reduce))
             for symbol, leaf in list(leaves.exprs.items())
             if isinstance(leaf, Read) and self.is_parameter(leaf) and symbol in kernel.free_symbols
         )
         summand = from_sympy(kernel, leaves, order, like=reduce)
-        return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, kernel)
+        return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, written)
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -158,6 +159,20 @@ class Derivation:
             from_sympy(slope, leaves, like=reduce),
             "the summand is 0 from there on",
         )
+
+
+def _squared_conditions(kernel: sympy.Expr, s: sympy.Symbol | None) -> sympy.Expr:
+    """``r < b`` as ``r² < b|b|``, which is the same for every b and needs no square root."""
+    if s is None:
+        return kernel
+    root = sympy.sqrt(s)
+    changed = {}
+    for relation in kernel.atoms(sympy.core.relational.Relational):
+        if relation.lhs == root and s not in relation.rhs.free_symbols:
+            changed[relation] = relation.func(s, relation.rhs * sympy.Abs(relation.rhs))
+        elif relation.rhs == root and s not in relation.lhs.free_symbols:
+            changed[relation] = relation.func(relation.lhs * sympy.Abs(relation.lhs), s)
+    return kernel.xreplace(changed)
 
 
 def _without_sign(vector: Expr) -> Expr:

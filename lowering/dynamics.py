@@ -40,7 +40,8 @@ class State(NamedTuple):
     """The rows of one device, in sorted order.
 
     x, v, f, images: tuples of [n] arrays; x + images*lengths is the position not wrapped into the box.
-    held: what a head computed and its tail reads. ids: [n], the user's index of each atom. slots: [K, n]
+    held: what a head computed and its tail reads. ids, species, mass: [n], the user's index of each atom, its
+    place in `species`, its mass. slots: [K, n]
     (K = 0: all pairs), at: x when the list was built, used: slots in use. step: steps since the run began.
     evaluations: of the force, since the run began. needed: what the last list needed.
     """
@@ -51,6 +52,8 @@ class State(NamedTuple):
     images: tuple
     held: Mapping[str, object]
     ids: object
+    species: object
+    mass: object
     slots: object
     at: tuple
     used: object
@@ -62,7 +65,7 @@ class State(NamedTuple):
 
 
 # Which parts of a state hold rows of atoms; the rest is the same on every device.
-STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 6)
+STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 6)
 
 
 class Inputs(NamedTuple):
@@ -127,22 +130,21 @@ class Dynamics:
         params = complete(self.model, inputs.params) if params is None else params
         return Globals(self.model, params, inputs.lengths, t, self.layout.n_atoms, self.dof)
 
-    def masses(self, known: Globals, inputs: Inputs, species, ids):
-        """[n]: from the parameter `m`, so that they are differentiable, else as given."""
+    def masses(self, inputs: Inputs):
+        """[N] in the user's order: from the parameter `m`, so that they are differentiable, else as given."""
         param = self.model.param("m")
         if param is None:
-            return inputs.masses[ids]
-        value = known.params["m"].astype(self.dtype)
-        return value[species] if param.axes else jnp.broadcast_to(value, ids.shape)
+            return inputs.masses
+        value = complete(self.model, inputs.params)["m"].astype(self.dtype)
+        return value[inputs.species] if param.axes else jnp.broadcast_to(value, inputs.masses.shape)
 
-    def atoms(self, known: Globals, inputs: Inputs, state: State) -> dict[str, object]:
-        species = inputs.species[state.ids]
-        return {"x": state.x, "v": state.v, "m": self.masses(known, inputs, species, state.ids), "species": species}
+    def atoms(self, state: State) -> dict[str, object]:
+        return {"x": state.x, "v": state.v, "m": state.mass, "species": state.species}
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None or self.traced else state.used
-        return self.potential.evaluate(known, self.atoms(known, inputs, state), slots, outputs, measures, self.layout, used)
+        return self.potential.evaluate(known, self.atoms(state), slots, outputs, measures, self.layout, used)
 
     # -- starting, and building lists ------------------------------------------------------------------------
 
@@ -153,12 +155,14 @@ class Dynamics:
         def start(inputs: Inputs, x: tuple, v: tuple, images: tuple, step) -> State:
             zero = jnp.int32(0)
             ids = jnp.arange(self.layout.n_atoms, dtype=jnp.int32)
-            rows = self.layout.local({"x": x, "v": v, "images": images, "ids": ids})
+            rows = self.layout.local({"x": x, "v": v, "images": images, "ids": ids, "species": inputs.species, "mass": self.masses(inputs)})
             zeros = tuple(jnp.zeros_like(c) for c in rows["x"])
             slots = jnp.zeros((0 if self.plan is None else self.plan.slots, self.layout.count), jnp.int32)
             needed = neighbours.Needed(zero, zero, jnp.zeros(self.dim, jnp.int32))
             flag = jnp.int32(FINE if self.plan is None else STALE)
-            return State(rows["x"], rows["v"], zeros, rows["images"], {}, rows["ids"], slots, rows["x"], zero, step, jnp.int32(NEW), flag, zero, needed)
+            return State(
+                **rows, f=zeros, held={}, slots=slots, at=rows["x"], used=zero, step=step, phase=jnp.int32(NEW), flag=flag, evaluations=zero, needed=needed
+            )
 
         return self.layout.program(start, ("all", "all", "all", "all", "all"), STATE)
 
@@ -170,7 +174,8 @@ class Dynamics:
         def rebuild(inputs: Inputs, state: State) -> State:
             x, moved = self.potential.geometry.wrap(state.x, inputs.lengths)
             images = tuple(a + b for a, b in zip(state.images, moved))
-            rows = {"x": x, "v": state.v, "f": state.f, "images": images, "ids": state.ids, "held": state.held}
+            kept = {name: getattr(state, name) for name in ("v", "f", "ids", "species", "mass", "held")}
+            rows = {"x": x, "images": images, **kept}
             every = jax.tree.map(lambda a: a[: self.layout.n_atoms], self.layout.everywhere(rows))
             positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
             radius = self.potential.cutoff(complete(self.model, inputs.params)) + self.skin
@@ -282,7 +287,7 @@ class Dynamics:
 
     def value(self, update: Update, state: State, values: Mapping[str, object], inputs: Inputs, known: Globals):
         """The new value of an update's target, for all rows."""
-        fields = {**self.atoms(known, inputs, state), "f": state.f, **values}
+        fields = {**self.atoms(state), "f": state.f, **values}
 
         def read(expr: Read):
             if expr.indices == (EACH,):

@@ -8,7 +8,7 @@ from pathlib import Path
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.parse import parse
-from mdsl.grammar.source import Source
+from mdsl.grammar.source import Source, Span
 
 PRECISIONS = ("single", "mixed", "double")
 PLATFORMS = ("cpu", "gpu")
@@ -25,6 +25,10 @@ class Setting:
     def expr(self) -> tree.Expr:
         """The value, parsed. Its spans point into the option, so that a diagnostic can show it."""
         return _declaration(self).value
+
+    @property
+    def name_span(self) -> Span:
+        return _declaration(self).name.span
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Resolution:
     ambient: dict[str, Entity] = field(default_factory=dict)  # the constants of the unit system
     topologies: dict[str, int] = field(default_factory=dict)
     species: dict[str, Entity] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
 
 
 def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diagnostic]]:
@@ -148,7 +149,9 @@ def _collect(work: Resolution, name: str, program: tree.Program) -> Module:
     for statement in program.statements:
         try:
             if isinstance(statement, tree.Use):
+                _lose(work, statement)
                 _import(work, module, statement, imported)
+                _lose(work, statement, found=set(imported))
             else:
                 _declare(work, module, statement)
         except Rejected as rejected:
@@ -169,6 +172,15 @@ def _collect(work: Resolution, name: str, program: tree.Program) -> Module:
     names.update(module.declared)
     work.order.append(module)
     return module
+
+
+def _lose(work: Resolution, use: tree.Use, found: set[str] | None = None) -> None:
+    """What a `use` names is lost until it is ``found``, so that only the `use` is told to be wrong."""
+    names = {"*" + ".".join(use.module)} if use.names is None else {n.id for n in use.names}
+    if found is None:
+        work.lost |= names
+    else:
+        work.lost -= names if use.names is None else names & found
 
 
 def _import(work: Resolution, module: Module, use: tree.Use, imported: dict[str, Entity]) -> None:
@@ -272,7 +284,7 @@ class _Built:
 
 
 def _resolver(work: Resolution, in_flow: bool = False) -> Resolver:
-    return Resolver(work.units, work.known_units, work.topologies, work.report, in_flow)
+    return Resolver(work.units, work.known_units, work.topologies, work.report, in_flow, work.lost)
 
 
 def _once(work: Resolution, statements: list[tree.Statement], word: str) -> None:
@@ -459,6 +471,8 @@ def _scheme(work: Resolution, module: Module, kind: str, statement, parameters, 
             case tree.Call(function=tree.Name(id=name)):
                 entity = scope.find(name)
                 if not (isinstance(entity, Global) and entity.kind == "scheme"):
+                    if resolver.is_lost(name, entity):
+                        continue
                     known = [n for n in scope.visible() if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"]
                     resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=suggest(name, known))
                     continue

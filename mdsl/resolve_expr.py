@@ -26,6 +26,7 @@ class Resolver:
     topologies: Mapping[str, int]
     report: list[Diagnostic]
     in_flow: bool = False
+    lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
     used: set[int] = field(default_factory=set)  # identities of `where` bindings that were used
     closed: set[str] = field(default_factory=set)  # indices of the sums that are over
     _open: list[tree.Binding] = field(default_factory=list)
@@ -36,7 +37,13 @@ class Resolver:
         self.report.append(Diagnostic(id, message, node.span, **more))
         return model.Read("?", span=node.span, type=model.Type("unknown", None))
 
+    def is_lost(self, name: str, entity) -> bool:
+        """Whether a name is not known because a `use` is wrong, which has been said."""
+        return entity is None and (name in self.lost or any(n.startswith("*") for n in self.lost))
+
     def unknown(self, name: str, node: tree.Node, scope: Scope, what: str = "name") -> model.Expr:
+        if self.is_lost(name, None):
+            return model.Read("?", span=node.span, type=model.Type("unknown", None))
         return self.error("unknown-name", f"there is no {what} `{name}` here", node, help=suggest(name, set(scope.visible())))
 
     def expr(self, node: tree.Expr, scope: Scope) -> model.Expr:

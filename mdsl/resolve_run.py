@@ -144,8 +144,11 @@ def _species(resolver: Resolver, scope: Scope, node: tree.Expr, species: tuple[s
 
 
 def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict[str, model.Scheme], paths: dict[str, tree.Node]):
+    outputs = tuple(_output(resolver, scope, o, paths) for o in node.outputs)
     name = node.call.function.id
     entity = scope.find(name)
+    if resolver.is_lost(name, entity):
+        return None
     if not (isinstance(entity, Global) and entity.kind == "scheme"):
         known = [n for n in set(scope.visible()) if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"]
         resolver.error(
@@ -165,7 +168,6 @@ def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict
     missing = [p for p in scheme.parameters if p not in dict(options)]
     if missing and not _strange(node.call, scheme.parameters):
         resolver.error("missing-option", f"`{name}` needs {' and '.join(f'`{m}`' for m in missing)}", node.call, help=f"{name}({', '.join(scheme.parameters)})")
-    outputs = tuple(_output(resolver, scope, o, paths) for o in node.outputs)
     return model.Advance(entity.symbol, options, resolver.expr(node.steps, scope), outputs, node.span)
 
 
@@ -191,6 +193,8 @@ def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, pa
         kind = entity.kind if isinstance(entity, Global) else None
         if kind == "equation" and entity.arity == 0 or kind == "builtin" and identifier.id in OBSERVABLE:
             names.append(entity.symbol)
+        elif resolver.is_lost(identifier.id, entity):
+            continue
         elif entity is None:
             known = [n for n in set(scope.visible()) if isinstance(scope.find(n), Global) and (scope.find(n).kind == "equation" or n in OBSERVABLE)]
             resolver.error("unknown-name", f"there is nothing called `{identifier.id}` to record", identifier, help=suggest(identifier.id, known) or "declare it: `observe " + identifier.id + " = ...`")

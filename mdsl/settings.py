@@ -28,7 +28,7 @@ def with_settings(model: Model, settings: tuple[Setting, ...]) -> Model:
         if old is None or old.name == "kB":
             known = [p.name for p in model.params if p.name != "kB"]
             raise Rejected(
-                Diagnostic("unknown-parameter", f"the program has no parameter `{setting.name}`", setting.expr.span, help=suggest(setting.name, known) or (f"its parameters are {', '.join(known)}" if known else None))
+                Diagnostic("unknown-parameter", f"the program has no parameter `{setting.name}`", setting.name_span, help=suggest(setting.name, known) or (f"its parameters are {', '.join(known)}" if known else None))
             )
         new = _declared(model, old, setting)
         model = replace(model, params=tuple(new if p.name == old.name else p for p in model.params))

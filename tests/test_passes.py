@@ -17,7 +17,8 @@ from varied import cases, names
 import mdsl
 from mdsl import interpret
 from mdsl.grammar.source import Source
-from mdsl.model import Advance, Expr, Number, Op
+from mdsl.lowering.dynamics import Dynamics
+from mdsl.model import Advance, Draw, Expr, Number, Op
 from mdsl.passes import PASSES, verify
 from mdsl.resolve import resolve
 
@@ -90,7 +91,8 @@ def from_jax(program, case, traversal="all pairs"):
         return energy, slopes, system.forces(x, params=params, box=box), system.virial(x, params=params, box=box)
 
     box = np.where(case.system.periodic, case.system.lengths, 1.0)
-    energy, (params, x, edges), forces, virial = jax.jit(everything)(program.params, case.system.x, box)
+    compiled = jax.jit(everything, compiler_options={"xla_backend_optimization_level": 0})  # half the time
+    energy, (params, x, edges), forces, virial = compiled(program.params, case.system.x, box)
     names = sorted(program.params)
     return [energy, -x, forces, virial, np.where(case.system.periodic, edges, 0), *[params[n] for n in names]], names
 
@@ -98,12 +100,9 @@ def from_jax(program, case, traversal="all pairs"):
 def from_interpreter(model, case, names):
     system = case.system
     forces = interpret.forces(model, system)
-    params = []
-    for name in names:
-        slope = np.asarray(interpret.param_gradient(model, system, name))
-        if slope.ndim == 2 and np.isnan(slope).any():
-            slope = np.nan_to_num(slope)
-        params.append(slope)
+    params = [np.asarray(interpret.param_gradient(model, system, name)) for name in names]
+    # The interpreter reads the entry (i, j) of a pair i < j. No pair has a first atom: half is due to each.
+    params = [(p + p.T) / 2 if p.ndim == 2 else p for p in params]
 
     def energy(axis, h):
         lengths = system.lengths.copy()
@@ -139,9 +138,8 @@ def test_the_compiler_keeps_the_meaning(name):
     assert compiler_differs(name) < 1e-7  # the edges are differences; all else is better than 1e-11
 
 
-@pytest.mark.parametrize("name", ["species table", "flat"])
+@pytest.mark.parametrize("name", ["flat", *[pytest.param(n, marks=pytest.mark.slow) for n, c in CASES.items() if c.cut and n != "flat"]])
 def test_the_compiler_keeps_the_meaning_with_a_list(name):
-    assert CASES[name].cut
     assert compiler_differs(name, "list") < 1e-7
 
 
@@ -174,18 +172,27 @@ def steps_differ(scheme):
     model, report = resolve(Source("test", text), None)
     assert not report, [d.message for d in report]
     advance = next(s for s in model.run if isinstance(s, Advance))
-    key = jax.random.key(11)
+    program, drawn = mdsl.compile(text), []
+    with pytest.MonkeyPatch.context() as patch:
+        right = Dynamics.noise
 
-    def noise(step, draw):
-        one = jax.random.fold_in(jax.random.fold_in(key, step), draw)
-        return np.asarray(jax.random.normal(one, (model.dim, len(case.system.x)))).T
+        def noise(self, *args):
+            numbers = right(self, *args)
+            jax.debug.callback(lambda *n: drawn.append(np.stack(n, axis=1)), *numbers, ordered=True)
+            return numbers
 
-    start = replace(case.system, degrees_of_freedom=None)
-    _, end = interpret.run(model, advance, start, steps, noise)
-    found = bind(mdsl.compile(text), case).run(key)
+        patch.setattr(Dynamics, "noise", noise)
+        found = bind(program, case).run(jax.random.key(11))
+        jax.effects_barrier()
+    # A driver may carry out a part of a step again; the numbers are then the same.
+    drawn = [numbers for k, numbers in enumerate(drawn) if not any((numbers == d).all() for d in drawn[:k])]
+    per_step = sum(isinstance(s, Draw) for a in program.model.run if isinstance(a, Advance) for s in a.body)
+    if len(drawn) != steps * per_step:
+        return np.inf
+    _, end = interpret.run(model, advance, case.system, steps, lambda step, draw: drawn[step * per_step + draw])
     box = np.where(case.system.periodic, case.system.lengths, np.inf)
-    assert np.abs(end.x - start.x).max() > 1e-4
-    return max(apart(end.x, found.x, box), np.abs(end.v - found.v).max())
+    assert np.abs(end.x - case.system.x).max() > 1e-4
+    return max(apart(end.x, found.x, box), np.abs(end.v - found.v).max()) / max(1, np.abs(end.v).max())
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -218,7 +225,7 @@ IN_PASSES = {
     "D(u) has the wrong sign": (planted("differentiate", "_slope", lambda right: lambda e: negated(right(e)) if right(e) is not e else e), "derivatives of functions"),
     "D(u) is taken at the wrong place": (planted("differentiate", "from_sympy", lambda right: lambda e, leaves, **k: right(e.xreplace({s: 2 * s for s in e.free_symbols}), leaves, **k)), "derivatives of functions"),
     "arguments are swapped": (planted("inline", "Inliner.call", lambda right: lambda self, f, args, at: right(self, f, args[::-1] if all(isinstance(a, Expr) for a in args) else args, at)), "one pair function"),
-    "where means something else in a call": (planted("inline", "Env.inside", lambda right: lambda self, values=None, *a, **k: right(self, {**(values or {}), **self.values}, *a, **k)), "functions of functions"),
+    "calls share what they remember": (planted("inline", "Env.inside", lambda right: lambda self, *a, **k: replace(right(self, *a, **k), memo=self.memo)), "functions of functions"),
     "a difference is a sum": (planted("symbolic", "_operation", lambda right: lambda op, *a: right("add" if op == "sub" else op, *a)), "derivatives of functions"),
 }
 
@@ -257,7 +264,7 @@ IN_LOWERING = {
     "powers are one too high": (planted("symbolic", "_Writer.whole", lambda right: lambda self, value, power: right(self, value, power + (power > 2))), "even powers", "all pairs"),
     "pieces in the wrong order": (planted("symbolic", "_Writer.expr", lambda right: lambda self, e: right(self, e.func(*[(v, ~c if c not in (True, sympy.true) else c) for v, c in e.args], evaluate=False) if isinstance(e, sympy.Piecewise) else e)), "piecewise", "all pairs"),
     "flipped displacements keep their sign": (planted("lowering.derive", "Derivation.canonical", lambda right: lambda self, reduce: lambda e: right(self, reduce)(e) if not (isinstance(e, Op) and e.op == "sub") else replace(e, op="add")), "elementary functions", "all pairs"),
-    "the support is too short": (planted("lowering.derive", "reach", shorter), "species table", "list"),
+    "the support is too short": (planted("lowering.derive", "reach", shorter), "flat", "list"),
     "the virial has the wrong sign": (planted("lowering.kernels", "virial_components", lambda right: lambda dim: tuple((b, a) if a == b else (a, a) for a, b in right(dim))), "flat", "all pairs"),
     "slopes of a table are those of the own species": (planted("lowering.potential", "Potential.gathered", lambda right: lambda self, leaf, *a: right(self, leaf, *a) * (1 if np.ndim(right(self, leaf, *a)) < 2 else np.tri(3))), "species table", "all pairs"),
     "a species table is transposed into one row": (planted("lowering.values", "Globals.table", lambda right: lambda self, e, i: right(self, e, i)[:1] + 0 * right(self, e, i)), "species table", "all pairs"),

@@ -1,6 +1,6 @@
 """Programs that use the language in many ways, and systems for them: for tests that compare meanings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from compiled import HEAD
@@ -19,7 +19,6 @@ class Case:
     system: System
     head: str = HEAD
     cut: bool = False
-    record: tuple[str, ...] = field(default=())
 
 
 def cases() -> dict[str, Case]:

@@ -165,7 +165,8 @@ class RunFolder:
         except FileNotFoundError:
             raise rejected("no-run", f"there is no checkpoint in {self.path}") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise rejected("malformed-checkpoint", f"{path} is damaged: {error}") from error
+            why = str(error) if zipfile.is_zipfile(path) else "it is no archive of arrays"
+            raise rejected("malformed-checkpoint", f"{path} is damaged: {why}") from error
         return header, arrays
 
 
