@@ -97,6 +97,7 @@ CATALOGUE: dict[str, Entry] = {
     "output-exists": Entry("error", "The folder chosen for the output holds a run already."),
     "output-name": Entry("error", "The name of an output file is reserved, written twice, or leads out of the folder of the run."),
     "cannot-write": Entry("failure", "The operating system refuses to write the output."),
+    "other-program": Entry("error", "A run is to be resumed with another program than the one that made it."),
     "no-run": Entry("error", "A folder holds no run that could be resumed."),
     "malformed-checkpoint": Entry("failure", "The checkpoint or the records of a run are damaged or belong to another run."),
 }

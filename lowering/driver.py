@@ -13,7 +13,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.initial import Initial, value, whole
-from mdsl.model import Advance
+from mdsl.model import Advance, Output
 
 from . import neighbours
 from .choice import Traversal, choose
@@ -44,9 +44,9 @@ class Listener(Protocol):
     """What a run tells as it goes. Times are wall seconds; values are in internal units."""
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None: ...
-    def record(self, output, step: int, t: float, values: Mapping[str, object]) -> None: ...
-    def frame(self, output, snapshot: Snapshot) -> None: ...
-    def progress(self, done: int, dynamics: Runner) -> None: ...
+    def record(self, step: int, t: float, values: Mapping[str, np.ndarray]) -> None: ...
+    def frame(self, output: Output, snapshot: Snapshot) -> None: ...
+    def progress(self, done: int, runner: Runner) -> None: ...
 
 
 @dataclass
@@ -58,6 +58,11 @@ class Counts:
     list_builds: int = 0
     regrown: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stepping(self) -> float:
+        """Seconds spent in steps and neighbour lists, without compiling."""
+        return self.seconds.get("steps", 0.0) + self.seconds.get("lists", 0.0)
 
     def add(self, part: str, seconds: float) -> None:
         self.seconds[part] = self.seconds.get(part, 0.0) + seconds
@@ -265,18 +270,23 @@ class Runner:
         return state
 
     def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, steps: int, t: float, recorded: int | None) -> None:
-        for output in advance.outputs:
-            if not self._due(output, done, steps):
-                continue
-            begun = time.perf_counter()
+        """Frames and the row of records that are due; a step that has its row gets no second."""
+        due = [o for o in advance.outputs if self._due(o, done, steps)]
+        begun = time.perf_counter()
+        for output in due:
             if output.kind == "write":
                 listener.frame(output, self.snapshot(state, t))
-                self.counts.add("output", time.perf_counter() - begun)
-            elif recorded != int(state.step):
-                observed = self._program(("observe", output.names), lambda: self.dynamics.observer(output.names))(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
-                values = jax.tree.map(np.asarray, observed)
-                self.counts.add("observe", time.perf_counter() - begun)
-                listener.record(output, int(state.step), t, {k: np.array(v) for k, v in values.items()})
+        self.counts.add("output", time.perf_counter() - begun)
+        begun = time.perf_counter()
+        row: dict[str, object] = {}
+        for output in due:
+            if output.kind == "record" and recorded != int(state.step):
+                observer = self._program(("observe", output.names), lambda o=output: self.dynamics.observer(o.names))
+                row |= observer(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
+        if row:
+            values = {name: np.array(jax.tree.map(np.asarray, value)) for name, value in row.items()}
+            self.counts.add("observe", time.perf_counter() - begun)
+            listener.record(int(state.step), t, values)
 
     def _every(self, output) -> int | None:
         return None if output.every is None else max(1, whole(self.model, output.every, self.params, "`every`"))

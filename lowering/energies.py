@@ -67,7 +67,7 @@ class Energies:
         @jax.custom_jvp
         def energy(params, x, lengths):
             result, good = self.result(params, x, lengths, frozenset({ENERGY}))
-            return jnp.where(good, self.total(result.sums, params, lengths), jnp.nan)
+            return jnp.where(good, jnp.asarray(self.total(result.sums, params, lengths), x.dtype), jnp.nan)
 
         @energy.defjvp
         def _(primals, tangents):
@@ -82,7 +82,7 @@ class Energies:
             for slope, dlength in zip(result.box, dlengths):
                 tangent = tangent + slope * dlength
             bad = jnp.where(good, 0.0, jnp.nan)
-            return value + bad, tangent + bad
+            return (value + bad).astype(x.dtype), (tangent + bad).astype(x.dtype)
 
         return energy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source
+
+from .sources import content_of, text_of
 
 
 def library_modules() -> tuple[str, ...]:
@@ -46,15 +49,19 @@ def load(use: tree.Use, folder: Path | None) -> tuple[str, tree.Program]:
                     help="rename the file",
                 )
             )
-        source = Source(str(own), own.read_text(encoding="utf-8"))
+        try:
+            source = Source(str(own), text_of(str(own), content_of(own)).replace("\r\n", "\n"))
+        except Rejected as rejected:
+            raise Rejected(*(replace(d, span=use.span) for d in rejected.diagnostics)) from None
     if source is None:
-        nearby = [p.stem for p in folder.glob("*.mdsl")] if folder else []
+        nearby = [p.stem for p in folder.glob("*.mdsl") if p.is_file()] if folder else []
+        units = f"did you mean `units.{module}`?" if f"units.{module}" in library_modules() else None
         raise Rejected(
             Diagnostic(
                 "unknown-module",
                 f"there is no module `{module}`",
                 use.span,
-                help=suggest(module, (*library_modules(), *nearby)) or "`mdsl list` shows the standard library",
+                help=units or suggest(module, (*library_modules(), *nearby)) or "`mdsl list` shows the standard library",
             )
         )
     return module, parse(source)

@@ -289,7 +289,7 @@ class _Memory:
     def progress(self, done, runner) -> None:
         pass
 
-    def record(self, output, step, t, values) -> None:
+    def record(self, step, t, values) -> None:
         row = self.rows.setdefault(step, {"step": np.asarray(step), "time": np.asarray(t * factor(self.model, self.model.units.dimension(TIME)))})
         for name, value in values.items():
             row[name] = np.asarray(value) * factor(self.model, observable_type(self.model, name).dimension)

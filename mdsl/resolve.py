@@ -192,6 +192,9 @@ def _import(work: Resolution, module: Module, use: tree.Use, imported: dict[str,
             raise Rejected(Diagnostic("repeated-statement", f"the program already uses units.{work.units.name}", use.span, help="a program has one unit system"))
         found, program = modules.load(use, work.folder)
         work.loaded[found] = _collect(work, found, program)
+    if work.units is not None and name == f"units.{work.units.name}" and "kB" not in work.ambient:
+        work.lost.add("kB")
+        raise Rejected(Diagnostic("bad-unit", f"{name} does not give the Boltzmann constant", use.span, help="declare it there: `const kB = 1`, or `const kB = 1.380649e-23 [J/K]`"))
     used = work.loaded[name]
     exported = {k: e for k, e in used.declared.items()}
     if use.names is None:

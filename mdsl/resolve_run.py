@@ -10,6 +10,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from . import model
 from .builders import BUILDERS, Builder
 from .resolve_expr import Resolver
+from .runtime.folder import check_name
 from .runtime.trajectories import check_format
 from .scope import Entity, Global, Scope
 
@@ -178,6 +179,7 @@ def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, pa
     every = resolver.expr(node.every, scope) if node.every is not None else None
     if isinstance(node, tree.Write):
         try:
+            check_name(node.path.value)
             check_format(node.path.value)
         except Rejected as rejected:
             resolver.report += [replace(d, span=node.path.span) for d in rejected.diagnostics]

@@ -20,7 +20,7 @@ from .dimensions import LENGTH, TIME, VELOCITY
 from .initial import factor, start, whole
 from .model import Advance, Model, Output
 from .observables import observable_type
-from .options import RunOptions
+from .options import RunOptions, Setting
 from .runtime.display import Display, Summary
 from .runtime.folder import RunFolder
 from .runtime.records import Column, Records
@@ -41,9 +41,12 @@ def run_file(path: Path, options: RunOptions) -> int:
         header, arrays = folder.read_checkpoint()
     source, base = read_program(path)
     compiled = compile_source(source, base)
-    model = with_settings(compiled.model, options.settings)
-    _check_run(compiled, model)
     chosen = header["options"] if header else {}
+    settings = options.settings or tuple(Setting(n, t) for n, t in chosen.get("settings", {}).items())
+    if folder is not None and folder.program != source.text:
+        raise Rejected(Diagnostic("other-program", f"the run in {folder.path} was made by another program than {path}", help=f"`mdsl run {folder.path / 'program.mdsl'} --resume {folder.path}` goes on with its own"))
+    model = with_settings(compiled.model, settings)
+    _check_run(compiled, model)
     precision = options.precision or chosen.get("precision") or AUTOMATIC
     seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
     steps = options.steps if options.steps is not None else chosen.get("steps")
@@ -61,7 +64,7 @@ def run_file(path: Path, options: RunOptions) -> int:
     runner = Runner(field, initial, params, jax.random.key(seed), precision, devices)
     description = {
         "program": str(path),
-        "options": {"steps": steps, "seed": seed, "precision": precision, "settings": {s.name: s.text for s in options.settings}},
+        "options": {"steps": steps, "seed": seed, "precision": precision, "settings": {s.name: s.text for s in settings}},
         "versions": versions(),
         "machine": {"processor": platform.processor() or platform.machine(), "devices": [str(d) for d in devices or jax.devices()[:1]]},
         "atoms": initial.atoms,
@@ -86,7 +89,7 @@ def run_file(path: Path, options: RunOptions) -> int:
         listener.final(final)
         wall = time.perf_counter() - begun
         listener.finish(runner, wall)
-        seconds = sum(runner.counts.seconds.get(part, 0.0) for part in ("steps", "lists"))
+        seconds = runner.counts.stepping
         speed = initial.atoms * (runner.counts.steps - listener.first_steps) / seconds if seconds else None
         folder.write_run(
             {
@@ -125,7 +128,10 @@ def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     import jax
 
     jax.config.update("jax_enable_x64", precision != "single")
-    jax.config.update("jax_num_cpu_devices", threads)
+    try:
+        jax.config.update("jax_num_cpu_devices", threads)
+    except RuntimeError:
+        pass  # JAX is running already, as when a test calls this: its devices stay as they are
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mdsl" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -164,7 +170,7 @@ class Listener:
         self.trajectories: dict[str, object] = {}
         self.paths = {o.names[0]: folder.trajectory(o.names[0]) for a in advances for o in a.outputs if o.kind == "write"}
         self.saved = time.perf_counter()
-        self.first_steps, self.begun, self.nanoseconds = 0, 0, 0.0
+        self.first_steps, self.nanoseconds = 0, 0.0
         self.current: tuple = ()
 
     def column(self, name: str) -> Column:
@@ -190,12 +196,11 @@ class Listener:
             nanoseconds = self.model.units._internal_si(TIME) * dt * 1e9
             self.nanoseconds += nanoseconds * (steps - done)
         self.current = (advance, steps, dt)
-        self.waiting: dict[str, object] = {}
         title = f"{advance.scheme.rpartition('.')[2]} for {steps:,} steps"
         self.display.phase(title, [self.column(n) for n in names], steps, done=done, ns_per_step=nanoseconds)
-        self.first_done, self.names = done, tuple(names)
+        self.first_done, self.compiling = done, True
 
-    def record(self, output: Output, step: int, t: float, values: Mapping[str, object]) -> None:
+    def record(self, step: int, t: float, values: Mapping[str, object]) -> None:
         shown = {name: self.shown(name, v) for name, v in values.items()}
         self.records.append(step, t * self.time_scale, shown)
         self.display.row(step, t * self.time_scale, shown)
@@ -232,10 +237,13 @@ class Listener:
         )
 
     def progress(self, done: int, runner) -> None:
-        if self.first_steps == 0:
-            # The first chunk compiles and tells nothing of the speed.
-            self.first_steps = done
-        self.display.advance(done)
+        if self.compiling:
+            # The first chunk of a statement compiles and tells nothing of the speed.
+            self.compiling = False
+            self.first_steps += done - self.first_done
+            self.display.restart(done)
+        else:
+            self.display.advance(done)
         if time.perf_counter() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
             self.checkpoint(runner)
 
@@ -268,7 +276,15 @@ class Listener:
     def finish(self, runner, wall: float) -> None:
         parts = dict(runner.counts.seconds)
         self.display.finish(
-            Summary(wall, runner.counts.steps, self.initial.atoms, nanoseconds=self.nanoseconds or None, parts=parts, folder=str(self.folder.path))
+            Summary(
+                wall,
+                runner.counts.steps,
+                self.initial.atoms,
+                nanoseconds=self.nanoseconds or None,
+                parts=parts,
+                folder=str(self.folder.path),
+                stepping=runner.counts.stepping,
+            )
         )
 
     def __enter__(self) -> Listener:

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import TRAVERSALS, bound, program
-from jax.test_util import check_grads
 
-TEXT = """species A, B
+TEXT = """dim 2
+species A, B
 param sigma[species, species] = { A-A: 1.0, A-B: 0.9, B-B: 0.8 }
 param epsilon[species] = { A: 1.0, B: 0.6 }
 param alpha = 1.2
@@ -15,17 +15,18 @@ param width = 2.0*alpha                      # follows alpha
 energy lj   = sum(i < j) sqrt(epsilon[i]*epsilon[j])*force_shifted(lennard_jones(sigma[i,j], 1), 1.7*sigma[i,j])(|x[i] - x[j]|)
 energy soft = alpha^2*sum(i < j) switched(gaussian(0.5, 1/width), 1.0, 1.6)(|x[i] - x[j]|)
 """
-EDGES = np.array([4.4, 4.0, 4.8])
+EDGES = np.array([6.6, 6.2])
 
 
 def positions(seed=0):
-    """40 atoms in a box where a few have no neighbour: rows of the list with padding only."""
+    """Two dimensions, for lists compile faster. Most atoms are on a lattice, one is alone: a row with padding only."""
     rng = np.random.default_rng(seed)
-    cells = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3)[: 38] / 4
-    return np.concatenate([cells * EDGES + rng.uniform(-0.05, 0.05, (38, 3)), [[3.6, 2.4, 4.0], [3.7, 3.2, 3.5]]])
+    cells = np.stack(np.meshgrid(*[np.arange(6)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    near = cells[(cells < 4).any(axis=1)] / 6 * EDGES
+    return np.concatenate([near + rng.uniform(-0.05, 0.05, near.shape), [[4.9, 4.6]]])
 
 
-SPECIES = np.arange(40) % 2
+SPECIES = np.arange(len(positions())) % 2
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def central(function, h=1e-4):
 def test_positions(system, slopes):
     _, (_, dx, _) = slopes()
     assert np.allclose(dx, -np.asarray(system.forces(positions())), rtol=1e-12, atol=1e-11)
-    for atom, axis in ((0, 0), (7, 1), (38, 2), (39, 0)):
+    for atom, axis in ((0, 0), (7, 1), (20, 1), (-1, 0)):
 
         def energy(h, atom=atom, axis=axis):
             x = positions()
@@ -88,26 +89,26 @@ def test_params(system, slopes):
 
 def test_box(slopes):
     _, (_, _, db) = slopes()
-    for axis in range(3):
+    for axis in range(2):
 
         def energy(h, axis=axis):
-            return float(slopes(b=EDGES + h * np.eye(3)[axis])[0])
+            return float(slopes(b=EDGES + h * np.eye(2)[axis])[0])
 
         assert float(db[axis]) == pytest.approx(central(energy), rel=1e-6, abs=1e-8)
 
 
 def test_the_virial_is_the_slope_by_strain(small):
     """x and box stretched together: L dU/dL + sum x dU/dx is minus the virial."""
-    dx, db = jax.grad(lambda x, b: small.energy(x, box=b), (0, 1))(jnp.asarray(positions()), jnp.asarray(EDGES))
+    dx, db = jax.jit(jax.grad(lambda x, b: small.energy(x, box=b), (0, 1)))(positions(), EDGES)
     virial = np.asarray(small.virial(positions()))
     assert np.allclose(-np.diag(virial), (positions() * dx).sum(0) + EDGES * db, rtol=1e-10, atol=1e-10)
 
 
 def test_scaling(small):
     """Lengths scaled together with σ, 1/width and the cutoffs change nothing; energies are linear in ε."""
-    lj = program("param s = 1.0\nparam e = 0.7\nenergy U = sum(i < j) force_shifted(lennard_jones(s, e), 1.7*s)(|x[i] - x[j]|)")
+    lj = program("dim 2\nparam s = 1.0\nparam e = 0.7\nenergy U = sum(i < j) force_shifted(lennard_jones(s, e), 1.7*s)(|x[i] - x[j]|)")
     system = bound(lj, positions(), box=EDGES)
-    dp = jax.grad(lambda p: system.energy(params=p))(lj.params)
+    dp = jax.jit(jax.grad(lambda p: system.energy(params=p)))(lj.params)
     assert float(0.7 * dp["e"]) == pytest.approx(float(system.energy()), rel=1e-12)
     assert float(dp["s"]) == pytest.approx(np.trace(system.virial()), rel=1e-11)
 
@@ -158,11 +159,10 @@ def test_single_precision(compiled, slopes, system, traversal):
 
 def test_first_call_under_a_transformation(compiled):
     """What is planned for a system are numbers, also when its first call is traced."""
-    for transformed in (lambda f: jax.jit(f), lambda f: jax.jit(jax.grad(f)), lambda f: jax.grad(f)):
-        system = compiled.bind(positions(), box=EDGES, species=SPECIES)
-        assert np.isfinite(transformed(system.energy)(jnp.asarray(positions()))).all()
     system = compiled.bind(positions(), box=EDGES, species=SPECIES)
-    assert np.isfinite(jax.vmap(system.energy)(jnp.asarray(positions())[None])).all()
+    energy = jax.jit(system.energy)(positions())
+    system = compiled.bind(positions(), box=EDGES, species=SPECIES)
+    assert float(jax.vmap(system.energy)(jnp.asarray(positions())[None])[0]) == pytest.approx(float(energy), rel=1e-12)
 
 
 # Energies whose formulas are singular somewhere: at the cutoff, beyond it, or at the distance 0 of an atom to itself.
@@ -198,7 +198,3 @@ def test_second_derivatives(small):
     expected = central(lambda h: np.asarray(forces(x + h * direction)))
     assert np.allclose(product(direction), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
     assert float((other * product(direction)).sum()) == pytest.approx(float((direction * product(other)).sum()), rel=1e-10)
-
-
-def test_check_grads(small):
-    check_grads(lambda x, a: small.energy(x, params={"alpha": a}), (jnp.asarray(positions()), 1.2), order=1, modes=("fwd", "rev"), rtol=1e-5, atol=1e-5)

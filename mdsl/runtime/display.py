@@ -37,10 +37,16 @@ class Summary:
     nanoseconds: float | None = None  # simulated, where the program's time has a unit
     parts: Mapping[str, float] | None = None
     folder: str | None = None
+    stepping: float | None = None  # seconds without compiling and setting up, for the speeds; None: all of ``wall``
+
+    @property
+    def seconds(self) -> float:
+        """The seconds by which speeds are measured."""
+        return self.wall if self.stepping is None else self.stepping
 
     @property
     def atom_steps_per_second(self) -> float:
-        return self.steps * self.atoms * self.replicas / self.wall if self.wall > 0 else 0.0
+        return self.steps * self.atoms * self.replicas / self.seconds if self.seconds > 0 else 0.0
 
 
 class Display:
@@ -97,6 +103,11 @@ class Display:
         """One record, with the columns of the phase."""
         if not self.quiet:
             self._print(self._table.row(step, time, values))
+
+    def restart(self, done: int) -> None:
+        """The clock of the speed starts here, with ``done`` steps done: what came before was compiling."""
+        self._first = done
+        self.advance(done)
 
     def advance(self, done: int) -> None:
         """``done`` steps of the phase are done. Called before the first is, it restarts the clock of the speed."""
@@ -224,10 +235,10 @@ def summary_text(summary: Summary) -> str:
     """The block at the end of a run: time, speed, and where the time went."""
     system = f"{summary.atoms:,} atoms" + (f", {summary.replicas:,} replicas" if summary.replicas > 1 else "")
     lines = [f"{summary.steps:,} steps of {system} in {duration(summary.wall)}"]
-    if summary.steps and summary.wall > 0:
-        speed = f"{human(summary.steps / summary.wall)} steps/s   {human(summary.atom_steps_per_second)} atom-steps/s"
+    if summary.steps and summary.seconds > 0:
+        speed = f"{human(summary.steps / summary.seconds)} steps/s   {human(summary.atom_steps_per_second)} atom-steps/s"
         if summary.nanoseconds is not None:
-            speed += f"   {human(summary.nanoseconds / summary.wall * 86400)} ns/day"
+            speed += f"   {human(summary.nanoseconds / summary.seconds * 86400)} ns/day"
         lines.append(speed)
     if summary.parts:
         other = summary.wall - sum(summary.parts.values())

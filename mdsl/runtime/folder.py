@@ -107,21 +107,10 @@ class RunFolder:
         Raises ``output-name`` for names that are empty, lead out of the folder, belong to the run's own files, or
         were taken before.
         """
-        windows, parts = PureWindowsPath(name), PurePosixPath(name.replace("\\", "/")).parts
-        if not parts or "\0" in name or windows.drive or windows.root or parts[0] == "/" or ".." in parts:
-            raise rejected(
-                "output-name",
-                f"`{name}` is no name for a file in the folder of the run",
-                help='write a name such as "melt.extxyz"; --out chooses the folder',
-            )
-        plain = "/".join(parts)
-        if plain.casefold() in RESERVED:
-            raise rejected(
-                "output-name", f"`{name}` is a file that each run writes by itself", help="choose another name"
-            )
+        plain = check_name(name)
         if plain.casefold() in map(str.casefold, self.trajectories):
             raise rejected("output-name", f"`{name}` is written twice", help="give each `write` its own file name")
-        path = self.path.joinpath(*parts)
+        path = self.path / plain
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise rejected("output-name", f"`{name}` leads out of the folder of the run")
         with writing(path):
@@ -168,6 +157,21 @@ class RunFolder:
             why = str(error) if zipfile.is_zipfile(path) else "it is no archive of arrays"
             raise rejected("malformed-checkpoint", f"{path} is damaged: {why}") from error
         return header, arrays
+
+
+def check_name(name: str) -> str:
+    """The name of an output file, with `/` between folders. Raises ``output-name``."""
+    windows, parts = PureWindowsPath(name), PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or "\0" in name or windows.drive or windows.root or parts[0] == "/" or ".." in parts:
+        raise rejected(
+            "output-name",
+            f"`{name}` is no name for a file in the folder of the run",
+            help='write a name such as "melt.extxyz"; --out chooses the folder',
+        )
+    plain = "/".join(parts)
+    if plain.casefold() in RESERVED:
+        raise rejected("output-name", f"`{name}` is a file that each run writes by itself", help="choose another name")
+    return plain
 
 
 def _next_free(root: Path, stem: str) -> Path:

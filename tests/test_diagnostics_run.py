@@ -1,0 +1,1 @@
+RUNS=[];BINDINGS=[];COMMANDS=[];SPECIAL=set()
