@@ -13,6 +13,8 @@ from .spot import CLOSERS, OPERAND_TYPES, PAIRS, STATEMENTS, Spot, begins_statem
 from .tokens import Token
 
 COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
+# Words that begin such statements elsewhere.
+USUAL = {"import": "use", "from": "use", "include": "use", "let": "const", "var": "param", "function": "def", "fn": "def", "potential": "energy"}
 OPERATORS = frozenset("+ - * / ^ · = += ~ : == != < > <= >= and or not if then else , ( [ { ..".split())
 
 
@@ -139,10 +141,10 @@ def statement(spot: Spot) -> Diagnostic | None:
         line_start = spot.token.span.source.position(spot.token.span.start)[1] == 1
         if spot.after_operand and not (spot.new_line and (near or line_start or spot.peek(1) in ("=", "~"))):
             return None
-        help = near
-        if not near and spot.peek(1) == "=":
+        help = near if spot.text not in USUAL else f"did you mean `{USUAL[spot.text]}`?"
+        if not help and spot.peek(1) == "=":
             help = f"declare it: `param {spot.text} = ...` or `const {spot.text} = ...`"
-        elif not near and spot.peek(1) in ("~", "+=", "("):
+        elif not help and spot.peek(1) in ("~", "+=", "("):
             help = "steps stand in a block: `run { ... }`"
         return Diagnostic("unknown-statement", f"no statement begins with `{spot.text}`", spot.token.span, help=help)
     if spot.text in ("record", "write", "for", "every"):
@@ -265,7 +267,10 @@ def anything(spot: Spot) -> Diagnostic:
         return Diagnostic("syntax", "the text ends in the middle of a statement", spot.gap())
     message = f"{show(spot.token)} cannot stand here"
     after = f"after {show(spot.before)}" if spot.before else ""
-    return Diagnostic("syntax", message, spot.token.span, after)
+    following = spot.tokens[spot.at + 1] if not spot.at_end else None
+    decimal = spot.text == "," and spot.before and spot.before.type == "NUMBER" and following.type == "NUMBER"
+    help = f"a decimal point is a point: `{spot.before.text}.{following.text}`" if decimal else None
+    return Diagnostic("syntax", message, spot.token.span, after, help=help)
 
 
 RULES = (

@@ -101,7 +101,7 @@ class Derivation:
         slopes = tuple(
             (leaf, from_sympy(weight * sympy.diff(kernel, symbol), leaves, order, like=reduce))
             for symbol, leaf in list(leaves.exprs.items())
-            if isinstance(leaf, Read) and self.is_parameter(leaf) and symbol in kernel.free_symbols
+            if isinstance(leaf, Read) and (self.is_parameter(leaf) or leaf == Read("volume")) and symbol in kernel.free_symbols
         )
         summand = from_sympy(kernel, leaves, order, like=reduce)
         return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, written)

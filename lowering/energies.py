@@ -77,8 +77,9 @@ class Energies:
             value, explicit = jax.jvp(lambda p, e: self.total(result.sums, p, e), (params, lengths), (dparams, dlengths))
             force = jnp.stack(result.force, axis=1)
             tangent = explicit - jnp.sum(force * dx)
+            stretch = jax.jvp(jnp.prod, (lengths,), (dlengths,))[1]
             for name, slope in result.slopes.items():
-                tangent = tangent + jnp.sum(slope * dparams[name])
+                tangent = tangent + jnp.sum(slope * (stretch if name == "volume" else dparams[name]))
             for slope, dlength in zip(result.box, dlengths):
                 tangent = tangent + slope * dlength
             bad = jnp.where(good, 0.0, jnp.nan)

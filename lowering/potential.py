@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
+import jax
 import jax.numpy as jnp
 
-from mdsl.model import Label, Model, Read
+from mdsl.model import Label, Model, Read, walk
 
 from .field import Field, Measure, Term
 from .layout import Layout, OneDevice
@@ -94,6 +95,8 @@ class Potential:
         wanted too. ``used``: how many slots hold neighbours, where that is known to be fewer than K.
         """
         layout = layout or OneDevice(atoms["x"][0].shape[0])
+        if VIRIAL in outputs and self.reads_volume:
+            outputs = outputs | {ENERGY, SLOPES}
         x = atoms["x"]
         dtype = x[0].dtype
         nearest = self.geometry.nearest(known.lengths)
@@ -123,14 +126,37 @@ class Potential:
         for measure in measures:
             if measure.domain.kind == "each":
                 sums[f"#{measure.number}"] = total(self._each(measure, known, atoms, nearest), layout.add)
+        if VIRIAL in outputs and self.reads_volume:
+            for a in range(self.geometry.dim):
+                virial[a * self.geometry.dim + a] -= self._expansion(known, sums, slopes)
         rows = tuple(tuple(virial[a * self.geometry.dim + b] for b in range(self.geometry.dim)) for a in range(self.geometry.dim))
         return Result(tuple(force), sums, rows, tuple(box), slopes)
+
+    @cached_property
+    def reads_volume(self) -> bool:
+        """Whether the potential depends on the volume itself, beside the distances."""
+        parts = [c.expr for c in self.field.combinations if c.kind == "energy"] + [t.summand for t in self.field.terms]
+        return any(node == Read("volume") for part in parts for node in walk(part))
+
+    def _expansion(self, known: Globals, sums: Mapping[str, object], slopes: Mapping[str, object]):
+        """The derivative of the potential by the logarithm of the volume, where it depends on the volume itself."""
+        combinations = [c.expr for c in self.field.combinations if c.kind == "energy"]
+
+        def total(stretch):
+            lengths = (known.lengths[0] * stretch, *known.lengths[1:])
+            return sum(jnp.asarray(replace(known, lengths=lengths, more=sums).value(e)) for e in combinations)
+
+        one = jnp.ones_like(jnp.asarray(known.lengths[0]))
+        _, slope = jax.jvp(total, (one,), (one,))
+        return slope + slopes["volume"] * known.value(Read("volume")) if "volume" in slopes else slope
 
     def gathered(self, leaf: Read, binders: tuple[str, ...], rows: tuple, atoms: Mapping[str, object], known: Globals, layout: Layout):
         """Slopes of single rows as the derivative by a parameter, in its shape.
 
         ``rows``: one [N] array, or one for each species of the other atom where the parameter is read for it.
         """
+        if not leaf.indices:
+            return layout.add(rows[0])
         shape = jnp.shape(known.params[leaf.symbol])
         count = max(1, len(self.model.species))
 
@@ -140,8 +166,6 @@ class Potential:
             return jnp.stack([layout.add(jnp.where(atoms["species"] == k, values, 0)) for k in range(count)])
 
         own = [i == binders[0] for i in leaf.indices if isinstance(i, str)]
-        if not leaf.indices:
-            return layout.add(rows[0])
         if len(own) < len(leaf.indices):  # a fixed entry
             axes = self.model.param(leaf.symbol).axes
             place = tuple(self.model.species.index(i.species) if isinstance(i, Label) else i - a.first for i, a in zip(leaf.indices, axes))

@@ -38,6 +38,7 @@ from .model import (
 from .operators import BUILTINS
 from .typing_rules import Context, Mismatch, type_of
 
+MOST_STEPS = 2**31 - 1  # steps are counted by 32 bits on the device
 UNKNOWN = Type("unknown", None)
 
 
@@ -260,7 +261,9 @@ class Inference:
         expr = self.want(expr, ONE, what)
         self.before_run(expr, what)
         value = constant_value(expr)
-        if value is not None and (value != int(value) or value < least):
+        if value is not None and value > MOST_STEPS:
+            self.fail("bad-number", f"{what} is at most {MOST_STEPS:_}", expr)
+        elif value is not None and (value != int(value) or value < least):
             self.fail("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {value:g}", expr)
         return expr
 

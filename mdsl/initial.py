@@ -16,6 +16,7 @@ from mdsl.grammar.source import Span
 
 from . import interpret
 from .dimensions import LENGTH, MASS, TIME, VELOCITY, Dimension
+from .infer import MOST_STEPS
 from .model import Advance, Box, Draw, Expr, Label, Model, Reduce, Setup, TableOf, walk
 from .runtime import lattices, reading, velocities
 from .runtime.structure import Structure
@@ -158,7 +159,7 @@ def _span(expr: Expr) -> Span | None:
 def whole(model: Model, expr: Expr, params: Mapping[str, object], what: str, least: int = 0) -> int:
     """A whole number that must be known before the run."""
     number = float(value(model, expr, params, what))
-    if not number.is_integer() or number < least:
+    if not number.is_integer() or not least <= number <= MOST_STEPS:
         raise Rejected(Diagnostic("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {number:g}", _span(expr)))
     return int(number)
 

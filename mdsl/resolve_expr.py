@@ -14,6 +14,19 @@ from .scope import Binder, Bound, Global, Local, Scope
 from .unit_library import unit_value
 from .units import UnitSystem, UnitValue
 
+# Names that are usual elsewhere, and what is written here.
+USUAL = {
+    "r": "a distance is written `|x[i] - x[j]|`; name it by `where r = |x[i] - x[j]|`",
+    "distance": "a distance is written `|x[i] - x[j]|`",
+    "norm": "the length of a vector is written `|d|`",
+    "dot": "the scalar product is written `a·b`",
+    "ln": "the natural logarithm is `log`",
+    "log10": "the natural logarithm is `log`; to base 10 it is `log(a)/log(10)`",
+    "e": "a power of e is written `exp(a)`",
+    "x_i": "the position of an atom is written `x[i]`",
+    "x_j": "the position of an atom is written `x[j]`",
+    "r_ij": "a distance is written `|x[i] - x[j]|`; name it by `where r_ij = |x[i] - x[j]|`",
+}
 COMPONENTS = {"x": "component_x", "y": "component_y", "z": "component_z"}
 
 
@@ -44,7 +57,8 @@ class Resolver:
     def unknown(self, name: str, node: tree.Node, scope: Scope, what: str = "name") -> model.Expr:
         if self.is_lost(name, None):
             return model.Read("?", span=node.span, type=model.Type("unknown", None))
-        return self.error("unknown-name", f"there is no {what} `{name}` here", node, help=suggest(name, set(scope.visible())))
+        help = USUAL.get(name) or suggest(name, set(scope.visible()))
+        return self.error("unknown-name", f"there is no {what} `{name}` here", node, help=help)
 
     def expr(self, node: tree.Expr, scope: Scope) -> model.Expr:
         return getattr(self, "_" + type(node).__name__.lower())(node, scope)
@@ -171,7 +185,9 @@ class Resolver:
         if entity.kind == "param" and name == "m" and arity == 0 and len(node.indices) == 1:
             arity = 1  # one mass for all is still the mass of each atom
         if len(node.indices) != arity:
-            return self.error("wrong-index", f"`{name}` has {_indices(arity)}, but is given {len(node.indices)}", node)
+            unit = arity == 0 and isinstance(node.indices[0], tree.Name) and node.indices[0].id in self.known_units
+            help = f"a unit stands after a number; `{name}` has its own" if unit else None
+            return self.error("wrong-index", f"`{name}` has {_indices(arity)}, but is given {len(node.indices)}", node, help=help)
         indices: list[str | int | model.Label] = []
         for index in node.indices:
             found = scope.find(index.id) if isinstance(index, tree.Name) else None
@@ -202,11 +218,15 @@ class Resolver:
     # -- calls -----------------------------------------------------------------------------------------
 
     def _call(self, node: tree.Call, scope: Scope) -> model.Expr:
+        entity = scope.find(node.function.id) if isinstance(node.function, tree.Name) else None
+        if isinstance(entity, Global) and entity.kind in ("param", "equation", "builtin"):
+            array = entity.arity or entity.kind == "builtin" and BUILTINS[entity.symbol].per_atom
+            help = f"an index stands in brackets: `{node.function.id}[i]`" if array else "a product is written with `*`, an index in brackets [ ]"
+            return self.error("not-a-function", f"`{node.function.id}` is a value, not a function", node.function, help=help)
         for named in node.named:
             self.error("wrong-arguments", "a function takes its arguments by position", named, help=f"leave out `{named.name} =`")
         args = tuple(self.expr(a, scope) for a in node.args)
         if isinstance(node.function, tree.Name):
-            entity = scope.find(node.function.id)
             if node.function.id == "D" and isinstance(entity, Global) and entity.kind == "operator":
                 if len(args) != 1:
                     return self.error("wrong-arguments", f"D takes one function, but is given {len(args)} arguments", node)
@@ -223,13 +243,6 @@ class Resolver:
                 return model.Op(entity.symbol, args, span=node.span)
             if isinstance(entity, Global) and entity.kind in ("scheme", "topology", "species"):
                 return self.error("not-a-function", f"`{node.function.id}` is a {entity.kind}, not a function", node.function)
-            if isinstance(entity, Global) and entity.kind in ("param", "equation", "builtin"):
-                return self.error(
-                    "not-a-function",
-                    f"`{node.function.id}` is a value, not a function",
-                    node.function,
-                    help="a product is written with `*`, an index in brackets [ ]",
-                )
         return model.Apply(self.expr(node.function, scope), args, span=node.span)
 
     # -- operations ------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict
             "unknown-name",
             f"there is no integrator `{name}` here",
             node.call.function,
-            help=suggest(name, known) or "take one from the library: `use integrators (velocity_verlet)`",
+            help=suggest(name, known) or "take one from the library, such as `use integrators (velocity_verlet)`; `mdsl list integrators` shows all",
         )
         return None
     scheme = schemes.get(entity.symbol)
@@ -172,6 +172,15 @@ def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict
     return model.Advance(entity.symbol, options, resolver.expr(node.steps, scope), outputs, node.span)
 
 
+# Names that are usual for what every program can record.
+USUAL = {
+    "T": "`temperature` can be recorded; or declare `observe T = temperature`",
+    "P": "`pressure` can be recorded; or declare `observe P = pressure`",
+    "K": "`kinetic` can be recorded; or declare `observe K = kinetic`",
+    "E": "declare it: `observe E = potential + kinetic`",
+    "step": "the step and the time are always recorded",
+    "time": "the step and the time are always recorded",
+}
 OBSERVABLE = ("t", "potential", "volume", "virial", "degrees_of_freedom", "N")
 
 
@@ -199,7 +208,8 @@ def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, pa
             continue
         elif entity is None:
             known = [n for n in set(scope.visible()) if isinstance(scope.find(n), Global) and (scope.find(n).kind == "equation" or n in OBSERVABLE)]
-            resolver.error("unknown-name", f"there is nothing called `{identifier.id}` to record", identifier, help=suggest(identifier.id, known) or "declare it: `observe " + identifier.id + " = ...`")
+            help = USUAL.get(identifier.id) or suggest(identifier.id, known) or f"declare it: `observe {identifier.id} = ...`"
+            resolver.error("unknown-name", f"there is nothing called `{identifier.id}` to record", identifier, help=help)
         else:
             secondary = (Label(entity.span, "declared here"),) if entity.span and entity.span.source is identifier.span.source else ()
             resolver.report.append(_not_recordable(identifier, kind or "local", secondary))

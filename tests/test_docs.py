@@ -178,6 +178,17 @@ def test_what_explain_says():
             assert line in said, line
 
 
+def test_what_an_error_looks_like(tmp_path):
+    """The diagnostics that the README shows are those of the program before them."""
+    (program,) = [b for b in blocks("mdsl") if b.page == "README.md" and "error" in b.options]
+    shown = next(b.text for b in blocks("text") if b.text.startswith("error["))
+    path = tmp_path / re.search(r"--> ([\w.]+):", shown)[1]
+    path.write_text(program.text, encoding="utf-8")
+    with pytest.raises(mdsl.Rejected) as caught:
+        mdsl.load(path)
+    assert str(caught.value).replace(str(path), path.name) == shown.rstrip("\n")
+
+
 def test_python_of_the_readme(tmp_path):
     code = "\n".join(b.text for b in blocks("python"))
     code = code.replace('"examples/', f'"{ROOT}/examples/')

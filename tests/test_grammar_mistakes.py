@@ -117,10 +117,12 @@ EXAMPLES = [
     ("units { length = m }", "bad-unit", "m", "in brackets"),
     ("param a = 3 [2*fs]", "bad-number", "2", "before the bracket"),
     ("param a = 3 [fs^0.5]", "bad-number", "0.5", "whole number"),
+    ("param a = 1,5", "syntax", ",", "`1.5`"),
     ("param a = 1e999", "bad-number", "1e999", "too large"),
     ("param a = 1e-999", "bad-number", "1e-999", "too small"),
     ("dim 2.5", "bad-number", "2.5", "whole number"),
     # statements
+    ("import pair", "unknown-statement", "import", "`use`"),
     ("parm a = 3", "unknown-statement", "parm", "`param`"),
     ("a = 3", "unknown-statement", "a", "`param a = ...`"),
     ("v ~ maxwell(2)", "unknown-statement", "v", "`run { ... }`"),

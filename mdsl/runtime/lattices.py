@@ -13,6 +13,7 @@ from mdsl.grammar.diagnostics import suggest
 from .errors import rejected
 from .structure import Structure
 
+MOST_ATOMS = 10**9
 Species = str | Mapping[str, float] | None
 
 
@@ -89,6 +90,7 @@ def crystal(
     constant = lattice.constant(size) if a is None else size
     counts = _cells(name, cells, lattice.dim)
 
+    _few(name, math.prod(counts) * len(lattice.basis))
     sides = constant * np.array(lattice.sides)
     corners = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), axis=-1).reshape(-1, 1, lattice.dim)
     positions = ((corners + np.array(lattice.basis)) * sides).reshape(-1, lattice.dim)
@@ -119,6 +121,7 @@ def uniform(
     if atoms != int(atoms) or atoms < 1:
         raise rejected("bad-lattice", f"`uniform` needs a whole number of atoms, at least one, not {atoms}")
     atoms = int(atoms)
+    _few("uniform", atoms)
     if (density is None) == (lengths is None):
         what = (
             "a density, as the program declares no box" if lengths is None else "no density: the program's box fixes it"
@@ -180,6 +183,11 @@ def _labels(species: Species, total: int, rng: np.random.Generator | None) -> tu
     if rng is None:
         raise ValueError("a mixture is placed at random: pass rng")
     return tuple(labels[k] for k in rng.permutation(total))
+
+
+def _few(name: str, atoms: int) -> None:
+    if atoms > MOST_ATOMS:
+        raise rejected("bad-lattice", f"`{name}` is to place {atoms:.4g} atoms, more than memory can hold")
 
 
 def _positive(name: str, what: str, value: float | None) -> float:
