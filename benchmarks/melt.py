@@ -194,7 +194,7 @@ def jax_md(job: Job) -> Measured:
     neighbor_fn, energy_fn = energies.lennard_jones_neighbor_list(
         displacement, edge, r_onset=CUTOFF - 1e-4, r_cutoff=CUTOFF, dr_threshold=SKIN, format=partition.OrderedSparse
     )
-    neighbors = neighbor_fn.allocate(x, extra_capacity=len(x))
+    neighbors = neighbor_fn.allocate(x)
     energy = float(energy_fn(x, neighbor=neighbors)) / len(x)
     init, apply = simulate.nve(energy_fn, shift, DT)
     state = init(jax.random.key(0), x, kT=TEMPERATURE, mass=1.0, neighbor=neighbors).set(momentum=jnp.asarray(v, dtype))

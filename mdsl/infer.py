@@ -305,6 +305,9 @@ class Inference:
     def advance(self, step: Advance) -> Advance:
         before = len(self.report)
         options = tuple((n, self.want(v, self.model.units.dimension(dimensions.TIME), "`dt`") if n == "dt" else self.want(v, None, f"`{n}`")) for n, v in step.options)
+        for name, option in options:
+            if name == "T" and (value := constant_value(option)) is not None and value < 0:
+                self.fail("bad-temperature", f"`{name}` is the temperature {value:g}", option, help="a temperature is zero or positive")
         outputs = tuple(replace(o, every=None if o.every is None else self.whole(o.every, "`every`", 1)) for o in step.outputs)
         steps = self.whole(step.steps, "the number of steps", 0)
         if "dt" in dict(options):
@@ -331,7 +334,7 @@ class Inference:
     def in_flow(self, value: Expr) -> None:
         """What a flow computes from, in this version."""
         for node in walk(value):
-            whole = isinstance(node, Reduce) or isinstance(node, Read) and (node.symbol in ("potential", "virial") or self.model.equation(node.symbol) is not None)
+            whole = isinstance(node, Reduce) or isinstance(node, Read) and (node.symbol in ("potential", "virial", "origin") or self.model.equation(node.symbol) is not None)
             if whole:
                 shown = f"`{node.symbol}`" if isinstance(node, Read) else "a sum"
                 self.fail("not-yet", f"a flow cannot use {shown} yet", node, notes=("this version computes in flows with the fields and values of one atom",))

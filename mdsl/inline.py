@@ -43,6 +43,7 @@ from .model import (
 from .operators import BUILTINS
 
 DEEPEST = 50  # calls inside calls, before a definition is taken to be circular
+MOST_CALLS = 20_000  # calls that one expression may come to when they are written out
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,8 @@ class Inliner:
         self.functions: dict[str, Function] = {f.symbol: f for f in model.functions}
         self.schemes: dict[str, Scheme] = {s.symbol: s for s in model.schemes}
         self.fresh = 0
+        self.calls = 0
+        self.given_up = False  # with the expression at hand, since it has no end
         # Names that already mean something everywhere; what is made here must not be taken for them.
         self.taken = {p.name for p in model.params} | {e.name for e in model.equations} | BUILTINS.keys()
 
@@ -102,7 +105,11 @@ class Inliner:
 
     def first_order(self, expr: Expr, env: Env | None = None, call: Span | None = None) -> Expr:
         """The expression with every call written out; a function left over is reported."""
+        self.begin()
         return self.number(self.value(expr, env or Env()), expr)
+
+    def begin(self) -> None:
+        self.calls, self.given_up = 0, False
 
     def number(self, value: Value, at: Expr) -> Expr:
         if isinstance(value, Expr):
@@ -175,8 +182,15 @@ class Inliner:
             return self.fail("not-a-function", "this is a value, not a function", at, help="a product is written with `*`; a function is passed as `u`, not as its value `u(r)`")
         if len(args) != callee.arity:
             return self.wrong_count(callee, len(args), at)
+        self.calls += 1
+        if self.given_up:
+            return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
         if len(at.via) > DEEPEST:
+            self.given_up = True
             return self.fail("cyclic-definition", "this definition calls itself without end", at)
+        if self.calls > MOST_CALLS:
+            self.given_up = True
+            return self.fail("nesting", f"written out, this comes to more than {MOST_CALLS:_} calls of functions", replace(at, via=at.via[:1]))
         if isinstance(callee, Slopes):
             variable = self._fresh("s", self.taken)
             body = self.number(self.call(callee.function, (Read(variable, span=at.span, via=at.via),), at), at)
@@ -210,6 +224,7 @@ class Inliner:
 
     def advance(self, advance: Advance) -> Advance:
         scheme = self.schemes[advance.scheme]
+        self.begin()
         values: dict[str, Value] = {}
         for name, option in advance.options:
             value = self.value(option, Env())
@@ -230,7 +245,10 @@ class Inliner:
 
     def steps(self, scheme: Scheme, values: dict[str, Value], via: tuple[Span, ...], counts: dict[str, int]) -> list[Update | Draw]:
         """The updates and draws of a scheme whose parameters have these values."""
+        if self.given_up:
+            return []
         if len(via) > DEEPEST:
+            self.given_up = True
             self.fail("cyclic-definition", f"`{scheme.name}` calls itself", Number(0.0, span=scheme.span, via=via))
             return []
         values = dict(values)

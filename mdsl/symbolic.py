@@ -37,6 +37,16 @@ def number(value: float) -> sympy.Expr:
     return sympy.Float(value, 17)
 
 
+def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
+    """A power; of two numbers as a float where the exact value would have more digits than memory holds."""
+    if base.is_Number and exponent.is_Number and abs(exponent) > 100 and (base > 0 or base < 0 and exponent.is_Integer):
+        try:
+            return number(float(base) ** float(exponent))
+        except OverflowError:
+            return number(math.inf)
+    return sympy.Pow(base, exponent)
+
+
 @dataclass
 class Leaves:
     """The symbols that stand for what SymPy does not look into, each for one expression of the Model."""
@@ -104,7 +114,7 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
         case "div":
             return sympy.Mul(parts[0], sympy.Pow(parts[1], sympy.Integer(-1)))
         case "pow":
-            return sympy.Pow(*parts)
+            return _power(*parts)
         case "sqrt":
             return sympy.sqrt(parts[0])
         case "norm" | "abs":

@@ -6,6 +6,7 @@ a run or a call in test_diagnostics_run.py. The page docs/errors.md has an examp
 
 import importlib.util
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,7 @@ WRONG = [
     (LJ, "box periodic(kinetic)", "nonconstant", "kinetic", "an edge of the box"),
     (LJ, run("v ~ maxwell(temperature)"), "nonconstant", "temperature", "`T` of maxwell"),
     (LJ, "def h(t) = 0.1*t\n" + run("velocity_verlet(dt = h) for 1"), "nonconstant", "h", "`dt` must be known"),
+    (LJ, run("baoab(dt = 1, T = -1, gamma = 1) for 1"), "bad-temperature", "-1", "zero or positive"),
     # -- types
     (LJ, pair("(x[i] - x[j])"), "wrong-type", "sum(i < j) (x[i] - x[j])", "`|d|`"),
     (LJ, "energy W = sum(i) |x[i]|^2", "wrong-type", "|x[i]|", "`|x[i] - origin|`"),
@@ -380,6 +382,25 @@ def test_a_mistake_inside_a_library_formula_points_at_the_call_and_shows_the_for
     formula = first.secondary[0]
     assert formula.text == "in this formula" and formula.span.source.name == "stdlib/pair.mdsl"
     assert "::: stdlib/pair.mdsl" in str(first)
+
+
+DOUBLED = "def g0(r) = r\n" + "".join(f"def g{k + 1}(r) = g{k}(r) + g{k}(2*r)\n" for k in range(30))
+
+
+@pytest.mark.parametrize(
+    "text, id",
+    [
+        (f"def h(r) = h(h(r) + 1)*h(2)\n{pair(f'h({D})')}", "cyclic-definition"),
+        ("integrator a(dt) { b(dt) b(dt) }\nintegrator b(dt) { a(dt) a(dt) }\n" + run("a(dt = 1) for 1"), "cyclic-definition"),
+        (DOUBLED + pair(f"g30({D})"), "nesting"),
+        (pair(f"9^9^9^9*{D}"), None),
+    ],
+)
+def test_definitions_that_grow_without_bound_are_refused_quickly(text, id):
+    began = time.perf_counter()
+    found, _ = check(complete(LJ, text))
+    assert [d.id for d in found] == ([id] if id else [])
+    assert time.perf_counter() - began < 20
 
 
 # -- modules beside the program --------------------------------------------------------------------------
