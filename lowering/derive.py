@@ -74,9 +74,9 @@ class Derivation:
     def term(self, number: int, equation: str, reduce: Reduce, weight: sympy.Expr, weight_leaves: Leaves) -> Term:
         """One sum of an energy with the gradient of its summand. ``weight`` multiplies the sum in the potential."""
         source = self.model.source
-        summand = transform(reduce.body, self.canonical(reduce))
+        plain = transform(reduce.body, self.canonical(reduce))
         leaves = Leaves(dict(weight_leaves.symbols), dict(weight_leaves.exprs))
-        written = to_sympy(summand, leaves)
+        written = to_sympy(plain, leaves)
         displacement = self.displacement(reduce)
         square = Op("dot", (displacement, displacement))
         s = leaves.symbols.get(square)
@@ -104,7 +104,7 @@ class Derivation:
             if isinstance(leaf, Read) and (self.is_parameter(leaf) or leaf == Read("volume")) and symbol in kernel.free_symbols
         )
         summand = from_sympy(kernel, leaves, order, like=reduce)
-        return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, written)
+        return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, plain)
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)

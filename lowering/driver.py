@@ -207,8 +207,7 @@ class Runner:
             listener.statement(index, advance, steps, done, dt)
             self.place = Place(index, done, t)
             if done == 0:
-                self._outputs(listener, advance, state, 0, steps, t, recorded)
-                recorded = int(state.step)
+                recorded = self._outputs(listener, advance, state, 0, steps, t, recorded)
             size, warm = 1, False
             while done < steps:
                 due = min((n for n in (self._next(o, done, steps) for o in advance.outputs) if n is not None), default=steps)
@@ -224,8 +223,7 @@ class Runner:
                 else:
                     size, warm = 16, True  # the first call compiled
                 self.place = Place(index, done, t)
-                self._outputs(listener, advance, state, done, steps, t + done * dt, None)
-                recorded = int(state.step)
+                recorded = self._outputs(listener, advance, state, done, steps, t + done * dt, recorded)
                 self._state, self._time = state, t + done * dt
                 listener.progress(done, self)
             t += steps * dt
@@ -269,8 +267,11 @@ class Runner:
                 raise Rejected(Diagnostic("blow-up", f"within step {int(state.step)} atoms move farther than half the skin of the neighbour list", advance.span, help="use a shorter time step"))
         return state
 
-    def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, steps: int, t: float, recorded: int | None) -> None:
-        """Frames and the row of records that are due; a step that has its row gets no second."""
+    def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, steps: int, t: float, recorded: int | None) -> int | None:
+        """Frames and the row of records that are due; a step that has its row gets no second.
+
+        ``recorded`` is the last step with a row; so is what comes back.
+        """
         due = [o for o in advance.outputs if self._due(o, done, steps)]
         begun = time.perf_counter()
         for output in due:
@@ -287,6 +288,8 @@ class Runner:
             values = {name: np.array(jax.tree.map(np.asarray, value)) for name, value in row.items()}
             self.counts.add("observe", time.perf_counter() - begun)
             listener.record(int(state.step), t, values)
+            recorded = int(state.step)
+        return recorded
 
     def _every(self, output) -> int | None:
         return None if output.every is None else max(1, whole(self.model, output.every, self.params, "`every`"))

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sympy
-
 from mdsl.model import Domain, Expr, Model
 
 
@@ -54,7 +52,7 @@ class Term:
     gradients: tuple[Gradient, ...]
     support: Support
     slopes: tuple[tuple[Expr, Expr], ...] = ()  # (parameter as the summand reads it, weight × d summand/d parameter)
-    kernel: sympy.Expr | None = None  # the summand as SymPy sees it, for `explain`
+    written: Expr | None = None  # the summand with conditions as they were written, for `explain`
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def _jump(field: Field, term: Term, end: Cutoff) -> str:
 def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
     gradient = term.gradients[0]
     leaves = Leaves()
-    summand = to_sympy(term.summand, leaves)
+    summand = to_sympy(term.written, leaves)
     square = leaves.symbols.get(Op("dot", (gradient.displacement, gradient.displacement)))
     r = sympy.Symbol("r", positive=True)
     names = {s: sympy.Symbol(text_of(field.model, leaf), real=True) for s, leaf in leaves.exprs.items() if s != square}

@@ -42,6 +42,14 @@ class Program:
 
     compiled: Compiled
 
+    def __repr__(self) -> str:
+        return f"Program({self.compiled.source.name!r})"
+
+    @property
+    def text(self) -> str:
+        """The program as it was written."""
+        return self.compiled.source.text
+
     @property
     def model(self):
         return self.compiled.model
@@ -147,6 +155,9 @@ class System:
     precision: str
     devices: tuple | None
     skin: float | None
+
+    def __repr__(self) -> str:
+        return f"System({self.program!r}, {self.initial.atoms} atoms, {self.precision} precision)"
 
     @property
     def model(self):

@@ -118,17 +118,13 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
         case "sqrt":
             return sympy.sqrt(parts[0])
         case "norm" | "abs":
-            return sympy.Piecewise((parts[0], sympy.Ge(parts[0], 0)), (-parts[0], True))
+            return sympy.Abs(parts[0])
         case "min":
-            return sympy.Piecewise((parts[0], sympy.Lt(parts[0], parts[1])), (parts[1], True))
+            return _piecewise(parts[0], sympy.Lt(*parts, evaluate=False), parts[1])
         case "max":
-            return sympy.Piecewise((parts[0], sympy.Gt(parts[0], parts[1])), (parts[1], True))
+            return _piecewise(parts[0], sympy.Gt(*parts, evaluate=False), parts[1])
         case "choose":
-            # Unevaluated: SymPy would otherwise try to solve the conditions.
-            condition = parts[0]
-            if condition in (sympy.true, sympy.false):
-                return parts[1] if condition == sympy.true else parts[2]
-            return sympy.Piecewise((parts[1], condition), (parts[2], True), evaluate=False)
+            return _piecewise(parts[1], parts[0], parts[2])
         case "and":
             return sympy.And(*parts)
         case "or":
@@ -140,6 +136,13 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
     if op in _FUNCTIONS:
         return _FUNCTIONS[op](parts[0])
     return leaves.symbol(expr)
+
+
+def _piecewise(then: sympy.Expr, condition: sympy.Basic, otherwise: sympy.Expr) -> sympy.Expr:
+    """Unevaluated: SymPy would otherwise try to solve the conditions."""
+    if condition in (sympy.true, sympy.false):
+        return then if condition == sympy.true else otherwise
+    return sympy.Piecewise((then, condition), (otherwise, True), evaluate=False)
 
 
 # -- and back --------------------------------------------------------------------------------------------
@@ -206,6 +209,15 @@ class _Writer:
             for part in e.args[1:]:
                 result = self.op(name, result, self.expr(part))
             return result
+        if isinstance(e, sympy.sign):
+            value, zero = self.expr(e.args[0]), self.number(0.0)
+            negative = self.op("choose", self.op("lt", value, zero), self.number(-1.0), zero)
+            return self.op("choose", self.op("gt", value, zero), self.number(1.0), negative)
+        if isinstance(e, sympy.ITE):
+            condition, then, otherwise = (self.expr(a) for a in e.args)
+            return self.op("or", self.op("and", condition, then), self.op("and", self.op("not", condition), otherwise))
+        if e in (sympy.true, sympy.false):
+            return self.op("eq" if e == sympy.true else "ne", self.number(0.0), self.number(0.0))
         if isinstance(e, sympy.Not):
             return self.op("not", self.expr(e.args[0]))
         if type(e) in _RELATION_NAMES:
