@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdsl.dimensions import LENGTH
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
@@ -74,10 +75,15 @@ def _no_support(field: Field, count: int) -> Diagnostic:
 
 def _too_small(field: Field, cutoff: float, shortest: float) -> Diagnostic:
     equation = _equation(field, endless=False)
+    units = field.model.units
+
+    def length(value: float) -> str:
+        return f"{value * units.shown_per_internal(LENGTH):g} {units.display(LENGTH).text}".rstrip()
+
     return fault(
         field.model.source,
         "box-too-small",
-        f"the cutoff {cutoff:g} is larger than half the box, {shortest / 2:g}",
+        f"the cutoff {length(cutoff)} is larger than half the box, {length(shortest / 2)}",
         equation.body,
         notes=("beyond half the box an atom would meet several images of another",),
         help="use a larger system or a shorter cutoff",

@@ -149,6 +149,8 @@ class Derivation:
         if found is None:
             return Support(None, why="no condition bounds the distance")
         cutoff = from_sympy(found.cutoff, leaves, like=reduce)
+        if rank(cutoff, self.model) > 1:
+            return Support(None, why="the bound is another for each atom")
         # A positive symbol for the cutoff: the root of its square is then itself.
         rc = sympy.Symbol("rc", positive=True)
         leaves.exprs[rc] = cutoff

@@ -326,7 +326,8 @@ class Runner:
         """Refuse positions at which a pair has no finite force. Raises Rejected: ``overlap``."""
         found = culprit(self.field, self.initial, self.params, snapshot.x, self.cutoff)
         if found is not None and not found.finite:
-            raise Rejected(found.diagnostic("overlap", "two atoms are on top of each other" if found.distance == 0 else "an energy is not finite at the start"))
+            message = "two atoms are on top of each other" if found.distance == 0 else "an energy is not finite at the start"
+            raise Rejected(found.diagnostic("overlap", message, help="move them apart: check the file, or place the atoms on a lattice"))
 
     def _blown_up(self, advance: Advance, before: State, after: State, t: float, origin: int, dt: float) -> None:
         """Say which pair or atom carried the run away, from the last positions that were fine."""

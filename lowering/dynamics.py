@@ -139,7 +139,7 @@ class Dynamics:
         return value[inputs.species] if param.axes else jnp.broadcast_to(value, inputs.masses.shape)
 
     def atoms(self, state: State) -> dict[str, object]:
-        return {"x": state.x, "v": state.v, "m": state.mass, "species": state.species}
+        return {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species}
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
         slots = None if self.plan is None else state.slots
@@ -194,15 +194,11 @@ class Dynamics:
 
     def flag(self, state: State, inputs: Inputs, stale: int = STALE) -> object:
         """Whether the list still holds at the positions of a state, and whether these are still sound."""
-        if self.plan is None:
-            total = sum(jnp.sum(jnp.abs(c)) for c in state.x)
-            bad = self.layout.largest((~jnp.isfinite(total)).astype(jnp.int32)) > 0
-            return jnp.where(bad, BLOW_UP, state.flag)
         moved = self.layout.largest(jnp.max(sum((a - b) ** 2 for a, b in zip(state.x, state.at))))
         # An atom that crosses a good part of the box between two forces is lost already. `~(a < b)` is true of NaN.
         periodic = [length for length, p in zip(inputs.lengths, self.potential.geometry.periodic) if p]
         leap = jnp.min(jnp.stack(periodic)) / 4 if periodic else jnp.asarray(jnp.finfo(self.dtype).max ** 0.25, self.dtype)
-        flag = jnp.where(moved > (self.skin / 2) ** 2, stale, FINE)
+        flag = jnp.where(moved > (self.skin / 2) ** 2, stale, FINE) if self.plan is not None else FINE
         return jnp.maximum(state.flag, jnp.where(moved < leap**2, flag, BLOW_UP))
 
     # -- stepping --------------------------------------------------------------------------------------------
@@ -233,7 +229,7 @@ class Dynamics:
                 return state._replace(phase=jnp.where(wanted, WAITING, state.phase))
 
             def body(state: State) -> State:
-                known = at(state.step)
+                known, before = at(state.step), state.x
                 if parts.forces or not parts.tail:
                     force = self.evaluated(state, inputs, known, frozenset({FORCE})).force
                     state = state._replace(f=force, evaluations=state.evaluations + 1)
@@ -241,6 +237,8 @@ class Dynamics:
                 done = self.carry_out(parts.tail, parts.again, state, inputs, known)
                 state = _pick(waiting, done, state)
                 state = state._replace(step=state.step + waiting.astype(jnp.int32), phase=jnp.int32(BETWEEN), flag=jnp.where(waiting, done.flag, state.flag))
+                if self.plan is None:  # no list: how far atoms move is counted from force to force
+                    state = state._replace(at=before)
                 state = head(state, state.step < last)
                 return state._replace(flag=self.flag(state, inputs))
 
@@ -314,9 +312,12 @@ class Dynamics:
             outputs |= {VIRIAL}
         measures = tuple(m for m in field.measures if f"#{m.number}" in reads)
         potential = tuple(c for c in field.combinations if c.kind == "energy")
+        forces = any(isinstance(n, Read) and n.symbol == "f" for m in measures for n in walk(m.summand))
 
         def observe(inputs: Inputs, state: State, t) -> dict[str, object]:
             known = self.known(inputs, t)
+            if forces:  # those of the state may be older than its positions
+                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
             result = self.evaluated(state, inputs, known, frozenset(outputs), measures)
             known.more = {**result.sums, "virial": result.virial}
             if "potential" in reads:

@@ -64,7 +64,7 @@ class PairKernel:
         by_species = hoisted.tables or any(self._grouped(part[3], part[1]) for kind, part in parts if kind == "slope")
         found = {"species"} if by_species and len(self.model.species) > 1 else set()
         for expr in self._expressions():
-            found |= {n.symbol for n in walk(expr) if isinstance(n, Read) and n.indices and n.symbol in ("m", "v", "x")}
+            found |= {n.symbol for n in walk(expr) if isinstance(n, Read) and n.indices and n.symbol in ("m", "v", "x", "f")}
         return frozenset(found)
 
     def _grouped(self, leaf: Read, domain) -> bool:

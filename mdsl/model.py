@@ -43,6 +43,22 @@ class Type:
         return {"bool": "a condition", "index": "an atom"}.get(self.kind, f"a {self.kind}")
 
 
+def hashed_once(cls):
+    """Remember the hash of a node: expressions share their parts, and hashing each part anew in every place
+    where it is used takes time exponential in the depth."""
+    compute = cls.__hash__
+
+    def __hash__(self) -> int:
+        known = self.__dict__.get("_hash")
+        if known is None:
+            known = compute(self)
+            object.__setattr__(self, "_hash", known)
+        return known
+
+    cls.__hash__ = __hash__
+    return cls
+
+
 SCALAR = Type("scalar")
 BOOL = Type("bool")
 
@@ -67,18 +83,21 @@ class Text(Expr):
     value: str
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Read(Expr):
     symbol: str
     indices: tuple[str | int | Label, ...] = ()  # a binder, a whole number, or a fixed species
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Op(Expr):
     op: str
     args: tuple[Expr, ...]
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Reduce(Expr):
     domain: Domain
@@ -90,28 +109,33 @@ class Label(Expr):
     species: str
 
 
+@hashed_once
 @dataclass(frozen=True)
 class TableOf(Expr):
     entries: tuple[tuple[tuple[str, ...], Expr], ...]
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Lambda(Expr):
     parameters: tuple[str, ...]
     body: Expr
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Apply(Expr):
     function: Expr
     args: tuple[Expr, ...]
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Derivative(Expr):
     function: Expr
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Slope(Expr):
     variable: str

@@ -15,7 +15,7 @@ import numpy as np
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
-from .compiler import Compiled, compile_source
+from .compiler import compile_source
 from .dimensions import LENGTH, TIME, VELOCITY
 from .initial import factor, start, whole
 from .model import Advance, Model, Output
@@ -24,7 +24,7 @@ from .options import RunOptions, Setting
 from .runtime.display import Display, Summary
 from .runtime.folder import RunFolder
 from .runtime.records import Column, Records
-from .runtime.trajectories import check_format, open_trajectory
+from .runtime.trajectories import open_trajectory
 from .settings import with_settings
 from .sources import read_program
 
@@ -41,12 +41,13 @@ def run_file(path: Path, options: RunOptions) -> int:
         header, arrays = folder.read_checkpoint()
     source, base = read_program(path)
     compiled = compile_source(source, base)
-    chosen = header["options"] if header else {}
+    chosen = header.get("options", {}) if header else {}
     settings = options.settings or tuple(Setting(n, t) for n, t in chosen.get("settings", {}).items())
     if folder is not None and folder.program != source.text:
         raise Rejected(Diagnostic("other-program", f"the run in {folder.path} was made by another program than {path}", help=f"`mdsl run {folder.path / 'program.mdsl'} --resume {folder.path}` goes on with its own"))
     model = with_settings(compiled.model, settings)
-    _check_run(compiled, model)
+    if not model.run:
+        raise Rejected(Diagnostic("empty-program", "the program has no run block", help="`mdsl check` only checks; a run needs `run { x = ... }`"))
     precision = options.precision or chosen.get("precision") or AUTOMATIC
     seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
     steps = options.steps if options.steps is not None else chosen.get("steps")
@@ -104,19 +105,6 @@ def run_file(path: Path, options: RunOptions) -> int:
             }
         )
     return 0
-
-
-def _check_run(compiled: Compiled, model: Model) -> None:
-    """What can be wrong with the outputs, before anything is computed."""
-    if not model.run:
-        raise Rejected(Diagnostic("empty-program", "the program has no run block", help="`mdsl check` only checks; a run needs `run { x = ... }`"))
-    for step in model.run:
-        for output in step.outputs if isinstance(step, Advance) else ():
-            if output.kind == "write":
-                try:
-                    check_format(output.names[0])
-                except Rejected as rejected:
-                    raise Rejected(*(replace(d, span=output.span) for d in rejected.diagnostics)) from None
 
 
 def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:

@@ -166,9 +166,8 @@ def test_maxwell_velocities():
     system = program(text).bind(seed=4)
     species, v = system.initial.species, system.v
     mass = np.where(species == 0, 1.0, 5.0)[:, None]
-    count = len(v)
     assert np.abs((mass * v).sum(0)).max() < 1e-9
-    assert (mass * v**2).sum() / (3 * count - 3) == pytest.approx(T, rel=1e-12)
+    assert (mass * v**2).sum() / (3 * len(v) - 3) == pytest.approx(T, rel=1e-12)
     for k, m in enumerate((1.0, 5.0)):
         mine = v[species == k]
         within(mine**2, T / m)

@@ -66,7 +66,7 @@ def test_all_pairs(name, precision, tolerance):
     check_static(name, everything(system), tolerance)
 
 
-@pytest.fixture(scope="module", params=[("double", 1e-10), ("single", 1e-5)], ids=["double", "single"])
+@pytest.fixture(scope="module", params=[("double", 1e-10), pytest.param(("single", 1e-5), marks=pytest.mark.slow)], ids=["double", "single"])
 def listed(request):
     """A system of all styles that keeps a neighbour list; the boxes of all cases are the same."""
     precision, tolerance = request.param
