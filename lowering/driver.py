@@ -92,15 +92,11 @@ class Runner:
     ):
         self.field, self.initial = fielded, initial
         self.model = fielded.model
-        self.params = dict(params)
-        self.key = seed_key
         self.dtype, kernel_dtype = PRECISIONS[precision]
         self.potential = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype)
-        self.counts = Counts()
         self.skin = skin
-        everything = complete(self.model, self.params)
-        cutoff = self.potential.cutoff(everything)
-        self.cutoff = None if cutoff is None else float(cutoff)
+        self.cutoff = self._cutoff(params)
+        self.prepare(params, seed_key)
         wrapped = np.where(initial.periodic, initial.x % initial.lengths, initial.x)
         self.traversal: Traversal = choose(fielded, wrapped, initial.lengths, initial.periodic, self.cutoff, skin)
         self.layout: Layout = OneDevice(initial.atoms)
@@ -108,6 +104,18 @@ class Runner:
             self.layout = ManyDevices(initial.atoms, tuple(devices))
         self._programs: dict[object, object] = {}
         self.dynamics = self._dynamics()
+
+    def prepare(self, params: Mapping[str, object], key) -> None:
+        """Make ready for a run with these free parameters and this key."""
+        self.params, self.key, self.counts = dict(params), key, Counts()
+
+    def fits(self, params: Mapping[str, object]) -> bool:
+        """Whether what was compiled for one run serves another with these parameters."""
+        return self._cutoff(params) == self.cutoff
+
+    def _cutoff(self, params: Mapping[str, object]) -> float | None:
+        cutoff = self.potential.cutoff(complete(self.model, params))
+        return None if cutoff is None else float(cutoff)
 
     # -- programs ------------------------------------------------------------------------------------------
 

@@ -120,7 +120,7 @@ def bind(
         None if masses is None else _array("masses", masses, (count,)) / factor(model, MASS),
         None if velocities is None else _array("velocities", velocities, (count, model.dim)) / factor(model, VELOCITY),
     )
-    return _initial(model, structure, params or {})
+    return _initial(model, structure, params or {}, boxed=box is not None)
 
 
 def _array(name: str, value, shape) -> np.ndarray:
@@ -248,12 +248,12 @@ def conserves_momentum(model: Model) -> bool:
     return not external and not random
 
 
-def _initial(model: Model, structure: Structure, params: Mapping[str, object]) -> Initial:
+def _initial(model: Model, structure: Structure, params: Mapping[str, object], boxed: bool = False) -> Initial:
     count = structure.atoms
     lengths, periodic = structure.lengths, structure.periodic
     if model.box is not None:
         lengths, periodic = box_edges(model, params, count)
-    elif not any(np.isfinite(lengths)):
+    elif not any(np.isfinite(lengths)) and not boxed:
         raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
     if not all(p or not np.isfinite(e) for p, e in zip(periodic, lengths)):
         # An axis with a length that does not repeat: the length only says where the atoms are.

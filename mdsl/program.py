@@ -178,6 +178,10 @@ class System:
         return np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
 
     @cached_property
+    def _runners(self) -> dict[str, object]:
+        return {}
+
+    @cached_property
     def _energies(self):
         import jax
 
@@ -242,7 +246,12 @@ class System:
         leaves = self.program.internal(params)
         if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves))):
             return self._traced(key, leaves, steps)
-        runner = Runner(self.program.compiled.field, self.initial, leaves, key, self.precision, self.devices, self.skin)
+        # What one run has compiled serves the next.
+        runner = self._runners.get("last")
+        if runner is None or not runner.fits(leaves):
+            runner = Runner(self.program.compiled.field, self.initial, leaves, key, self.precision, self.devices, self.skin)
+            self._runners["last"] = runner
+        runner.prepare(leaves, key)
         listener = _Memory(self.model)
         final = runner.run(listener, steps)
         return Result(
