@@ -160,11 +160,11 @@ def bath(t) = if t < 0.1 then 1.5 - 10*t else 0.5
 def ramp(t) = 1 + 3*t^2
 """
 SCHEMES = {
-    "velocity_verlet(dt = 0.01)": ("one pair function", 3),
-    "baoab(dt = 0.01, T = 0.7, gamma = 2)": ("species table", 3),
-    "brownian(dt = 0.01, T = 0.3, gamma = 2)": ("flat", 3),
+    "velocity_verlet(dt = 0.001)": ("one pair function", 3),
+    "baoab(dt = 0.001, T = 0.7, gamma = 2)": ("species table", 3),
+    "brownian(dt = 0.001, T = 0.3, gamma = 2)": ("flat", 3),
     "baoab(dt = 0.05, T = bath, gamma = ramp)": ("external field", 4),
-    "mine(dt = 0.01)": ("entries and masses", 3),
+    "mine(dt = 0.001)": ("entries and masses", 3),
 }
 
 
@@ -295,9 +295,9 @@ def never_again(right):
 
 
 IN_DYNAMICS = {
-    "the force is not evaluated again": (planted("lowering.step", "moves", lambda right: lambda statement: False), "velocity_verlet(dt = 0.01)"),
-    "draws are the same": (planted("lowering.dynamics", "jax.random.fold_in", lambda right: lambda key, data: right(key, 0)), "mine(dt = 0.01)"),
-    "a flow shares its local names": (planted("inline", "Inliner._local", lambda right: lambda self, name, counts, span: right(self, name, {}, span)), "mine(dt = 0.01)"),
+    "the force is not evaluated again": (planted("lowering.step", "moves", lambda right: lambda statement: False), "velocity_verlet(dt = 0.001)"),
+    "draws are the same": (planted("lowering.dynamics", "jax.random.fold_in", lambda right: lambda key, data: right(key, 0)), "mine(dt = 0.001)"),
+    "a flow shares its local names": (planted("inline", "Inliner._local", lambda right: lambda self, name, counts, span: right(self, name, {}, span)), "mine(dt = 0.001)"),
 }
 
 
