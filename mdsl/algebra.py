@@ -194,7 +194,7 @@ def difference(between: Between, a: Value, b: Value) -> Value:
     match a, b:
         case Point(), Point():
             return between(a, b)
-        case Point(place), vector:
+        case Point(), vector:
             return plus(a, dual.neg(vector))
         case _, Point():
             raise TypeError("a point cannot be taken from a vector")

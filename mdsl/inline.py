@@ -26,7 +26,6 @@ from .model import (
     Lambda,
     Model,
     Number,
-    Op,
     Read,
     Reduce,
     Scheme,
@@ -169,7 +168,7 @@ class Inliner:
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
                 return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
-            case Reduce(domain=domain, body=body):
+            case Reduce():
                 return self._reduce(expr, env)
             case _:
                 parts = tuple(self.number(self.value(c, env), replace(c, via=env.via)) for c in children(expr))

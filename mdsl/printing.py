@@ -14,7 +14,7 @@ from mdsl.grammar.format import format_expression, format_statement
 
 from .builders import BUILDERS
 from .model import (
-    EACH, Advance, Box, Draw, Equation, Expr, Function, Invoke, Label, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
+    EACH, Advance, Box, Draw, Equation, Expr, Function, Invoke, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
     Setup, Slope, Update, walk,
 )  # fmt: skip
 from .printing_expr import NOWHERE, Expressions, Names, Place, call, identifier, name_of, shared
