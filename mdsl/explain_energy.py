@@ -61,8 +61,8 @@ def domain_words(domain: Domain) -> str:
             return "all other atoms around each, so this is a per-atom quantity: a many-body energy"
         case "triples":
             return "around every atom every pair of others, so this is a three-body energy"
-    noun = {2: "bond", 3: "angle", 4: "dihedral"}.get(len(domain.binders), "tuple")
-    return f"{"an" if noun == "angle" else "a"} {noun} map over the topology `{domain.topology}`, a list that does not change"
+    noun = {2: "a bond", 3: "an angle", 4: "a dihedral"}.get(len(domain.binders), "a tuple")
+    return f"{noun} map over the topology `{domain.topology}`, a list that does not change"
 
 
 # -- support -------------------------------------------------------------------------------------------
