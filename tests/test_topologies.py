@@ -80,6 +80,45 @@ def test_chains_after_a_hundred_steps(traversal):
         assert np.allclose(parts, [thermo[c] for c in ("evdwl", "ebond", "eangle", "pe", "press")], rtol=1e-9)
 
 
+# -- molecules of LAMMPS: two types of bonds, impropers, half weights of 1-4 pairs -----------------------
+
+MOLECULES = """use units.real
+use pair
+use bonded
+species A, B
+param eps[species] = { A: 0.195 [kcal/mol], B: 0.0914 [kcal/mol] }
+param sigma[species] = { A: 3.75 [angstrom], B: 3.95 [angstrom] }
+const deg = pi/180
+topology bonds1(i, j), bonds2(i, j), angles1(i, j, k), angles2(i, j, k), dihedrals(i, j, k, l), impropers(i, j, k, l)
+energy pairs = sum(i < j, (i, j) not in bonds1, (i, j) not in bonds2, (i, j) not in angles1, (i, j) not in angles2, (i, j) not in dihedrals)
+                 sqrt(eps[i]*eps[j])*truncated(lennard_jones((sigma[i] + sigma[j])/2, 1), 10 [angstrom])(|x[i] - x[j]|)
+energy ends  = sum((i, j, k, l) in dihedrals) 0.5*sqrt(eps[i]*eps[l])*lennard_jones((sigma[i] + sigma[l])/2, 1)(|x[i] - x[l]|)
+energy bond  = sum((i, j) in bonds1) harmonic_bond(520 [kcal/mol/angstrom^2], 1.526 [angstrom])(|x[i] - x[j]|)
+             + sum((i, j) in bonds2) harmonic_bond(620 [kcal/mol/angstrom^2], 1.54 [angstrom])(|x[i] - x[j]|)
+energy bend  = sum((i, j, k) in angles1) harmonic_angle(124.2 [kcal/mol], 114*deg)(angle(x[i], x[j], x[k]))
+             + sum((i, j, k) in angles2) harmonic_angle(110 [kcal/mol], 118*deg)(angle(x[i], x[j], x[k]))
+energy turn  = sum((i, j, k, l) in dihedrals) opls_dihedral(1.411 [kcal/mol], -0.271 [kcal/mol], 3.145 [kcal/mol], 0.2 [kcal/mol])(dihedral(x[i], x[j], x[k], x[l]))
+energy keep  = sum((i, j, k, l) in impropers) 12 [kcal/mol]*(abs(dihedral(x[i], x[j], x[k], x[l])) - 35*deg)^2
+"""
+
+
+def test_molecules():
+    data = json.loads((Path(__file__).parent / "data" / "molecules_140.json").read_text())
+    tuples = {}
+    for key, rows in data.items():
+        if "_type_" in key:
+            name, rows = key.split("_")[0], np.array(rows)
+            split = {f"{name}{k}": rows[rows[:, 0] == k] for k in (1, 2)} if name in ("bonds", "angles") else {name: rows}
+            tuples |= {n: r[:, 1:] - 1 for n, r in split.items()}
+    system = mdsl.compile(MOLECULES).bind(data["x0"], box=data["box"], species=np.array(data["types"]) - 1, masses=np.ones(140), topologies=tuples)
+    energy, forces, virial = everything(system)
+    assert energy == pytest.approx(data["thermo0"]["pe"], rel=1e-10)
+    assert np.abs(forces - data["f0"]).max() < 1e-10 * np.abs(data["f0"]).max()
+    pressure = virial * data["constants"]["nktv2p"] / np.prod(data["box"])
+    expected = data["virial_pressure0_xx_yy_zz_xy_xz_yz"]
+    assert np.allclose([pressure[k] for k in ORDER], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
 # -- the interpreter -----------------------------------------------------------------------------------
 
 ATOMS, EDGE = 14, 5.0
