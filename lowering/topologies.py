@@ -22,7 +22,6 @@ from .kernels import BOX, VIRIAL, virial_components
 from .values import Globals
 
 IDS = "$ids"  # among the values of atoms: the user's index of each row
-MOST_ROLES = 24  # in how many tuples an atom may be for forces to be gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,19 +42,6 @@ class Topologies:
             return _table(pairs[:, 0], pairs[:, 1], np.arange(self.n_atoms, dtype=np.int32))
 
         return partners
-
-    @cached_property
-    def roles(self):
-        @lru_cache(maxsize=None)
-        def roles(names: tuple[str, ...]) -> np.ndarray | None:
-            """[R, N]: where the forces on each atom are in an array that holds, for topology after topology, those on
-            the first atoms of all tuples, on the second, ..., and then 0. None where an atom is in very many."""
-            atoms = np.concatenate([np.asarray(self.members[name], np.int32).T.ravel() for name in names])
-            if len(atoms) and np.bincount(atoms).max() > MOST_ROLES:
-                return None
-            return _table(atoms, np.arange(len(atoms), dtype=np.int32), np.full(self.n_atoms, len(atoms), np.int32))
-
-        return roles
 
     def excluded(self, names: frozenset[str], place, ids):
         """[E, rows]: the sorted positions of the atoms that rows with these ``ids`` leave out."""
@@ -132,9 +118,13 @@ class TupleSums:
         return tuple(found)
 
     def filled(self, domain, values):
+        """One value for each tuple."""
         if isinstance(values, tuple):
             return tuple(self.filled(domain, v) for v in values)
-        return jnp.broadcast_to(jnp.asarray(values, self.dtype), (len(self.topologies.members[domain.topology]),))
+        return self.filled_by(domain.topology, values)
+
+    def filled_by(self, topology: str, values):
+        return jnp.broadcast_to(jnp.asarray(values, self.dtype), (len(self.topologies.members[topology]),))
 
     def sum(self, term: Term | Measure):
         return _total(self.filled(term.domain, self.value(term.domain, term.summand)))
@@ -166,18 +156,11 @@ class TupleSums:
 
     def on_rows(self, ids) -> tuple:
         """The forces on the rows with these ids, [rows] for each axis."""
-        names = tuple(sorted(self.forces))
-        table = self.topologies.roles(names)
+        atoms = np.concatenate([self.topologies.members[name].T.ravel() for name in self.forces])
         totals = []
         for k in range(self.model.dim):
-            parts = [jnp.broadcast_to(jnp.asarray(f[k], self.dtype), (len(self.topologies.members[n]),)) for n in names for f in self.forces[n]]
-            if table is None:
-                atoms = np.concatenate([self.topologies.members[n].T.ravel() for n in names])
-                totals.append(jnp.zeros(self.topologies.n_atoms, self.dtype).at[atoms].add(jnp.concatenate(parts))[ids])
-            else:
-                flat = padded(jnp.concatenate([*parts, jnp.zeros(1, self.dtype)]))
-                mine = jnp.asarray(table)[:, ids]
-                totals.append(jnp.sum(take(flat, mine), axis=0))
+            parts = [self.filled_by(name, own[k]) for name, forces in self.forces.items() for own in forces]
+            totals.append(jnp.zeros(self.topologies.n_atoms, self.dtype).at[atoms].add(jnp.concatenate(parts))[ids])
         return tuple(totals)
 
     def slope(self, term: Term, leaf: Read, expr: Expr):
