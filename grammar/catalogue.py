@@ -71,6 +71,8 @@ CATALOGUE: dict[str, Entry] = {
     "box-too-small": Entry("error", "The cutoff is larger than half the box: a pair would need more than its nearest image."),
     "unknown-parameter": Entry("error", "A value is given for a parameter that the program does not have."),
     "wrong-shape": Entry("error", "An array has another shape than the program needs."),
+    "missing-topology": Entry("error", "The program declares a topology that the atoms do not come with."),
+    "bad-topology": Entry("error", "A topology names an atom that is not there, or one atom twice in a tuple."),
     "missing-mass": Entry("error", "The atoms have no mass: neither the program nor the structure gives one."),
     "precision": Entry("error", "The precision asked for is not available as JAX is set up."),
     "unsupported-jax": Entry("error", "The installed release of JAX is missing, or one that computes wrong results or crashes."),

@@ -16,6 +16,7 @@ from .driver import PRECISIONS
 from .energies import Energies
 from .field import Field
 from .potential import Geometry, Potential
+from .topologies import Topologies
 
 ROOM = 1.3  # spare capacity of the neighbour list
 
@@ -61,7 +62,7 @@ class GrowingEnergies:
 def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[str, object]) -> GrowingEnergies:
     """The energies of a bound system. Raises Rejected: ``no-support``, ``box-too-small``."""
     dtype, kernel_dtype = PRECISIONS[precision]
-    potential = Potential(fielded, Geometry(fielded.model.dim, initial.periodic), kernel_dtype)
+    potential = Potential(fielded, Geometry(fielded.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
     unplanned = Energies(potential, None, jnp.asarray(initial.masses, dtype), jnp.asarray(initial.species), initial.dof)
     cutoff = potential.cutoff(unplanned.complete(leaves))
     wrapped = np.where(initial.periodic, initial.x % initial.lengths, initial.x)

@@ -18,7 +18,7 @@ from mdsl.rows import Rows
 from mdsl.system import System
 
 from .field import Field, Term
-
+from .topologies import Topologies
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Culprit:
         equation = self.model.equation(self.term.equation)
         length = f"{self.distance * units.shown_per_internal(LENGTH):.6g} {units.display(LENGTH).text}".strip() if self.distance is not None else ""
         energy = f"the energy {self.energy * units.shown_per_internal(ENERGY):.6g} {units.display(ENERGY).text}".strip() if self.finite else "no finite energy"
-        who = " and ".join(str(a) for a in self.atoms)
+        who = " and ".join((", ".join(str(a) for a in self.atoms[:-1]), str(self.atoms[-1]))) if len(self.atoms) > 1 else str(self.atoms[0])
         apart = f", {length} apart," if length else ""
         noun = "atoms" if len(self.atoms) > 1 else "atom"
         return Diagnostic(
@@ -58,12 +58,15 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
     """The strongest interaction at positions ``x`` [N, d]; one that is not finite comes before all others."""
     model = field.model
     values = {name: np.asarray(v, float) for name, v in params.items()}
-    system = System(x, initial.lengths, periodic=initial.periodic, species=initial.species, masses=initial.masses, params=values)
+    system = System(x, initial.lengths, periodic=initial.periodic, species=initial.species, masses=initial.masses, params=values, topologies=initial.topologies)
     interpreter = Interpreter(model, system)
     best: Culprit | None = None
-    pairs = _close_pairs(x, initial, cutoff) if field.pair_terms else None
-    for term in (*field.pair_terms, *field.atom_terms):
-        atoms = pairs if term in field.pair_terms else (np.arange(len(x)),)
+    topologies = Topologies(initial.topologies, len(x))
+    for term in (*field.pair_terms, *field.tuple_terms, *field.atom_terms):
+        if term.domain.kind == "ordered":
+            atoms = _close_pairs(x, initial, topologies, frozenset(term.domain.excluded))
+        else:
+            atoms = tuple(initial.topologies[term.domain.topology].T) if term.domain.kind == "members" else (np.arange(len(x)),)
         if len(atoms[0]) == 0:
             continue
         rows = Rows(len(atoms[0]), dict(zip(term.domain.binders, atoms)))
@@ -82,20 +85,25 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
     return best
 
 
-def _close_pairs(x: np.ndarray, initial: Initial, cutoff: float | None) -> tuple[np.ndarray, np.ndarray]:
+def _close_pairs(x: np.ndarray, initial: Initial, topologies: Topologies, excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs among which the strongest interaction is: the nearest neighbour of each atom, and all pairs of few atoms."""
     from scipy.spatial import cKDTree
 
     if len(x) < 2:
         return np.empty(0, int), np.empty(0, int)
+    partners = topologies.partners(excluded) if excluded else np.empty((0, len(x)), int)
     if len(x) <= 200:
-        return np.triu_indices(len(x), 1)
+        first, other = np.triu_indices(len(x), 1)
+        kept = (partners[:, first] != other).all(axis=0)
+        return first[kept], other[kept]
     edges = np.where(initial.periodic, initial.lengths, 0.0)
     wrapped = np.where(initial.periodic, x % initial.lengths, x)
     if not np.isfinite(wrapped).all():
         return np.empty(0, int), np.empty(0, int)
     tree = cKDTree(wrapped, boxsize=edges)
-    _, nearest = tree.query(wrapped, k=2)
-    first = np.arange(len(x))
-    other = np.where(nearest[:, 0] == first, nearest[:, 1], nearest[:, 0])
+    _, nearest = tree.query(wrapped, k=min(2 + len(partners), len(x)))
+    first = np.repeat(np.arange(len(x)), nearest.shape[1])
+    other = nearest.ravel()
+    kept = (first != other) & (partners[:, first] != other).all(axis=0)
+    first, other = first[kept], other[kept]
     return np.minimum(first, other), np.maximum(first, other)

@@ -16,6 +16,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.model import EACH, SCALAR, Equation, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
+from . import tuples
 from .field import Combination, Field, Gradient, Measure, Support, Term
 from .support import reach
 
@@ -65,14 +66,17 @@ class Derivation:
     def check(self, reduce: Reduce) -> None:
         kind = reduce.domain.kind
         inner = [n for n in walk(reduce.body) if isinstance(n, Reduce)]
-        if kind not in ("each", "ordered") or reduce.domain.excluded or inner:
-            what = "a sum inside a sum" if inner else {"others": "a sum over neighbours", "triples": "a sum over triples", "members": "a sum over a topology"}.get(kind, "a sum with exclusions")
-            raise Rejected(fault(self.model.source, "not-yet", f"{what} is not lowered yet", inner[0] if inner else reduce, notes=("this version runs sums over atoms and over pairs of atoms",)))
+        if kind not in ("each", "ordered", "members") or inner:
+            what = "a sum inside a sum" if inner else {"others": "a sum over neighbours", "triples": "a sum over triples"}[kind]
+            notes = ("this version runs sums over atoms, over pairs of atoms and over topologies",)
+            raise Rejected(fault(self.model.source, "not-yet", f"{what} is not lowered yet", inner[0] if inner else reduce, notes=notes))
 
     # -- differentiating ---------------------------------------------------------------------------------
 
     def term(self, number: int, equation: str, reduce: Reduce, weight: sympy.Expr, weight_leaves: Leaves) -> Term:
         """One sum of an energy with the gradient of its summand. ``weight`` multiplies the sum in the potential."""
+        if reduce.domain.kind == "members":
+            return self.tuple_term(number, equation, reduce, weight, weight_leaves)
         source = self.model.source
         plain = transform(reduce.body, self.canonical(reduce))
         leaves = Leaves(dict(weight_leaves.symbols), dict(weight_leaves.exprs))
@@ -98,13 +102,35 @@ class Derivation:
         if direct:
             gradient = replace(gradient, direct=tuple(from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=reduce) for k in range(self.model.dim)))
         support = self.support(written, s, leaves, reduce) if reduce.domain.kind == "ordered" else Support(None)
-        slopes = tuple(
+        slopes = self.parameter_slopes(kernel, weight, leaves, reduce)
+        summand = from_sympy(kernel, leaves, order, like=reduce)
+        return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, plain)
+
+    def parameter_slopes(self, kernel: sympy.Expr, weight: sympy.Expr, leaves: Leaves, reduce: Reduce) -> tuple[tuple[Expr, Expr], ...]:
+        order = ranking(leaves, self.model)
+        return tuple(
             (leaf, from_sympy(weight * sympy.diff(kernel, symbol), leaves, order, like=reduce))
             for symbol, leaf in list(leaves.exprs.items())
             if isinstance(leaf, Read) and (self.is_parameter(leaf) or leaf == Read("volume")) and symbol in kernel.free_symbols
         )
+
+    def tuple_term(self, number: int, equation: str, reduce: Reduce, weight: sympy.Expr, weight_leaves: Leaves) -> Term:
+        """One sum over a topology: its summand may depend on several displacements between the atoms of a tuple."""
+        rewrite = tuples.oriented(reduce.domain.binders)
+        leaves = Leaves(dict(weight_leaves.symbols), dict(weight_leaves.exprs))
+        plain = transform(reduce.body, rewrite)
+        written = to_sympy(plain, leaves)
+        kernel = tuples.by_cosine(written, leaves, rewrite)
+        order = ranking(leaves, self.model)
+        slopes = tuples.Slopes(self.model.dim)
+        for symbol, leaf in list(leaves.exprs.items()):
+            if symbol in kernel.free_symbols and tuples.moves(leaf):
+                if not slopes.add(leaf, from_sympy(weight * sympy.diff(kernel, symbol), leaves, order, like=reduce)):
+                    notes = ("energies over a topology may use displacements, their products and components, angles and dihedral angles",)
+                    raise Rejected(fault(self.model.source, "not-yet", "this geometry has no derivative in this version", leaf if leaf.span else reduce, notes=notes))
         summand = from_sympy(kernel, leaves, order, like=reduce)
-        return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, plain)
+        parameters = self.parameter_slopes(kernel, weight, leaves, reduce)
+        return Term(number, equation, reduce.domain, summand, slopes.gradients(), Support(None), parameters, plain)
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -225,7 +251,8 @@ def derive(model: Model) -> Field:
         symbol = total_leaves.symbols.get(Read(f"#{number}"))
         weight = sympy.diff(total, symbol) if symbol is not None and model.equation(name).kind == "energy" else sympy.Integer(0)
         if weight == 0:
-            measures.append(Measure(number, name, reduce.domain, transform(reduce.body, work.canonical(reduce))))
+            summand = reduce.body if reduce.domain.kind == "members" else transform(reduce.body, work.canonical(reduce))
+            measures.append(Measure(number, name, reduce.domain, summand))
             continue
         if any(isinstance(total_leaves.exprs[w], Read) and total_leaves.exprs[w].symbol.startswith("#") for w in weight.free_symbols):
             raise Rejected(fault(model.source, "not-yet", "an energy must be linear in its sums in this version", reduce))

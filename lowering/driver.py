@@ -22,6 +22,7 @@ from .dynamics import BETWEEN, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics,
 from .layout import Layout, ManyDevices, OneDevice
 from .limits import MANY_DEVICES
 from .potential import Geometry, Potential
+from .topologies import Topologies
 from .traced import trajectory
 from .values import complete, defaults
 
@@ -93,7 +94,7 @@ class Runner:
         self.field, self.initial = fielded, initial
         self.model = fielded.model
         self.dtype, kernel_dtype = PRECISIONS[precision]
-        self.potential = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype)
+        self.potential = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
         self.skin = skin
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)

@@ -27,6 +27,7 @@ from .kernels import ENERGY, FORCE, VIRIAL
 from .layout import Layout
 from .potential import Potential, Result
 from .step import explicit_time, force_evaluations
+from .topologies import IDS
 from .values import Globals, complete
 
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
@@ -139,7 +140,7 @@ class Dynamics:
         return value[inputs.species] if param.axes else jnp.broadcast_to(value, inputs.masses.shape)
 
     def atoms(self, state: State) -> dict[str, object]:
-        return {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species}
+        return {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species, IDS: state.ids}
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
         slots = None if self.plan is None else state.slots
@@ -183,7 +184,7 @@ class Dynamics:
             mine = self.layout.local(jax.tree.map(lambda a: a[found.order], every))
             return state._replace(
                 **mine,
-                slots=found.slots,
+                slots=self.potential.without_excluded(found.slots, every["ids"][found.order], self.layout.rows()),
                 at=mine["x"],
                 used=found.needed.slots,
                 flag=jnp.where(found.overflow, OVERFLOW, FINE),

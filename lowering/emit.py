@@ -48,7 +48,30 @@ def _evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: dict[in
     args = [evaluate(a, read, displacement, memo) for a in expr.args]
     if expr.op == "displacement":
         return displacement(*args)
+    if expr.op in GEOMETRY:
+        return GEOMETRY[expr.op](displacement, *args)
     return operate(expr.op, args)
+
+
+def angle(displacement: Displacement, a, b, c):
+    """Between unit vectors p and q: 2 atan(|p - q|/|p + q|), accurate at 0 and π too (Kahan)."""
+    p, q = (spread(lambda e, n=_length(d): e / n, [d]) for d in (displacement(a, b), displacement(c, b)))
+    return 2 * jnp.arctan2(_length(spread(jnp.subtract, [p, q])), _length(spread(jnp.add, [p, q])))
+
+
+def dihedral(displacement: Displacement, a, b, c, d):
+    """From the plane a b c to the plane b c d, trans = π."""
+    ab, bc, cd = displacement(b, a), displacement(c, b), displacement(d, c)
+    before, after = operate("cross", [ab, bc]), operate("cross", [bc, cd])
+    return jnp.arctan2(_length(bc) * operate("dot", [ab, after]), operate("dot", [before, after]))
+
+
+def _length(v: tuple):
+    """With a derivative also where v is 0."""
+    return jnp.sqrt(jnp.maximum(sum(c * c for c in v), 1e-36))
+
+
+GEOMETRY: dict[str, Callable] = {"angle": angle, "dihedral": dihedral}
 
 
 def power(base, exponent: Expr, value: Callable[[Expr], object]):

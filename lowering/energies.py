@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from . import neighbours
 from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from .potential import Potential, Result
+from .topologies import IDS, inverse
 from .values import Globals, complete
 
 
@@ -38,16 +39,17 @@ class Energies:
     def result(self, params, x, lengths, outputs: frozenset[str]) -> tuple[Result, object]:
         """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
         known = self.globals(params, tuple(lengths))
-        atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species)}
+        atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
         if self.plan is None:
             return self.potential.evaluate(known, atoms, None, outputs), jnp.bool_(True)
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
         found = neighbours.build(self.plan, tuple(still.T), tuple(jax.lax.stop_gradient(length) for length in lengths), radius)
         order = found.order
-        sorted_atoms = {"x": tuple(c[order] for c in atoms["x"]), "m": atoms["m"][order], "species": atoms["species"][order]}
-        result = self.potential.evaluate(known, sorted_atoms, found.slots, outputs)
-        back = jnp.zeros_like(order).at[order].set(jnp.arange(len(order), dtype=order.dtype))
+        sorted_atoms = {"x": tuple(c[order] for c in atoms["x"]), "m": atoms["m"][order], "species": atoms["species"][order], IDS: order}
+        slots = self.potential.without_excluded(found.slots, order, atoms[IDS])
+        result = self.potential.evaluate(known, sorted_atoms, slots, outputs)
+        back = inverse(order)
         force = tuple(c[back] for c in result.force)
         fits = jnp.bool_(True)
         for length, repeats in zip(lengths, self.potential.geometry.periodic):

@@ -32,13 +32,14 @@ class Support:
 class Gradient:
     """The derivative of a summand by a displacement: ``2 radial d + direct``.
 
-    ``radial`` is the derivative by d·d, ``direct`` a vector or None; the displacement runs from the second
-    atom of the pair to the first, or from the origin to the atom.
+    ``radial`` is the derivative by d·d, ``direct`` a vector by its components, or None; the displacement runs from
+    the second atom of the pair to the first, or from the origin to the atom. A sum over a topology has a
+    gradient for each displacement between two atoms of a tuple, all of it in ``direct``.
     """
 
     displacement: Expr
     radial: Expr | None
-    direct: Expr | None
+    direct: tuple[Expr, ...] | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,10 @@ class Field:
     @property
     def pair_terms(self) -> tuple[Term, ...]:
         return tuple(t for t in self.terms if t.domain.kind == "ordered")
+
+    @property
+    def tuple_terms(self) -> tuple[Term, ...]:
+        return tuple(t for t in self.terms if t.domain.kind == "members")
 
     @property
     def atom_terms(self) -> tuple[Term, ...]:

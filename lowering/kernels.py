@@ -35,6 +35,7 @@ class PairKernel:
     terms: tuple[Term, ...]
     measures: tuple[Measure, ...]
     outputs: frozenset[str]
+    masked: bool = False  # whether pairs that are not valid may be apart: those that a sum excludes
 
     @cached_property
     def _lifted(self) -> tuple[Hoisted, list[tuple[str, object]]]:
@@ -117,6 +118,8 @@ class PairKernel:
         def kernel(own, other, valid):
             apart = tuple(a - b for a, b in zip(own["x"], other["x"]))
             d = nearest(apart)
+            if self.masked:
+                d = tuple(jnp.where(valid, c, 0) for c in d)
             square = jnp.where(valid, sum(c * c for c in d), safe)
             if tables and count > 1:
                 entry = own["species"] * count + other["species"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field as with_default, replace
 from functools import cached_property, lru_cache
 
 import jax
@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from mdsl.model import Label, Model, Read, walk
 
 from .field import Field, Measure, Term
-from .layout import Layout, OneDevice
 from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL, PairKernel, atom_values, total, virial_components
+from .layout import Layout, OneDevice
+from .topologies import IDS, Topologies, TupleSums, inverse, reads
 from .traversal import all_pairs_sum, slot_sum
 from .values import Globals
 
@@ -55,6 +56,7 @@ class Potential:
     field: Field
     geometry: Geometry
     dtype: object  # of the pair kernels; sums are added up in the dtype of the positions
+    topologies: Topologies = with_default(default_factory=Topologies)
 
     @property
     def model(self) -> Model:
@@ -63,10 +65,35 @@ class Potential:
     @cached_property
     def _kernel(self):
         @lru_cache(maxsize=None)
-        def kernel(outputs: frozenset[str], measures: tuple[Measure, ...]) -> PairKernel:
-            return PairKernel(self.model, self.field.pair_terms, measures, outputs)
+        def kernel(outputs: frozenset[str], excluded: frozenset[str], measures: tuple[Measure, ...], masked: bool) -> PairKernel:
+            return PairKernel(self.model, self.pair_terms(excluded), measures, outputs, masked)
 
         return kernel
+
+    # -- exclusions: each set of them is a traversal of its own ----------------------------------------------
+
+    @cached_property
+    def exclusions(self) -> tuple[frozenset[str], ...]:
+        """The different sets of topologies that pair sums leave out."""
+        sums = (*self.field.terms, *self.field.measures)
+        found = dict.fromkeys(frozenset(s.domain.excluded) for s in sums if s.domain.kind == "ordered")
+        return tuple(sorted(found, key=sorted))
+
+    @cached_property
+    def always_excluded(self) -> frozenset[str]:
+        """What every pair sum leaves out: these pairs are taken out of a neighbour list when it is built."""
+        return frozenset.intersection(*self.exclusions) if self.exclusions else frozenset()
+
+    def pair_terms(self, excluded: frozenset[str]) -> tuple[Term, ...]:
+        return tuple(t for t in self.field.pair_terms if frozenset(t.domain.excluded) == excluded)
+
+    def without_excluded(self, slots, ids, rows):
+        """A new list less the pairs that every sum leaves out. ``ids``: the user's index of each sorted position;
+        ``rows``: the sorted positions whose lists these are."""
+        if not self.always_excluded:
+            return slots
+        mine = ids[jnp.minimum(rows, ids.shape[0] - 1)]
+        return self.topologies.without(slots, self.always_excluded, inverse(ids), mine, rows)
 
     def cutoff(self, params: Mapping[str, object]):
         """The distance beyond which all pair terms are zero; None where one of them has no proved support."""
@@ -90,8 +117,8 @@ class Potential:
     ) -> Result:
         """All terms at once.
 
-        ``atoms``: x and v as tuples of [n] arrays, m and species as [n] arrays, the rows of this device in the
-        order of ``slots`` [K, n]; ``slots`` None: all pairs. ``measures``: the sums of observables that are
+        ``atoms``: x and v as tuples of [n] arrays, m, species and "$ids" (the user's index) as [n] arrays, the rows
+        of this device in the order of ``slots`` [K, n]; ``slots`` None: all pairs. ``measures``: the sums of observables that are
         wanted too. ``used``: how many slots hold neighbours, where that is known to be fewer than K.
         """
         layout = layout or OneDevice(atoms["x"][0].shape[0])
@@ -105,22 +132,29 @@ class Potential:
         box = [jnp.zeros((), dtype) for _ in x]
         sums: dict[str, object] = {}
         slopes: dict[str, object] = {}
-        pair_measures = tuple(m for m in measures if m.domain.kind == "ordered")
-        wanted = outputs if self.field.pair_terms else frozenset()
-        if (wanted and self.field.pair_terms) or pair_measures:
-            pairs = self._pairs(known, atoms, slots, outputs, pair_measures, layout, used)
+        place = None
+        if self.field.tuple_terms or any(m.domain.kind == "members" for m in measures) or any(self.exclusions):
+            ids = layout.everywhere(atoms[IDS])[: layout.n_atoms]
+            place = inverse(ids)
+        for excluded in self.exclusions:
+            terms = self.pair_terms(excluded)
+            pair_measures = tuple(m for m in measures if m.domain.kind == "ordered" and frozenset(m.domain.excluded) == excluded)
+            if not (outputs and terms) and not pair_measures:
+                continue
+            pairs = self._pairs(known, atoms, slots, outputs, excluded, pair_measures, layout, used, place)
             if FORCE in outputs:
                 force = [a + b.astype(dtype) for a, b in zip(force, pairs[FORCE])]
             if VIRIAL in outputs:
                 virial = [a + layout.add(b.astype(dtype)) / 2 for a, b in zip(virial, pairs[VIRIAL])]
             sums |= {k: layout.add(v.astype(dtype)) / 2 for k, v in pairs.items() if k.startswith("#")}
             if BOX in outputs:
-                box = [layout.add(b.astype(dtype)) / 2 for b in pairs[BOX]]
+                box = [a + layout.add(b.astype(dtype)) / 2 for a, b in zip(box, pairs[BOX])]
             if SLOPES in outputs:
-                for term in self.field.pair_terms:
+                for term in terms:
                     for k, (leaf, _) in enumerate(term.slopes):
                         rows = tuple(v.astype(dtype) / 2 for v in pairs[f"slope {term.number} {k}"])
                         _add(slopes, leaf, self.gathered(leaf, term.domain.binders, rows, atoms, known, layout))
+        self._tuples(known, atoms, nearest, outputs, measures, force, virial, box, sums, slopes, layout, place)
         for term in self.field.atom_terms:
             self._atoms(term, known, atoms, nearest, outputs, force, virial, box, sums, slopes, layout)
         for measure in measures:
@@ -179,8 +213,9 @@ class Potential:
         table = jnp.stack([by_own(r) for r in rows], axis=1)  # [own, other]
         return table if own[0] else table.T
 
-    def _pairs(self, known: Globals, atoms: Mapping[str, object], slots, outputs: frozenset[str], measures: tuple[Measure, ...], layout: Layout, used):
-        kernel = self._kernel(outputs, measures)
+    def _pairs(self, known: Globals, atoms: Mapping[str, object], slots, outputs: frozenset[str], excluded: frozenset[str], measures: tuple[Measure, ...], layout: Layout, used, place):
+        """The sums over each row of the terms and measures that leave out ``excluded``."""
+        kernel = self._kernel(outputs, excluded, measures, masked=slots is None and bool(excluded))
         values = {"x": tuple(c.astype(self.dtype) for c in atoms["x"])}
         for name in kernel.atom_reads - {"x"}:
             values[name] = atoms[name]
@@ -193,8 +228,34 @@ class Potential:
         zeros = kernel.zeros(values["x"][0])
         others = layout.everywhere(values)
         if slots is None:
-            return all_pairs_sum(body, values, others, zeros)
+            left_out = self.topologies.excluded(excluded, place, atoms[IDS]) if excluded else None
+            return all_pairs_sum(body, values, others, zeros, excluded=left_out)
+        if excluded - self.always_excluded:
+            slots = self.topologies.without(slots, excluded - self.always_excluded, place, atoms[IDS], layout.rows())
         return slot_sum(body, slots, values, others, zeros, rows=layout.rows(), used=used)
+
+    def _tuples(self, known: Globals, atoms, nearest, outputs, measures, force, virial, box, sums, slopes, layout: Layout, place) -> None:
+        """Add the sums over topologies to the results."""
+        terms = self.field.tuple_terms if outputs else ()
+        members = tuple(m for m in measures if m.domain.kind == "members")
+        if not terms and not members:
+            return
+        wanted = {"x", "species"}.union(*(reads(s.summand) for s in (*terms, *members)))
+        everyone = jax.tree.map(lambda a: a[: layout.n_atoms], layout.everywhere({name: atoms[name] for name in atoms if name in wanted}))
+        tuples = TupleSums(self.model, self.topologies, known, everyone, place, nearest)
+        for term in terms:
+            if ENERGY in outputs:
+                sums[f"#{term.number}"] = tuples.sum(term)
+            if outputs & {FORCE, VIRIAL, BOX}:
+                tuples.add(term, outputs, virial, box)
+            if SLOPES in outputs:
+                for leaf, slope in term.slopes:
+                    _add(slopes, leaf, tuples.slope(term, leaf, slope))
+        if FORCE in outputs and tuples.forces:
+            for k, own in enumerate(tuples.on_rows(atoms[IDS])):
+                force[k] = force[k] + own
+        for measure in members:
+            sums[f"#{measure.number}"] = tuples.sum(measure)
 
     def _each(self, measure: Measure | Term, known: Globals, atoms, nearest):
         values = atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest)

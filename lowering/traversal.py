@@ -73,13 +73,17 @@ def row_sum(body, slots, own, others, zeros, *, rows=None):
     return _reduced(body(own, other, slots != rows), slots.shape, zeros)
 
 
-def all_pairs_sum(body, own, others, zeros, *, rows=None):
-    """As `slot_sum`, over all atoms `others`, without a list."""
+def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
+    """As `slot_sum`, over all atoms `others`, without a list. ``excluded``: `[E, n]` atoms that are no neighbours
+    of each row."""
     n = jax.tree.leaves(zeros)[0].shape[0]
     every = jnp.arange(jax.tree.leaves(others)[0].shape[0], dtype=jnp.int32)
     rows = lax.iota(jnp.int32, n) if rows is None else rows
     other = jax.tree.map(lambda values: values[:, None], others)
-    return _reduced(body(own, other, every[:, None] != rows), (len(every), n), zeros)
+    valid = every[:, None] != rows
+    if excluded is not None:
+        valid &= (every[:, None] != excluded[:, None, :]).all(0)
+    return _reduced(body(own, other, valid), (len(every), n), zeros)
 
 
 def _reduced(terms, shape, zeros):

@@ -40,6 +40,8 @@ def print_field(field: Field) -> str:
 
 def _term(field: Field, term: Term) -> str:
     """A term, in which d is the displacement and r its length."""
+    if term.domain.kind == "members":
+        return _tuple_term(field, term)
     gradient = term.gradients[0]
 
     def text(e: Expr) -> str:
@@ -57,6 +59,16 @@ def _term(field: Field, term: Term) -> str:
         lines.append(f"  support   none: {term.support.why}")
     for parameter, slope in term.slopes:
         lines.append(f"  by {_text(field, parameter)}: {text(slope)}")
+    return "\n".join(lines)
+
+
+def _tuple_term(field: Field, term: Term) -> str:
+    lines = [f"term #{term.number} of {term.equation}: sum over {domain_text(term.domain)}"]
+    lines.append(f"  summand   {_text(field, term.summand)}")
+    for gradient in term.gradients:
+        lines.append(f"  by d = {_text(field, gradient.displacement)}")
+        lines += [f"  by d.{axis}    {_text(field, e)}" for axis, e in zip("xyz", gradient.direct)]
+    lines += [f"  by {_text(field, parameter)}: {_text(field, slope)}" for parameter, slope in term.slopes]
     return "\n".join(lines)
 
 

@@ -82,6 +82,11 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
         ends = ", ".join(f"{t.equation} {by_species(model, r, length)}" for t, r in zip(field.pair_terms, reaches))
         yield "", f"one traversal serves all pair energies, as far as the farthest reaches: {ends}"
     yield "", "a list is rebuilt when an atom has moved by half the skin"
+    exclusions = {frozenset(t.domain.excluded) for t in field.pair_terms}
+    if len(exclusions) > 1:
+        yield "", f"sums that leave out different pairs go through the list one after the other: {len(exclusions)} times"
+    elif any(exclusions):
+        yield "", "pairs that are left out are taken off the list when it is built: the force loop does not meet them"
     if atoms is None:
         yield "here", "the number of atoms is known when the run starts"
         return

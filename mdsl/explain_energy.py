@@ -42,6 +42,8 @@ def energies(compiled: Compiled) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[str, str]]:
     field = compiled.field
     yield "domain", f"{domain_text(term.domain)}: {domain_words(term.domain)}"
+    for name in term.domain.excluded:
+        yield "", f"less the pairs of the two ends of each member of `{name}`"
     if end is not None:
         yield from _support(compiled, term)
         if end.cutoff is not None:
@@ -59,7 +61,8 @@ def domain_words(domain: Domain) -> str:
             return "all other atoms around each, so this is a per-atom quantity: a many-body energy"
         case "triples":
             return "around every atom every pair of others, so this is a three-body energy"
-    return f"the members of `{domain.topology}`, a list that does not change: a map over the list"
+    noun = {2: "a bond", 3: "an angle", 4: "a dihedral"}.get(len(domain.binders), "a tuple")
+    return f"{noun} map over the topology `{domain.topology}`, a list that does not change"
 
 
 # -- support -------------------------------------------------------------------------------------------
@@ -135,7 +138,28 @@ def _jump(field: Field, term: Term, end: Cutoff) -> str:
 # -- the force -----------------------------------------------------------------------------------------
 
 
+def _tuple_force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
+    """The summand of a sum over a topology, in its geometry, and along which displacements it acts."""
+    leaves = Leaves()
+    summand = to_sympy(term.summand, leaves)
+    names = {}
+    for symbol, leaf in leaves.exprs.items():
+        text = text_of(field.model, leaf)
+        if isinstance(leaf, Op) and leaf.op == "dot" and leaf.args[0] == leaf.args[1]:
+            names[symbol] = sympy.Symbol(f"|{text_of(field.model, leaf.args[0])}|", positive=True) ** 2
+        else:
+            names[symbol] = sympy.Symbol(text, real=True)
+    lines = _formula(summand.xreplace(names))
+    yield "u", lines[0]
+    yield from (("", line) for line in lines[1:])
+    along = ", ".join(text_of(field.model, g.displacement) for g in term.gradients)
+    yield "force", f"by symbolic derivative, opposite on the two atoms of each of {along}"
+
+
 def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
+    if term.domain.kind == "members":
+        yield from _tuple_force(field, term)
+        return
     gradient = term.gradients[0]
     leaves = Leaves()
     summand = to_sympy(term.written, leaves)

@@ -6,7 +6,7 @@ All numbers in an `Initial` are in the program's internal units.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,8 @@ class Initial:
     """N atoms in d dimensions.
 
     x, v: [N, d]; lengths: [d] edges of the box, 1 on an axis without extent; periodic: [d]; species: [N]
-    places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom.
+    places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom; topologies:
+    for each that the program declares, [M, k] atoms of its tuples.
     """
 
     x: np.ndarray
@@ -41,6 +42,7 @@ class Initial:
     labels: tuple[str, ...]
     masses: np.ndarray
     dof: float
+    topologies: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def atoms(self) -> int:
@@ -52,8 +54,9 @@ def factor(model: Model, dimension: Dimension) -> float:
     return model.units.shown_per_internal(dimension)
 
 
-def start(model: Model, folder: Path, seed: int, params: Mapping[str, object]) -> Initial:
-    """Carry out the builders of the run block. ``params`` are given values of parameters, internal units.
+def start(model: Model, folder: Path, seed: int, params: Mapping[str, object], topologies: Mapping[str, object] | None = None) -> Initial:
+    """Carry out the builders of the run block. ``params`` are given values of parameters, internal units;
+    ``topologies`` take the place of those of a file.
 
     Raises Rejected, each diagnostic at the statement of the run block that it concerns.
     """
@@ -69,6 +72,7 @@ def start(model: Model, folder: Path, seed: int, params: Mapping[str, object]) -
         try:
             if statement.target == "x":
                 structure = _place(model, statement, folder, rng, params)
+                structure = replace(structure, topology={**structure.topology, **(topologies or {})})
                 placed = _initial(model, structure, params)
             else:
                 if placed is None:
@@ -89,11 +93,13 @@ def bind(
     velocities=None,
     masses=None,
     params: Mapping[str, object] | None = None,
+    topologies: Mapping[str, object] | None = None,
 ) -> Initial:
     """The state from a user's arrays, in the units of the program's unit system.
 
     x, velocities: [N, d]; box: one length or [d] (None: as the program declares); species: [N] labels, or
-    places in the program's `species`; masses: [N]. Raises Rejected: ``wrong-shape``, ``unknown-species``, ...
+    places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms, counted from 0. Raises
+    Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
     """
     length = factor(model, LENGTH)
     positions = _array("x", x, (None, model.dim)) / length
@@ -119,6 +125,7 @@ def bind(
         labels,
         None if masses is None else _array("masses", masses, (count,)) / factor(model, MASS),
         None if velocities is None else _array("velocities", velocities, (count, model.dim)) / factor(model, VELOCITY),
+        topology=check_names(model, topologies),
     )
     return _initial(model, structure, params or {}, boxed=box is not None)
 
@@ -270,7 +277,44 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         labels=labels,
         masses=_masses(model, structure, labels, species, params),
         dof=float(dof),
+        topologies={name: _members(name, width, structure, count) for name, width in model.topologies},
     )
+
+
+def check_names(model: Model, topologies: Mapping[str, object] | None) -> Mapping[str, object]:
+    """Topologies that a user gives must be those of the program."""
+    names = [name for name, _ in model.topologies]
+    for name in topologies or ():
+        if name not in names:
+            help = suggest(name, names) or "the program declares " + (", ".join(names) or "none")
+            raise Rejected(Diagnostic("unknown-name", f"the program has no topology `{name}`", help=help))
+    return topologies or {}
+
+
+def _members(name: str, width: int, structure: Structure, count: int) -> np.ndarray:
+    """[M, width]: the atoms of the tuples of a topology. Raises Rejected: ``missing-topology``, ``bad-topology``."""
+    if name not in structure.topology:
+        known = ", ".join(structure.topology)
+        notes = (f"the atoms come with {known}",) if known else ("the atoms come without any topology",)
+        help = f'`program.bind(x, topologies={{"{name}": ...}})` in Python, or a LAMMPS data file with a section {name.capitalize()}'
+        raise Rejected(Diagnostic("missing-topology", f"the program declares the topology `{name}`, but the atoms have none", notes=notes, help=help))
+    given = np.asarray(structure.topology[name])
+    if given.size == 0:
+        return np.zeros((0, width), np.int32)
+    if given.ndim != 2 or given.shape[1] != width:
+        raise Rejected(Diagnostic("wrong-shape", f"the topology `{name}` has the shape {given.shape}, not M × {width}"))
+    if not np.issubdtype(given.dtype, np.integer):
+        raise Rejected(Diagnostic("bad-topology", f"the topology `{name}` holds numbers that are no atoms", notes=("atoms are whole numbers, counted from 0",)))
+    outside = (given < 0) | (given >= count)
+    if outside.any():
+        row = int(np.argmax(outside.any(axis=1)))
+        raise Rejected(Diagnostic("bad-topology", f"the topology `{name}` names atom {given[row][outside[row]][0]}, but there are {count} atoms", notes=(f"in row {row}; atoms and rows are counted from 0",)))
+    ordered = np.sort(given, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if twice.any():
+        row = int(np.argmax(twice))
+        raise Rejected(Diagnostic("bad-topology", f"the topology `{name}` holds an atom twice in one tuple: {tuple(map(int, given[row]))}", notes=(f"in row {row}; atoms and rows are counted from 0",)))
+    return given.astype(np.int32)
 
 
 def _check_small(box: Box | None, lengths: np.ndarray) -> None:

@@ -17,7 +17,7 @@ from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
 from .grammar.source import Source
-from .initial import Initial, bind, factor, start
+from .initial import Initial, bind, check_names, factor, start
 from .observables import observable_type
 from .sources import read_program
 
@@ -98,6 +98,7 @@ class Program:
         species: Sequence | None = None,
         velocities=None,
         masses=None,
+        topologies: Mapping[str, object] | None = None,
         seed: int = 0,
         precision: str | None = None,
         devices: Sequence | None = None,
@@ -106,7 +107,7 @@ class Program:
         """The program with atoms.
 
         x: positions [N, d]; box: one edge, or one for each axis; species: [N] labels or places in `species`;
-        velocities: [N, d]; masses: [N]. Without ``x``, atoms are placed as the run block says, random ones by
+        velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0. Without ``x``, atoms are placed as the run block says, random ones by
         ``seed``. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
         of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
 
@@ -114,9 +115,9 @@ class Program:
         """
         params = {name: np.asarray(value) for name, value in self.internal(None).items()}
         if x is None:
-            initial = start(self.model, self.compiled.folder, seed, params)
+            initial = start(self.model, self.compiled.folder, seed, params, check_names(self.model, topologies))
         else:
-            initial = bind(self.model, x, box, species, velocities, masses, params)
+            initial = bind(self.model, x, box, species, velocities, masses, params, topologies)
         length = factor(self.model, LENGTH)
         return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length)
 

@@ -289,7 +289,7 @@ class Resolver:
             for condition in node.conditions:
                 if not condition.negated:
                     self.error("misplaced", "a condition of a sum leaves pairs out: write `not in`", condition)
-                self.topology(condition, 2)
+                self.topology(condition)
             node = node.domain
         match node:
             case tree.Each(i=i):
@@ -320,11 +320,12 @@ class Resolver:
             return None
         return model.Domain(kind, names, centre, topology, excluded)
 
-    def topology(self, node: tree.Members, count: int) -> bool:
+    def topology(self, node: tree.Members, count: int | None = None) -> bool:
+        """Whether there is such a topology, of ``count`` atoms; of any that has two ends, where it leaves pairs out."""
         if node.topology not in self.topologies:
             self.error("unknown-name", f"there is no topology `{node.topology}`", node, help=suggest(node.topology, self.topologies) or "declare it: `topology bonds(i, j)`")
             return False
-        if self.topologies[node.topology] != count:
+        if count is not None and self.topologies[node.topology] != count:
             self.error("wrong-index", f"`{node.topology}` has {_indices(self.topologies[node.topology])}, not {count}", node)
             return False
         return True
