@@ -17,7 +17,6 @@ import mdsl
 from mdsl.grammar.catalogue import CATALOGUE
 from mdsl.grammar.diagnostics import EXIT_STATUS, Rejected
 
-DOCS = Path(__file__).parents[1] / "docs"
 
 LJ = """use units.lj
 use pair (lennard_jones, truncated, shifted, force_shifted)
@@ -439,7 +438,7 @@ def test_modules_beside_the_program(tmp_path):
 
 
 def _script():
-    spec = importlib.util.spec_from_file_location("make_errors", DOCS / "make_errors.py")
+    spec = importlib.util.spec_from_file_location("make_errors", Path(__file__).with_name("make_errors.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -468,4 +467,4 @@ def test_the_page_says_what_mdsl_says(id, text):
     now = make_errors.renewed(f"## {id}\n{text}")
     if id == "blow-up":  # chaos: which atoms come too close depends on the machine
         now, text = (re.sub(r"\d[\d.e+]*|[\^-]{4,}", "#", t) for t in (now, text))
-    assert now == f"## {id}\n{text}", "run docs/make_errors.py"
+    assert now == f"## {id}\n{text}", "run tests/make_errors.py"

@@ -1,6 +1,6 @@
 """Runs the examples of errors.md and writes beneath each what mdsl says of it.
 
-    python docs/make_errors.py           # after a message or an example has changed
+    python tests/make_errors.py           # after a message or an example has changed
 
 A section has the identifier of a diagnostic as its heading. In it, in this order and as often as needed:
 a block ```` ```text NAME ```` is a file; ```` ```mdsl ```` is the program example.mdsl; a block ```` ```python ```` or
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from unittest.mock import patch
 
-PAGE = Path(__file__).with_name("errors.md")
+PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 
 
