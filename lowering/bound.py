@@ -33,7 +33,7 @@ class GrowingEnergies:
     def call(self, name: str, leaves: Mapping[str, object], x, lengths):
         """``name``: energy, forces or virial. ``leaves``: the free parameters; all in internal units."""
         value = self._function(name)(leaves, x, lengths)
-        if self.energies.plan is None or any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((leaves, x, lengths))):
+        if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((leaves, x, lengths))):
             return value
         if not bool(jnp.isfinite(value).all()):
             self._grow(leaves, x, lengths)
@@ -49,14 +49,16 @@ class GrowingEnergies:
     def _grow(self, leaves, x, lengths) -> None:
         """Plan the list anew for these positions and parameters; also says what cannot be (``box-too-small``)."""
         potential = self.energies.potential
-        cutoff = float(potential.cutoff(self.energies.complete(leaves)))
+        cutoff = potential.cutoff(self.energies.complete(leaves))
+        cutoff = None if cutoff is None else float(cutoff)
         lengths = np.asarray(lengths, float)
         periodic = potential.geometry.periodic
         positions = np.asarray(x, float)
         wrapped = np.where(periodic, positions % lengths, positions)
         traversal = choose(potential.field, wrapped, lengths, periodic, cutoff, skin=0.0)
-        self.energies = replace(self.energies, plan=traversal.plan)
-        self.compiled.clear()
+        if traversal.plan != self.energies.plan:
+            self.energies = replace(self.energies, plan=traversal.plan)
+            self.compiled.clear()
 
 
 def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[str, object]) -> GrowingEnergies:

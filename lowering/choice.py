@@ -39,7 +39,7 @@ def choose(field: Field, x: np.ndarray, lengths: np.ndarray, periodic: tuple[boo
     count = len(x)
     if not field.pair_terms:
         return Traversal(None, None, 0.0, "there are no pairs")
-    if cutoff is None:
+    if cutoff is None or not np.isfinite(cutoff):
         if count > MOST_ALL_PAIRS:
             raise Rejected(_no_support(field, count))
         return Traversal(None, None, 0.0, "no cutoff is proved")

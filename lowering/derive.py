@@ -136,6 +136,22 @@ class Derivation:
         param = self.model.param(leaf.symbol)
         return param is not None and param.lifetime == "param"
 
+    def near(self, measure: Measure, terms: list[Term]) -> bool:
+        """Whether a pair sum of an observable is proved to end where the energies do, or before."""
+        if measure.summand.type is not None and measure.summand.type.kind != "scalar":
+            raise Rejected(fault(self.model.source, "not-yet", "a sum over pairs of vectors or matrices is not lowered yet", measure.summand))
+        leaves = Leaves()
+        kernel = to_sympy(measure.summand, leaves)
+        displacement = next((n for n in walk(measure.summand) if isinstance(n, Op) and n.op == "displacement"), None)
+        s = leaves.symbols.get(Op("dot", (displacement, displacement)))
+        found = reach(kernel, s) if s is not None else None
+        if found is None:
+            return False
+        cutoff = from_sympy(found.cutoff, leaves)
+        reaches = [t.support.cutoff for t in terms if t.domain.kind == "ordered" and t.support.cutoff is not None]
+        numbers = [r.value for r in reaches if isinstance(r, Number)]
+        return cutoff in reaches or isinstance(cutoff, Number) and bool(numbers) and cutoff.value <= max(numbers)
+
     def displacement(self, reduce: Reduce) -> Expr:
         i = Read("x", (reduce.domain.binders[0],))
         other = Read("x", (reduce.domain.binders[1],)) if len(reduce.domain.binders) > 1 else Read("origin")
@@ -257,6 +273,7 @@ def derive(model: Model) -> Field:
         if any(isinstance(total_leaves.exprs[w], Read) and total_leaves.exprs[w].symbol.startswith("#") for w in weight.free_symbols):
             raise Rejected(fault(model.source, "not-yet", "an energy must be linear in its sums in this version", reduce))
         terms.append(work.term(number, name, reduce, weight, total_leaves))
+    measures = [replace(m, near=work.near(m, terms)) if m.domain.kind == "ordered" else m for m in measures]
     for equation in model.equations:
         combination = work.combine(equation)
         for node in walk(combination.expr):

@@ -215,7 +215,7 @@ class Runner:
             state = self.dynamics.enter(advance, state)
             listener.statement(index, advance, steps, done, dt)
             self.place = Place(index, done, t)
-            if done == 0:
+            if index == 0 and done == 0:
                 recorded = self._outputs(listener, advance, state, 0, steps, t, recorded)
             size, warm = 1, False
             while done < steps:

@@ -8,6 +8,7 @@ compiled once, the force once for each statement, and every force is computed wi
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,12 +100,13 @@ class Cut:
 
 def cut(advance: Advance, timed: bool) -> Cut:
     """Where a step is cut; without any force, at its beginning. ``timed``: energies depend on the time itself."""
-    before = force_evaluations(advance.body, timed).before
+    evaluations = force_evaluations(advance.body, timed)
+    before = evaluations.before
     k = before.index(True) if any(before) else 0
     head, tail = advance.body[:k], advance.body[k:]
     made = {s.target for s in head} - {"x", "v"}
     read = {n.symbol for s in tail if isinstance(s, Update) for n in walk(s.value) if isinstance(n, Read)}
-    return Cut(head, tail, (False, *before[k + 1 :]), tuple(sorted(made & read)), any(before))
+    return Cut(head, tail, (False, *before[k + 1 :]), tuple(sorted(made & read)), any(before) or evaluations.carried)
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +282,7 @@ class Dynamics:
 
         Each draw of a step has a name of its own, which makes its stream.
         """
-        key = jax.random.fold_in(key, sum(ord(c) * 31**k for k, c in enumerate(name)) % (2**31))
+        key = jax.random.fold_in(key, zlib.crc32(name.encode()))
         drawn = jax.random.normal(key, (self.dim, self.layout.n_atoms), self.dtype)
         return tuple(drawn[a][ids] for a in range(self.dim))
 

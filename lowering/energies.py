@@ -41,7 +41,7 @@ class Energies:
         known = self.globals(params, tuple(lengths))
         atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
         if self.plan is None:
-            return self.potential.evaluate(known, atoms, None, outputs), jnp.bool_(True)
+            return self.potential.evaluate(known, atoms, None, outputs), self.fits(params, lengths)
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
         found = neighbours.build(self.plan, tuple(still.T), tuple(jax.lax.stop_gradient(length) for length in lengths), radius)
@@ -51,10 +51,16 @@ class Energies:
         result = self.potential.evaluate(known, sorted_atoms, slots, outputs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
-        fits = jnp.bool_(True)
+        return Result(force, result.sums, result.virial, result.box, result.slopes), self.fits(params, lengths) & ~found.overflow
+
+    def fits(self, params, lengths):
+        """Whether nearest images are enough: the cutoff is at most half of each periodic edge."""
+        cutoff = self.potential.cutoff(params)
+        good = jnp.bool_(True)
         for length, repeats in zip(lengths, self.potential.geometry.periodic):
-            fits &= (length >= 2 * radius) if repeats else True
-        return Result(force, result.sums, result.virial, result.box, result.slopes), fits & ~found.overflow
+            if repeats and cutoff is not None:
+                good &= (length >= 2 * cutoff) | ~jnp.isfinite(cutoff)
+        return good
 
     def total(self, sums, params, lengths):
         """The potential energy from the values of its sums."""

@@ -58,12 +58,13 @@ class Term:
 
 @dataclass(frozen=True)
 class Measure:
-    """One sum of an observable."""
+    """One sum of an observable. ``near``: pairs within the cutoff of the energies are enough for it."""
 
     number: int
     equation: str
     domain: Domain
     summand: Expr
+    near: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,9 @@ class PairKernel:
 
     @property
     def bounded(self) -> bool:
-        """Whether every term is zero beyond its cutoff."""
-        return all(t.support.cutoff is not None for t in self.terms) and not self.measures
+        """Whether every term is zero beyond its cutoff, for all parameters."""
+        proved = all(t.support.cutoff is not None and not _conditional(t.support.cutoff) for t in self.terms)
+        return proved and not self.measures
 
     def zeros(self, like) -> dict[str, object]:
         """Where the sums over each row begin: ``like`` is an array with one entry for each row."""
@@ -182,6 +183,11 @@ class PairKernel:
             return out
 
         return kernel
+
+
+def _conditional(cutoff: Expr) -> bool:
+    """Whether a cutoff holds only for parameters of some sign."""
+    return any(isinstance(n, Op) and n.op == "choose" for n in walk(cutoff))
 
 
 def _pair_displacement(a, b):

@@ -15,7 +15,7 @@ from .field import Field, Measure, Term
 from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL, PairKernel, atom_values, total, virial_components
 from .layout import Layout, OneDevice
 from .topologies import IDS, Topologies, TupleSums, inverse, reads
-from .traversal import all_pairs_sum, slot_sum
+from .traversal import all_pairs_in_blocks, slot_sum
 from .values import Globals
 
 
@@ -139,6 +139,11 @@ class Potential:
         for excluded in self.exclusions:
             terms = self.pair_terms(excluded)
             pair_measures = tuple(m for m in measures if m.domain.kind == "ordered" and frozenset(m.domain.excluded) == excluded)
+            far = tuple(m for m in pair_measures if not m.near) if slots is not None else ()
+            if far:  # the list does not hold all the pairs that these sums are over
+                pairs = self._pairs(known, atoms, None, frozenset(), excluded, far, layout, None, place)
+                sums |= {k: layout.add(v.astype(dtype)) / 2 for k, v in pairs.items() if k.startswith("#")}
+                pair_measures = tuple(m for m in pair_measures if m.near)
             if not (outputs and terms) and not pair_measures:
                 continue
             pairs = self._pairs(known, atoms, slots, outputs, excluded, pair_measures, layout, used, place)
@@ -223,13 +228,13 @@ class Potential:
         nearest = self.geometry.nearest(lengths)
         # An atom with itself is no pair; it is given a distance at which every term is regular.
         cutoff = self.cutoff(known.params)
-        safe = jnp.asarray(1.0 if cutoff is None else (2 * cutoff) ** 2, self.dtype)
+        safe = jnp.asarray(1.0 if cutoff is None else jnp.where(jnp.isfinite(cutoff), (2 * cutoff) ** 2, 1.0), self.dtype)
         body = kernel.body(known, nearest, safe)
         zeros = kernel.zeros(values["x"][0])
         others = layout.everywhere(values)
         if slots is None:
             left_out = self.topologies.excluded(excluded, place, atoms[IDS]) if excluded else None
-            return all_pairs_sum(body, values, others, zeros, excluded=left_out)
+            return all_pairs_in_blocks(body, values, others, zeros, rows=layout.rows(), excluded=left_out)
         if excluded - self.always_excluded:
             slots = self.topologies.without(slots, excluded - self.always_excluded, place, atoms[IDS], layout.rows())
         return slot_sum(body, slots, values, others, zeros, rows=layout.rows(), used=used)

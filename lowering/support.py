@@ -77,7 +77,7 @@ def _farther(a: Reach, b: Reach) -> Reach:
         return a if b.cutoff == 0 else b
     # Pieces of one function end one after the other; the later one counts.
     ratio = sympy.nsimplify(a.cutoff / b.cutoff) if not (a.cutoff / b.cutoff).free_symbols else None
-    if ratio is not None:
+    if ratio is not None and a.cutoff.is_positive and b.cutoff.is_positive:
         return a if ratio > 1 else b
     return Reach(sympy.Max(a.cutoff, b.cutoff, evaluate=False), b.inner)
 
@@ -95,9 +95,14 @@ def upper_bound(condition: sympy.Basic, s: sympy.Symbol) -> sympy.Expr | None:
         return None
     if s in large.free_symbols or s not in small.free_symbols:
         return None
-    for power, root in ((sympy.Rational(1, 2), 1), (sympy.Integer(1), 2)):
+    for power in (sympy.Rational(1, 2), sympy.Integer(1)):
         factor = small / s**power
-        if s not in factor.free_symbols:
-            bound = large / factor
-            return bound if root == 1 else sympy.sqrt(bound)
+        if s in factor.free_symbols:
+            continue
+        if factor.is_negative:
+            return None
+        bound = large / factor
+        bound = sympy.sqrt(bound) if power == 1 else bound
+        # With a factor of unknown sign the condition bounds the distance from above only where it is positive.
+        return bound if factor.is_positive else sympy.Piecewise((bound, factor > 0), (sympy.oo, True))
     return None

@@ -16,7 +16,7 @@ from jax import lax
 
 from mdsl.model import Advance
 
-from .dynamics import FINE, STALE, Dynamics, Inputs, State
+from .dynamics import BLOW_UP, FINE, STALE, Dynamics, Inputs, State
 from .kernels import FORCE
 from .step import explicit_time, force_evaluations
 
@@ -31,7 +31,6 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
     state = dynamics.start(inputs, x, v, zeros, jnp.int32(0))._replace(flag=FINE)
     if dynamics.plan is not None:
         state = dynamics.rebuild(inputs, state)
-    state = _forced(dynamics, inputs, state)
     records: dict[str, list] = {}
     origin, t = 0, inputs.t
     for number, (advance, steps, names) in enumerate(statements):
@@ -51,12 +50,14 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     dt = known.value(advance.dt) if advance.dt is not None else 0.0
     evaluations = force_evaluations(advance.body, explicit_time(dynamics.model))
     observer = dynamics.observer(tuple(names)) if names else None
+    if evaluations.carried:  # what the statement before left may be older than its last positions
+        state = _forced(dynamics, inputs, _listed(dynamics, inputs, state))
 
     def step(state: State, _):
-        state = _listed(dynamics, inputs, state)
+        state, before = _listed(dynamics, inputs, state), state.x
         at = dynamics.known(inputs, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt, known.params)
         new = dynamics.carry_out(advance.body, evaluations.before, state._replace(held={}), inputs, at, listed=lambda s: _listed(dynamics, inputs, s))
-        return new._replace(step=state.step + 1), None
+        return _sound(dynamics, inputs, new, before)._replace(step=state.step + 1), None
 
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
@@ -90,12 +91,21 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     return state, dt
 
 
+def _sound(dynamics: Dynamics, inputs: Inputs, new: State, before: tuple) -> State:
+    """The new state, flagged where an atom is lost or crossed a good part of the box; a list does that by itself."""
+    if dynamics.plan is not None:
+        return new
+    still = new._replace(x=lax.stop_gradient(new.x), at=lax.stop_gradient(before), flag=FINE)
+    return new._replace(flag=jnp.maximum(new.flag, dynamics.flag(still, inputs)))
+
+
 def _listed(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
     """The state with a list that holds. Whether it does is no matter of derivatives."""
     if dynamics.plan is None:
         return state
     still = state._replace(x=lax.stop_gradient(state.x), at=lax.stop_gradient(state.at))
     flag = dynamics.flag(still._replace(flag=jnp.int32(FINE)), inputs)
+    state = state._replace(flag=jnp.maximum(state.flag, jnp.where(flag == BLOW_UP, BLOW_UP, FINE)))
     return lax.cond(flag == STALE, lambda s: _kept(dynamics.rebuild(inputs, s), s), lambda s: s, state)
 
 

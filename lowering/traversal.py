@@ -27,6 +27,7 @@ from jax.sharding import PartitionSpec
 from . import neighbours
 from .gather import padded, take
 
+MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ATOMS = "atoms"  # name of the mesh axis
 
 
@@ -84,6 +85,30 @@ def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
     if excluded is not None:
         valid &= (every[:, None] != excluded[:, None, :]).all(0)
     return _reduced(body(own, other, valid), (len(every), n), zeros)
+
+
+def all_pairs_in_blocks(body, own, others, zeros, *, rows=None, excluded=None):
+    """As `all_pairs_sum`, a block of rows at a time where all pairs at once would need too much memory."""
+    n = jax.tree.leaves(zeros)[0].shape[0]
+    total = jax.tree.leaves(others)[0].shape[0]
+    size = max(1, MOST_PAIRS // max(1, total))
+    if n <= size:
+        return all_pairs_sum(body, own, others, zeros, rows=rows, excluded=excluded)
+    rows = lax.iota(jnp.int32, n) if rows is None else rows
+    blocks = -(-n // size)
+
+    def cut(v):  # the last block is filled up with copies of its last row
+        v = jnp.concatenate([v, jnp.broadcast_to(v[-1:], (blocks * size - n, *v.shape[1:]))])
+        return v.reshape(blocks, size, *v.shape[1:])
+
+    parts = {"own": own, "zeros": zeros, "rows": rows} | ({} if excluded is None else {"excluded": excluded.T})
+
+    def one(part):
+        left_out = part["excluded"].T if "excluded" in part else None
+        return all_pairs_sum(body, part["own"], others, part["zeros"], rows=part["rows"], excluded=left_out)
+
+    sums = lax.map(one, jax.tree.map(cut, parts))
+    return jax.tree.map(lambda v: v.reshape(blocks * size, *v.shape[2:])[:n], sums)
 
 
 def _reduced(terms, shape, zeros):

@@ -188,6 +188,8 @@ def run(options: argparse.Namespace) -> int:
         text = getattr(options, name)
         return None if text is None else given.whole(f"--{name}", text, least)
 
+    if options.resume and (options.seed is not None or options.set):
+        raise given.bad_option("--resume goes on with the seed and the settings of the run: it takes no --seed and no --set")
     if options.resume and (options.out or options.overwrite):
         raise given.bad_option("--resume goes on in the folder of the run: it takes no --out and no --overwrite")
     chosen = given.RunOptions(

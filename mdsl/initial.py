@@ -205,6 +205,8 @@ def _species(model: Model, option: Expr | None, params: Mapping[str, object]):
 
 def _internal(model: Model, structure: Structure) -> Structure:
     """A structure whose file fixes its units, in the program's; reduced units take the numbers as they stand."""
+    if structure.unit_style not in (None, model.units.name):
+        raise Rejected(Diagnostic("wrong-unit", f"the file is in units {structure.unit_style}, the program in units.{model.units.name}", help=f"`use units.{structure.unit_style}`, or convert the file"))
     if structure.length_unit is None:
         scales = {d: factor(model, d) for d in (LENGTH, MASS, VELOCITY)}
         length, mass, velocity = (1 / scales[d] for d in (LENGTH, MASS, VELOCITY))
@@ -258,8 +260,12 @@ def conserves_momentum(model: Model) -> bool:
 def _initial(model: Model, structure: Structure, params: Mapping[str, object], boxed: bool = False) -> Initial:
     count = structure.atoms
     lengths, periodic = structure.lengths, structure.periodic
-    if model.box is not None:
-        lengths, periodic = box_edges(model, params, count)
+    if model.box is not None and not boxed:
+        declared, repeats = box_edges(model, params, count)
+        given = np.isfinite(lengths) & np.array(periodic) & np.isfinite(declared)
+        if not np.allclose(declared[given], lengths[given], rtol=1e-6):
+            raise Rejected(_other_box(model, declared, lengths))
+        lengths, periodic = declared, repeats
     elif not any(np.isfinite(lengths)) and not boxed:
         raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
     if not all(p or not np.isfinite(e) for p, e in zip(periodic, lengths)):
@@ -315,6 +321,20 @@ def _members(name: str, width: int, structure: Structure, count: int) -> np.ndar
         row = int(np.argmax(twice))
         raise Rejected(Diagnostic("bad-topology", f"the topology `{name}` holds an atom twice in one tuple: {tuple(map(int, given[row]))}", notes=(f"in row {row}; atoms and rows are counted from 0",)))
     return given.astype(np.int32)
+
+
+def _other_box(model: Model, declared: np.ndarray, built: np.ndarray) -> Diagnostic:
+    unit = model.units.display(LENGTH).text
+
+    def edges(lengths: np.ndarray) -> str:
+        return f"{' × '.join(f'{e * factor(model, LENGTH):g}' for e in lengths)} {unit}".rstrip()
+
+    return Diagnostic(
+        "bad-box",
+        f"the program declares a box of {edges(declared)}, but the atoms come in one of {edges(built)}",
+        model.box.span,
+        help="leave out one of the two; `uniform(atoms = ...)` without a density fills the declared box",
+    )
 
 
 def _check_small(box: Box | None, lengths: np.ndarray) -> None:

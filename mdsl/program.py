@@ -119,7 +119,7 @@ class Program:
         else:
             initial = bind(self.model, x, box, species, velocities, masses, params, topologies)
         length = factor(self.model, LENGTH)
-        return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length)
+        return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length, x is None)
 
 
 def _precision(asked: str | None) -> str:
@@ -156,6 +156,7 @@ class System:
     precision: str
     devices: tuple | None
     skin: float | None
+    placed: bool = False  # by the run block, not by arrays
 
     def __repr__(self) -> str:
         return f"System({self.program!r}, {self.initial.atoms} atoms, {self.precision} precision)"
@@ -179,6 +180,29 @@ class System:
         return np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
 
     @cached_property
+    def _fixed(self) -> frozenset[str]:
+        """Free parameters by which `bind` made the box or placed the atoms."""
+        declared = () if self.model.box is None else tuple(e for e in self.model.box.edges if e is not None)
+        setup = tuple(value for step in self.model.run if isinstance(step, Setup) for _, value in step.options)
+        names, pending = set(), [*declared, *(setup if self.placed else ())]
+        while pending:
+            for node in walk(pending.pop()):
+                if isinstance(node, Read) and node.symbol not in names:
+                    names.add(node.symbol)
+                    param = self.model.param(node.symbol)
+                    pending += [param.default] if param is not None and param.default is not None else []
+        return frozenset(names & self.program.params.keys())
+
+    def _check_fixed(self, params: Mapping[str, object] | None, box=None) -> None:
+        """Refuse values that would have changed what `bind` did. Traced values cannot be compared."""
+        import jax
+
+        for name in self._fixed & (params or {}).keys() if box is None else ():
+            value = params[name]
+            if not isinstance(value, jax.core.Tracer) and not np.array_equal(value, self.program.params[name]):
+                raise Rejected(Diagnostic("nonconstant", f"`{name}` decides the box or where the atoms start, which `bind` has fixed", help=f"compile the program with another `{name}`, or bind arrays and a box of your own"))
+
+    @cached_property
     def _runners(self) -> dict[str, object]:
         return {}
 
@@ -195,6 +219,7 @@ class System:
     def _arguments(self, x, params, box):
         import jax.numpy as jnp
 
+        self._check_fixed(params, box)
         length = factor(self.model, LENGTH)
         energies = self._energies
         dtype = energies.positions_dtype
@@ -244,6 +269,7 @@ class System:
 
         from .lowering.driver import Runner
 
+        self._check_fixed(params)
         leaves = self.program.internal(params)
         if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves))):
             return self._traced(key, leaves, steps)
@@ -281,7 +307,8 @@ class System:
             values = [jax.tree.map(lambda a: a * scale, value) for _, value in parts]
             arrays[name] = jnp.concatenate([jnp.stack(jax.tree.leaves(v), -1).reshape(*_shape(v)) if isinstance(v, tuple) else v for v in values])
         back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
-        x, v = (jnp.stack(rows, axis=1)[back] for rows in (state.x, state.v))
+        wrapped, _ = runner.potential.geometry.wrap(state.x, runner.inputs(0.0, 0).lengths)
+        x, v = (jnp.stack(rows, axis=1)[back] for rows in (wrapped, state.v))
         return Result(arrays, x * self._scale(LENGTH), v * self._scale(VELOCITY), state.step, time * self._scale(TIME))
 
 

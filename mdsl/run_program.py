@@ -243,7 +243,7 @@ class Listener:
             "statement": place.statement,
             "done": place.done,
             "t": place.t,
-            "frames": {name: t.frames for name, t in self.trajectories.items()},
+            "frames": {**self.frames_kept, **{name: t.frames for name, t in self.trajectories.items()}},
             "options": self.description["options"],
         }
         self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images})
