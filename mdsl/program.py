@@ -18,6 +18,7 @@ from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
 from .grammar.source import Source
 from .initial import Initial, bind, check_names, factor, start
+from .model import Read, Setup, walk
 from .observables import observable_type
 from .sources import read_program
 
