@@ -11,10 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
-from mdsl.grammar.diagnostics import Diagnostic, Rejected, render, suggest
+from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.sources import read_program
+from mdsl.terminal import coloured, show
 
 FINE, WRONG, BROKEN, INTERRUPTED = 0, 2, 70, 130
 EPILOG = "`mdsl COMMAND --help` tells the options of a command."
@@ -44,18 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         apologise(error)
         return BROKEN
-
-
-def show(diagnostics: Sequence[Diagnostic]) -> None:
-    """Diagnostics on stderr, an empty line after each."""
-    colour = coloured(sys.stderr)
-    for diagnostic in diagnostics:
-        print(render(diagnostic, colour), end="\n\n", file=sys.stderr)
-
-
-def coloured(stream: TextIO) -> bool:
-    """Colour is for terminals, and for those who have not asked to be spared (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def apologise(error: Exception) -> None:

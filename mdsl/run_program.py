@@ -27,6 +27,7 @@ from .runtime.records import Column, Records
 from .runtime.trajectories import open_trajectory
 from .settings import with_settings
 from .sources import read_program
+from .terminal import show
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 AUTOMATIC = "double"
@@ -41,6 +42,8 @@ def run_file(path: Path, options: RunOptions) -> int:
         header, arrays = folder.read_checkpoint()
     source, base = read_program(path)
     compiled = compile_source(source, base)
+    if not options.quiet:
+        show(compiled.warnings)
     chosen = header.get("options", {}) if header else {}
     settings = options.settings or tuple(Setting(n, t) for n, t in chosen.get("settings", {}).items())
     if folder is not None and folder.program != source.text:
