@@ -20,7 +20,7 @@ from .choice import Traversal, choose
 from .culprit import culprit
 from .dynamics import BETWEEN, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
-from .limits import MANY_DEVICES
+from .limits import ATOMS_EACH
 from .potential import Geometry, Potential
 from .topologies import Topologies
 from .traced import trajectory
@@ -101,8 +101,9 @@ class Runner:
         wrapped = np.where(initial.periodic, initial.x % initial.lengths, initial.x)
         self.traversal: Traversal = choose(fielded, wrapped, initial.lengths, initial.periodic, self.cutoff, skin)
         self.layout: Layout = OneDevice(initial.atoms)
-        if devices is not None and len(devices) > 1 and self.traversal.plan is not None and initial.atoms >= MANY_DEVICES:
-            self.layout = ManyDevices(initial.atoms, tuple(devices))
+        shared = tuple(devices or ())[: initial.atoms // ATOMS_EACH]
+        if len(shared) > 1 and self.traversal.plan is not None:
+            self.layout = ManyDevices(initial.atoms, shared)
         self._programs: dict[object, object] = {}
         self.dynamics = self._dynamics()
 
