@@ -132,6 +132,13 @@ class Runner:
             self._programs[key] = make()
         return self._programs[key]
 
+    def _chunk(self, advance: Advance):
+        return self._program(("chunk", id(advance)), lambda: self.dynamics.chunk(advance))
+
+    def _columns(self, rows: np.ndarray) -> tuple:
+        """[N, d] as d arrays [N]."""
+        return tuple(jnp.asarray(rows[:, k], self.dtype) for k in range(self.model.dim))
+
     def inputs(self, t: float, origin: int) -> Inputs:
         cast = lambda a: jnp.asarray(a, self.dtype)  # noqa: E731
         return Inputs(
@@ -148,9 +155,8 @@ class Runner:
 
     def start(self, snapshot: Snapshot) -> State:
         """The state on the devices, with a list that holds; its force is not known yet."""
-        columns = lambda a: tuple(jnp.asarray(a[:, k], self.dtype) for k in range(self.model.dim))  # noqa: E731
         inputs = self.inputs(snapshot.time, snapshot.step)
-        state = self.dynamics.start(inputs, columns(snapshot.x), columns(snapshot.v), columns(snapshot.images), jnp.int32(snapshot.step))
+        state = self.dynamics.start(inputs, self._columns(snapshot.x), self._columns(snapshot.v), self._columns(snapshot.images), jnp.int32(snapshot.step))
         return self.listed(state, inputs)
 
     def listed(self, state: State, inputs: Inputs) -> State:
@@ -250,7 +256,7 @@ class Runner:
         evaluations = int(state.evaluations)
         while True:
             begun = time.perf_counter()
-            new = self._program(("chunk", id(advance)), lambda: self.dynamics.chunk(advance))(inputs, state, jnp.int32(last))
+            new = self._chunk(advance)(inputs, state, jnp.int32(last))
             flag, compiled = int(new.flag), id(advance) in self._called
             self._called.add(id(advance))
             self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
@@ -270,7 +276,7 @@ class Runner:
 
     def _single_steps(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
         """Step by step, each with a new list: for schemes that move the atoms far between forces of one step."""
-        chunk = self._program(("chunk", id(advance)), lambda: self.dynamics.chunk(advance))
+        chunk = self._chunk(advance)
         while int(state.step) < last:
             state = chunk(inputs, self.listed(state, inputs), state.step + 1)
             if int(state.flag) == STALE_INSIDE:
@@ -327,8 +333,7 @@ class Runner:
             statements.append((advance, steps, names))
         dynamics = Dynamics(self.potential, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, traced=True)
         inputs = self.inputs(0.0, 0)._replace(key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
-        columns = lambda a: tuple(jnp.asarray(a[:, k], self.dtype) for k in range(self.model.dim))  # noqa: E731
-        return trajectory(dynamics, inputs, columns(self.initial.x), columns(self.initial.v), tuple(statements))
+        return trajectory(dynamics, inputs, self._columns(self.initial.x), self._columns(self.initial.v), tuple(statements))
 
     # -- trouble -------------------------------------------------------------------------------------------
 
@@ -355,7 +360,7 @@ class Runner:
 
     def _replayed(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
         """The state at step ``last``, which was reached before, computed anew."""
-        chunk = self._program(("chunk", id(advance)), lambda: self.dynamics.chunk(advance))
+        chunk = self._chunk(advance)
         while int(state.step) < last:
             state = chunk(inputs, state, jnp.int32(last))
             if int(state.flag) == STALE:

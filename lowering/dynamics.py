@@ -96,6 +96,7 @@ class Cut:
     again: tuple[bool, ...]
     held: tuple[str, ...]
     forces: bool  # whether a step evaluates the force at all
+    carried: bool  # whether a step reads the force that the one before has left
 
 
 def cut(advance: Advance, timed: bool) -> Cut:
@@ -106,7 +107,7 @@ def cut(advance: Advance, timed: bool) -> Cut:
     head, tail = advance.body[:k], advance.body[k:]
     made = {s.target for s in head} - {"x", "v"}
     read = {n.symbol for s in tail if isinstance(s, Update) for n in walk(s.value) if isinstance(n, Read)}
-    return Cut(head, tail, (False, *before[k + 1 :]), tuple(sorted(made & read)), any(before) or evaluations.carried)
+    return Cut(head, tail, (False, *before[k + 1 :]), tuple(sorted(made & read)), any(before) or evaluations.carried, evaluations.carried)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,12 +209,12 @@ class Dynamics:
 
     def enter(self, advance: Advance, state: State) -> State:
         """A state that stands between steps, made ready for a statement of dynamics."""
+        parts = cut(advance, explicit_time(self.model))
         kinds = {s.target: "vector" if isinstance(s, Draw) else s.value.type.kind for s in advance.body}
         zero = jnp.zeros_like(state.v[0])
-        held = {name: zero if kinds[name] == "scalar" else (zero,) * self.dim for name in cut(advance, explicit_time(self.model)).held}
-        carried = force_evaluations(advance.body, explicit_time(self.model)).carried
+        held = {name: zero if kinds[name] == "scalar" else (zero,) * self.dim for name in parts.held}
         # What the statement before left in `f` may be older than its last positions.
-        return state._replace(held=held, phase=jnp.int32(NEW if carried else BETWEEN))
+        return state._replace(held=held, phase=jnp.int32(NEW if parts.carried else BETWEEN))
 
     def chunk(self, advance: Advance):
         """``chunk(inputs, state, last) -> State``: steps of a statement up to step ``last``, or until flagged."""
@@ -288,7 +289,7 @@ class Dynamics:
 
     def value(self, update: Update, state: State, values: Mapping[str, object], inputs: Inputs, known: Globals):
         """The new value of an update's target, for all rows."""
-        fields = {**self.atoms(state), "f": state.f, **values}
+        fields = {**self.atoms(state), **values}
 
         def read(expr: Read):
             if expr.indices == (EACH,):

@@ -67,7 +67,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     everys = [n for n in names.values() if n is not None]
     base = math.gcd(*everys) if everys else steps
     count = steps // base if base else 0
-    start_values = observe(state)[1]
+    start_values = observe(state)[1] if first and everys else {}
     stretch = jax.checkpoint(lambda s: lax.scan(step, s, None, length=base)[0])
 
     def segment(state: State, _):
@@ -76,7 +76,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     state, rows = lax.scan(segment, state, None, length=count)
     if steps - count * base:
         state = lax.scan(step, state, None, length=steps - count * base)[0]
-    end_values = observe(state)[1]
+    end_values = observe(state)[1] if None in names.values() else {}
     for name, every in names.items():
         if every is None:
             chosen, at_steps = jax.tree.map(lambda a: a[None], end_values[name]), [origin + steps]

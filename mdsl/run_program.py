@@ -162,7 +162,7 @@ class Listener:
         self.paths = {o.names[0]: folder.trajectory(o.names[0]) for a in advances for o in a.outputs if o.kind == "write"}
         self.saved = time.perf_counter()
         self.first_steps, self.nanoseconds = 0, 0.0
-        self.current: tuple = ()
+        self.dt = 0.0
 
     def column(self, name: str) -> Column:
         kind = observable_type(self.model, name)
@@ -186,7 +186,7 @@ class Listener:
         if not self.model.units.reduced and dt:
             nanoseconds = self.model.units._internal_si(TIME) * dt * 1e9
             self.nanoseconds += nanoseconds * (steps - done)
-        self.current = (advance, steps, dt)
+        self.dt = dt
         title = f"{advance.scheme.rpartition('.')[2]} for {steps:,} steps"
         self.display.phase(title, [self.column(n) for n in names], steps, done=done, ns_per_step=nanoseconds)
         self.first_done, self.compiling = done, True
@@ -200,8 +200,12 @@ class Listener:
         name = output.names[0]
         if name not in self.trajectories:
             self.trajectories[name] = self.open(name, output, snapshot.step)
+        self.put(self.trajectories[name], snapshot)
+
+    def put(self, trajectory, snapshot) -> None:
+        """Write one frame in the units of the program."""
         lengths = np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
-        self.trajectories[name].write(
+        trajectory.write(
             snapshot.x * factor(self.model, LENGTH),
             lengths,
             snapshot.step,
@@ -221,7 +225,7 @@ class Listener:
             angstrom_per_length=angstrom,
             femtoseconds_per_time=femtosecond,
             interval=every,
-            timestep=(self.current[2] * self.time_scale if self.current else 1.0) or 1.0,
+            timestep=self.dt * self.time_scale or 1.0,
             first_step=step,
             keep=self.frames_kept.get(name),
             digits=digits,
@@ -254,25 +258,16 @@ class Listener:
 
     def final(self, snapshot) -> None:
         with self.open("final", None, snapshot.step, digits=17, path=self.folder.final) as trajectory:
-            self.trajectories["final"] = trajectory
-            lengths = np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
-            trajectory.write(
-                snapshot.x * factor(self.model, LENGTH),
-                lengths,
-                snapshot.step,
-                snapshot.time * self.time_scale,
-                velocities=snapshot.v * factor(self.model, self.model.units.dimension(VELOCITY)),
-            )
+            self.put(trajectory, snapshot)
 
     def finish(self, runner, wall: float) -> None:
-        parts = dict(runner.counts.seconds)
         self.display.finish(
             Summary(
                 wall,
                 runner.counts.steps,
                 self.initial.atoms,
                 nanoseconds=self.nanoseconds or None,
-                parts=parts,
+                parts=dict(runner.counts.seconds),
                 folder=str(self.folder.path),
                 stepping=runner.counts.stepping,
             )
