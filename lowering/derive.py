@@ -172,6 +172,8 @@ class Derivation:
                 vector = _without_sign(expr.args[0])
                 square = Op("dot", (vector, vector), type=SCALAR, span=expr.span, via=expr.via)
                 return Op("sqrt", (square,), type=SCALAR, span=expr.span, via=expr.via)
+            if (product := tuples.by_components(expr)) is not expr:
+                return transform(product, rule)
             if expr.op == "dot" and expr.args[0] == expr.args[1]:
                 vector = _without_sign(expr.args[0])
                 return replace(expr, args=(vector, vector))

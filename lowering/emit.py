@@ -20,7 +20,7 @@ SCALARS: dict[str, Callable] = {
     "and": jnp.logical_and, "or": jnp.logical_or, "not": jnp.logical_not,
     "exp": jnp.exp, "log": jnp.log, "sqrt": jnp.sqrt, "sin": jnp.sin, "cos": jnp.cos, "tan": jnp.tan,
     "asin": jnp.arcsin, "acos": jnp.arccos, "atan": jnp.arctan, "sinh": jnp.sinh, "cosh": jnp.cosh, "tanh": jnp.tanh,
-    "erf": erf, "erfc": erfc, "abs": jnp.abs, "min": jnp.minimum, "max": jnp.maximum, "choose": jnp.where,
+    "atan2": jnp.arctan2, "floor": jnp.floor, "round": jnp.round, "erf": erf, "erfc": erfc, "abs": jnp.abs, "min": jnp.minimum, "max": jnp.maximum, "choose": jnp.where,
 }  # fmt: skip
 
 Read_ = Callable[[Read], object]
@@ -87,8 +87,10 @@ def power(base, exponent: Expr, value: Callable[[Expr], object]):
 
 def operate(op: str, args: list):
     match op:
+        case "vector":
+            return tuple(args)
         case "dot":
-            return sum(a * b for a, b in zip(*args))
+            return dot(*args)
         case "norm":
             return jnp.sqrt(sum(a * a for a in args[0])) if isinstance(args[0], tuple) else jnp.abs(args[0])
         case "outer":
@@ -98,9 +100,23 @@ def operate(op: str, args: list):
             return (b * f - c * e, c * d - a * f, a * e - b * d)
         case "trace":
             return sum(row[k] for k, row in enumerate(args[0]))
+        case "transpose":
+            return tuple(zip(*args[0]))
         case "component_x" | "component_y" | "component_z":
             return args[0]["xyz".index(op[-1])]
+        case _ if op.startswith("entry_"):
+            return args[0]["xyz".index(op[-2])]["xyz".index(op[-1])]
     return spread(SCALARS[op], args)
+
+
+def dot(a: tuple, b: tuple):
+    """The product summed over the last index of ``a`` and the first of ``b``: vectors are tuples, matrices tuples of
+    rows."""
+    if isinstance(a[0], tuple):
+        return tuple(dot(row, b) for row in a)
+    if isinstance(b[0], tuple):
+        return tuple(dot(a, column) for column in zip(*b))
+    return sum(p * q for p, q in zip(a, b))
 
 
 def spread(function: Callable, args: list):

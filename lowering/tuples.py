@@ -47,7 +47,9 @@ def oriented(binders: Sequence[str]) -> Callable[[Expr], Expr]:
         if expr.op == "norm" and expr.args[0].type.kind == "vector":
             parts = linear(expr.args[0])
             return expr if parts is None else op("sqrt", _dot(parts, parts, order))
-        if expr.op == "dot":
+        if (product := by_components(expr)) is not expr:
+            return transform(product, rule)
+        if expr.op == "dot" and expr.type.kind == "scalar":
             parts = [linear(a) for a in expr.args]
             return expr if None in parts else _dot(*parts, order)
         if expr.op in COMPONENTS:
@@ -59,6 +61,15 @@ def oriented(binders: Sequence[str]) -> Callable[[Expr], Expr]:
         return expr
 
     return rule
+
+
+def by_components(expr: Op) -> Expr:
+    """A scalar product with a vector that is written by its components, as the sum that it is."""
+    if expr.op == "dot" and expr.type.kind == "scalar":
+        for written, other in (expr.args, expr.args[::-1]):
+            if isinstance(written, Op) and written.op == "vector":
+                return _sum([(a, op(c, other)) for a, c in zip(written.args, COMPONENTS)])
+    return expr
 
 
 def linear(vector: Expr) -> list[Part] | None:

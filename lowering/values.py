@@ -43,6 +43,8 @@ class Globals:
                 return math.pi
             case "t":
                 return self.t
+            case "identity":
+                return tuple(tuple(float(a == b) for b in range(self.model.dim)) for a in range(self.model.dim))
             case "N":
                 return float(self.n_atoms)
             case "dim":

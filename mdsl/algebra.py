@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -133,10 +134,37 @@ def component(axis: int) -> Callable:
     return lambda a: linear(lambda v: v[..., axis], a.coordinates if isinstance(a, Point) else a)
 
 
+def entry(row: int, column: int) -> Callable:
+    return lambda a: linear(lambda m: m[..., row, column], a)
+
+
+def vector(*components: Number) -> Number:
+    """A vector by its components."""
+
+    def place(k: int) -> Callable:
+        return lambda a: np.stack([a if k == axis else np.zeros_like(a) for axis in range(len(components))], -1)
+
+    return reduce(dual.add, (linear(place(k), a) for k, a in enumerate(components)))
+
+
 dot = bilinear(lambda a, b: (a * b).sum(-1))
+matrix_times_column = bilinear(lambda a, b: (a * b[..., None, :]).sum(-1))
+matrix_times_matrix = bilinear(np.matmul)
 cross = bilinear(np.cross)
 outer = bilinear(lambda a, b: a[..., :, None] * b[..., None, :])
 row_times_matrix = bilinear(lambda a, b: (a[..., :, None] * b).sum(-2))
+
+
+def adjacent(a: Number, b: Number) -> Number:
+    """a·b of vectors and matrices."""
+    match rank(a), rank(b):
+        case 2, 2:
+            return matrix_times_matrix(a, b)
+        case 2, 1:
+            return matrix_times_column(a, b)
+        case 1, 2:
+            return row_times_matrix(a, b)
+    return dot(a, b)
 
 
 def norm(a: Number) -> Number:
@@ -172,17 +200,21 @@ OPERATIONS: dict[str, Callable] = {
     "erf": dual.erf,
     "erfc": dual.erfc,
     "sqrt": dual.sqrt,
+    "atan2": dual.atan2,
+    "floor": dual.floor,
+    "round": dual.nearest,
     "abs": dual.magnitude,
     "min": dual.smaller,
     "max": dual.larger,
     "norm": norm,
-    "dot": dot,
+    "vector": vector,
+    "dot": adjacent,
     "cross": cross,
     "outer": outer,
     "trace": lambda a: linear(lambda m: np.trace(m, axis1=-2, axis2=-1), a),
-    "component_x": component(0),
-    "component_y": component(1),
-    "component_z": component(2),
+    "transpose": lambda a: linear(lambda m: np.swapaxes(m, -1, -2), a),
+    **{f"component_{a}": component(k) for k, a in enumerate("xyz")},
+    **{f"entry_{a}{b}": entry(k, n) for k, a in enumerate("xyz") for n, b in enumerate("xyz")},
 }
 
 # -- points --------------------------------------------------------------------------------------------

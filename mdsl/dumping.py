@@ -106,8 +106,9 @@ def domain_text(domain: Domain) -> str:
             text = " < ".join(domain.binders)
         case "others":
             text = f"{domain.binders[0]} != {domain.centre}"
-        case "triples":
-            text = "{}; {} < {}".format(*domain.binders)
+        case "triples" | "around":
+            centre = () if domain.centre is None else (domain.centre,)
+            text = "{}; {} < {}".format(*centre, *domain.binders)
         case _:
             text = f"({', '.join(domain.binders)}) in {domain.topology}"
     return text + "".join(f", not in {t}" for t in domain.excluded)

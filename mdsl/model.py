@@ -148,9 +148,10 @@ class Slope(Expr):
 
 @dataclass(frozen=True)
 class Domain:
-    """What a sum runs over. ``kind`` is each, ordered (i < j), others (j != i), triples (i; j < k) or
-    members (of ``topology``). ``binders`` are the indices that the sum binds; ``centre`` is the outer
-    index of ``others``. ``excluded`` are topologies whose pairs are left out."""
+    """What a sum runs over. ``kind`` is each, ordered (i < j), others (j != i), triples (i; j < k), around (the
+    same where i is bound outside: pairs of others around that i) or members (of ``topology``). ``binders`` are
+    the indices that the sum binds; ``centre`` is the outer index of ``others`` and ``around``. ``excluded`` are
+    topologies whose pairs are left out."""
 
     kind: str
     binders: tuple[str, ...]

@@ -44,17 +44,21 @@ OPERATORS: dict[str, Operator] = {
     },
     "sqrt": Operator(1, "root", "the square root"),
     "abs": Operator(1, "negation", "the magnitude of a number"),
+    "atan2": Operator(2, "direction", "the angle of the direction with components b, a to the first axis, -pi to pi"),
+    "floor": Operator(1, "elementary", "the largest whole number that is not above a number; its derivative is 0"),
+    "round": Operator(1, "elementary", "the nearest whole number, halves to even; its derivative is 0"),
     "min": Operator(2, "sum", "the smaller of two numbers"),
     "max": Operator(2, "sum", "the larger of two numbers"),
     # vectors and matrices
     "norm": Operator(1, "norm", "|v|: the length of a vector, the magnitude of a number"),
-    "dot": Operator(2, "dot", "a·b"),
+    "vector": Operator(0, "vector", "(a, b) or (a, b, c): a vector by its components, one for each axis"),
+    "dot": Operator(2, "dot", "a·b, of vectors and matrices: the product summed over the adjacent index"),
     "cross": Operator(2, "cross", "the vector product, in three dimensions"),
     "outer": Operator(2, "outer", "the matrix a_i b_j"),
     "trace": Operator(1, "trace", "the sum of a matrix' diagonal"),
-    "component_x": Operator(1, "component", "a.x"),
-    "component_y": Operator(1, "component", "a.y"),
-    "component_z": Operator(1, "component", "a.z"),
+    "transpose": Operator(1, "transpose", "the matrix with rows and columns exchanged"),
+    **{f"component_{a}": Operator(1, "component", f"a.{a}") for a in "xyz"},
+    **{f"entry_{a}{b}": Operator(1, "entry", f"a.{a}{b}: row {a}, column {b}") for a in "xyz" for b in "xyz"},
     # geometry of points
     "angle": Operator(3, "angle", "the angle at the second of three points, 0 to pi"),
     "dihedral": Operator(4, "angle", "the dihedral angle of four points, -pi to pi, trans = pi (IUPAC sign)"),
@@ -63,8 +67,11 @@ OPERATORS: dict[str, Operator] = {
 # What a program may call, by these names; the rest has its own notation.
 CALLABLE = (
     "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
-    "abs", "min", "max", "cross", "outer", "trace", "angle", "dihedral",
+    "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "angle", "dihedral",
 )  # fmt: skip
+
+# What stands after the point: `d.x`, `stress.xy`.
+MEMBERS = {op.partition("_")[2]: op for op in OPERATORS if op.startswith(("component_", "entry_"))}
 
 BINARY = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "^": "pow", "·": "dot",
@@ -97,5 +104,6 @@ BUILTINS: dict[str, Builtin] = {
     "potential": Builtin("scalar", "energy", "sum of all energies"),
     "virial": Builtin("matrix", "energy", "sum of r f over interactions: minus the strain derivative of the potential"),
     "origin": Builtin("point", "length", "the corner of the box, where all coordinates are 0"),
+    "identity": Builtin("matrix", "a pure number", "the matrix with 1 on its diagonal and 0 elsewhere"),
     "pi": Builtin("scalar", "a pure number", "3.14159..."),
 }

@@ -104,5 +104,6 @@ BUILTIN_VALUES: dict[str, Callable[[Interpreter], object]] = {
     "potential": lambda now: now.potential(),
     "virial": virial,
     "origin": lambda now: Point(np.zeros((1, now.model.dim))),
+    "identity": lambda now: np.eye(now.model.dim)[None],
     "pi": lambda now: _number(np.pi),
 }

@@ -17,11 +17,11 @@ from mdsl.grammar.parse import _parser
 from .model import (
     EACH, Apply, Derivative, Domain, Expr, Label, Lambda, Model, Number, Op, Read, Reduce, Slope, TableOf, Text, children, walk,
 )  # fmt: skip
-from .operators import BINARY, BUILTINS, CALLABLE
+from .operators import BINARY, BUILTINS, CALLABLE, MEMBERS
 from .printing_numbers import NOWHERE, number
 
 SIGNS = {op: sign for sign, op in BINARY.items()} | {"displacement": "-"}
-COMPONENTS = {"component_x": "x", "component_y": "y", "component_z": "z"}
+FIELDS = {op: member for member, op in MEMBERS.items()}
 WORTH_A_NAME = 3  # leaves saved
 
 
@@ -171,13 +171,15 @@ class Expressions:
     def _op(self, op: str, args: tuple[tree.Expr, ...]) -> tree.Expr:
         if op in SIGNS:
             return tree.Binary(NOWHERE, SIGNS[op], *args)
-        if op in COMPONENTS:
-            return tree.Member(NOWHERE, args[0], COMPONENTS[op])
+        if op in FIELDS:
+            return tree.Member(NOWHERE, args[0], FIELDS[op])
         match op:
             case "neg":
                 return tree.Unary(NOWHERE, "-", *args)
             case "not":
                 return tree.Unary(NOWHERE, "not", *args)
+            case "vector":
+                return tree.Tuple(NOWHERE, args)
             case "norm":
                 return tree.Norm(NOWHERE, *args)
             case "choose":

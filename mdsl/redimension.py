@@ -30,7 +30,7 @@ def redimension(model: Model) -> Model:
 
 class _Redimension:
     def __init__(self, model: Model):
-        self.length = model.units.dimension(LENGTH)
+        self.length, self.dim = model.units.dimension(LENGTH), model.dim
         self.types: dict[int, tuple[Expr, Type | None]] = {}
 
     def type(self, e: Expr) -> Type | None:
@@ -51,7 +51,7 @@ class _Redimension:
                     return None
                 exponent = constant_value(args[1]) if op == "pow" else None
                 try:
-                    return type_of(op, types, Context(self.length, exponent))
+                    return type_of(op, types, Context(self.length, exponent, self.dim))
                 except Mismatch:
                     return None
         return e.type

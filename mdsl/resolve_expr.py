@@ -9,7 +9,7 @@ from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 
 from . import model
-from .operators import BINARY, BUILTINS, OPERATORS
+from .operators import BINARY, BUILTINS, MEMBERS, OPERATORS
 from .scope import Binder, Bound, Global, Local, Scope
 from .unit_library import unit_value
 from .units import UnitSystem, UnitValue
@@ -27,7 +27,6 @@ USUAL = {
     "x_j": "the position of an atom is written `x[j]`",
     "r_ij": "a distance is written `|x[i] - x[j]|`; name it by `where r_ij = |x[i] - x[j]|`",
 }
-COMPONENTS = {"x": "component_x", "y": "component_y", "z": "component_z"}
 
 
 @dataclass
@@ -211,9 +210,9 @@ class Resolver:
         return model.Read(entity.symbol, tuple(indices), span=node.span)
 
     def _member(self, node: tree.Member, scope: Scope) -> model.Expr:
-        if node.field not in COMPONENTS:
-            return self.error("unknown-name", f"a vector has no component `{node.field}`", node, help="the components are x, y and z")
-        return model.Op(COMPONENTS[node.field], (self.expr(node.base, scope),), span=node.span)
+        if node.field not in MEMBERS:
+            return self.error("unknown-name", f"a vector has no component `{node.field}`", node, help="the components are x, y and z; those of a matrix are xx, xy, ...")
+        return model.Op(MEMBERS[node.field], (self.expr(node.base, scope),), span=node.span)
 
     # -- calls -----------------------------------------------------------------------------------------
 
@@ -261,7 +260,9 @@ class Resolver:
         return model.Op("choose", parts, span=node.span)
 
     def _tuple(self, node: tree.Tuple, scope: Scope) -> model.Expr:
-        return self.error("misplaced", "a list of values has no meaning here", node)
+        if len(node.items) > 3:
+            return self.error("misplaced", "a list of values has no meaning here", node, help="a vector has two components, or three")
+        return model.Op("vector", tuple(self.expr(item, scope) for item in node.items), span=node.span)
 
     def _range(self, node: tree.Range, scope: Scope) -> model.Expr:
         return self.error("misplaced", "a range has no meaning here", node)
@@ -305,6 +306,9 @@ class Resolver:
                 centre = found.symbol
             case tree.Triples(i=i, j=j, k=k):
                 kind, names = "triples", (i, j, k)
+                found = scope.find(i)
+                if isinstance(found, Binder) and found.kind == "atoms":  # around the atom of the quantity
+                    kind, names, centre = "around", (j, k), found.symbol
             case tree.Members(indices=indices, topology=topology):
                 kind, names = "members", indices
                 if node.negated:

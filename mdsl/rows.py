@@ -96,7 +96,14 @@ def take(value: object, index: np.ndarray) -> Value | Closure | str:
 def expand(domain: Domain, rows: Rows, atoms: int, topologies: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Rows]:
     """The rows of a sum's body, and the row outside that owns each; ascending."""
     count = rows.size
-    if domain.kind == "others":
+    if domain.kind == "around":
+        centre = np.broadcast_to(rows.find(domain.centre), (count,))
+        first, second = np.triu_indices(atoms, 1)
+        owner = np.repeat(np.arange(count), len(first))
+        tuples = np.stack([np.tile(first, count), np.tile(second, count)], axis=1)
+        keep = (tuples != centre[owner, None]).all(axis=1)
+        owner, tuples = owner[keep], tuples[keep]
+    elif domain.kind == "others":
         centre = np.broadcast_to(rows.find(domain.centre), (count,))
         owner, other = (a.ravel() for a in np.indices((count, atoms)))
         tuples = np.stack([centre[owner], other], axis=1)
@@ -130,7 +137,7 @@ def _members(domain: Domain, atoms: int, topologies: Mapping[str, np.ndarray]) -
 
 
 def _allowed(tuples: np.ndarray, domain: Domain, atoms: int, topologies: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which pairs (i, j) are sums over `ordered` or `others` to see: i != j and not excluded.
+    """Which pairs (i, j) sums over `ordered` or `others` are to see: i != j and not excluded.
 
     A topology excludes the two ends of each of its members: bonds 1-2, angles 1-3, dihedrals 1-4.
     """

@@ -16,7 +16,37 @@ import sympy
 from .model import BOOL, SCALAR, Expr, Number, Op, Read
 from .operators import OPERATORS
 
+
+
+class atan2(sympy.Function):
+    """The angle of a direction; SymPy's own has no value at the origin."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        y, x = self.args
+        return (x if argindex == 1 else -y) / (x**2 + y**2)
+
+
+class _Steps(sympy.Function):
+    """A function with a derivative of 0 wherever it has one."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return sympy.Integer(0)
+
+
+class floor(_Steps):
+    pass
+
+
+class nearest(_Steps):
+    pass
+
+
 _FUNCTIONS = {name: getattr(sympy, name) for name in ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc")}
+_FUNCTIONS |= {"atan2": atan2, "floor": floor, "round": nearest}
 _RELATIONS = {"lt": sympy.Lt, "le": sympy.Le, "gt": sympy.Gt, "ge": sympy.Ge, "eq": sympy.Eq, "ne": sympy.Ne}
 _RELATION_NAMES = {
     sympy.StrictLessThan: "lt", sympy.LessThan: "le", sympy.StrictGreaterThan: "gt", sympy.GreaterThan: "ge",
@@ -134,7 +164,7 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
     if op in _RELATIONS:
         return _RELATIONS[op](*parts)
     if op in _FUNCTIONS:
-        return _FUNCTIONS[op](parts[0])
+        return _FUNCTIONS[op](*parts)
     return leaves.symbol(expr)
 
 
@@ -230,7 +260,7 @@ class _Writer:
                 result = self.op("max" if isinstance(e, sympy.Max) else "min", result, self.expr(part))
             return result
         if e.func in _FUNCTION_NAMES:
-            return self.op(_FUNCTION_NAMES[e.func], self.expr(e.args[0]))
+            return self.op(_FUNCTION_NAMES[e.func], *map(self.expr, e.args))
         raise NotImplementedError(f"SymPy made {e.func.__name__}, which the language has no operation for")
 
     def product(self, e: sympy.Expr) -> Expr:

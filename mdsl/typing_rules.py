@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from .dimensions import ONE, Dimension
 from .model import BOOL, Type
-from .operators import OPERATORS
+from .operators import MEMBERS, OPERATORS
 
 
 class Mismatch(Exception):
@@ -96,7 +96,8 @@ def _product(op: str, args: tuple[Type, ...], context: Context) -> Type:
     if a.kind == b.kind == "vector":
         raise Mismatch("wrong-type", "cannot multiply two vectors with `*`", "the scalar product is `a·b`")
     if not kinds <= {"scalar", "vector", "matrix"} or "scalar" not in kinds:
-        raise Mismatch("wrong-type", f"cannot multiply {a} and {b}")
+        help = "the product of a matrix is `A·b`" if "matrix" in kinds else None
+        raise Mismatch("wrong-type", f"cannot multiply {a} and {b}", help)
     kind = b.kind if a.kind == "scalar" else a.kind
     return Type(kind, None if None in (a.dimension, b.dimension) else a.dimension * b.dimension)
 
@@ -135,6 +136,13 @@ def _elementary(op: str, args: tuple[Type, ...], context: Context) -> Type:
     return Type("scalar", ONE)
 
 
+def _direction(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    for a in args:
+        _need("scalar", a, op)
+    _same_dimension(*args, "an angle of")
+    return Type("scalar", ONE)
+
+
 def _choice(op: str, args: tuple[Type, ...], context: Context) -> Type:
     condition, a, b = args
     if condition.kind != "bool":
@@ -168,7 +176,22 @@ def _norm(op: str, args: tuple[Type, ...], context: Context) -> Type:
 
 
 def _dot(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    a, b = args
+    if "matrix" in (a.kind, b.kind) and {a.kind, b.kind} <= {"vector", "matrix"}:
+        kind = "matrix" if a.kind == b.kind else "vector"
+        return Type(kind, None if None in (a.dimension, b.dimension) else a.dimension * b.dimension)
     return _vectors("·", args)
+
+
+def _vector(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    dimension = None
+    for a in args:
+        if a.kind != "scalar":
+            raise Mismatch("wrong-type", f"the components of a vector are numbers, not {a}")
+        dimension = _same_dimension(Type("scalar", dimension), a, "components of a vector are")
+    if len(args) != context.dim:
+        raise Mismatch("bad-dimension", f"a vector of {len(args)} components in {context.dim} dimensions")
+    return Type("vector", dimension)
 
 
 def _vectors(name: str, args: tuple[Type, ...]) -> Type:
@@ -199,6 +222,17 @@ def _trace(op: str, args: tuple[Type, ...], context: Context) -> Type:
     return Type("scalar", args[0].dimension)
 
 
+def _transpose(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    _need("matrix", args[0], op)
+    return args[0]
+
+
+def _entry(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    if "z" in op.partition("_")[2]:
+        _three(context, f"there is no `{SPELLING[op]}`")
+    return _trace(op, args, context)
+
+
 def _component(op: str, args: tuple[Type, ...], context: Context) -> Type:
     if op == "component_z":
         _three(context, "there is no `.z`")
@@ -216,7 +250,7 @@ def _angle(op: str, args: tuple[Type, ...], context: Context) -> Type:
     return Type("scalar", ONE)
 
 
-SPELLING = {"neg": "-", "pow": "^", "norm": "| |", "component_x": ".x", "component_y": ".y", "component_z": ".z"}
+SPELLING = {"neg": "-", "pow": "^", "norm": "| |"} | {op: f".{member}" for member, op in MEMBERS.items()}
 VERBS = {"add": "add", "sub": "subtract", "min": "compare", "max": "compare"}
 RULES = {
     "sum": _sum,
@@ -228,14 +262,18 @@ RULES = {
     "power": _power,
     "root": _root,
     "elementary": _elementary,
+    "direction": _direction,
     "choice": _choice,
     "comparison": _comparison,
     "logic": _logic,
     "norm": _norm,
+    "vector": _vector,
     "dot": _dot,
     "outer": _outer,
     "cross": _cross,
     "trace": _trace,
+    "transpose": _transpose,
     "component": _component,
+    "entry": _entry,
     "angle": _angle,
 }

@@ -193,7 +193,7 @@ WRONG = [
     (LJ, "energy W = sum(i) f[i].x", "misplaced", "f[i]", "this reads forces"),
     (LJ, "energy W = 2*temperature", "misplaced", "temperature", "this reads velocities"),
     (LJ, "energy W = potential", "misplaced", "potential", "reads the potential"),
-    (LJ, pair("(1, 2)"), "misplaced", "(1, 2)", "list of values"),
+    (LJ, pair("(1, 2, 3, 4)"), "misplaced", "(1, 2, 3, 4)", "list of values"),
     (LJ, pair("{ Cu: 1 }"), "misplaced", "{ Cu: 1 }", "a table stands"),
     (LJ, "topology b(i, j)\nenergy W = sum(i < j, (i, j) in b) 1", "misplaced", "(i, j) in b", "`not in`"),
     (LJ, run("velocity_verlet(dt = 1) for 1 record sigma"), "misplaced", "sigma", "`observe my_sigma = sigma`"),

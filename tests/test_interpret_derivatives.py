@@ -135,7 +135,7 @@ def test_defaults_follow_the_params_they_are_written_in():
     assert interpret.defaults(model, {"D": 0.5})["size"].tolist() == [0.5, 1.0]
 
 
-ELEMENTARY = ("exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "abs", "neg", "norm")
+ELEMENTARY = ("exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "floor", "round", "abs", "neg", "norm")
 
 
 @pytest.mark.parametrize("op", ELEMENTARY)
@@ -150,7 +150,7 @@ def test_slopes_of_elementary_functions(op):
         assert interpret.constant(model, slope) == df(at)
 
 
-@pytest.mark.parametrize("op", ["add", "sub", "mul", "div", "pow", "min", "max"])
+@pytest.mark.parametrize("op", ["add", "sub", "mul", "div", "pow", "atan2", "min", "max"])
 def test_slopes_of_two_arguments(op):
     model = program("energy U = sum(i) 0")
     a, b = Op("mul", (Read("a"), Read("a"))), Op("exp", (Read("a"),))
