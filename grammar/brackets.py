@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .diagnostics import Diagnostic, Label
-from .spot import CLOSERS, OPERAND_TYPES, PAIRS, Spot, begins_statement, block_opener, is_operand, show
+from .spot import CLOSERS, OPERAND_TYPES, PAIRS, REDUCTIONS, Spot, begins_statement, block_opener, is_operand, show
 
 BREAKS = frozenset("then else where for every record write".split())
 DOMAINS = "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)` or `sum((i, j) in bonds)`"
@@ -13,12 +13,12 @@ DOMAINS = "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)
 
 def domain(spot: Spot) -> Diagnostic | None:
     """What stands between the parentheses of a sum."""
-    if spot.peek(-1) == "sum" and spot.token.type in OPERAND_TYPES:
+    if spot.peek(-1) in REDUCTIONS and spot.token.type in OPERAND_TYPES:
         message = "the domain of a sum stands in parentheses"
         return Diagnostic("bad-domain", message, spot.token.span, help=DOMAINS)
     if spot.peek(-1) == "sum_" and spot.text == "{":
         return Diagnostic("bad-domain", "the domain of a sum stands in parentheses", spot.token.span, help=DOMAINS)
-    outer = [k for k in spot.opened[-2:] if k and spot.tokens[k].text == "(" and spot.tokens[k - 1].text == "sum"]
+    outer = [k for k in spot.opened[-2:] if k and spot.tokens[k].text == "(" and spot.tokens[k - 1].text in REDUCTIONS]
     if not outer or spot.token.text in CLOSERS and spot.innermost != CLOSERS[spot.text]:
         return None
     short = spot.peek(1) == ")" and not spot.new_line  # `sum(i j)`: closed, but no domain

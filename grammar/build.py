@@ -183,7 +183,8 @@ class Builder:
         return tree.If(_span(c), c[1], c[3], c[5])
 
     def sum(self, c):
-        return tree.Sum(_span(c), c[0][0], c[1])
+        domain, word = c[0]
+        return tree.Sum(_span(c), domain, c[1], word)
 
     def number(self, c):
         return tree.Number(_span(c), c[0].text, c[1] if len(c) > 1 else None)
@@ -242,7 +243,7 @@ class Builder:
         domain, *conditions = _nodes(c)
         if conditions:
             domain = tree.Excluding(domain.span.to(conditions[-1].span), domain, tuple(conditions))
-        return Sequence([domain], _span(c))
+        return Sequence([domain, c[0].text], _span(c))
 
     def each(self, c):
         return tree.Each(_span(c), _text(c[0]))

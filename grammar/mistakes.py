@@ -9,7 +9,7 @@ from __future__ import annotations
 from . import brackets, foreign
 from .diagnostics import Diagnostic, Label, suggest
 from .expected import expected
-from .spot import CLOSERS, OPERAND_TYPES, PAIRS, STATEMENTS, Spot, begins_statement, block_opener, is_operand, show
+from .spot import CLOSERS, OPERAND_TYPES, PAIRS, REDUCTIONS, STATEMENTS, Spot, begins_statement, block_opener, is_operand, show
 from .tokens import Token
 
 COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
@@ -120,7 +120,7 @@ def reserved(spot: Spot) -> Diagnostic | None:
     if spot.is_word and spot.fits_as_name() and not begins_statement(spot.tokens, spot.at):
         return _reserved(spot, spot.token)
     if spot.before and spot.before.text in spot.known.words:
-        if spot.before.text == "sum" and not is_operand(spot):
+        if spot.before.text in REDUCTIONS and not is_operand(spot):
             return _reserved(spot, spot.before)
         if spot.expects("=") and spot.innermost == "(":  # `species` may name an argument
             return _reserved(spot, spot.before)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .spot import CLOSERS, OPERANDS
+from .spot import CLOSERS, OPERANDS, REDUCTIONS
 from .tokens import SAME, Token
 
 TIGHT = frozenset(("^", "·", ".", ".."))
@@ -67,7 +67,7 @@ def study(tokens: list[Token]) -> Roles:
 
 def _kind(text: str, before: str, type_before: str, statement: str, stack: list[int]) -> str:
     if text == "(":
-        return "sum" if before == "sum" else "use" if statement == "use" else "("
+        return "sum" if before in REDUCTIONS else "use" if statement == "use" else "("
     if text == "[":
         unit = type_before == "NUMBER" or before in ("in", "=")
         return "unit" if unit else "axes" if not stack and statement in ARRAYS else "index"
@@ -115,7 +115,7 @@ def _gap(roles: Roles, k: int) -> str:
     if text in ("for", "every"):
         return "  "
     if text == "(" and roles.kind[k] != "use":
-        follows = before.type == "NAME" or last == "sum" or _ends_operand(roles, k - 1)
+        follows = before.type == "NAME" or last in REDUCTIONS or _ends_operand(roles, k - 1)
         return "" if follows else " "
     if text == "[" and roles.kind[k] in ("index", "axes"):
         return ""

@@ -20,7 +20,8 @@ SOFT = frozenset("species units unit box data table state".split())
 OPERANDS = frozenset(("NAME", "NUMBER", "STRING", "DIM"))
 
 OPERAND_TYPES = ("NAME", "NUMBER", "STRING")
-OPERAND_SIGNS = ("(", "{", "sum", "if", "not", "|")
+REDUCTIONS = ("sum", "largest", "smallest")
+OPERAND_SIGNS = ("(", "{", *REDUCTIONS, "if", "not", "|")
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def openers(tokens: list[Token], at: int) -> list[int]:
             ended = True
             if stack and tokens[stack[-1]].text == CLOSERS[text]:
                 opener = stack.pop()
-                ended = opener == 0 or tokens[opener - 1].text != "sum"
+                ended = opener == 0 or tokens[opener - 1].text not in REDUCTIONS
         else:
             ended = token.type in OPERANDS
     return stack

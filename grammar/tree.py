@@ -2,7 +2,7 @@
 
     expr   = Number(text, unit?) | Text(value) | Name(id) | Index(base, indices) | Call(function, args, named)
            | Member(base, field) | Unary(op, operand) | Binary(op, left, right) | Norm(operand)
-           | If(condition, then, otherwise) | Sum(domain, body) | Table(entries) | Tuple(items) | Range(first, last)
+           | If(condition, then, otherwise) | Sum(domain, body, op) | Table(entries) | Tuple(items) | Range(first, last)
     domain = Each(i) | Ordered(i, j) | Others(j, i) | Triples(i, j, k) | Members(indices, topology, negated)
 
 Spans take no part in comparison, so two trees are equal when they say the same thing.
@@ -205,8 +205,11 @@ class Excluding(Domain):
 
 @dataclass(frozen=True)
 class Sum(Expr):
+    """``sum(i < j) ...``, and what is written like it: ``largest(i) ...``, ``smallest(i) ...``."""
+
     domain: Domain
     body: Expr
+    op: str = "sum"
 
 
 # -- statements ----------------------------------------------------------------------------------------

@@ -69,9 +69,9 @@ def _render(node: tree.Expr) -> tuple[str, int]:
             return range_text(node), OPEN
         case tree.If(condition=condition, then=then, otherwise=otherwise):
             return f"if {expression(condition)} then {expression(then)} else {expression(otherwise)}", OPEN_PREFIX
-        case tree.Sum(domain=where, body=body):
+        case tree.Sum(domain=where, body=body, op=op):
             text, level = _fit(body, "body")
-            return f"sum({domain(where)}) {text}", OPEN_PREFIX if level >= OPEN_PREFIX else PREFIX
+            return f"{op}({domain(where)}) {text}", OPEN_PREFIX if level >= OPEN_PREFIX else PREFIX
         case tree.Unary(op="not", operand=operand):
             return f"not {_fit(operand, 'denial')[0]}", DENIAL
         case tree.Unary(operand=operand):

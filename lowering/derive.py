@@ -270,7 +270,7 @@ def derive(model: Model) -> Field:
         weight = sympy.diff(total, symbol) if symbol is not None and model.equation(name).kind == "energy" else sympy.Integer(0)
         if weight == 0:
             summand = reduce.body if reduce.domain.kind == "members" else transform(reduce.body, work.canonical(reduce))
-            measures.append(Measure(number, name, reduce.domain, summand))
+            measures.append(Measure(number, name, reduce.domain, summand, op=reduce.op))
             continue
         if any(isinstance(total_leaves.exprs[w], Read) and total_leaves.exprs[w].symbol.startswith("#") for w in weight.free_symbols):
             raise Rejected(fault(model.source, "not-yet", "an energy must be linear in its sums in this version", reduce))

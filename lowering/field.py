@@ -58,13 +58,14 @@ class Term:
 
 @dataclass(frozen=True)
 class Measure:
-    """One sum of an observable. ``near``: pairs within the cutoff of the energies are enough for it."""
+    """One sum of an observable, or the largest or smallest of its values. ``near``: pairs within the cutoff of the energies are enough for it."""
 
     number: int
     equation: str
     domain: Domain
     summand: Expr
     near: bool = False
+    op: str = "sum"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class OneDevice:
         """The largest of a scalar over all devices."""
         return value
 
+    def extreme(self, values, op):
+        """The largest or smallest of an [N] array over all atoms."""
+        return jnp.max(values) if op == "largest" else jnp.min(values)
+
     def build(self, plan, positions, lengths, radius):
         return neighbours.build(plan, positions, lengths, radius)
 
@@ -79,6 +83,10 @@ class ManyDevices:
 
     def largest(self, value):
         return lax.pmax(value, ATOMS)
+
+    def extreme(self, values, op):
+        pick, over, none = (jnp.max, lax.pmax, -jnp.inf) if op == "largest" else (jnp.min, lax.pmin, jnp.inf)
+        return over(pick(jnp.where(self.rows() < self.n_atoms, values, none)), ATOMS)
 
     def build(self, plan, positions, lengths, radius):
         return self.shards.build(plan, positions, lengths, radius)

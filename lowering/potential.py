@@ -164,7 +164,8 @@ class Potential:
             self._atoms(term, known, atoms, nearest, outputs, force, virial, box, sums, slopes, layout)
         for measure in measures:
             if measure.domain.kind == "each":
-                sums[f"#{measure.number}"] = total(self._each(measure, known, atoms, nearest), layout.add)
+                values = self._each(measure, known, atoms, nearest)
+                sums[f"#{measure.number}"] = total(values, layout.add) if measure.op == "sum" else layout.extreme(values, measure.op)
         if VIRIAL in outputs and self.reads_volume:
             for a in range(self.geometry.dim):
                 virial[a * self.geometry.dim + a] -= self._expansion(known, sums, slopes)

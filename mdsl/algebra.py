@@ -90,6 +90,17 @@ def total(value: Number, owner: np.ndarray, size: int) -> Number:
     return spread(linear(rows, value), owner[first], size)
 
 
+def extreme(value: Number, owner: np.ndarray, size: int, op: str) -> Number:
+    """The largest or smallest of the rows of each owner, without rows an infinity; NaN where one of them is NaN."""
+    if len(owner) == 0:
+        return np.full(size, -np.inf if op == "largest" else np.inf)
+    plain = _all_rows(primal(value), len(owner), 0)
+    pick = np.argmax if op == "largest" else np.argmin
+    bounds = [*np.flatnonzero(np.diff(owner, prepend=-1)), len(owner)]
+    chosen = np.array([a + pick(plain[a:b]) for a, b in zip(bounds, bounds[1:])])
+    return spread(take(value, chosen), owner[chosen], size)
+
+
 # -- numbers, vectors, matrices ------------------------------------------------------------------------
 
 

@@ -87,7 +87,7 @@ def _in_distance(e: Expr, displacement: Expr) -> Expr:
 
 
 def _measure(field: Field, measure: Measure) -> str:
-    return f"measure #{measure.number} of {measure.equation}: sum over {domain_text(measure.domain)}  {_text(field, measure.summand)}"
+    return f"measure #{measure.number} of {measure.equation}: {measure.op} over {domain_text(measure.domain)}  {_text(field, measure.summand)}"
 
 
 def _combination(field: Field, combination: Combination) -> str:

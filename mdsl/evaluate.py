@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 
 from . import dual
-from .algebra import GEOMETRY, OPERATIONS, Point, plus, spread, total
+from .algebra import GEOMETRY, OPERATIONS, Point, extreme, plus, spread, total
 from .dual import Number, linear, primal
 from .model import (
     EACH, Apply, Axis, Derivative, Equation, Expr, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
@@ -70,9 +70,10 @@ class Interpreter:
                 return self._choose(args, rows)
             case Op(op=op, args=args):
                 return self._operate(op, [self.value(a, rows) for a in args])
-            case Reduce(domain=domain, body=body):
+            case Reduce(domain=domain, body=body, op=op):
                 owner, inner = expand(domain, rows, len(self.system.x), self.system.topologies)
-                return total(self.value(body, inner), owner, rows.size)
+                values = self.value(body, inner)
+                return total(values, owner, rows.size) if op == "sum" else extreme(values, owner, rows.size, op)
             case Lambda(parameters=parameters, body=body):
                 return Closure(parameters, body, rows)
             case Apply(function=function, args=args):

@@ -79,6 +79,9 @@ class Inference:
                 return replace(expr, type=self.read(expr))
             case Reduce(body=body):
                 body = self.typed(body)
+                if expr.op != "sum" and body.type.kind not in ("scalar", "unknown"):
+                    self.fail("wrong-type", f"`{expr.op}` compares numbers, not {body.type}", body, help="of a vector take its length `|d|` or a component `d.x`" if body.type.kind == "vector" else None)
+                    return replace(expr, body=body, type=UNKNOWN)
                 if body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
                     self.fail("wrong-type", f"a sum adds numbers, vectors or matrices, not {body.type}", body)
                     return replace(expr, body=body, type=UNKNOWN)
@@ -231,8 +234,11 @@ class Inference:
         return (" needs ".join(f"`{n}`" for n in names),) if len(names) > 2 else ()
 
     def beyond_positions(self, body: Expr, seen: set[str]) -> tuple[Expr, str] | None:
-        """Where an energy reads, also through observables, what follows from forces or motion; None if nowhere."""
+        """Where an energy reads, also through observables, what follows from forces or motion, or has none; None if
+        nowhere."""
         for node in walk(body):
+            if isinstance(node, Reduce) and node.op != "sum":
+                return node, f"`{node.op}`, which has no force"
             if not isinstance(node, Read):
                 continue
             if node.symbol in ("v", "f", "potential", "virial") and self.model.param(node.symbol) is None:

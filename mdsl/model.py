@@ -3,7 +3,7 @@
     expr = Number(value)                       a number, in the program's internal units
          | Read(symbol, indices)               a parameter, field, quantity, observable, binder or local
          | Op(op, args)                        arithmetic, elementary functions, choice, vector algebra (see `operators`)
-         | Reduce(domain, body)                a sum over a domain
+         | Reduce(domain, body, op)            a sum over a domain, or the largest or smallest of its values
          | Label(species) | TableOf(entries)   species labels and tables, in declarations only
          | Lambda(parameters, body) | Apply(function, args) | Derivative(function)    until `inline`
          | Slope(variable, body, at)           d body/d variable at a point; until `differentiate`
@@ -102,6 +102,7 @@ class Op(Expr):
 class Reduce(Expr):
     domain: Domain
     body: Expr
+    op: str = "sum"  # or "largest", "smallest"
 
 
 @dataclass(frozen=True)

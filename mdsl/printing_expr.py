@@ -135,8 +135,8 @@ class Expressions:
                 return self._read(e, place)
             case TableOf(entries=entries):
                 return tree.Table(NOWHERE, tuple(tree.Entry(NOWHERE, labels, self.expr(v, place)) for labels, v in entries))
-            case Reduce(domain=domain, body=body):
-                return tree.Sum(NOWHERE, self.domain(domain), self.expr(body, place))
+            case Reduce(domain=domain, body=body, op=op):
+                return tree.Sum(NOWHERE, self.domain(domain), self.expr(body, place), op)
             case Op(op=op, args=args):
                 return self._op(op, tuple(self.expr(a, place) for a in args))
             case Apply(function=function, args=args):

@@ -279,7 +279,9 @@ class Resolver:
         body = self.expr(node.body, inner)
         self.in_flow = flow
         self.closed.update(domain.binders)
-        return model.Reduce(domain, body, span=node.span)
+        if node.op != "sum" and domain.kind != "each":
+            return self.error("not-yet", f"`{node.op}` over anything but all atoms, `{node.op}(i)`, is not implemented yet", node)
+        return model.Reduce(domain, body, node.op, span=node.span)
 
     def domain(self, node: tree.Domain, scope: Scope) -> model.Domain | None:
         names: tuple[str, ...] = ()

@@ -59,6 +59,8 @@ EXAMPLES = [
     ("box f(x|)", "unopened", "|", "`|x|`"),
     # words as names
     ("param sum = 3", "reserved-name", "sum", "`sum_`"),
+    ("param largest = 3", "reserved-name", "largest", "`largest_`"),
+    ("energy U = smallest i f(i)", "bad-domain", "i", "parentheses"),
     ("const table = 3", "reserved-name", "table", ""),
     ("box every + 1", "reserved-name", "every", "word of the language"),
     ("box f(if = 2)", "reserved-name", "if", ""),

@@ -63,6 +63,23 @@ def test_a_force_along_a_direction():
     assert np.allclose(alone.forces(), [0, 1.2, 1.6])
 
 
+@pytest.mark.parametrize("traversal", ["all pairs", "list"])
+def test_largest_and_smallest(traversal):
+    system = jumbled(24, edge=5.0)
+    text = WCA + "observe fast = largest(i) |v[i]|\nobserve pushed = 2*largest(i) |f[i]| - smallest(i) f[i].x\nobserve low = smallest(i) if v[i].x > 0 then v[i].x else 7"
+    found = agree(text, system, traversal)
+    assert found["fast"] == pytest.approx(np.linalg.norm(system.v, axis=1).max(), rel=1e-14)
+    assert found["low"] == system.v[system.v[:, 0] > 0, 0].min()
+
+
+def test_largest_over_two_devices():
+    from mdsl.lowering.layout import ManyDevices
+
+    layout = ManyDevices(5, tuple(jax.devices()[:1]) * 1)
+    program = layout.program(lambda v: layout.extreme(layout.local(v), "smallest"), ("all",), "all")
+    assert program(np.arange(2.0, 7.0)) == 2
+
+
 def test_steps_have_no_slope():
     """floor and round are constant between their steps, atan2 turns: in forces too."""
     text = "box free\nenergy U = sum(i < j) (floor(3*r)*r^2 + round(r)*r + atan2(r, 2.0)) where r = |x[i] - x[j]|"
@@ -81,6 +98,9 @@ def test_steps_have_no_slope():
         ("observe q = (1, 2, (1, 2, 3))", "wrong-type", "components of a vector are numbers"),
         ("observe q = transpose(1)", "wrong-type", "wants a matrix"),
         ("observe q = virial.qq", "unknown-name", "no component"),
+        ("observe q = largest(i) v[i]", "wrong-type", "`largest` compares numbers"),
+        ("observe q = smallest(i < j) |x[i] - x[j]|", "not-yet", "`smallest(i)`"),
+        ("observe far = largest(i) |x[i] - origin|\nenergy W = far", "misplaced", "which has no force"),
         ("dim 2\nobserve q = virial.xz", "bad-dimension", "no `.xz`"),
     ],
 )

@@ -90,7 +90,7 @@ def cases() -> dict[str, Case]:
         "the volume": Case("param a = 1.0\nenergy U = sum(i < j) exp(-a*|x[i] - x[j]|^2)/volume^(1/3)\nenergy P = 0.1*a*volume", jumbled(7)),
         "vectors and matrices": Case(
             "box free\nparam g = 0.7\nenergy U = g*sum(i < j) (floor(2*r)*r + round(r)*r^2 + atan2(r, g)) where r = |x[i] - x[j]|\nenergy F = -sum(i) (g, 0, 2*g)·(x[i] - origin)\n"
-            "observe a = (1, 2, g)·(virial - trace(virial)/dim*identity)\nobserve b = transpose(virial)·virial\nobserve c = virial.xy + (g, 0, 1).x",
+            "observe a = (1, 2, g)·(virial - trace(virial)/dim*identity)\nobserve b = transpose(virial)·virial*largest(i) f[i].y\nobserve c = virial.xy + (g, 0, 1).x",
             moved(small, periodic=[False] * 3, lengths=[1.0] * 3),
         ),
         "even powers": Case("param s = 0.9\nenergy U = sum(i < j) ((s/r)^12 - (s/r)^6 + r^2*exp(-r^4) + (s/r)^7 + (1/r)^0.5) where r = |x[i] - x[j]|", jumbled(9)),
