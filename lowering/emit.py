@@ -12,7 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import erf, erfc
 
-from mdsl.model import Expr, Number, Op, Read
+from mdsl.model import Expr, Number, Op, Read, Tabulated
+
+from .lookup import lookup
 
 SCALARS: dict[str, Callable] = {
     "add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "div": jnp.divide, "neg": jnp.negative,
@@ -41,6 +43,9 @@ def _evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: dict[in
         return expr.value
     if isinstance(expr, Read):
         return read(expr)
+    if isinstance(expr, Tabulated):
+        which, at = (evaluate(e, read, displacement, memo) for e in (expr.which, expr.at))
+        return lookup(expr.curves, expr.order, expr.extended, which, jnp.asarray(at))
     if not isinstance(expr, Op):
         raise AssertionError(f"{type(expr).__name__} cannot be lowered")
     if expr.op == "pow":

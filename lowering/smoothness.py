@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Diagnostic
+from mdsl.model import Tabulated, walk
 from mdsl.species_pairs import pair_constant
 
 from .field import Field, Term
 
 NEGLIGIBLE = 1e-9  # of the scale of the function, against rounding
+# A table ends as well as its digits and its knots allow: what is smaller than this, of its values halfway, is no jump.
+TABLE_JUMP, TABLE_KINK = 1e-6, 1e-3
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,17 @@ def _cutoff(field: Field, term: Term) -> Cutoff:
     # The terms that cancel in a shifted function are of the size of the unshifted one; that is not known here,
     # so a residue is called negligible when it is small in absolute terms too.
     scale = max(scale, 1e-3)
-    return Cutoff(term, rc, jump if abs(jump) > NEGLIGIBLE * scale else 0.0, kink if abs(kink) * rc > NEGLIGIBLE * scale else 0.0)
+    halfway = _halfway(term)
+    jumps = abs(jump) > max(NEGLIGIBLE * scale, TABLE_JUMP * halfway)
+    kinks = abs(kink) * rc > max(NEGLIGIBLE * scale, TABLE_KINK * halfway)
+    return Cutoff(term, rc, jump if jumps else 0.0, kink if kinks else 0.0)
+
+
+def _halfway(term: Term) -> float:
+    """How large the functions of tables in a term are at half of their reach; 0 where there are none."""
+    curves = {id(n.curves): n.curves for n in walk(term.summand) if isinstance(n, Tabulated) and n.curves.end is not None}
+    values = [abs(c.value(range(len(c.values)), 0, (c.first + c.end) / 2)).max() for c in curves.values()]
+    return float(max(values, default=0.0))
 
 
 def cutoff_warnings(field: Field) -> list[Diagnostic]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import sympy
 
+from mdsl.lookup import Lookup
+
 ODD = (sympy.sin, sympy.tan, sympy.sinh, sympy.tanh, sympy.atan, sympy.asin, sympy.erf)
 
 
@@ -44,6 +46,10 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
     if e.is_Pow and e.exp.is_positive:
         found = reach(e.base, s)
         return found and Reach(found.cutoff, sympy.Pow(found.inner, e.exp))
+    if isinstance(e, Lookup) and s in e.at.free_symbols:
+        # A table ends by itself.
+        bound = upper_bound(sympy.StrictLessThan(e.at, e.end), s) if e.end != sympy.oo else None
+        return None if bound is None else Reach(bound, e.before_end())
     if isinstance(e, ODD):
         found = reach(e.args[0], s)
         return found and Reach(found.cutoff, e.func(found.inner))

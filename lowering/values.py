@@ -118,6 +118,8 @@ def complete(model: Model, given: Mapping[str, object]) -> dict[str, object]:
 
 
 def default(model: Model, param: Param, values: Mapping[str, object]):
+    if param.table is not None:
+        return jnp.asarray(param.table.curves.number, float)
     known = Globals(model, values)
     if isinstance(param.default, TableOf):
         count = len(model.species)

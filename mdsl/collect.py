@@ -11,6 +11,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from mdsl.grammar.source import Span
 
 from . import modules, unit_library
+from .model import Param
 from .operators import BUILTINS, CALLABLE
 from .scope import Entity, Global, Scope
 from .units import UnitSystem, UnitValue
@@ -48,6 +49,7 @@ class Resolution:
     ambient: dict[str, Entity] = field(default_factory=dict)  # the constants of the unit system
     topologies: dict[str, int] = field(default_factory=dict)
     species: dict[str, Entity] = field(default_factory=dict)
+    tables: dict[str, Param] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
 
 
@@ -174,7 +176,7 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 work.ambient[statement.name.id] = module.declared[statement.name.id]
         case tree.TableDecl(items=items):
             for item in items:
-                declared("param", item.name, len(item.axes))
+                declared("table", item.name, len(item.axes))
         case tree.Def():
             declared("function", statement.name)
         case tree.Equation():

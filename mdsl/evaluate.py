@@ -13,7 +13,7 @@ from .algebra import GEOMETRY, OPERATIONS, Point, extreme, plus, spread, total
 from .dual import Number, linear, primal
 from .model import (
     EACH, Apply, Axis, Derivative, Equation, Expr, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
-    Slope, TableOf, Text,
+    Slope, TableOf, Tabulated, Text,
 )  # fmt: skip
 from .operators import BUILTINS
 from .physics import BUILTIN_VALUES, box_of, displacement
@@ -83,6 +83,8 @@ class Interpreter:
                 return replace(closure, derived=closure.derived + 1)
             case Slope(variable=variable, body=body, at=at):
                 return self._slope(lambda a: self.value(body, rows.bind({variable: a})), self.value(at, rows))
+            case Tabulated(which=which, at=at):
+                return tabulated(expr, primal(self.value(which, rows)), self.value(at, rows))
             case TableOf():
                 axes = max(len(labels) for labels, _ in expr.entries)
                 return linear(lambda a: np.expand_dims(a, a.ndim - axes), self._table(expr, axes))
@@ -203,6 +205,8 @@ class Interpreter:
         return self._once(("param", name), lambda: self._default(self.model.param(name)))
 
     def _default(self, param: Param) -> Number:
+        if param.table is not None:
+            return param.table.curves.number.astype(float)
         if param.default is None:
             raise NameError(f"`{param.name}` has no value")
         if isinstance(param.default, TableOf):
@@ -231,6 +235,15 @@ class Interpreter:
         for labels, value in entries.items():
             result = dual.add(result, _placed(self.value(value, Rows(1)), labels, shape))
         return result
+
+
+def tabulated(expr: Tabulated, which: np.ndarray, at: Number) -> Number:
+    """A tabulated function, whose derivative is the next of its table."""
+
+    def derivative(order: int) -> Callable[[Number], Number]:
+        return dual.elementwise(lambda x: expr.curves.value(which, order, x, expr.extended), lambda x: derivative(order + 1)(x))
+
+    return derivative(expr.order)(at)
 
 
 def _placed(number: Number, labels: tuple[int, ...], shape: tuple[int, ...]) -> Number:

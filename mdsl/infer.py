@@ -30,6 +30,7 @@ from .model import (
     Reduce,
     Setup,
     Slope,
+    Tabulated,
     TableOf,
     Text,
     Type,
@@ -86,6 +87,8 @@ class Inference:
                     self.fail("wrong-type", f"a sum adds numbers, vectors or matrices, not {body.type}", body)
                     return replace(expr, body=body, type=UNKNOWN)
                 return replace(expr, body=body, type=body.type)
+            case Tabulated():
+                return self.tabulated(expr)
             case TableOf(entries=entries):
                 typed = tuple((labels, self.typed(value)) for labels, value in entries)
                 return replace(expr, entries=typed, type=self.common([v for _, v in typed]))
@@ -113,6 +116,18 @@ class Inference:
                     kind = UNKNOWN
                 return replace(expr, op=op, args=args, type=kind)
         raise AssertionError(f"{type(expr).__name__} is not first order")
+
+    def tabulated(self, expr: Tabulated) -> Expr:
+        at, table = self.typed(expr.at), self.model.param(expr.table).table
+        expr = replace(expr, which=self.typed(expr.which), at=at)
+        argument, result = (self.model.units.dimension(d) for d in (table.argument, table.result))
+        if at.type.kind not in ("scalar", "index", "unknown"):
+            self.fail("wrong-type", f"`{expr.table}` is a function of a number, not of {at.type}", at, help="of a vector take its length `|d|`" if at.type.kind == "vector" else None)
+            return replace(expr, type=UNKNOWN)
+        if at.type.kind == "scalar" and at.type.dimension not in (None, argument):
+            self.fail("wrong-unit", f"`{expr.table}` is a function of {_article(argument)}, but is given {at.type}", at)
+            return replace(expr, type=UNKNOWN)
+        return replace(expr, type=Type("scalar", result / argument**expr.order))
 
     def mismatch(self, mismatch: Mismatch, expr: Expr, args: tuple[Expr, ...]) -> None:
         source = self.model.source
@@ -176,6 +191,8 @@ class Inference:
 
     def param(self, param: Param) -> Param:
         known = self.params.get(param.name)
+        if param.table is not None:
+            return replace(param, type=Type("scalar"))
         if known is None:
             if param.name in self.active:
                 self.report.append(Diagnostic("cyclic-definition", f"`{param.name}` is defined by itself", param.span, notes=self.circle(param.name)))

@@ -7,6 +7,7 @@
          | Label(species) | TableOf(entries)   species labels and tables, in declarations only
          | Lambda(parameters, body) | Apply(function, args) | Derivative(function)    until `inline`
          | Slope(variable, body, at)           d body/d variable at a point; until `differentiate`
+         | Tabulated(table, which, order, at)  a tabulated function or one of its derivatives at a point
 
 Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
 species table for the species of atoms i and j. In flows every field has the index `EACH`: the statement
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from mdsl.grammar.source import Source, Span
 
 from .dimensions import ONE, Dimension
+from .tabulation import Curves
 from .units import UnitSystem
 
 EACH = "·"  # the implicit atom of a flow
@@ -144,6 +146,20 @@ class Slope(Expr):
     at: Expr
 
 
+@hashed_once
+@dataclass(frozen=True)
+class Tabulated(Expr):
+    """The ``order``-th derivative of a function of the table ``table``. ``which`` is the number of its curve: the Read of
+    the table's entry, 0 of a table without axes. ``extended``: without the end of the function, for what is just before it."""
+
+    table: str
+    which: Expr
+    order: int
+    at: Expr
+    extended: bool = False
+    curves: Curves = field(compare=False, repr=False, kw_only=True)
+
+
 # -- domains -------------------------------------------------------------------------------------------
 
 
@@ -173,9 +189,22 @@ class Axis:
     last: int = -1
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What a ``table`` statement gives one of its names. ``call``: the reader, the path and the options as written;
+    ``argument`` and ``result``: the dimensions of the functions. Names of one statement share their ``call``."""
+
+    curves: Curves
+    argument: Dimension
+    result: Dimension
+    call: tuple[str, str, tuple[tuple[str, Number], ...]]
+
+
 @dataclass(frozen=True)
 class Param:
-    """A ``param``, ``const``, ``data`` or ``state``: ``default`` has one entry for each label of each axis."""
+    """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
+    and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The value
+    of a table is the number of its curve."""
 
     lifetime: str
     name: str
@@ -184,6 +213,7 @@ class Param:
     span: Span = field(compare=False, repr=False)
     type: Type | None = None
     binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
+    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -335,6 +365,8 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return (function,)
         case Slope(body=body, at=at):
             return (body, at)
+        case Tabulated(which=which, at=at):
+            return (which, at)
         case TableOf(entries=entries):
             return tuple(value for _, value in entries)
     return ()
@@ -353,6 +385,8 @@ def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
             return replace(expr, function=parts[0])
         case Slope():
             return replace(expr, body=parts[0], at=parts[1])
+        case Tabulated():
+            return replace(expr, which=parts[0], at=parts[1])
         case TableOf(entries=entries):
             return replace(expr, entries=tuple((k, v) for (k, _), v in zip(entries, parts)))
     return expr

@@ -65,7 +65,7 @@ class _Printer:
             else:
                 equations[-1].append(written)
         box = [self.box(model.box)] if model.box else []
-        params = [self.param(p) for p in model.params if not self._ambient(p)]
+        params = [*self.tables(), *(self.param(p) for p in model.params if p.table is None and not self._ambient(p))]
         schemes = [self.scheme(s) for s in model.schemes if s.symbol in self.used] + self.written
         return [[*self.head(), *self.labels()], params, box, self.exprs.definitions, functions, *equations, schemes, run]
 
@@ -99,6 +99,20 @@ class _Printer:
         value = self.exprs.expr(param.default, Place(locals=locals_))
         axes = tuple(_axis(a, param.binder) for a in param.axes)
         return tree.Declaration(NOWHERE, param.lifetime, identifier(param.name), axes, value)
+
+    def tables(self) -> list[tree.Statement]:
+        """A statement for each file that is read."""
+        statements: dict[int, list[Param]] = {}
+        for param in self.model.params:
+            if param.table is not None:
+                statements.setdefault(id(param.table.call), []).append(param)
+        out: list[tree.Statement] = []
+        for params in statements.values():
+            reader, path, options = params[0].table.call
+            items = tuple(tree.TableItem(NOWHERE, identifier(p.name), tuple(_axis(a, None) for a in p.axes)) for p in params)
+            named = tuple(tree.Named(NOWHERE, name, self.exprs.expr(value, Place())) for name, value in options)
+            out.append(tree.TableDecl(NOWHERE, items, tree.Call(NOWHERE, name_of(reader), (tree.Text(NOWHERE, path),), named)))
+        return out
 
     def box(self, box: Box) -> tree.Statement:
         if box.edges == (None,):
@@ -215,7 +229,8 @@ def _axis(axis, binder: str | None) -> tree.Axis:
 def _expressions(model: Model) -> Iterator[Expr]:
     """The expressions outside functions and schemes."""
     for param in model.params:
-        yield param.default
+        if param.default is not None:
+            yield param.default
     for equation in model.equations:
         yield equation.body
     yield from (e for e in (model.box.edges if model.box else ()) if e is not None)

@@ -15,7 +15,7 @@ from mdsl.grammar.format import format_expression
 from mdsl.grammar.parse import _parser
 
 from .model import (
-    EACH, Apply, Derivative, Domain, Expr, Label, Lambda, Model, Number, Op, Read, Reduce, Slope, TableOf, Text, children, walk,
+    EACH, Apply, Derivative, Domain, Expr, Label, Lambda, Model, Number, Op, Read, Reduce, Slope, TableOf, Tabulated, Text, children, walk,
 )  # fmt: skip
 from .operators import BINARY, BUILTINS, CALLABLE, MEMBERS
 from .printing_numbers import NOWHERE, number
@@ -145,8 +145,15 @@ class Expressions:
                 return call(name_of("D"), self.expr(function, place))
             case Lambda(parameters=parameters, body=Op(op=op, args=args)) if op in CALLABLE and args == tuple(map(Read, parameters)):
                 return name_of(op)
+            case Lambda(parameters=(parameter,), body=Tabulated(order=0, at=Read(symbol=symbol, indices=()))) if symbol == parameter:
+                return self._table(e.body)
             case Lambda():
                 return self.function(e, place, "g")
+            case Tabulated(order=order, at=at):
+                function = self._table(e)
+                for _ in range(order):
+                    function = call(name_of("D"), function)
+                return call(function, self.expr(at, place))
             case Slope(variable=variable, body=body, at=at):
                 slope = call(name_of("D"), self._expr(Lambda((variable,), body), place))
                 return call(slope, self.expr(at, place))
@@ -159,6 +166,11 @@ class Expressions:
             is_symbol = "." in e.symbol or e.symbol in self.names.symbols
             return name_of(self.names.symbol(e.symbol) if is_symbol and e.symbol not in place.locals else e.symbol)
         return tree.Index(NOWHERE, name_of(e.symbol), tuple(self._index(i) for i in e.indices))
+
+    def _table(self, e: Tabulated) -> tree.Expr:
+        """The function of a table, without its argument."""
+        indices = e.which.indices if isinstance(e.which, Read) else ()
+        return tree.Index(NOWHERE, name_of(e.table), tuple(map(self._index, indices))) if indices not in ((), (EACH,)) else name_of(e.table)
 
     def _index(self, index: str | int | Label) -> tree.Expr:
         match index:

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from .constants import constant_value
 from .dimensions import LENGTH, ONE, Dimension
-from .model import Expr, Model, Number, Op, Read, Reduce, TableOf, Type, children
+from .model import Expr, Model, Number, Op, Read, Reduce, TableOf, Tabulated, Type, children
 from .rewrite import rewrite_model
 from .typing_rules import Context, Mismatch, type_of
 
@@ -30,7 +30,7 @@ def redimension(model: Model) -> Model:
 
 class _Redimension:
     def __init__(self, model: Model):
-        self.length, self.dim = model.units.dimension(LENGTH), model.dim
+        self.model, self.length, self.dim = model, model.units.dimension(LENGTH), model.dim
         self.types: dict[int, tuple[Expr, Type | None]] = {}
 
     def type(self, e: Expr) -> Type | None:
@@ -45,6 +45,12 @@ class _Redimension:
                 return Type("scalar", None if value == 0 else dimension)
             case Reduce(body=body):
                 return self.type(body)
+            case Tabulated(table=table, order=order, at=at):
+                known = self.model.param(table).table
+                found = self.type(at)
+                if found is None or found.dimension not in (None, known.argument):
+                    return None
+                return Type("scalar", known.result / known.argument**order)
             case Op(op=op, args=args):
                 types = tuple(self.type(a) for a in args)
                 if None in types:
@@ -71,6 +77,8 @@ class _Redimension:
                 return replace(e, body=self.fit(body, wanted))
             case TableOf(entries=entries):
                 return replace(e, entries=tuple((k, self.fit(v, wanted)) for k, v in entries))
+            case Tabulated(table=table, at=at):
+                return replace(e, at=self.fit(at, self.model.param(table).table.argument))
             case Op(op=op, args=args):
                 return replace(e, args=self._args(op, args, wanted))
         return e

@@ -14,6 +14,7 @@ from mdsl.grammar.source import Source
 from . import model, modules, resolve_run
 from .collect import BUILT_IN, Module, Resolution, collect, duplicate, import_module
 from .resolve_expr import Resolver
+from .resolve_tables import read_tables
 from .scope import Binder, Entity, Global, Local, Scope
 
 def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diagnostic]]:
@@ -42,7 +43,10 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
     # The program may name its own observable `pressure`; the built-in one then steps back.
     main_names = Scope(main.scope.names, Scope(shadowed, main.scope.parent))
     main.scope = main_names
-    built = _Built()
+    work.tables = read_tables(work)
+    for name, entity in work.species.items():  # those of a table are not declared
+        main.scope.names.setdefault(name, entity)
+    built = _Built(params=list(work.tables.values()))
     for module in work.order:
         keep = shadowed if module is prelude else None
         _declarations(work, module, built, keep)
@@ -106,7 +110,7 @@ class _Built:
 
 
 def _resolver(work: Resolution, in_flow: bool = False) -> Resolver:
-    return Resolver(work.units, work.known_units, work.topologies, work.report, in_flow, work.lost)
+    return Resolver(work.units, work.known_units, work.topologies, work.report, in_flow, work.lost, work.tables)
 
 
 def _once(work: Resolution, statements: list[tree.Statement], word: str) -> None:
@@ -171,8 +175,8 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
             return _scheme(work, module, "flow", statement, parameters, body)
         case tree.Integrator(kind=kind, name=name, parameters=parameters, body=body):
             return _scheme(work, module, kind, statement, parameters, body)
-        case tree.Data() | tree.TableDecl() | tree.Learned():
-            word = {tree.Data: "data", tree.TableDecl: "table", tree.Learned: "learned"}[type(statement)]
+        case tree.Data() | tree.Learned():
+            word = {tree.Data: "data", tree.Learned: "learned"}[type(statement)]
             work.report.append(
                 Diagnostic("not-yet", f"`{word}` is not implemented yet", statement.span, notes=("the grammar knows it, the compiler of this version does not",))
             )

@@ -27,6 +27,7 @@ USUAL = {
     "x_j": "the position of an atom is written `x[j]`",
     "r_ij": "a distance is written `|x[i] - x[j]|`; name it by `where r_ij = |x[i] - x[j]|`",
 }
+ARGUMENT = "·argument"  # of a tabulated function: no name that a program could give
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Resolver:
     report: list[Diagnostic]
     in_flow: bool = False
     lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
+    tables: Mapping[str, model.Param] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # identities of `where` bindings that were used
     closed: set[str] = field(default_factory=set)  # indices of the sums that are over
     _open: list[tree.Binding] = field(default_factory=list)
@@ -115,11 +117,25 @@ class Resolver:
                 if self.in_flow:
                     return model.Read(symbol, (model.EACH,), span=node.span)
                 return self.error("wrong-index", f"`{symbol}` is one for each atom: it needs an index", node, help=f"write `{symbol}[i]`")
-            case Global(kind="param" | "equation", arity=arity) if arity:
+            case Global(kind="param" | "equation" | "table", arity=arity) if arity:
                 if self.in_flow and arity == 1:
-                    return model.Read(entity.symbol, (model.EACH,), span=node.span)
+                    indices = (model.EACH,)
+                    return self.tabulated(entity, indices, node) if entity.kind == "table" else model.Read(entity.symbol, indices, span=node.span)
                 return self.error("wrong-index", f"`{node.id}` is an array: it needs {_indices(arity)}", node)
+            case Global(kind="table"):
+                return self.tabulated(entity, (), node)
         return model.Read(entity.symbol, span=node.span)
+
+    def tabulated(self, entity: Global, indices: tuple, node: tree.Node) -> model.Expr:
+        """A function of a table, `F[i]`."""
+        param = self.tables.get(entity.symbol)
+        if param is None:  # its file is wrong, which has been said
+            return model.Read("?", span=node.span, type=model.Type("unknown", None))
+        number = model.Type("scalar")
+        which = model.Read(entity.symbol, indices, type=number) if indices else model.Number(0.0, type=number)
+        at = model.Read(ARGUMENT, span=node.span)
+        body = model.Tabulated(entity.symbol, which, 0, at, curves=param.table.curves, span=node.span)
+        return model.Lambda((ARGUMENT,), body, span=node.span)
 
     def _where(self, bound: Bound, node: tree.Name, scope: Scope) -> model.Expr:
         binding = bound.binding
@@ -176,7 +192,7 @@ class Resolver:
         entity = scope.find(name)
         if entity is None:
             return self.unknown(name, node.base, scope, "array")
-        if not isinstance(entity, Global) or entity.kind not in ("param", "equation", "builtin"):
+        if not isinstance(entity, Global) or entity.kind not in ("param", "table", "equation", "builtin"):
             named = (Label(entity.span, "it is named here"),) if entity.span is not None and entity.span.source is node.span.source else ()
             return self.error("wrong-index", f"`{name}` has no indices", node, secondary=named)
         per_atom = entity.kind == "builtin" and BUILTINS[entity.symbol].per_atom
@@ -191,12 +207,16 @@ class Resolver:
         for index in node.indices:
             found = scope.find(index.id) if isinstance(index, tree.Name) else None
             if isinstance(found, Binder):
+                if entity.kind == "table" and found.kind == "range":
+                    return self.error("wrong-index", f"the indices of `{name}` are species or atoms", index)
                 indices.append(found.symbol)
             elif isinstance(found, Global) and found.kind == "species":
-                if entity.kind != "param":
+                if entity.kind not in ("param", "table"):
                     return self.error("wrong-index", f"`{name}` is one for each atom, and `{found.symbol}` is a species", index)
                 indices.append(model.Label(found.symbol, span=index.span))
             elif isinstance(index, tree.Number) and index.unit is None and index.value == int(index.value):
+                if entity.kind == "table":
+                    return self.error("wrong-index", f"the indices of `{name}` are species or atoms", index)
                 if entity.kind != "param":
                     return self.error("not-yet", f"one atom by its number, as in `{node.span.text}`, is not implemented yet", node)
                 indices.append(int(index.value))
@@ -207,6 +227,8 @@ class Resolver:
                 return self.error("wrong-index", f"`{index.id}` is not an index: no sum here binds it", index, help=help)
             else:
                 return self.error("wrong-index", "an index is an index of a sum, a species or a whole number", index)
+        if entity.kind == "table":
+            return self.tabulated(entity, tuple(indices), node)
         return model.Read(entity.symbol, tuple(indices), span=node.span)
 
     def _member(self, node: tree.Member, scope: Scope) -> model.Expr:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 
 import sympy
 
-from .model import BOOL, SCALAR, Expr, Number, Op, Read
+from .lookup import Lookup, from_lookup, to_lookup
+from .model import BOOL, SCALAR, Expr, Number, Op, Read, Tabulated
 from .operators import OPERATORS
+from .tabulation import Curves
 
 
 
@@ -83,6 +85,7 @@ class Leaves:
 
     symbols: dict[Expr, sympy.Symbol] = field(default_factory=dict)
     exprs: dict[sympy.Symbol, Expr] = field(default_factory=dict)
+    tables: dict[str, Curves] = field(default_factory=dict)  # of the tabulated functions that passed
 
     def symbol(self, expr: Expr) -> sympy.Symbol:
         known = self.symbols.get(expr)
@@ -128,6 +131,9 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
         case Op(op=op, args=args) if all(a.type is None or a.type.kind in ("scalar", "bool", "index") for a in args):
             parts = [to_sympy(a, leaves, memo) for a in args]
             return _operation(op, parts, expr, leaves)
+        case Tabulated(table=table, which=which, at=at):
+            leaves.tables[table] = expr.curves
+            return to_lookup(expr, to_sympy(which, leaves, memo), to_sympy(at, leaves, memo))
     return leaves.symbol(expr)
 
 
@@ -210,6 +216,8 @@ class _Writer:
     def _expr(self, e: sympy.Basic) -> Expr:
         if e in self.leaves.exprs:
             return self.leaves.exprs[e]
+        if isinstance(e, Lookup):
+            return from_lookup(e, self.leaves.tables[e.table], self.expr(e.which), self.expr(e.at), **self.place)
         if e.is_Number or e.is_NumberSymbol or (not e.free_symbols and isinstance(e, sympy.Expr)):
             return self.number(float(e))
         if e.is_Add:

@@ -43,7 +43,9 @@ def read(path: str | Path, *, dim: int = 3, need_box: bool = True, frame: int = 
     """
     path = Path(path)
     kind = _format(path)
-    text = _text(path)
+    text = text_of(path)
+    if not text.strip():
+        raise rejected("no-atoms", f"{path.name} is empty")
     structure = read_lammps_data(text, path.name) if kind == "lammps" else _read_ase(text, path, kind, frame)
     for what in ("positions", "velocities", "masses", "charges"):
         values = getattr(structure, what)
@@ -80,7 +82,8 @@ def _format(path: Path) -> str:
     raise rejected("unknown-format", f"the name {path.name} does not tell the format of the file", help=help)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file, which may be gzipped. Raises ``missing-file``, ``unreadable-file``, ``malformed-file``."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -100,8 +103,6 @@ def _text(path: Path) -> str:
         raise rejected("malformed-file", f"{path.name}: the compressed data are damaged ({error})") from None
     except UnicodeDecodeError:
         raise rejected("malformed-file", f"{path.name} is not a text file") from None
-    if not text.strip():
-        raise rejected("no-atoms", f"{path.name} is empty")
     return text.replace("\r\n", "\n")
 
 

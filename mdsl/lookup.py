@@ -1,0 +1,48 @@
+"""Tabulated functions as SymPy sees them: applied functions that know their derivatives."""
+
+from __future__ import annotations
+
+import sympy
+from sympy.core.symbol import Str
+
+from .model import SCALAR, Expr, Tabulated
+from .tabulation import Curves
+
+
+class Lookup(sympy.Function):
+    """``Lookup(table, order, which, end, extended, at)``: what `Tabulated` says; ``end`` is oo where there is none."""
+
+    is_extended_real = True
+
+    @classmethod
+    def eval(cls, *args):
+        return None
+
+    table = property(lambda self: self.args[0].name)
+    order = property(lambda self: int(self.args[1]))
+    which = property(lambda self: self.args[2])
+    end = property(lambda self: self.args[3])
+    at = property(lambda self: self.args[5])
+
+    def _eval_derivative(self, s: sympy.Symbol) -> sympy.Expr:
+        table, order, *rest = self.args
+        inner = self.at.diff(s)
+        return sympy.Mul(Lookup(table, order + 1, *rest), inner) if inner != 0 else sympy.Integer(0)
+
+    def _sympystr(self, printer) -> str:
+        name = self.table if self.which.is_Number else printer._print(self.which)
+        return f"{name}{chr(39) * self.order}({printer._print(self.at)})"
+
+    def before_end(self) -> Lookup:
+        """The function without its end."""
+        *rest, _, at = self.args
+        return Lookup(*rest, sympy.Integer(1), at)
+
+
+def to_lookup(expr: Tabulated, which: sympy.Expr, at: sympy.Expr) -> Lookup:
+    end = expr.curves.end
+    return Lookup(Str(expr.table), sympy.Integer(expr.order), which, sympy.oo if end is None else sympy.Float(end, 17), sympy.Integer(expr.extended), at)
+
+
+def from_lookup(e: Lookup, curves: Curves, which: Expr, at: Expr, **place) -> Tabulated:
+    return Tabulated(e.table, which, e.order, at, bool(e.args[4]), curves=curves, type=SCALAR, **place)
