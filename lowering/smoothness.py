@@ -13,7 +13,7 @@ from .field import Field, Term
 
 NEGLIGIBLE = 1e-9  # of the scale of the function, against rounding
 # A table ends as well as its digits and its knots allow: what is smaller than this, of its values halfway, is no jump.
-TABLE_JUMP, TABLE_KINK = 1e-6, 1e-3
+TABLE_JUMP, TABLE_KINK = 1e-5, 1e-3
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
         parts = [reach(term, s) for term in e.args]
         if any(p is None for p in parts):
             return None
+        if all(p.cutoff.is_number for p in parts):
+            cutoff = sympy.Max(*(p.cutoff for p in parts))
+            return Reach(cutoff, sympy.Add(*(p.inner for p in parts if float(p.cutoff) == float(cutoff))))
         cutoff = sympy.Max(*(p.cutoff for p in parts), evaluate=False) if len({p.cutoff for p in parts}) > 1 else parts[0].cutoff
         return Reach(cutoff, sympy.Add(*(p.inner for p in parts)))
     if e.is_Pow and e.exp.is_positive:
@@ -72,8 +75,16 @@ def _piecewise(e: sympy.Piecewise, s: sympy.Symbol) -> Reach | None:
                 return None
             best = _farther(best, own)
         elif own is None or own.cutoff != 0:
-            best = _farther(best, Reach(bound, value) if own is None else own)
+            best = _farther(best, _nearer(Reach(bound, value), own))
     return best
+
+
+def _nearer(piece: Reach, own: Reach | None) -> Reach:
+    """A piece ends with its condition, or before, where its value ends by itself."""
+    if own is None:
+        return piece
+    ratio = own.cutoff / piece.cutoff
+    return own if ratio.is_Number and piece.cutoff.is_positive and ratio < 1 else piece
 
 
 def _farther(a: Reach, b: Reach) -> Reach:

@@ -133,7 +133,7 @@ class Inliner:
         message = f"{shown} takes {callee.arity} argument{'' if callee.arity == 1 else 's'}, but is given {given}"
         help, secondary = None, ()
         if isinstance(callee, Closure) and name.isidentifier():
-            call = f"{name}({', '.join(callee.parameters)})"
+            call = f"{name}({', '.join(p.lstrip('·') for p in callee.parameters)})"
             if isinstance(callee.body, Lambda):
                 call += f"({', '.join(callee.body.parameters)})"
             help = f"write `{call}`"

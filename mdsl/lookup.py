@@ -24,6 +24,11 @@ class Lookup(sympy.Function):
     end = property(lambda self: self.args[3])
     at = property(lambda self: self.args[5])
 
+    @property
+    def free_symbols(self) -> set[sympy.Symbol]:
+        """One of its own among them: even at a number it has no value in SymPy."""
+        return super().free_symbols | {sympy.Symbol(f"·{self.table}")}
+
     def _eval_derivative(self, s: sympy.Symbol) -> sympy.Expr:
         table, order, *rest = self.args
         inner = self.at.diff(s)

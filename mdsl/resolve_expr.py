@@ -117,13 +117,13 @@ class Resolver:
                 if self.in_flow:
                     return model.Read(symbol, (model.EACH,), span=node.span)
                 return self.error("wrong-index", f"`{symbol}` is one for each atom: it needs an index", node, help=f"write `{symbol}[i]`")
+            case Global(kind="table", symbol=symbol, arity=arity) if not arity or symbol not in self.tables:
+                return self.tabulated(entity, (), node)
             case Global(kind="param" | "equation" | "table", arity=arity) if arity:
                 if self.in_flow and arity == 1:
                     indices = (model.EACH,)
                     return self.tabulated(entity, indices, node) if entity.kind == "table" else model.Read(entity.symbol, indices, span=node.span)
                 return self.error("wrong-index", f"`{node.id}` is an array: it needs {_indices(arity)}", node)
-            case Global(kind="table"):
-                return self.tabulated(entity, (), node)
         return model.Read(entity.symbol, span=node.span)
 
     def tabulated(self, entity: Global, indices: tuple, node: tree.Node) -> model.Expr:
@@ -195,6 +195,8 @@ class Resolver:
         if not isinstance(entity, Global) or entity.kind not in ("param", "table", "equation", "builtin"):
             named = (Label(entity.span, "it is named here"),) if entity.span is not None and entity.span.source is node.span.source else ()
             return self.error("wrong-index", f"`{name}` has no indices", node, secondary=named)
+        if entity.kind == "table" and entity.symbol not in self.tables:
+            return self.tabulated(entity, (), node)
         per_atom = entity.kind == "builtin" and BUILTINS[entity.symbol].per_atom
         arity = 1 if per_atom else entity.arity
         if entity.kind == "param" and name == "m" and arity == 0 and len(node.indices) == 1:

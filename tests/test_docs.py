@@ -21,6 +21,7 @@ from mdsl.grammar.parse import _parser, parse
 from mdsl.grammar.source import Source
 from mdsl.modules import library_modules, library_source
 from mdsl.operators import BUILTINS
+from mdsl.readers import READERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/language.md")
@@ -68,7 +69,7 @@ def completed(text: str) -> str:
 @pytest.fixture
 def folder(tmp_path):
     """The files that the pages show."""
-    for block in blocks("mdsl"):
+    for block in (*blocks("mdsl"), *blocks("text")):
         if "file" in block.options:
             path = tmp_path / block.options["file"]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,6 +150,10 @@ def test_table_of_builders():
         options = ", ".join(o.name if o.required else f"[{o.name}]" for o in builder.options)
         rows.append(f"| `{builder.target} {builder.op} {name}({options})` | {builder.meaning} |")
     assert between("builders") == rows
+
+
+def test_table_of_readers():
+    assert between("readers") == [f"| `{name}` | {reader.meaning} | `{reader.example}` |" for name, reader in READERS.items()]
 
 
 def test_table_of_the_library():
