@@ -91,7 +91,7 @@ CATALOGUE: dict[str, Entry] = {
     "no-atoms": Entry("error", "A structure file holds no atoms."),
     "not-finite": Entry("error", "A structure holds a number that is infinite or not a number."),
     "missing-box": Entry("error", "A structure file does not give the box that a periodic system needs."),
-    "triclinic-box": Entry("error", "The box of a structure is not rectangular with its sides along x, y and z."),
+    "triclinic-box": Entry("error", "The box vectors of a structure file lie in a plane, or are left-handed."),
     "partial-occupancy": Entry("error", "A structure file puts several alternatives on one site."),
     "bad-lattice": Entry("error", "The size or the number of atoms of a lattice or random placement makes no sense."),
     "bad-fractions": Entry("error", "The fractions of the species are negative or do not add up to one."),

@@ -11,6 +11,7 @@ import numpy as np
 
 from mdsl.initial import Initial
 
+from .cell import entries_of
 from .choice import choose
 from .driver import PRECISIONS
 from .energies import Energies
@@ -30,32 +31,31 @@ class GrowingEnergies:
     positions_dtype: object
     compiled: dict[str, object] = field(default_factory=dict)
 
-    def call(self, name: str, leaves: Mapping[str, object], x, lengths):
+    def call(self, name: str, leaves: Mapping[str, object], x, cell):
         """``name``: energy, forces or virial. ``leaves``: the free parameters; all in internal units."""
-        value = self._function(name)(leaves, x, lengths)
-        if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((leaves, x, lengths))):
+        value = self._function(name)(leaves, x, cell)
+        if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((leaves, x, cell))):
             return value
         if not bool(jnp.isfinite(value).all()):
-            self._grow(leaves, x, lengths)
-            value = self._function(name)(leaves, x, lengths)
+            self._grow(leaves, x, cell)
+            value = self._function(name)(leaves, x, cell)
         return value
 
     def _function(self, name: str):
         if name not in self.compiled:
             function = getattr(self.energies, name)
-            self.compiled[name] = jax.jit(lambda leaves, x, lengths: function(self.energies.complete(leaves), x, lengths))
+            self.compiled[name] = jax.jit(lambda leaves, x, cell: function(self.energies.complete(leaves), x, cell))
         return self.compiled[name]
 
-    def _grow(self, leaves, x, lengths) -> None:
+    def _grow(self, leaves, x, cell) -> None:
         """Plan the list anew for these positions and parameters; also says what cannot be (``box-too-small``)."""
         potential = self.energies.potential
         cutoff = potential.cutoff(self.energies.complete(leaves))
         cutoff = None if cutoff is None else float(cutoff)
-        lengths = np.asarray(lengths, float)
-        periodic = potential.geometry.periodic
-        positions = np.asarray(x, float)
-        wrapped = np.where(periodic, positions % lengths, positions)
-        traversal = choose(potential.field, wrapped, lengths, periodic, cutoff, skin=0.0)
+        matrix = np.diag([float(edge) for edge in cell.edges])
+        for (k, j), value in zip(entries_of(cell), cell.leaves):
+            matrix[k, j] = value
+        traversal = choose(potential.field, np.asarray(x, float), matrix, potential.geometry.periodic, cutoff, skin=0.0)
         if traversal.plan != self.energies.plan:
             self.energies = replace(self.energies, plan=traversal.plan)
             self.compiled.clear()
@@ -67,9 +67,8 @@ def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[s
     potential = Potential(fielded, Geometry(fielded.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
     unplanned = Energies(potential, None, jnp.asarray(initial.masses, dtype), jnp.asarray(initial.species), initial.dof)
     cutoff = potential.cutoff(unplanned.complete(leaves))
-    wrapped = np.where(initial.periodic, initial.x % initial.lengths, initial.x)
     reach = None if cutoff is None else float(cutoff)
-    plan = choose(fielded, wrapped, initial.lengths, initial.periodic, reach, skin=0.0).plan
+    plan = choose(fielded, initial.x, initial.cell, initial.periodic, reach, skin=0.0).plan
     if plan is not None:
         # Room for what positions do later: a list inside a transformation cannot grow.
         plan = replace(plan, slots=int(plan.slots * ROOM) + 8, window=int(plan.window * ROOM) + 8)

@@ -30,8 +30,8 @@ class Traversal:
         return (self.cutoff or 0.0) + self.skin
 
 
-def choose(field: Field, x: np.ndarray, lengths: np.ndarray, periodic: tuple[bool, ...], cutoff: float | None, skin: float | None = None) -> Traversal:
-    """The traversal for these positions [N, d]. ``skin`` None: mdsl's choice.
+def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...], cutoff: float | None, skin: float | None = None) -> Traversal:
+    """The traversal for these positions [N, d] in a box whose vectors are the rows of ``cell``. ``skin`` None: mdsl's choice.
 
     Raises Rejected: ``no-support`` for a large system without cutoffs, ``box-too-small`` where the nearest
     image is not enough.
@@ -43,7 +43,7 @@ def choose(field: Field, x: np.ndarray, lengths: np.ndarray, periodic: tuple[boo
         if count > MOST_ALL_PAIRS:
             raise Rejected(_no_support(field, count))
         return Traversal(None, None, 0.0, "no cutoff is proved")
-    shortest = min((length for length, p in zip(lengths, periodic) if p), default=np.inf)
+    shortest = min((length for length, p in zip(np.diag(cell), periodic) if p), default=np.inf)
     if cutoff > shortest / 2:
         raise Rejected(_too_small(field, cutoff, shortest))
     if count <= ALL_PAIRS:
@@ -53,7 +53,7 @@ def choose(field: Field, x: np.ndarray, lengths: np.ndarray, periodic: tuple[boo
         skin = shortest / 2 - cutoff
         if skin < 0.02 * cutoff and count <= MOST_ALL_PAIRS:
             return Traversal(None, cutoff, 0.0, "the box leaves no room for a skin")
-    plan = neighbours.plan(count, np.asarray(lengths), periodic, cutoff + skin, x)
+    plan = neighbours.plan(count, np.asarray(cell), periodic, cutoff + skin, x)
     return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff")
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .cell import Cell, fractions, nearest, steepness, wrap
 from .gather import padded, take
 
 LANES = 16  # atoms per cluster: one AVX-512 register of float32
@@ -49,6 +50,7 @@ class Grid(NamedTuple):
     All are padded to a power of two (see `gather`).
 
     x:       d arrays `[2 N]`, wrapped into the box on periodic axes
+    cell:    the box; where it is tilted, columns run along its last vector
     twice:   `[2 N]` int32, sorted position at each place
     start:   `[columns * bins + 1]` int32, first sorted position of each bin
     bottom:  `[columns + 1]` int32, first sorted position of each column, and N
@@ -57,6 +59,7 @@ class Grid(NamedTuple):
     """
 
     axes: tuple[Axis, ...]
+    cell: Cell
     x: tuple[jax.Array, ...]
     twice: jax.Array
     start: jax.Array
@@ -109,13 +112,25 @@ def _argsort(key, bound):
     return order
 
 
-def sort(plan, x, lengths, radius):
-    """The grid, and the permutation that sorts the atoms into it."""
+def sort(plan, x, cell, radius):
+    """The grid, and the permutation that sorts the atoms into it.
+
+    In a tilted box the coordinate along each axis is the fraction of the box vector times its edge: it does not
+    change along the other vectors, and atoms within the radius differ in it by the radius times its steepness at
+    most. The last one is the cartesian coordinate.
+    """
     wrapped, axes = [], []
+    across, steep = x, (1.0,) * len(x)
+    if cell.tilts:
+        x, _ = wrap(cell, plan.periodic, x)
+        across = tuple(s * edge for s, edge in zip(fractions(cell, x), cell.edges))
+        steep = steepness(cell)
     for a, periodic in enumerate(plan.periodic):
         per_radius = BINS if a == len(plan.periodic) - 1 else 1
-        y, axis = _axis(x[a], lengths[a], periodic, plan.cells[a], radius, per_radius)
-        wrapped.append(y)
+        reach = radius * steep[a] if cell.tilts else radius
+        y, axis = _axis(across[a], cell.edges[a], periodic, plan.cells[a], reach, per_radius)
+        # What is wrapped along one vector only would no longer be where the others are.
+        wrapped.append(across[a] if cell.tilts else y)
         axes.append(axis)
     key = jnp.zeros(plan.n_atoms, jnp.int32)
     for axis, y, cells in zip(axes, wrapped, plan.cells):
@@ -134,8 +149,8 @@ def sort(plan, x, lengths, radius):
     twice = place - low
     twice = jnp.where(twice >= high, twice - (high - low), twice)
     source = take(padded(order), twice)
-    x = tuple(padded(take(padded(y), source)) for y in wrapped)
-    return Grid(tuple(axes), x, padded(twice), start, bottom, padded(cluster), column), order
+    x = tuple(padded(take(padded(y), source)) for y in (x if cell.tilts else wrapped))
+    return Grid(tuple(axes), cell, x, padded(twice), start, bottom, padded(cluster), column), order
 
 
 # --- 1: distance tests, cluster by cluster ------------------------------------
@@ -219,17 +234,22 @@ def _near(plan, grid, own, radius, begin, count, shift):
     last = len(plan.cells) - 1
     # The column tells the image, unless a column is visited once on behalf of both.
     image = [p and (a == last or plan.cells[a] < 3) for a, p in enumerate(plan.periodic)]
+    tilted = bool(grid.cell.tilts)  # then the nearest image is found for each candidate
+    nearest_image = nearest(grid.cell, plan.periodic)
 
     def tests(step, bits):
         t = step * UNROLL + lax.iota(jnp.int32, UNROLL)
         place = begin + t[:, None]
         candidates = [take(x, place) for x in grid.x]
-        candidates = [x if image[a] or a == last else x + shift[a] for a, x in enumerate(candidates)]
+        candidates = [x if tilted or image[a] or a == last else x + shift[a] for a, x in enumerate(candidates)]
         # The barrier keeps the gathers out of the loop over lanes.
         candidates = lax.optimization_barrier(candidates)
         for u in range(UNROLL):
             r2 = 0
-            for a, axis in enumerate(grid.axes):
+            if tilted:
+                apart = nearest_image(tuple(own[a] - candidates[a][u][:, None] for a in range(last + 1)))
+                r2 = sum(c * c for c in apart)
+            for a, axis in () if tilted else enumerate(grid.axes):
                 distance = own[a] - candidates[a][u][:, None]
                 if image[a]:  # both are wrapped into the box
                     distance = jnp.abs(distance)

@@ -18,6 +18,7 @@ from mdsl.rows import Rows
 from mdsl.system import System
 
 from .field import Field, Term
+from .images import nearest, widths, with_images
 from .topologies import Topologies
 
 
@@ -58,7 +59,7 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
     """The strongest interaction at positions ``x`` [N, d]; one that is not finite comes before all others."""
     model = field.model
     values = {name: np.asarray(v, float) for name, v in params.items()}
-    system = System(x, initial.lengths, periodic=initial.periodic, species=initial.species, masses=initial.masses, params=values, topologies=initial.topologies)
+    system = System(x, cell=initial.cell, periodic=initial.periodic, species=initial.species, masses=initial.masses, params=values, topologies=initial.topologies)
     interpreter = Interpreter(model, system)
     best: Culprit | None = None
     topologies = Topologies(initial.topologies, len(x))
@@ -78,9 +79,7 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
             who = tuple(int(a[k]) for a in atoms)
             distance = None
             if len(who) == 2:
-                apart = x[who[0]] - x[who[1]]
-                apart -= np.where(initial.periodic, initial.lengths * np.round(apart / initial.lengths), 0.0)
-                distance = float(np.linalg.norm(apart))
+                distance = float(np.linalg.norm(nearest(x[who[0]] - x[who[1]], initial.cell, initial.periodic)))
             best = Culprit(model, term, who, distance, float(energies[k]))
     return best
 
@@ -96,14 +95,13 @@ def _close_pairs(x: np.ndarray, initial: Initial, topologies: Topologies, exclud
         first, other = np.triu_indices(len(x), 1)
         kept = (partners[:, first] != other).all(axis=0)
         return first[kept], other[kept]
-    edges = np.where(initial.periodic, initial.lengths, 0.0)
-    wrapped = np.where(initial.periodic, x % initial.lengths, x)
-    if not np.isfinite(wrapped).all():
+    if not np.isfinite(x).all():
         return np.empty(0, int), np.empty(0, int)
-    tree = cKDTree(wrapped, boxsize=edges)
-    _, nearest = tree.query(wrapped, k=min(2 + len(partners), len(x)))
-    first = np.repeat(np.arange(len(x)), nearest.shape[1])
-    other = nearest.ravel()
+    # Images within a third of the box of it, in case the nearest neighbour of an atom is one of them.
+    points, owner = with_images(x, initial.cell, initial.periodic, float(np.min(widths(initial.cell))) / 3)
+    _, near = cKDTree(points).query(points[: len(x)], k=min(2 + len(partners), len(x)))
+    first = np.repeat(np.arange(len(x)), near.shape[1])
+    other = owner[near.ravel()]
     kept = (first != other) & (partners[:, first] != other).all(axis=0)
     first, other = first[kept], other[kept]
     return np.minimum(first, other), np.maximum(first, other)

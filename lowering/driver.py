@@ -15,7 +15,8 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.initial import Initial, value, whole
 from mdsl.model import Advance, Output
 
-from . import neighbours
+from . import images as images_of, neighbours
+from .cell import Cell, cast as cast_cell, of_matrix
 from .choice import Traversal, choose
 from .culprit import culprit
 from .dynamics import BETWEEN, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics, Inputs, State
@@ -32,7 +33,7 @@ PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.f
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] boxes to add for the path without jumps."""
+    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps."""
 
     x: np.ndarray
     v: np.ndarray
@@ -98,8 +99,7 @@ class Runner:
         self.skin = skin
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
-        wrapped = np.where(initial.periodic, initial.x % initial.lengths, initial.x)
-        self.traversal: Traversal = choose(fielded, wrapped, initial.lengths, initial.periodic, self.cutoff, skin)
+        self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin)
         self.layout: Layout = OneDevice(initial.atoms)
         shared = tuple(devices or ())[: initial.atoms // ATOMS_EACH]
         if len(shared) > 1 and self.traversal.plan is not None:
@@ -143,7 +143,7 @@ class Runner:
         cast = lambda a: jnp.asarray(a, self.dtype)  # noqa: E731
         return Inputs(
             jax.tree.map(cast, self.params),
-            tuple(cast(e) for e in self.initial.lengths),
+            cell_of(self.initial, self.dtype),
             cast(self.initial.masses),
             jnp.asarray(self.initial.species, jnp.int32),
             self.key,
@@ -194,9 +194,8 @@ class Runner:
             return out
 
         x, images = user(state.x), user(state.images)
-        lengths, periodic = self.initial.lengths, np.array(self.initial.periodic)
-        moved = np.where(periodic, np.floor(x / lengths), 0.0)
-        return Snapshot(np.where(periodic, x - moved * lengths, x), user(state.v), images + moved, int(state.step), t)
+        x, moved = images_of.wrap(x, self.initial.cell, self.initial.periodic)
+        return Snapshot(x, user(state.v), images + moved, int(state.step), t)
 
     def first(self) -> Snapshot:
         return Snapshot(self.initial.x, self.initial.v, np.zeros_like(self.initial.x), 0, 0.0)
@@ -366,6 +365,10 @@ class Runner:
             if int(state.flag) == STALE:
                 state = self.listed(state, inputs)
         return state
+
+
+def cell_of(initial: Initial, dtype) -> Cell:
+    return cast_cell(of_matrix(initial.cell, initial.tilted), dtype)
 
 
 def initial_params(model, given: Mapping[str, object] | None = None) -> dict[str, object]:

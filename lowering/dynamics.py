@@ -22,6 +22,7 @@ from jax import lax
 from mdsl.model import EACH, Advance, Draw, Read, Update, walk
 
 from . import neighbours
+from .cell import Cell
 from .emit import evaluate
 from .field import Combination
 from .kernels import ENERGY, FORCE, VIRIAL
@@ -41,7 +42,7 @@ FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW = (np.int32(k) for k in range(5))
 class State(NamedTuple):
     """The rows of one device, in sorted order.
 
-    x, v, f, images: tuples of [n] arrays; x + images*lengths is the position not wrapped into the box.
+    x, v, f, images: tuples of [n] arrays; x and ``images`` times the box vectors make the position not wrapped into the box.
     held: what a head computed and its tail reads. ids, species, mass: [n], the user's index of each atom, its
     place in `species`, its mass. slots: [K, n]
     (K = 0: all pairs), at: x when the list was built, used: slots in use. step: steps since the run began.
@@ -75,7 +76,7 @@ class Inputs(NamedTuple):
     t: the time at step ``origin``."""
 
     params: Mapping[str, object]
-    lengths: tuple
+    cell: Cell
     masses: object
     species: object
     key: object
@@ -132,7 +133,7 @@ class Dynamics:
 
     def known(self, inputs: Inputs, t, params=None) -> Globals:
         params = complete(self.model, inputs.params) if params is None else params
-        return Globals(self.model, params, inputs.lengths, t, self.layout.n_atoms, self.dof)
+        return Globals(self.model, params, inputs.cell, t, self.layout.n_atoms, self.dof)
 
     def masses(self, inputs: Inputs):
         """[N] in the user's order: from the parameter `m`, so that they are differentiable, else as given."""
@@ -176,14 +177,14 @@ class Dynamics:
         space, with all their values. The flag is OVERFLOW where the list does not fit."""
 
         def rebuild(inputs: Inputs, state: State) -> State:
-            x, moved = self.potential.geometry.wrap(state.x, inputs.lengths)
+            x, moved = self.potential.geometry.wrap(state.x, inputs.cell)
             images = tuple(a + b for a, b in zip(state.images, moved))
             kept = {name: getattr(state, name) for name in ("v", "f", "ids", "species", "mass", "held")}
             rows = {"x": x, "images": images, **kept}
             every = jax.tree.map(lambda a: a[: self.layout.n_atoms], self.layout.everywhere(rows))
             positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
             radius = self.potential.cutoff(complete(self.model, inputs.params)) + self.skin
-            found = self.layout.build(self.plan, positions, inputs.lengths, radius)
+            found = self.layout.build(self.plan, positions, inputs.cell, radius)
             mine = self.layout.local(jax.tree.map(lambda a: a[found.order], every))
             return state._replace(
                 **mine,
@@ -200,7 +201,7 @@ class Dynamics:
         """Whether the list still holds at the positions of a state, and whether these are still sound."""
         moved = self.layout.largest(jnp.max(sum((a - b) ** 2 for a, b in zip(state.x, state.at))))
         # An atom that crosses a good part of the box between two forces is lost already. `~(a < b)` is true of NaN.
-        periodic = [length for length, p in zip(inputs.lengths, self.potential.geometry.periodic) if p]
+        periodic = [length for length, p in zip(inputs.cell.edges, self.potential.geometry.periodic) if p]
         leap = jnp.min(jnp.stack(periodic)) / 4 if periodic else jnp.asarray(jnp.finfo(self.dtype).max ** 0.25, self.dtype)
         flag = jnp.where(moved > (self.skin / 2) ** 2, stale, FINE) if self.plan is not None else FINE
         return jnp.maximum(state.flag, jnp.where(moved < leap**2, flag, BLOW_UP))
@@ -298,7 +299,7 @@ class Dynamics:
                 return known.params[expr.symbol][fields["species"]]
             return known.read(expr)
 
-        nearest = self.potential.geometry.nearest(inputs.lengths)
+        nearest = self.potential.geometry.nearest(inputs.cell)
         value = evaluate(update.value, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
         if update.op == "+=":
             value = tuple(a + b for a, b in zip(fields[update.target], value))

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from . import neighbours
+from .cell import volume
 from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from .potential import Potential, Result
 from .topologies import IDS, inverse
@@ -33,76 +34,76 @@ class Energies:
     def model(self):
         return self.potential.model
 
-    def globals(self, params, lengths) -> Globals:
-        return Globals(self.model, params, lengths, 0.0, len(self.masses), self.dof)
+    def globals(self, params, cell) -> Globals:
+        return Globals(self.model, params, cell, 0.0, len(self.masses), self.dof)
 
-    def result(self, params, x, lengths, outputs: frozenset[str]) -> tuple[Result, object]:
+    def result(self, params, x, cell, outputs: frozenset[str]) -> tuple[Result, object]:
         """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
-        known = self.globals(params, tuple(lengths))
+        known = self.globals(params, cell)
         atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
         if self.plan is None:
-            return self.potential.evaluate(known, atoms, None, outputs), self.fits(params, lengths)
+            return self.potential.evaluate(known, atoms, None, outputs), self.fits(params, cell)
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
-        found = neighbours.build(self.plan, tuple(still.T), tuple(jax.lax.stop_gradient(length) for length in lengths), radius)
+        found = neighbours.build(self.plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
         order = found.order
         sorted_atoms = {"x": tuple(c[order] for c in atoms["x"]), "m": atoms["m"][order], "species": atoms["species"][order], IDS: order}
         slots = self.potential.without_excluded(found.slots, order, atoms[IDS])
         result = self.potential.evaluate(known, sorted_atoms, slots, outputs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
-        return Result(force, result.sums, result.virial, result.box, result.slopes), self.fits(params, lengths) & ~found.overflow
+        return Result(force, result.sums, result.virial, result.box, result.slopes), self.fits(params, cell) & ~found.overflow
 
-    def fits(self, params, lengths):
-        """Whether nearest images are enough: the cutoff is at most half of each periodic edge."""
+    def fits(self, params, cell):
+        """Whether nearest images are enough: the cutoff is at most half of each edge that repeats."""
         cutoff = self.potential.cutoff(params)
         good = jnp.bool_(True)
-        for length, repeats in zip(lengths, self.potential.geometry.periodic):
+        for edge, repeats in zip(cell.edges, self.potential.geometry.periodic):
             if repeats and cutoff is not None:
-                good &= (length >= 2 * cutoff) | ~jnp.isfinite(cutoff)
+                good &= (edge >= 2 * cutoff) | ~jnp.isfinite(cutoff)
         return good
 
-    def total(self, sums, params, lengths):
+    def total(self, sums, params, cell):
         """The potential energy from the values of its sums."""
-        known = self.globals(params, tuple(lengths))
+        known = self.globals(params, cell)
         known.more = sums
         return sum(known.value(c.expr) for c in self.potential.field.combinations if c.kind == "energy")
 
     @cached_property
     def energy(self):
-        """``energy(params, x, lengths)``: params are all parameters, x [N, d], lengths [d]. NaN where a list overflowed."""
+        """``energy(params, x, cell)``: params are all parameters, x [N, d], cell the box. NaN where a list overflowed."""
 
         @jax.custom_jvp
-        def energy(params, x, lengths):
-            result, good = self.result(params, x, lengths, frozenset({ENERGY}))
-            return jnp.where(good, jnp.asarray(self.total(result.sums, params, lengths), x.dtype), jnp.nan)
+        def energy(params, x, cell):
+            result, good = self.result(params, x, cell, frozenset({ENERGY}))
+            return jnp.where(good, jnp.asarray(self.total(result.sums, params, cell), x.dtype), jnp.nan)
 
         @energy.defjvp
         def _(primals, tangents):
-            params, x, lengths = primals
-            dparams, dx, dlengths = tangents
-            result, good = self.result(params, x, lengths, frozenset({ENERGY, FORCE, SLOPES, BOX}))
-            value, explicit = jax.jvp(lambda p, e: self.total(result.sums, p, e), (params, lengths), (dparams, dlengths))
+            params, x, cell = primals
+            dparams, dx, dcell = tangents
+            result, good = self.result(params, x, cell, frozenset({ENERGY, FORCE, SLOPES, BOX}))
+            value, explicit = jax.jvp(lambda p, e: self.total(result.sums, p, e), (params, cell), (dparams, dcell))
             force = jnp.stack(result.force, axis=1)
             tangent = explicit - jnp.sum(force * dx)
-            stretch = jax.jvp(jnp.prod, (lengths,), (dlengths,))[1]
+            stretch = jax.jvp(volume, (cell,), (dcell,))[1]
             for name, slope in result.slopes.items():
                 tangent = tangent + jnp.sum(slope * (stretch if name == "volume" else dparams[name]))
-            for slope, dlength in zip(result.box, dlengths):
-                tangent = tangent + slope * dlength
+            for slope, change in zip(result.box, dcell.leaves):
+                tangent = tangent + slope * change
             bad = jnp.where(good, 0.0, jnp.nan)
             return (value + bad).astype(x.dtype), (tangent + bad).astype(x.dtype)
 
         return energy
 
-    def forces(self, params, x, lengths):
+    def forces(self, params, x, cell):
         """[N, d]; NaN where a list overflowed."""
-        result, good = self.result(params, x, lengths, frozenset({FORCE}))
+        result, good = self.result(params, x, cell, frozenset({FORCE}))
         return jnp.where(good, jnp.stack(result.force, axis=1), jnp.nan)
 
-    def virial(self, params, x, lengths):
+    def virial(self, params, x, cell):
         """[d, d]: the sum of r f over all interactions, minus the derivative of the energy by a strain."""
-        result, good = self.result(params, x, lengths, frozenset({FORCE, VIRIAL}))
+        result, good = self.result(params, x, cell, frozenset({FORCE, VIRIAL}))
         return jnp.where(good, jnp.array(result.virial), jnp.nan)
 
     def complete(self, leaves):

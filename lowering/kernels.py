@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from mdsl.model import SCALAR, Expr, Model, Op, Read, transform, walk
 
+from .cell import Cell, cast, entries_of, fractions
 from .emit import evaluate
 from .field import Measure, Term
 from .hoist import Hoisted
@@ -27,7 +28,7 @@ def virial_components(dim: int) -> tuple[tuple[int, int], ...]:
 class PairKernel:
     """The fused kernel of all pair terms of a program, for one choice of outputs.
 
-    ``outputs`` are among force, energy, virial, box (the derivative by the edges at fixed positions) and slopes
+    ``outputs`` are among force, energy, virial, box (the derivative by the cell at fixed positions) and slopes
     (the derivatives by parameters); ``measures`` are pair sums of observables.
     """
 
@@ -85,7 +86,7 @@ class PairKernel:
         proved = all(t.support.cutoff is not None and not _conditional(t.support.cutoff) for t in self.terms)
         return proved and not self.measures
 
-    def zeros(self, like) -> dict[str, object]:
+    def zeros(self, like, cell: Cell) -> dict[str, object]:
         """Where the sums over each row begin: ``like`` is an array with one entry for each row."""
         zero = jnp.zeros_like(like)
         out: dict[str, object] = {}
@@ -94,7 +95,7 @@ class PairKernel:
         if VIRIAL in self.outputs:
             out[VIRIAL] = (zero,) * self.model.dim**2
         if BOX in self.outputs:
-            out[BOX] = (zero,) * self.model.dim
+            out[BOX] = (zero,) * len(cell.leaves)
         for kind, part in self._lifted[1]:
             if kind == "sum":
                 out[part[0]] = zero
@@ -176,8 +177,8 @@ class PairKernel:
             if FORCE in self.outputs:
                 out[FORCE] = tuple(-g for g in gradient)
             if BOX in self.outputs:
-                lengths = (_cast(length, dtype) for length in known.lengths)
-                out[BOX] = tuple((image - straight) / length * g for image, straight, length, g in zip(d, apart, lengths, gradient))
+                images = fractions(cast(known.cell, dtype), tuple(image - straight for image, straight in zip(d, apart)))
+                out[BOX] = tuple(images[vector] * gradient[axis] for vector, axis in entries_of(known.cell))
             if VIRIAL in self.outputs:
                 out[VIRIAL] = tuple(-d[a] * gradient[b] for a, b in virial_components(dim))
             return out

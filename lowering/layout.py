@@ -44,8 +44,8 @@ class OneDevice:
         """The largest or smallest of an [N] array over all atoms."""
         return jnp.max(values) if op == "largest" else jnp.min(values)
 
-    def build(self, plan, positions, lengths, radius):
-        return neighbours.build(plan, positions, lengths, radius)
+    def build(self, plan, positions, cell, radius):
+        return neighbours.build(plan, positions, cell, radius)
 
     def program(self, function, arguments, results):
         """The function compiled; ``arguments`` and ``results`` say which of its values hold rows."""
@@ -88,8 +88,8 @@ class ManyDevices:
         pick, over, none = (jnp.max, lax.pmax, -jnp.inf) if op == "largest" else (jnp.min, lax.pmin, jnp.inf)
         return over(pick(jnp.where(self.rows() < self.n_atoms, values, none)), ATOMS)
 
-    def build(self, plan, positions, lengths, radius):
-        return self.shards.build(plan, positions, lengths, radius)
+    def build(self, plan, positions, cell, radius):
+        return self.shards.build(plan, positions, cell, radius)
 
     def program(self, function, arguments, results):
         mesh = self.shards.mesh(self.devices)

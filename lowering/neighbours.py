@@ -33,6 +33,8 @@ import scipy.spatial
 from jax import lax
 
 from . import columns
+from .cell import Cell, cast
+from .images import as_matrix, widths, with_images, wrap
 
 MARGIN = 1.1  # spare capacity of the windows
 ROOM = 1.25  # of the slots, which cost memory but no time
@@ -106,22 +108,22 @@ class NeighbourList(NamedTuple):
     overflow: jax.Array
 
 
-def build(plan, positions, lengths, radius, rows=None):
+def build(plan, positions, box, radius, rows=None):
     """The list of the atoms within `radius` of each other.
 
     positions: `[N, d]`, or d arrays `[N]`; need not be wrapped
-    lengths:   `[d]`, the box; at least 2 radius on periodic axes, unused on free ones
+    box:       a `Cell`, or edges `[d]`; at least 2 radius on periodic axes, unused on free ones
     rows:      `(start, count)`: only these sorted positions, `count` static; rows
                from N on are padding and have no neighbours.  All rows by default.
     """
-    positions, lengths, radius = lax.stop_gradient((positions, lengths, radius))
+    positions, box, radius = lax.stop_gradient((positions, box, radius))
     if not isinstance(positions, (tuple, list)):
         positions = [positions[:, a] for a in range(positions.shape[1])]
     dtype = positions[0].dtype
     radius = jnp.asarray(radius, dtype)
-    lengths = [jnp.asarray(lengths[a], dtype) for a in range(len(positions))]
+    cell = cast(box if isinstance(box, Cell) else Cell(tuple(box[a] for a in range(len(positions)))), dtype)
     start, count = (0, plan.n_atoms) if rows is None else rows
-    grid, order = columns.sort(plan, positions, lengths, radius)
+    grid, order = columns.sort(plan, tuple(positions), cell, radius)
     words, most = columns.test(plan, grid, radius, start, count)
     slots, degree = columns.fill(plan, grid, words, start, count)
     needed = Needed(degree, most, jnp.stack([axis.wanted for axis in grid.axes]))
@@ -140,23 +142,25 @@ def overflows(plan, needed):
 # --- host side ----------------------------------------------------------------
 
 
-def plan(n_atoms, lengths, periodic, radius, positions=None):
-    """A plan whose capacities fit `positions` (`[N, d]`, in any order) with a margin.
+def plan(n_atoms, box, periodic, radius, positions=None):
+    """A plan for a box (edges `[d]`, or vectors as the rows of `[d, d]`) whose capacities fit `positions` (`[N, d]`, in any order) with a margin.
 
     Without positions the atoms are taken to fill the box evenly; the driver then
     has to `grow` the plan until nothing overflows.
     """
-    lengths, periodic = np.asarray(lengths, float), tuple(bool(p) for p in periodic)
+    cell, periodic = as_matrix(box), tuple(bool(p) for p in periodic)
+    lengths = np.diag(cell)
     axes, radius = len(periodic), float(radius)
     if axes not in (2, 3):
         raise ValueError(f"a neighbour list needs two or three dimensions, not {axes}")
     if any(p and not length >= 2 * radius for p, length in zip(periodic, lengths)):
         raise ValueError(f"the box {lengths.tolist()} is shorter than twice the list radius {radius}")
-    extent = lengths
+    extent, steep = lengths, lengths / widths(cell)
     if positions is not None:
         positions = np.asarray(positions, float)
-        extent = np.where(periodic, lengths, np.ptp(positions, axis=0) if n_atoms else 0.0)
-    radii = extent / radius * ([1] * (axes - 1) + [columns.BINS])
+        across = positions @ np.linalg.inv(cell) * lengths
+        extent = np.where(periodic, lengths, np.ptp(across, axis=0) if n_atoms else 0.0)
+    radii = extent / (radius * steep) * ([1] * (axes - 1) + [columns.BINS])
     # Not quite as many columns as would fit, because `columns` adds a margin for rounding.
     cells = [int(r * (1 - 1e-4)) if p else math.ceil(r) for r, p in zip(np.minimum(radii, 2**14), periodic)]
     cells = _affordable(n_atoms, cells)
@@ -167,7 +171,7 @@ def plan(n_atoms, lengths, periodic, radius, positions=None):
         window = density * radius ** (axes - 1) * (2 * radius + cluster)
         slots = density * ball
     else:
-        slots, window = _count(positions, lengths, periodic, radius, cells)
+        slots, window = _count(positions, cell, periodic, radius, cells)
     return _capacities(n_atoms, periodic, cells, window, slots)
 
 
@@ -206,20 +210,27 @@ def _affordable(n_atoms, cells):
     return (*across, max(1, min(cells[-1], 4 * n_atoms // math.prod(across))))
 
 
-def _count(x, lengths, periodic, radius, cells):
+def _count(x, cell, periodic, radius, cells):
     """Most neighbours of an atom (of a sample, if there are many), most atoms in a window."""
     n, axes = x.shape
     if n < 2:
         return 0, n
+    chosen = slice(None) if n <= SAMPLE else np.random.default_rng(0).choice(n, SAMPLE, replace=False)
+    lengths, steep = np.diag(cell), np.diag(cell) / widths(cell)
+    tilted = np.any(cell != np.diag(lengths))
+    if tilted:
+        tree = scipy.spatial.cKDTree(with_images(x, cell, periodic, radius)[0])
+        slots = tree.query_ball_point(wrap(x, cell, periodic)[0][chosen], radius, return_length=True).max() - 1
+        x = x @ np.linalg.inv(cell) * lengths  # as `columns` sees them
     x = np.where(periodic, x - lengths * np.floor(x / lengths), x - x.min(axis=0))
     box = np.where(periodic, lengths, 0.0)
     x = np.where((x >= box) & periodic, 0.0, x)  # rounding of the floor above
-    sample = x if n <= SAMPLE else x[np.random.default_rng(0).choice(n, SAMPLE, replace=False)]
-    tree = scipy.spatial.cKDTree(x, boxsize=box)
-    slots = tree.query_ball_point(sample, radius, return_length=True).max() - 1
+    if not tilted:
+        tree = scipy.spatial.cKDTree(x, boxsize=box)
+        slots = tree.query_ball_point(x[chosen], radius, return_length=True).max() - 1
 
     # The clusters' extents along the last axis, and all atoms and images near them.
-    width = np.where(periodic, lengths / cells, radius / np.array([1] * (axes - 1) + [columns.BINS]))
+    width = np.where(periodic, lengths / cells, radius * steep / np.array([1] * (axes - 1) + [columns.BINS]))
     origin = np.where(periodic, 0.0, np.maximum(0.0, x.mean(axis=0) - width * cells / 2))
     at = np.clip(((x - origin) / width).astype(int), 0, np.array(cells) - 1)[:, :-1]
     column = np.ravel_multi_index(at.T, cells[:-1])

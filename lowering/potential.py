@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mdsl.model import Label, Model, Read, walk
 
+from .cell import Cell, cast, entries_of, fractions, nearest, wrap
 from .field import Field, Measure, Term
 from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL, PairKernel, atom_values, total, virial_components
 from .layout import Layout, OneDevice
@@ -26,18 +27,13 @@ class Geometry:
     dim: int
     periodic: tuple[bool, ...]
 
-    def nearest(self, lengths: tuple):
+    def nearest(self, cell: Cell):
         """Displacement (a tuple of arrays) to displacement of the nearest image."""
+        return nearest(cell, self.periodic)
 
-        def image(d: tuple) -> tuple:
-            return tuple(c - length * jnp.round(c / length) if repeats else c for c, length, repeats in zip(d, lengths, self.periodic))
-
-        return image
-
-    def wrap(self, x: tuple, lengths: tuple) -> tuple[tuple, tuple]:
-        """Positions brought back into the box, and by how many boxes each was moved."""
-        moved = tuple(jnp.floor(c / length) if repeats else jnp.zeros_like(c) for c, length, repeats in zip(x, lengths, self.periodic))
-        return tuple(c - length * n if repeats else c for c, length, n, repeats in zip(x, lengths, moved, self.periodic)), moved
+    def wrap(self, x: tuple, cell: Cell) -> tuple[tuple, tuple]:
+        """Positions brought back into the box, and by how many of its vectors each was moved."""
+        return wrap(cell, self.periodic, x)
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Result:
     force: tuple | None
     sums: Mapping[str, object]
     virial: tuple | None
-    box: tuple | None  # derivative of the potential by each edge, at fixed positions
+    box: tuple | None  # derivative of the potential by each entry of the cell, at fixed positions
     slopes: Mapping[str, object]  # parameter to the derivative of the potential by it
 
 
@@ -126,10 +122,10 @@ class Potential:
             outputs = outputs | {ENERGY, SLOPES}
         x = atoms["x"]
         dtype = x[0].dtype
-        nearest = self.geometry.nearest(known.lengths)
+        nearest = self.geometry.nearest(known.cell)
         force = [jnp.zeros_like(c) for c in x]
         virial = [jnp.zeros((), dtype) for _ in virial_components(self.geometry.dim)]
-        box = [jnp.zeros((), dtype) for _ in x]
+        box = [jnp.zeros((), dtype) for _ in known.cell.leaves]
         sums: dict[str, object] = {}
         slopes: dict[str, object] = {}
         place = None
@@ -183,10 +179,10 @@ class Potential:
         combinations = [c.expr for c in self.field.combinations if c.kind == "energy"]
 
         def total(stretch):
-            lengths = (known.lengths[0] * stretch, *known.lengths[1:])
-            return sum(jnp.asarray(replace(known, lengths=lengths, more=sums).value(e)) for e in combinations)
+            edges = (known.cell.edges[0] * stretch, *known.cell.edges[1:])
+            return sum(jnp.asarray(replace(known, cell=known.cell._replace(edges=edges), more=sums).value(e)) for e in combinations)
 
-        one = jnp.ones_like(jnp.asarray(known.lengths[0]))
+        one = jnp.ones_like(jnp.asarray(known.cell.edges[0]))
         _, slope = jax.jvp(total, (one,), (one,))
         return slope + slopes["volume"] * known.value(Read("volume")) if "volume" in slopes else slope
 
@@ -225,13 +221,12 @@ class Potential:
         values = {"x": tuple(c.astype(self.dtype) for c in atoms["x"])}
         for name in kernel.atom_reads - {"x"}:
             values[name] = atoms[name]
-        lengths = tuple(jnp.asarray(length, self.dtype) for length in known.lengths)
-        nearest = self.geometry.nearest(lengths)
+        nearest = self.geometry.nearest(cast(known.cell, self.dtype))
         # An atom with itself is no pair; it is given a distance at which every term is regular.
         cutoff = self.cutoff(known.params)
         safe = jnp.asarray(1.0 if cutoff is None else jnp.where(jnp.isfinite(cutoff), (2 * cutoff) ** 2, 1.0), self.dtype)
         body = kernel.body(known, nearest, safe)
-        zeros = kernel.zeros(values["x"][0])
+        zeros = kernel.zeros(values["x"][0], known.cell)
         others = layout.everywhere(values)
         if slots is None:
             left_out = self.topologies.excluded(excluded, place, atoms[IDS]) if excluded else None
@@ -275,6 +270,7 @@ class Potential:
             sums[f"#{term.number}"] = layout.add(self._each(term, known, atoms, nearest))
         if outputs & {FORCE, VIRIAL, BOX}:
             d = nearest(atoms["x"])
+            images = fractions(known.cell, tuple(near - c for near, c in zip(d, atoms["x"]))) if BOX in outputs else None
             for a in range(self.geometry.dim):
                 slope = jnp.zeros_like(d[a])
                 if gradient.radial is not None:
@@ -282,9 +278,10 @@ class Potential:
                 if gradient.direct is not None:
                     slope = slope + atom_values(gradient.direct[a], binder, known, atoms, nearest)
                 force[a] = force[a] - slope
-                if BOX in outputs and self.geometry.periodic[a]:
-                    # The nearest image of an atom moves with the box.
-                    box[a] = box[a] + layout.add((d[a] - atoms["x"][a]) / known.lengths[a] * slope)
+                for n, (vector, axis) in enumerate(entries_of(known.cell)):
+                    if BOX in outputs and axis == a and self.geometry.periodic[vector]:
+                        # The nearest image of an atom moves with the box.
+                        box[n] = box[n] + layout.add(images[vector] * slope)
                 for b in range(self.geometry.dim):
                     virial[b * self.geometry.dim + a] = virial[b * self.geometry.dim + a] - layout.add(d[b] * slope)
         if SLOPES in outputs:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mdsl.model import Expr, Label, Model, Op, Read, walk
 
+from .cell import entries_of, fractions
 from .emit import evaluate
 from .field import Measure, Term
 from .gather import padded, take
@@ -151,8 +152,9 @@ class TupleSums:
                 for n, (a, b) in enumerate(virial_components(dim)):
                     virial[n] = virial[n] - jnp.sum(d[a] * slope[b])
             if BOX in outputs:
-                for k, length in enumerate(self.known.lengths):
-                    box[k] = box[k] + jnp.sum((d[k] - straight[k]) / length * slope[k])
+                images = fractions(self.known.cell, tuple(near - c for near, c in zip(d, straight)))
+                for n, (vector, axis) in enumerate(entries_of(self.known.cell)):
+                    box[n] = box[n] + jnp.sum(images[vector] * slope[axis])
 
     def on_rows(self, ids) -> tuple:
         """The forces on the rows with these ids, [rows] for each axis."""

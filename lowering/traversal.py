@@ -175,9 +175,9 @@ class Shards:
         """All rows, `[total]`, of a pytree of `[count]` arrays."""
         return jax.tree.map(lambda v: lax.all_gather(v, ATOMS, tiled=True), values)
 
-    def build(self, plan, positions, lengths, radius):
+    def build(self, plan, positions, cell, radius):
         """This device's rows of the list of `positions` (all of them, `[N]`), with the
         capacities and the overflow of all devices."""
-        part = neighbours.build(plan, positions, lengths, radius, rows=(self.start(), self.count))
+        part = neighbours.build(plan, positions, cell, radius, rows=(self.start(), self.count))
         needed = jax.tree.map(lambda v: lax.pmax(v, ATOMS), part.needed)
         return part._replace(needed=needed, overflow=neighbours.overflows(plan, needed))

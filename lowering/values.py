@@ -10,16 +10,17 @@ import jax.numpy as jnp
 
 from mdsl.model import Expr, Label, Model, Param, Read, TableOf, walk
 
+from .cell import Cell, volume
 from .emit import evaluate
 
 
 @dataclass
 class Globals:
-    """What expressions without atoms can read. ``lengths`` are the edges of the box, one for each axis."""
+    """What expressions without atoms can read."""
 
     model: Model
     params: Mapping[str, object]
-    lengths: tuple | None = None
+    cell: Cell | None = None
     t: object = 0.0
     n_atoms: int = 0
     degrees_of_freedom: float = 0.0
@@ -52,7 +53,7 @@ class Globals:
             case "degrees_of_freedom":
                 return self.degrees_of_freedom
             case "volume":
-                return math.prod(self.lengths[1:], start=self.lengths[0])
+                return volume(self.cell)
         raise AssertionError(f"{symbol} is not a global quantity")
 
     def value(self, expr: Expr):

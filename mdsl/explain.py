@@ -114,7 +114,7 @@ def _ball(radius: float, dim: int) -> float:
 
 def atoms_of_run(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | None]:
     """How many atoms the run block places, and the edges of their box; None where that is not known yet."""
-    from .initial import box_edges, value, whole
+    from .initial import declared_box, value, whole
     from .runtime.lattices import LATTICES
 
     model = compiled.model
@@ -136,8 +136,8 @@ def atoms_of_run(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | No
         else:
             return _read(compiled)
         if model.box is not None:
-            edges, periodic = box_edges(model, {}, atoms)
-            lengths = tuple(map(float, edges)) if all(periodic) else None
+            cell, periodic = declared_box(model, {}, atoms)
+            lengths = tuple(map(float, cell.diagonal())) if all(periodic) else None
     except (Rejected, KeyError, ArithmeticError):
         return None, None
     return atoms, lengths

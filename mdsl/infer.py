@@ -385,12 +385,11 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
     box = model.box
     if box is not None:
         length = model.units.dimension(LENGTH)
-        if len(box.edges) not in (1, model.dim):
-            report.append(Diagnostic("bad-box", f"the box has {len(box.edges)} edges, space {model.dim} dimensions", box.span))
-        box = replace(box, edges=tuple(None if e is None else inference.want(e, length, "an edge of the box") for e in box.edges))
-        for edge in box.edges:
-            if edge is not None:
-                inference.before_run(edge, "an edge of the box", also=("N",))
+        if len(box.edges) not in ((model.dim,) if box.tilts else (1, model.dim)):
+            report.append(Diagnostic("bad-box", f"the box has {len(box.edges)} {'vectors' if box.tilts else 'edges'}, space {model.dim} dimensions", box.span))
+        box = box.map(lambda e: inference.want(e, length, "an edge of the box"))
+        for entry in box.exprs:
+            inference.before_run(entry, "an edge of the box", also=("N",))
     run = tuple(inference.advance(s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
     return replace(model, params=params, equations=equations, box=box, run=run), report
 

@@ -29,20 +29,28 @@ ANGSTROM, DALTON, FEMTOSECOND = 1e-10, 1.66053906660e-27, 1e-15
 class Initial:
     """N atoms in d dimensions.
 
-    x, v: [N, d]; lengths: [d] edges of the box, 1 on an axis without extent; periodic: [d]; species: [N]
+    x, v: [N, d]; cell: [d, d], the box vectors in its rows, triangular, with edge 1 on an axis without extent;
+    tilted: whether the box is not rectangular, or need not stay so; periodic: [d]; species: [N]
     places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom; topologies:
     for each that the program declares, [M, k] atoms of its tuples.
     """
 
     x: np.ndarray
     v: np.ndarray
-    lengths: np.ndarray
+    cell: np.ndarray
     periodic: tuple[bool, ...]
     species: np.ndarray
     labels: tuple[str, ...]
     masses: np.ndarray
     dof: float
     topologies: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tilted: bool = False
+    notes: tuple[str, ...] = ()  # what was done to the atoms of a file
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[d]: the edges, without tilts."""
+        return np.diag(self.cell).copy()
 
     @property
     def atoms(self) -> int:
@@ -97,7 +105,8 @@ def bind(
 ) -> Initial:
     """The state from a user's arrays, in the units of the program's unit system.
 
-    x, velocities: [N, d]; box: one length or [d] (None: as the program declares); species: [N] labels, or
+    x, velocities: [N, d]; box: one length, [d], or [d, d] with the box vectors in its rows, the entries above the
+    diagonal 0 (None: as the program declares); species: [N] labels, or
     places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms, counted from 0. Raises
     Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
     """
@@ -106,13 +115,11 @@ def bind(
     count = len(positions)
     if count == 0:
         raise Rejected(Diagnostic("no-atoms", "x holds no atoms"))
-    edges = np.full(model.dim, np.inf)
+    cell = np.diag(np.full(model.dim, np.inf))
     periodic = (False,) * model.dim
     if box is not None:
-        edges = np.broadcast_to(_array("box", box, None), (model.dim,)) / length if np.size(box) in (1, model.dim) else None
-        if edges is None or not (edges > 0).all():
-            raise Rejected(Diagnostic("wrong-shape", f"box has the shape {np.shape(box)}; it is one positive length, or one for each of {model.dim} axes"))
-        periodic = tuple(bool(np.isfinite(e)) for e in edges)
+        cell = _box_of_array(box, model.dim) / length
+        periodic = tuple(bool(np.isfinite(e)) for e in np.diag(cell))
     labels = None
     if species is not None:
         if len(species) != count:
@@ -120,7 +127,7 @@ def bind(
         labels = tuple(s if isinstance(s, str) else _name(model, int(s)) for s in species)
     structure = Structure(
         positions,
-        np.diag(edges),
+        cell,
         periodic,
         labels,
         None if masses is None else _array("masses", masses, (count,)) / factor(model, MASS),
@@ -138,6 +145,21 @@ def _array(name: str, value, shape) -> np.ndarray:
     if not np.isfinite(array[~np.isinf(array)] if name == "box" else array).all():
         raise Rejected(Diagnostic("not-finite", f"{name} holds a number that is not finite"))
     return array
+
+
+def _box_of_array(box, dim: int) -> np.ndarray:
+    """[d, d] from one edge, [d] or [d, d]."""
+    box = _array("box", box, None)
+    if box.shape == (dim, dim):
+        if np.triu(box, 1).any():
+            raise Rejected(Diagnostic("bad-box", "the box vectors are not those of a triangular matrix", help="rotate atoms and box so that a lies along x and b in the plane of x and y: box = [[ax, 0, 0], [bx, by, 0], [cx, cy, cz]]"))
+    elif box.size not in (1, dim):
+        raise Rejected(Diagnostic("wrong-shape", f"box has the shape {box.shape}; it is one positive length, one for each of {dim} axes, or {dim} vectors"))
+    else:
+        box = np.diag(np.broadcast_to(box, (dim,)))
+    if not (np.diag(box) > 0).all() or np.isinf(np.tril(box, -1)).any():
+        raise Rejected(Diagnostic("bad-box", "an edge of the box is not positive", help="edges are positive lengths"))
+    return box
 
 
 def _name(model: Model, place: int) -> str:
@@ -180,8 +202,8 @@ def _place(model: Model, setup: Setup, folder: Path, rng: np.random.Generator, p
         atoms = whole(model, options["atoms"], params, "`atoms`")
         if "density" in options:
             return lattices.uniform(atoms, rng=rng, density=value(model, options["density"], params), species=species, dim=model.dim)
-        lengths, _ = box_edges(model, params, atoms)
-        return lattices.uniform(atoms, rng=rng, lengths=lengths, species=species, dim=model.dim)
+        cell, _ = declared_box(model, params, atoms)
+        return lattices.uniform(atoms, rng=rng, box=cell, species=species, dim=model.dim)
     cells = [whole(model, v, params, "`cells`") for k, v in sorted(options.items()) if k.startswith("cells")]
     return lattices.crystal(
         setup.builder,
@@ -237,8 +259,8 @@ def _velocities(model: Model, setup: Setup, placed: Initial, rng: np.random.Gene
 # -- the box, species and masses -------------------------------------------------------------------------
 
 
-def box_edges(model: Model, params: Mapping[str, object], atoms: int) -> tuple[np.ndarray, tuple[bool, ...]]:
-    """The edges that the program's `box` declares, [d], and which axes repeat."""
+def declared_box(model: Model, params: Mapping[str, object], atoms: int) -> tuple[np.ndarray, tuple[bool, ...]]:
+    """The box vectors that the program's `box` declares, [d, d] with edge inf where free, and which axes repeat."""
     box = model.box
     if box is None:
         raise Rejected(Diagnostic("missing-box", "there is no box", help="`box periodic(L)`, `box free`, or a builder with a density"))
@@ -247,7 +269,10 @@ def box_edges(model: Model, params: Mapping[str, object], atoms: int) -> tuple[n
     lengths = np.array([np.inf if e is None else float(value(model, e, known, "an edge of the box")) for e in edges])
     if not (lengths > 0).all():
         raise Rejected(Diagnostic("bad-box", f"an edge of the box is {lengths.min():g}", box.span, help="edges are positive lengths"))
-    return lengths, tuple(e is not None for e in edges)
+    cell = np.diag(lengths)
+    if box.tilts:
+        cell[np.tril_indices(model.dim, -1)] = [float(value(model, e, known, "a box vector")) for e in box.tilts]
+    return cell, tuple(e is not None for e in edges)
 
 
 def conserves_momentum(model: Model) -> bool:
@@ -259,31 +284,33 @@ def conserves_momentum(model: Model) -> bool:
 
 def _initial(model: Model, structure: Structure, params: Mapping[str, object], boxed: bool = False) -> Initial:
     count = structure.atoms
-    lengths, periodic = structure.lengths, structure.periodic
+    cell, periodic = structure.cell, structure.periodic
+    tilted = bool(np.tril(cell, -1).any())
     if model.box is not None and not boxed:
-        declared, repeats = box_edges(model, params, count)
-        given = np.isfinite(lengths) & np.array(periodic) & np.isfinite(declared)
-        if not np.allclose(declared[given], lengths[given], rtol=1e-6):
-            raise Rejected(_other_box(model, declared, lengths))
-        lengths, periodic = declared, repeats
-    elif not any(np.isfinite(lengths)) and not boxed:
+        declared, repeats = declared_box(model, params, count)
+        given = np.isfinite(structure.lengths) & np.array(periodic) & np.isfinite(np.diag(declared))
+        if not np.allclose(declared[given], cell[given], rtol=1e-6, atol=1e-6 * np.min(np.diag(declared))):
+            raise Rejected(_other_box(model, declared, cell))
+        cell, periodic, tilted = declared, repeats, bool(model.box.tilts)
+    elif not any(np.isfinite(structure.lengths)) and not boxed:
         raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
-    if not all(p or not np.isfinite(e) for p, e in zip(periodic, lengths)):
-        # An axis with a length that does not repeat: the length only says where the atoms are.
-        lengths = np.where(periodic, lengths, np.inf)
-    _check_small(model.box, lengths)
+    _check_small(model.box, np.diag(cell))
+    # Along an axis that does not repeat a length only says where the atoms are.
+    cell = np.where(np.array(periodic)[:, None], cell, np.eye(model.dim))
     labels, species = _species_of(model, structure)
     dof = model.dim * count - (model.dim if conserves_momentum(model) and count > 1 else 0)
     return Initial(
         x=np.ascontiguousarray(structure.positions),
         v=np.zeros_like(structure.positions) if structure.velocities is None else structure.velocities,
-        lengths=np.where(np.isfinite(lengths), lengths, 1.0),
+        cell=cell,
         periodic=tuple(bool(p) for p in periodic),
         species=species,
         labels=labels,
         masses=_masses(model, structure, labels, species, params),
         dof=float(dof),
         topologies={name: _members(name, width, structure, count) for name, width in model.topologies},
+        tilted=tilted,
+        notes=structure.notes,
     )
 
 
@@ -326,8 +353,11 @@ def _members(name: str, width: int, structure: Structure, count: int) -> np.ndar
 def _other_box(model: Model, declared: np.ndarray, built: np.ndarray) -> Diagnostic:
     unit = model.units.display(LENGTH).text
 
-    def edges(lengths: np.ndarray) -> str:
-        return f"{' × '.join(f'{e * factor(model, LENGTH):g}' for e in lengths)} {unit}".rstrip()
+    def edges(cell: np.ndarray) -> str:
+        shown = cell * factor(model, LENGTH)
+        if np.tril(cell, -1).any():
+            return f"the vectors {', '.join('(' + ', '.join(f'{e:g}' for e in row) + ')' for row in shown)} {unit}".rstrip()
+        return f"{' × '.join(f'{e:g}' for e in np.diag(shown))} {unit}".rstrip()
 
     return Diagnostic(
         "bad-box",

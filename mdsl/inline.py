@@ -314,6 +314,6 @@ def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
 
     equations = tuple(replace(e, body=inliner.first_order(e.body, Env(binders={b: b for b in e.binders}))) for e in model.equations)
     params = tuple(replace(p, default=None if p.default is None else inliner.first_order(p.default)) for p in model.params)
-    box = model.box and replace(model.box, edges=tuple(None if e is None else inliner.first_order(e) for e in model.box.edges))
+    box = model.box and model.box.map(inliner.first_order)
     run = tuple(inliner.advance(step) if isinstance(step, Advance) else setup(step) for step in model.run)
     return replace(model, equations=equations, params=params, box=box, run=run, functions=(), schemes=()), report

@@ -16,6 +16,7 @@ holds for each atom. Expressions are shared, not copied: passes remember nodes b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mdsl.grammar.source import Source, Span
@@ -322,10 +323,23 @@ class Advance:
 
 @dataclass(frozen=True)
 class Box:
-    """``box periodic(Lx, Ly, Lz)`` or ``box free``: one edge for all axes, or one each; None where free."""
+    """``box periodic(Lx, Ly, Lz)`` or ``box free``: one edge for all axes, or one each; None where free.
+
+    ``tilts``: of ``box triclinic(a, b, c)`` what stands before the edge in each vector, (bx, cx, cy).
+    """
 
     edges: tuple[Expr | None, ...]
     span: Span = field(compare=False, repr=False)
+    tilts: tuple[Expr, ...] = ()
+
+    @property
+    def exprs(self) -> tuple[Expr, ...]:
+        return (*(e for e in self.edges if e is not None), *self.tilts)
+
+    def map(self, function: Callable[[Expr], Expr]) -> Box:
+        """The same box with every entry rewritten."""
+        edges = tuple(None if e is None else function(e) for e in self.edges)
+        return replace(self, edges=edges, tilts=tuple(function(e) for e in self.tilts))
 
 
 @dataclass(frozen=True)

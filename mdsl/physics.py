@@ -6,6 +6,7 @@ rows are its edges; both may be dual.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -26,11 +27,17 @@ DIRECTIONS = 48  # derivatives by so many coordinates are computed together: as 
 
 def box_of(now: Interpreter) -> Number:
     """The box: the system's, or the one that the program declares, with edge 1 along a free axis."""
-    if now.system.lengths is not None:
-        return np.diag(now.system.lengths)[None]
-    lengths = [_number(1) if edge is None else now.value(edge, Rows(1)) for edge in _declared_edges(now)]
-    axes = np.eye(now.model.dim)[:, None]
-    return reduce(dual.add, (product(length, np.diagflat(axis)[None]) for length, axis in zip(lengths, axes)))
+    if now.system.cell is not None:
+        return now.system.cell[None]
+    d = now.model.dim
+    edges = {(k, k): e for k, e in enumerate(_declared_edges(now))}
+    tilts = dict(zip([(k, j) for k in range(d) for j in range(k)], now.model.box.tilts))
+    parts = []
+    for (row, column), entry in {**edges, **tilts}.items():
+        place = np.zeros((1, d, d))
+        place[0, row, column] = 1.0
+        parts.append(product(_number(1) if entry is None else now.value(entry, Rows(1)), place))
+    return reduce(dual.add, parts)
 
 
 def _declared_edges(now: Interpreter) -> tuple[Expr | None, ...]:
@@ -48,17 +55,27 @@ def periodic(now: Interpreter) -> np.ndarray:
 
 
 def displacement(now: Interpreter, a: Point, b: Point) -> Number:
-    """a - b to the nearest image: less the nearest whole number of box edges along each periodic axis."""
+    """a - b to the nearest image: less the nearest whole number of box vectors along each periodic axis, beginning
+    with the last."""
     apart = dual.sub(a.coordinates, b.coordinates)
-    edges = np.diagonal(primal(now.cell)[0])
-    images = np.where(periodic(now), np.round(primal(apart) / edges), 0.0)
+    cell, rest = primal(now.cell)[0], np.array(primal(apart))
+    images = np.zeros_like(rest)
+    for k in reversed(range(len(cell))):
+        if periodic(now)[k]:
+            images[..., k] = np.round(rest[..., k] / cell[k, k])
+            rest -= images[..., k, None] * cell[k]
     return dual.sub(apart, row_times_matrix(images, now.cell))
 
 
 def volume(now: Interpreter) -> Number:
-    """The product of the edges; to first order also under strain."""
-    edges = [linear(lambda c: c[..., k, k], now.cell) for k in range(now.model.dim)]
-    return reduce(dual.mul, edges)
+    """The determinant of the box vectors."""
+    d = now.model.dim
+    products = []
+    for order in itertools.permutations(range(d)):
+        entries = [linear(lambda c, k=k, j=j: c[..., k, j], now.cell) for k, j in enumerate(order)]
+        sign = np.linalg.det(np.eye(d)[list(order)]).round()
+        products.append(reduce(dual.mul, entries, _number(sign)))
+    return reduce(dual.add, products)
 
 
 def forces(now: Interpreter, atoms: Sequence[int] | None = None) -> Number:

@@ -117,8 +117,15 @@ class _Printer:
     def box(self, box: Box) -> tree.Statement:
         if box.edges == (None,):
             return tree.Box(NOWHERE, name_of("free"))
-        edges = (name_of("free") if e is None else self.exprs.expr(e, Place()) for e in box.edges)
-        return tree.Box(NOWHERE, call(name_of("periodic"), *edges))
+        edges = [name_of("free") if e is None else self.exprs.expr(e, Place()) for e in box.edges]
+        if not box.tilts:
+            return tree.Box(NOWHERE, call(name_of("periodic"), *edges))
+        tilts, dim, vectors = iter(box.tilts), len(edges), []
+        for k, edge in enumerate(edges):
+            before = tuple(self.exprs.expr(next(tilts), Place()) for _ in range(k))
+            zeros = (tree.Number(NOWHERE, "0"),) * (dim - k - 1)
+            vectors.append(edge if box.edges[k] is None else tree.Tuple(NOWHERE, (*before, edge, *zeros)))
+        return tree.Box(NOWHERE, call(name_of("triclinic"), *vectors))
 
     def definition(self, function: Function) -> tree.Statement:
         groups, body = [], function.value
@@ -233,7 +240,7 @@ def _expressions(model: Model) -> Iterator[Expr]:
             yield param.default
     for equation in model.equations:
         yield equation.body
-    yield from (e for e in (model.box.edges if model.box else ()) if e is not None)
+    yield from model.box.exprs if model.box else ()
     for step in model.run:
         yield from (v for _, v in step.options)
         if isinstance(step, Advance):

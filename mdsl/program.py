@@ -107,7 +107,8 @@ class Program:
     ) -> System:
         """The program with atoms.
 
-        x: positions [N, d]; box: one edge, or one for each axis; species: [N] labels or places in `species`;
+        x: positions [N, d]; box: one edge, one for each axis, or the box vectors in the rows of [d, d], triangular
+        (a along x, b in the plane of x and y), inf for what does not repeat; species: [N] labels or places in `species`;
         velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0. Without ``x``, atoms are placed as the run block says, random ones by
         ``seed``. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
         of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
@@ -177,13 +178,16 @@ class System:
 
     @property
     def box(self) -> np.ndarray:
-        """[d]: the edges of the box; inf on an axis without end."""
-        return np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
+        """[d]: the edges of the box, or [d, d]: its vectors in rows, where it is not rectangular; inf on an axis
+        without end."""
+        edges = np.where(self.initial.periodic, self.initial.lengths, np.inf)
+        cell = np.tril(self.initial.cell, -1) + np.diag(edges) if self.initial.tilted else edges
+        return cell * factor(self.model, LENGTH)
 
     @cached_property
     def _fixed(self) -> frozenset[str]:
         """Free parameters by which `bind` made the box or placed the atoms."""
-        declared = () if self.model.box is None else tuple(e for e in self.model.box.edges if e is not None)
+        declared = () if self.model.box is None else self.model.box.exprs
         setup = tuple(value for step in self.model.run if isinstance(step, Setup) for _, value in step.options)
         names, pending = set(), [*declared, *(setup if self.placed else ())]
         while pending:
@@ -228,11 +232,31 @@ class System:
         if x.shape != self.initial.x.shape:
             raise Rejected(Diagnostic("wrong-shape", f"x has the shape {x.shape}, the system {self.initial.x.shape}"))
         leaves = {name: jnp.asarray(v, dtype) for name, v in self.program.internal(params).items()}
+        return leaves, x, self._cell(box, dtype)
+
+    def _cell(self, box, dtype):
+        """The box as it was bound, or another: one edge, [d] or [d, d]."""
+        import jax
+        import jax.numpy as jnp
+
+        from .lowering.cell import Cell, of_matrix
+        from .lowering.driver import cell_of
+
         if box is None:
-            lengths = jnp.asarray(self.initial.lengths, dtype)
-        else:
-            lengths = jnp.broadcast_to(jnp.asarray(box, dtype) / length, (self.model.dim,))
-        return leaves, x, lengths
+            return cell_of(self.initial, dtype)
+        dim, periodic = self.model.dim, self.initial.periodic
+        box = jnp.asarray(box, dtype) / factor(self.model, LENGTH)
+        if box.shape != (dim, dim):
+            if box.size not in (1, dim):
+                raise Rejected(Diagnostic("wrong-shape", f"box has the shape {box.shape}; it is one edge, {dim} edges, or {dim} vectors"))
+            edges = jnp.broadcast_to(box, (dim,))
+            return Cell(tuple(e if p else jnp.ones_like(e) for e, p in zip(edges, periodic)))
+        skew = (jnp.triu(box, 1) != 0).any()
+        if not isinstance(box, jax.core.Tracer) and skew:
+            raise Rejected(Diagnostic("bad-box", "the box vectors are not those of a triangular matrix", help="the entries above the diagonal are 0: a lies along x, b in the plane of x and y"))
+        # A traced box can only be seen to be wrong when it is too late to say so.
+        box = box + jnp.where(skew, jnp.nan, 0.0)
+        return of_matrix([row if p else jnp.eye(dim, dtype=dtype)[k] for k, (row, p) in enumerate(zip(box, periodic))], tilted=True)
 
     def _scale(self, dimension: Dimension) -> float:
         return factor(self.model, self.model.units.dimension(dimension))
@@ -240,24 +264,26 @@ class System:
     def energy(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
         """The potential energy of positions [N, d]. Inside JAX transformations NaN says that a neighbour list
         overflowed; outside, the list is made larger and the energy is computed again."""
-        leaves, x, lengths = self._arguments(x, params, box)
-        return self._energies.call("energy", leaves, x, lengths) * self._scale(ENERGY)
+        leaves, x, cell = self._arguments(x, params, box)
+        return self._energies.call("energy", leaves, x, cell) * self._scale(ENERGY)
 
     def forces(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
         """[N, d]: minus the gradient of the energy."""
-        leaves, x, lengths = self._arguments(x, params, box)
-        return self._energies.call("forces", leaves, x, lengths) * self._scale(FORCE)
+        leaves, x, cell = self._arguments(x, params, box)
+        return self._energies.call("forces", leaves, x, cell) * self._scale(FORCE)
 
     def virial(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
         """[d, d]: the sum of r f over interactions, an energy; positive where they push outwards."""
-        leaves, x, lengths = self._arguments(x, params, box)
-        return self._energies.call("virial", leaves, x, lengths) * self._scale(ENERGY)
+        leaves, x, cell = self._arguments(x, params, box)
+        return self._energies.call("virial", leaves, x, cell) * self._scale(ENERGY)
 
     def stress(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
         """[d, d]: the derivative of the energy by strain, over the volume; positive in tension. No kinetic part."""
-        leaves, x, lengths = self._arguments(x, params, box)
-        virial = self._energies.call("virial", leaves, x, lengths)
-        return -virial / lengths.prod() * self._scale(ENERGY / LENGTH**self.model.dim)
+        leaves, x, cell = self._arguments(x, params, box)
+        from .lowering.cell import volume
+
+        virial = self._energies.call("virial", leaves, x, cell)
+        return -virial / volume(cell) * self._scale(ENERGY / LENGTH**self.model.dim)
 
     def run(self, key, *, params: Mapping[str, object] | None = None, steps: int | None = None) -> Result:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
@@ -308,7 +334,7 @@ class System:
             values = [jax.tree.map(lambda a: a * scale, value) for _, value in parts]
             arrays[name] = jnp.concatenate([jnp.stack(jax.tree.leaves(v), -1).reshape(*_shape(v)) if isinstance(v, tuple) else v for v in values])
         back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
-        wrapped, _ = runner.potential.geometry.wrap(state.x, runner.inputs(0.0, 0).lengths)
+        wrapped, _ = runner.potential.geometry.wrap(state.x, runner.inputs(0.0, 0).cell)
         x, v = (jnp.stack(rows, axis=1)[back] for rows in (wrapped, state.v))
         return Result(arrays, x * self._scale(LENGTH), v * self._scale(VELOCITY), state.step, time * self._scale(TIME))
 

@@ -24,6 +24,6 @@ def rewrite_model(model: Model, rewrite: Callable[[Expr], Expr]) -> Model:
         model,
         params=tuple(replace(p, default=optional(p.default)) for p in model.params),
         equations=tuple(replace(e, body=rewrite(e.body)) for e in model.equations),
-        box=model.box and replace(model.box, edges=tuple(optional(e) for e in model.box.edges)),
+        box=model.box and model.box.map(rewrite),
         run=tuple(step(s) for s in model.run),
     )

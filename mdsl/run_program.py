@@ -179,6 +179,8 @@ class Listener:
         pairs = "all pairs" if runner.traversal.plan is None else f"neighbour list, skin {runner.traversal.skin * factor(self.model, LENGTH):.3g}"
         self.display.note(f"{name}: {self.initial.atoms:,} atoms, {precision} precision, {pairs}, {layout}")
         self.display.note(f"seed {seed}, output in {self.folder.path}")
+        for note in self.initial.notes:
+            self.display.note(note)
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None:
         names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
@@ -204,10 +206,10 @@ class Listener:
 
     def put(self, trajectory, snapshot) -> None:
         """Write one frame in the units of the program."""
-        lengths = np.where(self.initial.periodic, self.initial.lengths, np.inf) * factor(self.model, LENGTH)
+        cell = np.tril(self.initial.cell, -1) + np.diag(np.where(self.initial.periodic, self.initial.lengths, np.inf))
         trajectory.write(
             snapshot.x * factor(self.model, LENGTH),
-            lengths,
+            cell * factor(self.model, LENGTH),
             snapshot.step,
             snapshot.time * self.time_scale,
             velocities=snapshot.v * factor(self.model, self.model.units.dimension(VELOCITY)),

@@ -13,9 +13,9 @@ class System:
     """N atoms in d dimensions, and the values of a program's parameters, in its internal units."""
 
     x: np.ndarray  # [N, d]
-    lengths: np.ndarray | None = None  # [d], finite edges of the box; None: what the program's `box` says
+    lengths: np.ndarray | None = None  # [d], finite edges of a rectangular box; None: ``cell``
     v: np.ndarray | None = None  # [N, d]
-    periodic: Sequence[bool] | None = None  # for each axis; None: all, where `lengths` are given
+    periodic: Sequence[bool] | None = None  # for each axis; None: all, where there is a box
     species: np.ndarray | None = None  # [N], positions in Model.species; None: all 0
     masses: np.ndarray | None = None  # [N]; None: 1
     t: float = 0.0
@@ -23,12 +23,15 @@ class System:
     params: Mapping[str, object] = field(default_factory=dict)  # float, or array [axis, ...]
     topologies: Mapping[str, np.ndarray] = field(default_factory=dict)  # int [members, arity]
     degrees_of_freedom: float | None = None  # None: d*N - d
+    cell: np.ndarray | None = None  # [d, d], rows are the box vectors; None: what the program's `box` says
 
     def __post_init__(self):
         n, d = np.shape(self.x)
-        kinds = {"x": float, "lengths": float, "v": float, "periodic": bool, "species": int, "masses": float}
-        otherwise = {"v": np.zeros((n, d)), "species": np.zeros(n), "masses": np.ones(n), "degrees_of_freedom": d * n - d}
         if self.lengths is not None:
+            object.__setattr__(self, "cell", np.diag(np.asarray(self.lengths, float)))
+        kinds = {"x": float, "cell": float, "v": float, "periodic": bool, "species": int, "masses": float}
+        otherwise = {"v": np.zeros((n, d)), "species": np.zeros(n), "masses": np.ones(n), "degrees_of_freedom": d * n - d}
+        if self.cell is not None:
             otherwise["periodic"] = np.ones(d)
         for name, value in otherwise.items():
             if getattr(self, name) is None:

@@ -25,4 +25,12 @@ def jumbled(n, d=3, edge=4.0, seed=0, **more):
 
 
 def moved(system, **changes):
+    changes = {"lengths": None, **changes} if "cell" in changes else changes
     return System(**{**{f: getattr(system, f) for f in system.__dataclass_fields__}, **changes})
+
+
+def skewed(system, *tilts):
+    """The same fractions of a box whose vectors have these entries before the diagonal: (bx,) or (bx, cx, cy)."""
+    cell = system.cell.copy()
+    cell[np.tril_indices(len(cell), -1)] = tilts
+    return moved(system, cell=cell, x=system.x @ np.linalg.inv(system.cell) @ cell)

@@ -175,7 +175,7 @@ def test_under_cond_and_vmap():
 
     @functools.partial(jax.jit, compiler_options=HURRY)
     def both(x, go):
-        build = functools.partial(neighbours.build, plan, lengths=lengths, radius=2.5)
+        build = functools.partial(neighbours.build, plan, box=lengths, radius=2.5)
         return jax.lax.cond(go, lambda: build(x[1]), lambda: old), jax.vmap(build)(x)
 
     new, batch = both(x, True)

@@ -73,13 +73,20 @@ def test_passes_keep_the_meaning(name):
 
 def bind(program, case, traversal="all pairs", **more):
     model, s = program.model, case.system
-    box = None if model.box is not None else np.where(s.periodic, s.lengths, np.inf)
+    box = None if model.box is not None else shaped(s, np.inf)
     species = None if not model.species else s.species
     masses = None if model.param("m") else s.masses
     system = program.bind(s.x, box=box if box is None or np.isfinite(box).any() else np.inf, species=species, velocities=s.v, masses=masses, **more)
     with pairs_by(traversal):
         assert (system._energies.energies.plan is None) == (traversal == "all pairs")
     return system
+
+
+def shaped(system, free):
+    """The box as Python takes it: edges, or vectors where it is not rectangular; ``free`` in place of what does not repeat."""
+    cell = system.cell.copy()
+    np.fill_diagonal(cell, np.where(system.periodic, system.cell.diagonal(), free))
+    return cell if np.tril(cell, -1).any() else cell.diagonal()
 
 
 def symmetric(slope):
@@ -89,18 +96,19 @@ def symmetric(slope):
 
 
 def from_jax(program, case, traversal="all pairs"):
-    """Energy, forces, virial, derivatives by free params and by edges, from one compilation."""
+    """Energy, forces, virial, derivatives by free params and by the box, from one compilation."""
     system = bind(program, case, traversal)
 
     def everything(params, x, box):
         energy, slopes = jax.value_and_grad(lambda p, x, b: system.energy(x, params=p, box=b), (0, 1, 2))(params, x, box)
         return energy, slopes, system.forces(x, params=params, box=box), system.virial(x, params=params, box=box)
 
-    box = np.where(case.system.periodic, case.system.lengths, 1.0)
+    box = shaped(case.system, 1.0)
     compiled = jax.jit(everything, compiler_options={"xla_backend_optimization_level": 0})  # half the time
-    energy, (params, x, edges), forces, virial = compiled(program.params, case.system.x, box)
+    energy, (params, x, by_box), forces, virial = compiled(program.params, case.system.x, box)
     names = sorted(program.params)
-    return [energy, -x, forces, virial, np.where(case.system.periodic, edges, 0), *[symmetric(params[n]) for n in names]], names
+    by_box = by_box if by_box.ndim == 2 else np.diag(by_box)
+    return [energy, -x, forces, virial, np.where(case.system.periodic[:, None], by_box, 0), *[symmetric(params[n]) for n in names]], names
 
 
 def from_interpreter(model, case, names):
@@ -108,16 +116,18 @@ def from_interpreter(model, case, names):
     forces = interpret.forces(model, system)
     params = [symmetric(interpret.param_gradient(model, system, name)) for name in names]
 
-    def energy(axis, h):
-        lengths = system.lengths.copy()
-        lengths[axis] += h
-        return interpret.energy(model, moved(system, lengths=lengths))
+    def energy(entry, h):
+        cell = system.cell.copy()
+        cell[entry] += h
+        return interpret.energy(model, moved(system, cell=cell))
 
-    edges, h = np.zeros(model.dim), 1e-4
-    for axis in np.flatnonzero(system.periodic):
-        one, two = (energy(axis, k * h) - energy(axis, -k * h) for k in (1, 2))
-        edges[axis] = (8 * one - two) / (12 * h)
-    return [interpret.energy(model, system), forces, forces, interpret.virial(model, system), edges, *params]
+    by_box, h = np.zeros((model.dim, model.dim)), 1e-4
+    entries = zip(*np.tril_indices(model.dim)) if np.tril(system.cell, -1).any() else [(k, k) for k in range(model.dim)]
+    for k, j in entries:
+        if system.periodic[k]:
+            one, two = (energy((k, j), n * h) - energy((k, j), -n * h) for n in (1, 2))
+            by_box[k, j] = (8 * one - two) / (12 * h)
+    return [interpret.energy(model, system), forces, forces, interpret.virial(model, system), by_box, *params]
 
 
 @functools.cache

@@ -94,7 +94,7 @@ def test_uniform():
     assert stats.kstest(scaled.ravel(), "uniform").pvalue > 0.01
     flat = uniform(32, density=1.0, rng=np.random.default_rng(0), dim=2)
     assert flat.positions.shape == (32, 2) and flat.volume == pytest.approx(32)
-    boxed = uniform(50, lengths=(2.0, 5.0), rng=np.random.default_rng(0), dim=2)
+    boxed = uniform(50, box=(2.0, 5.0), rng=np.random.default_rng(0), dim=2)
     assert boxed.lengths.tolist() == [2.0, 5.0] and boxed.positions[:, 1].max() > 2.0
     stretched = rescaled(boxed, (4.0, 10.0))
     np.testing.assert_allclose(stretched.positions, 2 * boxed.positions)
@@ -120,7 +120,7 @@ def test_uniform():
         ("bad-fractions", lambda: crystal("sc", cells=2, a=1.0, species={}), "negative"),
         ("bad-lattice", lambda: uniform(0, density=1.0, rng=np.random.default_rng()), "atoms"),
         ("bad-lattice", lambda: uniform(5, rng=np.random.default_rng()), "density"),
-        ("bad-lattice", lambda: uniform(5, density=1.0, lengths=3.0, rng=np.random.default_rng()), "box"),
+        ("bad-lattice", lambda: uniform(5, density=1.0, box=3.0, rng=np.random.default_rng()), "box"),
         ("bad-lattice", lambda: uniform(5, density=-1.0, rng=np.random.default_rng()), "positive"),
         ("bad-temperature", lambda: maxwell(np.ones(3), -1.0, np.random.default_rng()), "-1"),
         ("bad-temperature", lambda: maxwell(np.ones(3), float("nan"), np.random.default_rng()), "nan"),

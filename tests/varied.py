@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from compiled import HEAD
-from interpreted import jumbled, moved
+from interpreted import jumbled, moved, skewed
 
 from mdsl.interpret import System
 
@@ -77,6 +77,13 @@ def cases() -> dict[str, Case]:
         "flat": Case("dim 2\nparam k = 3.0\nenergy U = sum(i < j) soft_sphere(1.5, k, 2.5)(|x[i] - x[j]|)\nenergy W = sum(i < j) if r < 1.2 then k*(1.2 - r)^2*(x[i] - x[j]).x^2 else 0 where r = |x[i] - x[j]|", jumbled(12, 2), cut=True),
         "no box": Case("box free\nparam a = 1.0\nenergy U = sum(i < j) lennard_jones(a, 0.3)(|x[i] - x[j]|)\nenergy W = sum(i) 0.5*|x[i] - origin|^4", open_box),
         "a slab": Case("param a = 1.0\nenergy U = sum(i < j) force_shifted(morse(1, 2, a), 1.9)(|x[i] - x[j]|)\nenergy W = sum(i) a*(x[i] - origin).y^2", mixed),
+        "a skewed box": Case(
+            "param a = 1.0\nenergy U = sum(i < j) force_shifted(lennard_jones(a, 1), 1.9*a)(|x[i] - x[j]|)\nenergy W = sum(i < j) if r < 1.8 then (1.8 - r)^3*d.x*d.y*a else 0 where d = x[i] - x[j], r = |d|\nenergy V = sum(i) 0.1*d.y*d.z^2 where d = x[i] - origin\nenergy P = 0.1*volume^2/sqrt(N)",
+            skewed(jumbled(14), 1.3, -0.9, 2.6),
+            cut=True,
+        ),
+        "a skewed slab": Case("param a = 1.0\nenergy U = sum(i < j) force_shifted(morse(1, 2, a), 1.9)(|x[i] - x[j]|)", moved(skewed(mixed, 0.0, 1.7, 0.6), periodic=[True, False, True]), cut=True),
+        "flat and skewed": Case("dim 2\nparam k = 3.0\nenergy U = sum(i < j) soft_sphere(1.5, k, 2.5)(|x[i] - x[j]|)", skewed(jumbled(12, 2), 1.8), cut=True),
         "combinations of sums": Case(
             "param c = 2.0\nenergy U = 2*sum(i < j) exp(-r) - c*sum(i < j) r*exp(-r^2) where r = |x[i] - x[j]|\nenergy V = -(sum(i < j) exp(-2*|x[i] - x[j]|))/c + 3*c^2",
             jumbled(9),

@@ -36,10 +36,11 @@ class Scales:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame in the program's units: positions [N, d], lengths [d], and perhaps velocities and forces [N, d]."""
+    """One frame in the program's units: positions [N, d], the box vectors in the rows of cell [d, d] (inf on the
+    diagonal where there is no extent), and perhaps velocities and forces [N, d]."""
 
     positions: np.ndarray
-    lengths: np.ndarray
+    cell: np.ndarray
     step: int
     time: float
     velocities: np.ndarray | None = None
@@ -58,19 +59,21 @@ class Trajectory:
     def write(
         self,
         positions: np.ndarray,
-        lengths: np.ndarray,
+        box: np.ndarray,
         step: int,
         time: float,
         velocities: np.ndarray | None = None,
         forces: np.ndarray | None = None,
     ) -> None:
-        """One frame: positions [N, d] and box lengths [d], in the program's units, and when it was taken.
+        """One frame: positions [N, d] and the box, edges [d] or vectors [d, d], in the program's units, and when it
+        was taken.
 
         ``velocities`` and ``forces`` [N, d] go into extxyz only. Raises ``cannot-write``.
         """
         with writing(self.path):
-            sides = np.asarray(lengths, dtype=np.float64)
-            self._write(Frame(np.asarray(positions), sides, int(step), float(time), velocities, forces))
+            cell = np.asarray(box, dtype=np.float64)
+            cell = np.diag(cell) if cell.ndim == 1 else cell
+            self._write(Frame(np.asarray(positions), cell, int(step), float(time), velocities, forces))
         self.frames += 1
 
     def _write(self, frame: Frame) -> None:
@@ -87,13 +90,13 @@ class Trajectory:
     ) -> None:
         self.close()
 
-    def _sides(self, lengths: np.ndarray, per_angstrom: float = 1.0) -> np.ndarray:
-        """[3] box lengths in the file's unit, 0 where there is no extent; 1 along z in two dimensions."""
-        sides = np.zeros(3)
-        sides[: len(lengths)] = np.where(np.isfinite(lengths), lengths, 0) * self.scales.length(per_angstrom)
-        if len(lengths) < 3 and sides.any():
-            sides[len(lengths) :] = 1.0  # readers take a box of no thickness for no box
-        return sides
+    def _box(self, cell: np.ndarray, per_angstrom: float = 1.0) -> np.ndarray:
+        """[3, 3] box vectors in the file's unit, 0 where there is no extent; 1 along z in two dimensions."""
+        box, dim = np.zeros((3, 3)), len(cell)
+        box[:dim, :dim] = np.where(np.isfinite(np.diag(cell))[:, None], cell, 0) * self.scales.length(per_angstrom)
+        if dim < 3 and box.any():
+            box[2, 2] = 1.0  # readers take a box of no thickness for no box
+        return box
 
 
 def too_short(path: Path, there: int, wanted: int) -> Exception:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import rejected
-from .structure import Structure
+from .structure import Structure, standard, turned
 
 # What stands in a row of `Atoms`, per atom style. Three image flags may follow.
 STYLES: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ def read_lammps_data(text: str, name: str) -> Structure:
     """
     parser = _Parser(name)
     header, sections = parser.split(text)
-    lower, lengths = parser.box(header)
+    lower, cell, rotation, notes = parser.box(header)
     if "atoms" not in header:
         raise parser.wrong(
             1, "the header does not say how many atoms there are", "a LAMMPS data file has a line such as `32000 atoms`"
@@ -96,16 +96,17 @@ def read_lammps_data(text: str, name: str) -> Structure:
             topology[key], topology_types[key] = parser.topology(sections, heading, size, ids)
     style = re.search(r"units\s*=\s*(\w+)", text[: text.find("\n")])
     return Structure(
-        positions=np.stack([parser.floats(atoms, axis) for axis in "xyz"], axis=1)[order] - lower,
-        cell=np.diag(lengths),
+        positions=turned(np.stack([parser.floats(atoms, axis) for axis in "xyz"], axis=1)[order] - lower, rotation),
+        cell=cell,
         periodic=(True, True, True),
         species=labels,
         masses=masses,
-        velocities=parser.velocities(sections["Velocities"], ids) if "Velocities" in sections else None,
+        velocities=turned(parser.velocities(sections["Velocities"], ids), rotation) if "Velocities" in sections else None,
         charges=parser.floats(atoms, "q")[order] if "q" in atoms else None,
         topology=topology,
         topology_types=topology_types,
         unit_style=style[1] if style else None,
+        notes=notes,
     )
 
 
@@ -153,15 +154,11 @@ class _Parser:
             raise self.wrong(line, f"{count} numbers were expected here, and there are {len(values)}")
         return values
 
-    def box(self, header: dict[str, tuple[int, list[str]]]) -> tuple[np.ndarray, np.ndarray]:
-        """Lower corner [3] and lengths [3]."""
-        if "avec" in header or ("xy xz yz" in header and np.any(self.numbers(*header["xy xz yz"], 3))):
-            line = header.get("avec", header.get("xy xz yz"))[0]
-            raise rejected(
-                "triclinic-box",
-                f"{self.name}, line {line}: the box is triclinic",
-                help="mdsl knows rectangular boxes only, so far",
-            )
+    def box(self, header: dict[str, tuple[int, list[str]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[str, ...]]:
+        """Lower corner [3], box vectors [3, 3], and the rotation that brings atoms into it, with a note of it."""
+        if "avec" in header:  # LAMMPS's general triclinic boxes, since 2024
+            vectors = [self.numbers(*self.entry(header, key), 3) for key in ("avec", "bvec", "cvec")]
+            return self.numbers(*header["abc origin"], 3) if "abc origin" in header else np.zeros(3), *standard(np.array(vectors), self.name)
         bounds = []
         for key in ("xlo xhi", "ylo yhi", "zlo zhi"):
             if key not in header:
@@ -173,7 +170,15 @@ class _Parser:
                 )
             bounds.append((low, high))
         lower, upper = np.array(bounds).T
-        return lower, upper - lower
+        cell = np.diag(upper - lower)
+        if "xy xz yz" in header:
+            cell[1, 0], cell[2, 0], cell[2, 1] = self.numbers(*header["xy xz yz"], 3)
+        return lower, cell, None, ()
+
+    def entry(self, header: dict[str, tuple[int, list[str]]], key: str) -> tuple[int, list[str]]:
+        if key not in header:
+            raise rejected("missing-box", f"{self.name} does not give the box: there is no line `... {key}`")
+        return header[key]
 
     def atoms(self, section: Section, sections: dict[str, Section], count: int) -> dict[str, list[str]]:
         """The columns of the Atoms section as words."""

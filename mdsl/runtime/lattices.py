@@ -107,14 +107,14 @@ def uniform(
     *,
     rng: np.random.Generator,
     density: float | None = None,
-    lengths: float | Sequence[float] | None = None,
+    box: float | Sequence[float] | np.ndarray | None = None,
     species: Species = None,
     dim: int = 3,
 ) -> Structure:
     """``atoms`` independent points, uniform in a periodic box.
 
-    The box is a cube (square) at the given number density, or has the given ``lengths`` (one number or one per
-    axis; where the program declares its own box). ``species`` as in :func:`crystal`.
+    The box is a cube (square) at the given number density, or the given ``box``: one edge, one per axis, or
+    its vectors in the rows of [d, d], where the program declares its own. ``species`` as in :func:`crystal`.
 
     Raises ``bad-lattice``, ``bad-fractions``.
     """
@@ -122,23 +122,24 @@ def uniform(
         raise rejected("bad-lattice", f"`uniform` needs a whole number of atoms, at least one, not {atoms}")
     atoms = int(atoms)
     _few("uniform", atoms)
-    if (density is None) == (lengths is None):
+    if (density is None) == (box is None):
         what = (
-            "a density, as the program declares no box" if lengths is None else "no density: the program's box fixes it"
+            "a density, as the program declares no box" if box is None else "no density: the program's box fixes it"
         )
         raise rejected(
             "bad-lattice",
             f"`uniform` needs {what}",
             help="write uniform(atoms = ..., density = ...), or declare `box periodic(...)`",
         )
-    if lengths is None:
-        lengths = (atoms / _positive("uniform", "density", density)) ** (1 / dim)
-    sides = np.broadcast_to(np.asarray(lengths, dtype=np.float64), (dim,))
-    for side in sides:
+    if box is None:
+        box = (atoms / _positive("uniform", "density", density)) ** (1 / dim)
+    cell = np.asarray(box, dtype=np.float64)
+    cell = cell if cell.ndim == 2 else np.diag(np.broadcast_to(cell, (dim,)))
+    for side in np.diag(cell):
         _positive("uniform", "the length of the box", side)
     return Structure(
-        positions=rng.random((atoms, dim)) * sides,
-        cell=np.diag(sides),
+        positions=rng.random((atoms, dim)) @ cell,
+        cell=cell,
         periodic=(True,) * dim,
         species=_labels(species, atoms, rng),
     )

@@ -13,7 +13,7 @@ from mdsl.grammar.diagnostics import suggest
 
 from .errors import rejected
 from .lammps import read_lammps_data
-from .structure import Structure
+from .structure import Structure, standard, turned
 
 # Format by the end of the file's name (without .gz), or by the whole name. Values other than "lammps" are ASE's.
 FORMATS = {
@@ -136,32 +136,26 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
         raise rejected("no-atoms", f"{path.name} holds no atoms")
     _refuse_alternatives(atoms, path)
 
-    cell = np.array(atoms.cell)
-    lengths = np.diag(cell)
-    if np.abs(cell - np.diag(lengths)).max() > 1e-6 * max(np.abs(cell).max(), 1e-300) or (lengths < 0).any():
-        raise rejected(
-            "triclinic-box",
-            f"{path.name}: the box vectors are not along x, y and z",
-            help="mdsl knows rectangular boxes only, so far",
-            notes=tuple(
-                f"{axis} = ({', '.join(f'{v:g}' for v in row)})" for axis, row in zip("abc", cell, strict=True)
-            ),
-        )
-    if kind == "proteindatabank" and np.allclose(lengths, 1.0):
-        lengths = np.zeros(3)  # `CRYST1 1 1 1` is the custom for structures that have no crystal
-    known = lengths > 0
+    cell, rotation, notes = standard(np.array(atoms.cell), path.name)
+    # Formats that give lengths and angles leave entries behind that are zero but for rounding.
+    cell = np.where(np.abs(cell) < 1e-9 * np.abs(cell).max(initial=0.0), 0.0, cell)
+    if kind == "proteindatabank" and np.allclose(cell, np.eye(3)):
+        cell = np.zeros((3, 3))  # `CRYST1 1 1 1` is the custom for structures that have no crystal
+    known = np.diag(cell) > 0
+    velocities = _velocities(atoms, ase.units.fs)
     reduced = atoms.info.get("units") == "reduced"
     labels = atoms.arrays.get("label", atoms.symbols if kind != "extxyz" or atoms.numbers.any() else None)
     return Structure(
-        positions=np.array(atoms.positions) - np.reshape(atoms.info.get("Origin", np.zeros(3)), 3),
-        cell=np.diag(np.where(known, lengths, np.inf)),
+        positions=turned(np.array(atoms.positions) - np.reshape(atoms.info.get("Origin", np.zeros(3)), 3), rotation),
+        cell=np.where(known[:, None], cell, np.diag(np.full(3, np.inf))) if not known.all() else cell,
         periodic=tuple(bool(p) for p in atoms.pbc & known),
         species=None if labels is None else tuple(str(s) for s in labels),
         masses=np.array(atoms.arrays["masses"]) if atoms.has("masses") else None,
-        velocities=_velocities(atoms, ase.units.fs),
+        velocities=None if velocities is None else turned(velocities, rotation),
         charges=np.array(atoms.arrays["initial_charges"]) if atoms.has("initial_charges") else None,
         length_unit=None if reduced else "angstrom",
         unit_style="lj" if reduced else None,
+        notes=notes,
     )
 
 

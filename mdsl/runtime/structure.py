@@ -15,9 +15,8 @@ class Structure:
     """Atoms in a box whose lower corner is the origin.
 
     positions   [N, d] float64; not wrapped, so they may lie outside the box
-    cell        [d, d] float64, upper triangular; its *columns* are the box vectors, so x = cell @ s with
-                s in [0, 1). Only diagonal cells are made today. An axis without extent has ``inf`` on the
-                diagonal and is not periodic.
+    cell        [d, d] float64, lower triangular; its rows are the box vectors, so x = s @ cell with s in
+                [0, 1). An axis without extent has ``inf`` on the diagonal and is not periodic.
     periodic    one bool per axis; an axis may have a length and yet not be periodic
     species     a label per atom, or None where the source tells no atoms apart
     masses      [N] or None
@@ -28,6 +27,7 @@ class Structure:
     length_unit "angstrom" where the format fixes its unit: then masses are in g/mol and velocities in
                 angstrom/fs. None where the numbers are in the program's own unit system.
     unit_style  the unit system that the file itself names ("lj", "real", "metal"), or None
+    notes       what was done to the atoms of the file, for the user to know
     """
 
     positions: np.ndarray
@@ -41,6 +41,7 @@ class Structure:
     topology_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     length_unit: str | None = None
     unit_style: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, d = self.positions.shape
@@ -66,7 +67,7 @@ class Structure:
 
     @property
     def lengths(self) -> np.ndarray:
-        """[d] box lengths along the axes; ``inf`` on an axis without extent."""
+        """[d] edges of the box, without tilts; ``inf`` on an axis without extent."""
         return np.diag(self.cell).copy()
 
     @property
@@ -99,6 +100,40 @@ class Structure:
             periodic=self.periodic[:2],
             velocities=None if self.velocities is None else np.ascontiguousarray(self.velocities[:, :2]),
         )
+
+
+def standard(cell: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """The box vectors in the rows of ``cell`` [d, d], rotated so that a lies along x and b in the plane of x and y.
+
+    Returns the triangular matrix, the rotation (for `turned`; None where there is nothing to do) and a note of it for
+    the user. An axis without extent (a row of zeros) is left to itself. Raises ``triclinic-box`` where the vectors lie
+    in a plane or are left-handed.
+    """
+    d = len(cell)
+    size = np.abs(cell).max()
+    if np.abs(np.triu(cell, 1)).max(initial=0.0) <= 1e-9 * size:
+        # As it should be, but for rounding; a row of zeros is an axis without extent.
+        if (np.diag(cell) >= 0).all() and not any(cell[k, k] == 0 and cell[k].any() for k in range(d)):
+            return np.tril(cell), None, ()
+    vectors = tuple(f"{axis} = ({', '.join(f'{v:g}' for v in row)})" for axis, row in zip("abc", cell))
+    if not abs(np.linalg.det(cell)) > 1e-9 * np.prod(np.linalg.norm(cell, axis=1)):
+        raise rejected("triclinic-box", f"{name}: the box vectors lie in a plane", notes=vectors)
+    q, r = np.linalg.qr(cell.T)  # cell = r.T @ q.T
+    signs = np.sign(np.diag(r))
+    rotation, triangular = q * signs, (r.T * signs)
+    if np.linalg.det(rotation) < 0:
+        raise rejected(
+            "triclinic-box",
+            f"{name}: the box vectors are left-handed",
+            notes=vectors,
+            help="exchange two of them, which leaves the crystal as it is",
+        )
+    note = f"{name}: box, positions and velocities are rotated so that a lies along x and b in the plane of x and y"
+    return np.tril(triangular), rotation, (note,)
+
+
+def turned(vectors: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
+    return vectors if rotation is None else vectors @ rotation
 
 
 def padded(vectors: np.ndarray) -> np.ndarray:

@@ -65,9 +65,9 @@ class ExtXYZ(Trajectory):
             vectors["velo"] = padded(frame.velocities) * (self.scales.length() / self.scales.time())
         if frame.forces is not None:
             vectors["forces"] = padded(frame.forces)
-        sides = self._sides(frame.lengths)
+        box = self._box(frame.cell)
         periodic = [*self.periodic, False, False][:3]
-        lattice = f'Lattice="{" ".join(repr(float(v)) for v in np.diag(sides).ravel())}" ' if sides.any() else ""
+        lattice = f'Lattice="{" ".join(repr(float(v)) for v in box.ravel())}" ' if box.any() else ""
         properties = "species:S:1:" + ":".join(f"{name}:R:3" for name in vectors)
         pbc = " ".join("FT"[p] for p in periodic)
         units = " units=reduced" if self.scales.reduced else ""
@@ -159,7 +159,8 @@ class DCD(_MDTraj):
 
     def _write(self, frame: Frame) -> None:
         coordinates = np.ascontiguousarray(padded(frame.positions) * self.scales.length(), dtype=np.float32)
-        self._put(coordinates, self._sides(frame.lengths).astype(np.float32), np.full(3, 90, np.float32))
+        lengths, angles = _lengths_and_angles(self._box(frame.cell))
+        self._put(coordinates, lengths.astype(np.float32), angles.astype(np.float32))
         if self.frames == 0:
             self._time_header()
 
@@ -185,9 +186,19 @@ class XTC(_MDTraj):
 
     def _write(self, frame: Frame) -> None:
         coordinates = np.ascontiguousarray(padded(frame.positions) * self.scales.length(0.1), dtype=np.float32)
-        box = np.diag(self._sides(frame.lengths, 0.1)).astype(np.float32)
+        box = self._box(frame.cell, 0.1).astype(np.float32)
         self._put(coordinates, time=np.float32(frame.time * self.scales.time(1e-3)), step=frame.step % 2**31, box=box)
         self.file.flush()
+
+
+def _lengths_and_angles(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lengths of three box vectors, and the angles in degrees between b and c, a and c, a and b."""
+    lengths = np.linalg.norm(box, axis=1)
+    angles = np.full(3, 90.0)
+    for k, (i, j) in enumerate(((1, 2), (0, 2), (0, 1))):
+        if box[i] @ box[j]:
+            angles[k] = np.degrees(np.arccos(box[i] @ box[j] / (lengths[i] * lengths[j])))
+    return lengths, angles
 
 
 FORMATS = (".extxyz", ".xyz", ".dcd", ".xtc")
