@@ -16,7 +16,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.model import EACH, SCALAR, Equation, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
-from . import tuples
+from . import series, tuples
 from .field import Combination, Field, Gradient, Measure, Support, Term
 from .support import reach
 
@@ -141,8 +141,9 @@ class Derivation:
         if measure.summand.type is not None and measure.summand.type.kind != "scalar":
             raise Rejected(fault(self.model.source, "not-yet", "a sum over pairs of vectors or matrices is not lowered yet", measure.summand))
         leaves = Leaves()
-        kernel = to_sympy(measure.summand, leaves)
-        displacement = next((n for n in walk(measure.summand) if isinstance(n, Op) and n.op == "displacement"), None)
+        summand = series.bounded(measure)
+        kernel = to_sympy(summand, leaves)
+        displacement = next((n for n in walk(summand) if isinstance(n, Op) and n.op == "displacement"), None)
         s = leaves.symbols.get(Op("dot", (displacement, displacement)))
         found = reach(kernel, s) if s is not None else None
         if found is None:
@@ -256,6 +257,7 @@ def rank(expr: Expr, model: Model) -> int:
 
 def derive(model: Model) -> Field:
     """The Field of a typed Model without functions. Raises Rejected: ``not-yet``."""
+    model = series.written_out(model)
     work = Derivation(model)
     for equation in model.equations:
         if equation.kind == "quantity":
@@ -270,7 +272,7 @@ def derive(model: Model) -> Field:
         weight = sympy.diff(total, symbol) if symbol is not None and model.equation(name).kind == "energy" else sympy.Integer(0)
         if weight == 0:
             summand = reduce.body if reduce.domain.kind == "members" else transform(reduce.body, work.canonical(reduce))
-            measures.append(Measure(number, name, reduce.domain, summand, op=reduce.op))
+            measures.append(series.with_axis(Measure(number, name, reduce.domain, summand, op=reduce.op), model.equation(name)))
             continue
         if any(isinstance(total_leaves.exprs[w], Read) and total_leaves.exprs[w].symbol.startswith("#") for w in weight.free_symbols):
             raise Rejected(fault(model.source, "not-yet", "an energy must be linear in its sums in this version", reduce))

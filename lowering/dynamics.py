@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -28,6 +28,8 @@ from .field import Combination
 from .kernels import ENERGY, FORCE, VIRIAL
 from .layout import Layout
 from .potential import Potential, Result
+from .series import ENTRY
+from .series_sums import numbers, series_sums
 from .step import explicit_time, force_evaluations
 from .topologies import IDS
 from .values import Globals, complete
@@ -150,6 +152,11 @@ class Dynamics:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None or self.traced else state.used
         return self.potential.evaluate(known, self.atoms(state), slots, outputs, measures, self.layout, used)
+
+    def series_sums(self, state: State, inputs: Inputs, known: Globals, measures) -> dict[str, object]:
+        slots = None if self.plan is None else state.slots
+        used = None if self.plan is None or self.traced else state.used
+        return series_sums(self.potential, known, self.atoms(state), slots, measures, self.layout, used) if measures else {}
 
     # -- starting, and building lists ------------------------------------------------------------------------
 
@@ -315,21 +322,35 @@ class Dynamics:
         outputs = {ENERGY} if any(f"#{t.number}" in reads for t in field.terms) or "potential" in reads else set()
         if "virial" in reads:
             outputs |= {VIRIAL}
-        measures = tuple(m for m in field.measures if f"#{m.number}" in reads)
+        measures = tuple(m for m in field.measures if f"#{m.number}" in reads and m.axis is None)
+        series = tuple(m for m in field.measures if f"#{m.number}" in reads and m.axis is not None)
         potential = tuple(c for c in field.combinations if c.kind == "energy")
-        forces = any(isinstance(n, Read) and n.symbol == "f" for m in measures for n in walk(m.summand))
+        forces = any(isinstance(n, Read) and n.symbol == "f" for m in (*measures, *series) for n in walk(m.summand))
 
         def observe(inputs: Inputs, state: State, t) -> dict[str, object]:
             known = self.known(inputs, t)
             if forces:  # those of the state may be older than its positions
                 state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
             result = self.evaluated(state, inputs, known, frozenset(outputs), measures)
-            known.more = {**result.sums, "virial": result.virial}
+            sums = self.series_sums(state, inputs, known, series)
+            known.more = {**result.sums, **sums, "virial": result.virial}
             if "potential" in reads:
                 known.more["potential"] = sum(known.value(c.expr) for c in potential)
-            return {c.name: jax.tree.map(jnp.asarray, known.value(c.expr)) for c in combinations}
+            return {c.name: self.recorded(c, known) for c in combinations}
 
         return self.layout.program(observe, ("all", STATE, "all"), "all")
+
+    def recorded(self, combination: Combination, known: Globals):
+        """The value of an observable; of one over a range an array [K, ...]."""
+        equation = self.model.equation(combination.name)
+        if equation is None or equation.series is None:
+            return jax.tree.map(jnp.asarray, known.value(combination.expr))
+        entries = numbers(equation.series, self.dtype)
+        value = replace(known, more={**known.more, ENTRY: entries}).value(combination.expr)
+        value = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, self.dtype), entries.shape), value)
+        while isinstance(value, tuple):
+            value = jax.tree.map(lambda *a: jnp.stack(a, -1), *value) if isinstance(value[0], tuple) else jnp.stack(value, -1)
+        return value
 
 
 def _pick(wanted, new: State, old: State) -> State:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mdsl.model import Domain, Expr, Model
+from mdsl.model import Axis, Domain, Expr, Model
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class Term:
 
 @dataclass(frozen=True)
 class Measure:
-    """One sum of an observable, or the largest or smallest of its values. ``near``: pairs within the cutoff of the energies are enough for it."""
+    """One sum of an observable, or the largest or smallest of its values. ``near``: pairs within the cutoff of the
+    energies are enough for it. ``axis``: it has an entry for each number of a range, which the summand reads as
+    `series.ENTRY`; with ``bin`` the summand belongs to the entry of that number, and to no other."""
 
     number: int
     equation: str
@@ -66,6 +68,8 @@ class Measure:
     summand: Expr
     near: bool = False
     op: str = "sum"
+    axis: Axis | None = None
+    bin: Expr | None = None
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class OneDevice:
         """The largest of a scalar over all devices."""
         return value
 
+    def across(self, values):
+        """The sum of values of each device over all devices."""
+        return values
+
     def extreme(self, values, op):
         """The largest or smallest of an [N] array over all atoms."""
         return jnp.max(values) if op == "largest" else jnp.min(values)
@@ -83,6 +87,9 @@ class ManyDevices:
 
     def largest(self, value):
         return lax.pmax(value, ATOMS)
+
+    def across(self, values):
+        return lax.psum(values, ATOMS)
 
     def extreme(self, values, op):
         pick, over, none = (jnp.max, lax.pmax, -jnp.inf) if op == "largest" else (jnp.min, lax.pmin, jnp.inf)

@@ -230,6 +230,7 @@ class Potential:
         others = layout.everywhere(values)
         if slots is None:
             left_out = self.topologies.excluded(excluded, place, atoms[IDS]) if excluded else None
+            others = jax.tree.map(lambda a: a[: layout.n_atoms], others)
             return all_pairs_in_blocks(body, values, others, zeros, rows=layout.rows(), excluded=left_out)
         if excluded - self.always_excluded:
             slots = self.topologies.without(slots, excluded - self.always_excluded, place, atoms[IDS], layout.rows())

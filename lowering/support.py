@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sympy
 
 from mdsl.lookup import Lookup
+from mdsl.symbolic import floor
 
 ODD = (sympy.sin, sympy.tan, sympy.sinh, sympy.tanh, sympy.atan, sympy.asin, sympy.erf)
 
@@ -108,10 +109,17 @@ def upper_bound(condition: sympy.Basic, s: sympy.Symbol) -> sympy.Expr | None:
         small, large = condition.rhs, condition.lhs
     elif isinstance(condition, sympy.StrictLessThan | sympy.LessThan):
         small, large = condition.lhs, condition.rhs
+    elif isinstance(condition, sympy.Equality):
+        small, large = (condition.lhs, condition.rhs) if s in condition.lhs.free_symbols else (condition.rhs, condition.lhs)
     else:
         return None
     if s in large.free_symbols or s not in small.free_symbols:
         return None
+    if small.is_Add:  # a + b < c where a has nothing to do with the distance: b < c - a
+        aside = [term for term in small.args if s not in term.free_symbols]
+        small, large = sympy.Add(*(t for t in small.args if t not in aside)), sympy.Add(large, *(-t for t in aside))
+    if isinstance(small, floor):  # floor(a) <= b: a < b + 1
+        return upper_bound(sympy.Lt(small.args[0], large + 1, evaluate=False), s)
     for power in (sympy.Rational(1, 2), sympy.Integer(1)):
         factor = small / s**power
         if s in factor.free_symbols:

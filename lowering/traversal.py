@@ -87,6 +87,36 @@ def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
     return _reduced(body(own, other, valid), (len(every), n), zeros)
 
 
+def slot_fold(body, slots, own, others, start, into, *, rows, used=None):
+    """As `slot_sum`, where `into(total, increments, valid)` takes in what `body` gives for all rows at one slot."""
+    others = jax.tree.map(padded, others)
+
+    def step(k, total):
+        index = lax.dynamic_index_in_dim(slots, k, 0, keepdims=False)
+        valid = index != rows
+        return into(total, body(own, jax.tree.map(lambda values: take(values, index), others), valid), valid)
+
+    return lax.fori_loop(0, slots.shape[0] if used is None else jnp.minimum(slots.shape[0], used), step, start)
+
+
+def all_pairs_fold(body, own, others, start, into, *, rows, last, excluded=None):
+    """As `slot_fold`, over all atoms `others`, a block of rows at a time. Rows from ``last`` on are no atoms."""
+    n, every = rows.shape[0], jnp.arange(jax.tree.leaves(others)[0].shape[0], dtype=jnp.int32)
+    size = min(n, max(1, MOST_PAIRS // max(1, every.shape[0])))
+    blocks = -(-n // size)
+    other = jax.tree.map(lambda values: values[:, None], others)
+
+    def step(block, total):
+        mine = jnp.minimum(block * size + lax.iota(jnp.int32, size), n - 1)
+        index = rows[mine]
+        valid = (every[:, None] != index) & (index < last) & (block * size + lax.iota(jnp.int32, size) < n)
+        if excluded is not None:
+            valid &= (every[:, None] != excluded[:, None, mine]).all(0)
+        return into(total, body(jax.tree.map(lambda values: values[mine], own), other, valid), valid)
+
+    return lax.fori_loop(0, blocks, step, start)
+
+
 def all_pairs_in_blocks(body, own, others, zeros, *, rows=None, excluded=None):
     """As `all_pairs_sum`, a block of rows at a time where all pairs at once would need too much memory."""
     n = jax.tree.leaves(zeros)[0].shape[0]

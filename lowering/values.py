@@ -12,6 +12,7 @@ from mdsl.model import Expr, Label, Model, Param, Read, TableOf, walk
 
 from .cell import Cell, volume
 from .emit import evaluate
+from .series import ENTRY, Entry
 
 
 @dataclass
@@ -34,7 +35,9 @@ class Globals:
         if param is not None:
             value = self.params[symbol]
             for index, axis in zip(expr.indices, param.axes):
-                if isinstance(index, Label):
+                if isinstance(index, Entry):
+                    value = value[jnp.asarray(self.more[ENTRY], jnp.int32) - axis.first]
+                elif isinstance(index, Label):
                     value = value[self.model.species.index(index.species)]
                 elif isinstance(index, int):
                     value = value[index - axis.first]

@@ -142,7 +142,7 @@ def comparison(function: Callable) -> Callable:
 
 
 def component(axis: int) -> Callable:
-    return lambda a: linear(lambda v: v[..., axis], a.coordinates if isinstance(a, Point) else a)
+    return lambda a: linear(lambda v: v[..., axis], a)
 
 
 def entry(row: int, column: int) -> Callable:

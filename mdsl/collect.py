@@ -50,6 +50,7 @@ class Resolution:
     topologies: dict[str, int] = field(default_factory=dict)
     species: dict[str, Entity] = field(default_factory=dict)
     tables: dict[str, Param] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)  # constants that are written as a number
     lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
 
 
@@ -141,10 +142,10 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 return
         module.declared[name] = entity
 
-    def declared(kind: str, identifier: tree.Identifier, arity: int = 0) -> None:
+    def declared(kind: str, identifier: tree.Identifier, arity: int = 0, series: bool = False) -> None:
         # Values live in one name space for the whole program; functions and schemes under their module.
         symbol = module.symbol(identifier.id) if kind in ("function", "scheme") else identifier.id
-        add(identifier, Global(kind, symbol, arity, span=identifier.span))
+        add(identifier, Global(kind, symbol, arity, series, span=identifier.span))
 
     match statement:
         case tree.UnitDecl(name=name):
@@ -171,6 +172,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 declared("topology", item.name)
         case tree.Declaration() | tree.Data():
             declared("param", statement.name, len(statement.axes))
+            if isinstance(statement, tree.Declaration) and statement.kind == "const" and isinstance(statement.value, tree.Number):
+                work.numbers[statement.name.id] = statement.value.value
             declares_units = any(isinstance(s, tree.UnitSystem) for s in module.program.statements)
             if isinstance(statement, tree.Declaration) and statement.kind == "const" and declares_units:
                 work.ambient[statement.name.id] = module.declared[statement.name.id]
@@ -180,7 +183,7 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
         case tree.Def():
             declared("function", statement.name)
         case tree.Equation():
-            declared("equation", statement.name, len(statement.axes))
+            declared("equation", statement.name, len(statement.axes), series=statement.kind == "observe")
         case tree.Flow() | tree.Integrator():
             declared("scheme", statement.name)
         case tree.Learned():

@@ -18,7 +18,7 @@ import numpy as np
 
 from .algebra import Point, plus
 from .dual import primal
-from .evaluate import Interpreter, plain
+from .evaluate import Interpreter, recorded
 from .model import EACH, Advance, Draw, Expr, Invoke, Model, Read, Scheme, Update
 from .rows import Closure, Rows, local
 from .system import System
@@ -111,7 +111,7 @@ def run(
 
     def record() -> dict[str, object]:
         now = Interpreter(model, system)
-        return {"step": system.step, "t": system.t} | {n: plain(now.value(Read(n), Rows(1)), now) for n in observe}
+        return {"step": system.step, "t": system.t} | {n: recorded(now, n) for n in observe}
 
     records = [record()]
     for _ in range(steps):

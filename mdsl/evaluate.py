@@ -93,6 +93,8 @@ class Interpreter:
     def _operate(self, op: str, args: list) -> object:
         if op in GEOMETRY:
             return GEOMETRY[op](lambda a, b: displacement(self, a, b), *args)
+        if op.startswith("component_") and isinstance(args[0], Point):  # of the displacement from the origin
+            args = [displacement(self, args[0], self.builtin("origin"))]
         if op != "add" and any(isinstance(a, Point) for a in args):
             raise TypeError(f"`{op}` of a point")
         return OPERATIONS[op](*args)
@@ -177,6 +179,11 @@ class Interpreter:
         return places - axis.first if axis.kind == "range" else places
 
     def _equation(self, equation: Equation, indices: Indices, rows: Rows) -> object:
+        if equation.series is not None:  # for all its numbers, once
+            axis, (binder,) = equation.series, equation.binders
+            every = np.arange(axis.first, axis.last + 1)
+            values = self._once(equation.name, lambda: self.value(equation.body, Rows(len(every), {binder: every})))
+            return take(values, self._index(indices[0], rows) - axis.first) if indices else values
         if len(equation.binders) == 1:  # a quantity of one atom: for all atoms, once
             every = Rows(len(self.system.x), {equation.binders[0]: np.arange(len(self.system.x))})
             values = self._once(equation.name, lambda: self.value(equation.body, every))
@@ -255,6 +262,13 @@ def _placed(number: Number, labels: tuple[int, ...], shape: tuple[int, ...]) -> 
         return out
 
     return linear(place, number)
+
+
+def recorded(now: Interpreter, name: str) -> object:
+    """What a record holds of an energy, observable or builtin: of a series [entries, ...]."""
+    equation = now.model.equation(name)
+    entries = None if equation is None or equation.series is None else equation.series.last + 1 - equation.series.first
+    return plain(now.value(Read(name), Rows(entries or 1)), now, entries)
 
 
 def plain(value: object, now: Interpreter, rows: int | None = None) -> object:

@@ -7,6 +7,8 @@ refuses really differs; the Model is unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic
@@ -16,7 +18,7 @@ from .faults import fault
 from .interpret import parameter
 from .evaluate import Interpreter
 from .system import System
-from .model import Model, Param, Reduce, walk
+from .model import Equation, Model, Param, Reduce, walk
 from .rows import Rows
 
 PAIRS = 64
@@ -28,7 +30,7 @@ def check_exchange(model: Model) -> tuple[Model, list[Diagnostic]]:
     report: list[Diagnostic] = []
     for equation in model.equations:
         for node in walk(equation.body):
-            if isinstance(node, Reduce) and node.domain.kind == "ordered" and not symmetric(model, node):
+            if isinstance(node, Reduce) and node.domain.kind == "ordered" and not symmetric(model, node, _entries(equation)):
                 i, j = node.domain.binders
                 report.append(
                     fault(
@@ -44,7 +46,7 @@ def check_exchange(model: Model) -> tuple[Model, list[Diagnostic]]:
 
 
 @np.errstate(all="ignore")
-def symmetric(model: Model, reduce: Reduce) -> bool:
+def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = {}) -> bool:  # noqa: B006
     """Whether exchanging the atoms leaves the summand as it is, on random pairs."""
     rng = np.random.default_rng(20)
     params = {p.name: _shaken(model, p, rng) for p in model.params if p.lifetime == "param" and p.binder is None}
@@ -66,10 +68,16 @@ def symmetric(model: Model, reduce: Reduce) -> bool:
     i, j = reduce.domain.binders
 
     def values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.asarray(Interpreter(model, system).value(reduce.body, Rows(PAIRS, {i: a, j: b})), float)
+        return np.asarray(Interpreter(model, system).value(reduce.body, Rows(PAIRS, {i: a, j: b, **entries})), float)
 
     there, back = values(one, other), values(other, one)
     return bool(np.allclose(there, back, rtol=TOLERANCE, atol=0.0, equal_nan=True))
+
+
+def _entries(equation: Equation) -> dict[str, np.ndarray]:
+    """Numbers for the index of an observable over a range: some of the range, each several times."""
+    axis = equation.series
+    return {} if axis is None else {equation.binders[0]: axis.first + np.arange(PAIRS) % (axis.last + 1 - axis.first)}
 
 
 def _is_length(model: Model, param: Param) -> bool:

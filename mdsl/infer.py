@@ -18,6 +18,7 @@ from .faults import fault
 from .model import (
     EACH,
     Advance,
+    Axis,
     Draw,
     Equation,
     Expr,
@@ -49,6 +50,7 @@ class Inference:
         self.report = report
         self.length = model.units.dimension(LENGTH)
         self.locals: dict[str, Type] = {}
+        self.ranges: dict[str, Axis] = {}  # of the locals that are an index of a range
         self.params: dict[str, Param] = {}
         self.equations: dict[str, Equation] = {}
         self.active: list[str] = []
@@ -173,8 +175,10 @@ class Inference:
             param = self.param(declared)
             for index, axis in zip(indices, param.axes):
                 counts = isinstance(index, int) or index in self.locals  # a whole number, or an index of a range
-                if isinstance(index, int) and not (axis.kind == "range" and axis.first <= index <= axis.last):
+                if isinstance(index, int) and axis.kind != "range":
                     self.fail("wrong-index", f"`{symbol}` has no entry {index}", expr)
+                elif counts and axis.kind == "range":
+                    self.entry(expr, index, axis)
                 elif counts != (axis.kind == "range"):
                     kind = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
                     shown = index.species if isinstance(index, SpeciesLabel) else index
@@ -182,10 +186,27 @@ class Inference:
             return param.type
         equation = self.model.equation(symbol)
         if equation is not None:
+            if equation.series is not None and indices:
+                self.entry(expr, indices[0], equation.series)
+            elif any(i in self.locals for i in indices):
+                self.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
             return self.equation(equation, expr).body.type
         if symbol in BUILTINS:
+            if any(i in self.ranges for i in indices):
+                self.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
             return self.builtin(symbol)
         return UNKNOWN  # its declaration was wrong, which has been said
+
+    def entry(self, expr: Read, index, axis: Axis) -> None:
+        """The index of a series is a number of its range, or an index of a range that has no others."""
+        numbers = Axis("range", index, index) if isinstance(index, int) else self.ranges.get(index)
+        if numbers is not None:
+            wrong = next((n for n in (numbers.first, numbers.last) if not axis.first <= n <= axis.last), None)
+            if wrong is not None:
+                self.fail("wrong-index", f"`{expr.symbol}` has no entry {wrong}", expr, help=f"its entries are {axis.first} to {axis.last}")
+        elif not isinstance(index, str) or index not in self.locals:
+            shown = index.species if isinstance(index, SpeciesLabel) else index
+            self.fail("wrong-index", f"the indices of `{expr.symbol}` are whole numbers from {axis.first} to {axis.last}, which `{shown}` is not", expr)
 
     # -- declarations ----------------------------------------------------------------------------------
 
@@ -200,9 +221,10 @@ class Inference:
             self.active.append(param.name)
             if param.binder is not None:
                 self.locals[param.binder] = Type("scalar")
+                self.ranges[param.binder] = param.axes[0]
             default = self.typed(param.default)
             if param.binder is not None:
-                del self.locals[param.binder]
+                del self.locals[param.binder], self.ranges[param.binder]
                 self.memo = {}
             self.active.pop()
             kind = default.type
@@ -228,8 +250,15 @@ class Inference:
                 self.report.append(Diagnostic("cyclic-definition", f"`{equation.name}` is defined by itself", equation.span, notes=self.circle(equation.name)))
                 return replace(equation, body=Read("?", span=equation.span, type=UNKNOWN))
             self.active.append(equation.name)
+            outside = self.locals, self.ranges, self.memo
+            if equation.series is not None or self.locals:
+                series = {b: equation.series for b in equation.binders if equation.series}
+                self.locals, self.ranges, self.memo = {b: Type("scalar") for b in series}, series, {}
             body = self.typed(equation.body)
+            self.locals, self.ranges, self.memo = outside
             self.active.pop()
+            if equation.series is not None and body.type.kind == "index":  # `observe bin[k in 1..9] = k`
+                body = Op("add", (body, Number(0.0, type=Type("scalar", None))), span=body.span, type=Type("scalar"))
             if equation.kind == "observe" and body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
                 help = "the vector from the corner of the box is `x[i] - origin`" if body.type.kind == "point" else None
                 self.fail("wrong-type", f"an observable is a number, a vector or a matrix, not {body.type}", body, help=help)

@@ -19,6 +19,7 @@ from .model import (
     Apply,
     Derivative,
     Draw,
+    Equation,
     Expr,
     Function,
     Invoke,
@@ -98,6 +99,7 @@ class Inliner:
         self.calls = 0
         self.given_up = False  # with the expression at hand, since it has no end
         # Names that already mean something everywhere; what is made here must not be taken for them.
+        self.series: set[str] = set()  # what the index of the observable at hand is called
         self.taken = {p.name for p in model.params} | {e.name for e in model.equations} | BUILTINS.keys()
 
     # -- expressions -----------------------------------------------------------------------------------
@@ -106,6 +108,18 @@ class Inliner:
         """The expression with every call written out; a function left over is reported."""
         self.begin()
         return self.number(self.value(expr, env or Env()), expr)
+
+    def equation(self, equation: Equation) -> Equation:
+        if equation.series is None:
+            return replace(equation, body=self.first_order(equation.body, Env(binders={b: b for b in equation.binders})))
+        # Its index stands for a number, and must not catch a value of that name which a function reads.
+        (name,) = equation.binders
+        new = self._fresh(name, self.taken) if name in self.taken else name
+        self.series = {new}
+        index = Read(new, type=Type("index"))
+        body = self.first_order(equation.body, Env({name: index}, {name: new}))
+        self.series = set()
+        return replace(equation, binders=(new,), body=body)
 
     def begin(self) -> None:
         self.calls, self.given_up = 0, False
@@ -199,7 +213,7 @@ class Inliner:
 
     def _reduce(self, expr: Reduce, env: Env) -> Expr:
         # A sum inside a function must not catch an index of the place that calls it.
-        taken = self.taken | set(env.binders.values())
+        taken = self.taken | self.series | set(env.binders.values())
         renaming = {}
         for name in expr.domain.binders:
             new = name if name not in taken else self._fresh(name, taken)
@@ -312,7 +326,7 @@ def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
 
         return replace(step, options=tuple((name, option(value)) for name, value in step.options))
 
-    equations = tuple(replace(e, body=inliner.first_order(e.body, Env(binders={b: b for b in e.binders}))) for e in model.equations)
+    equations = tuple(inliner.equation(e) for e in model.equations)
     params = tuple(replace(p, default=None if p.default is None else inliner.first_order(p.default)) for p in model.params)
     box = model.box and model.box.map(inliner.first_order)
     run = tuple(inliner.advance(step) if isinstance(step, Advance) else setup(step) for step in model.run)

@@ -29,7 +29,7 @@ import numpy as np
 from . import dual, physics
 from .dual import primal
 from .dynamics import run, step
-from .evaluate import Interpreter, plain
+from .evaluate import Interpreter, plain, recorded
 from .model import Expr, Model, Read
 from .rows import Rows
 from .system import NoSystem, System
@@ -69,9 +69,10 @@ def virial(model: Model, system: System) -> np.ndarray:
     return observe(model, "virial", system)
 
 
+@_quiet
 def observe(model: Model, name: str, system: System) -> object:
-    """The value of an observe, an energy, or a builtin."""
-    return evaluate(model, Read(name), system)
+    """The value of an observe, an energy, or a builtin; of an observe over a range [entries, ...]."""
+    return recorded(Interpreter(model, system), name)
 
 
 def quantity(model: Model, name: str, system: System, *atoms: int | np.ndarray) -> np.ndarray:

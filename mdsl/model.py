@@ -229,13 +229,15 @@ class Function:
 
 @dataclass(frozen=True)
 class Equation:
-    """``energy``, ``quantity`` (of the atoms ``binders``) or ``observe``."""
+    """``energy``, ``quantity`` (of the atoms ``binders``) or ``observe``; with ``series``, an observe with an entry for
+    each whole number of a range, which its one binder stands for."""
 
     kind: str
     name: str
     binders: tuple[str, ...]
     body: Expr
     span: Span = field(compare=False, repr=False)
+    series: Axis | None = None
 
 
 # -- what has order ------------------------------------------------------------------------------------

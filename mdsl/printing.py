@@ -138,8 +138,10 @@ class _Printer:
 
     def equation(self, equation: Equation) -> tree.Statement:
         helpers: list[tree.Binding] = []
-        value = self.exprs.expr(equation.body, Place(helpers=helpers, shared=shared(equation.body)))
-        axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) for b in equation.binders)
+        series = equation.series
+        place = Place(frozenset(equation.binders if series else ()), helpers, shared=shared(equation.body))
+        value = self.exprs.expr(equation.body, place)
+        axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) if series is None else _axis(series, b) for b in equation.binders)
         return tree.Equation(NOWHERE, equation.kind, identifier(equation.name), axes, value, tuple(helpers))
 
     # -- flows and integrators -------------------------------------------------------------------------

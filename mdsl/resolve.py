@@ -17,6 +17,9 @@ from .resolve_expr import Resolver
 from .resolve_tables import read_tables
 from .scope import Binder, Entity, Global, Local, Scope
 
+MOST_ENTRIES = 100_000  # of a range
+
+
 def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diagnostic]]:
     """The Model of a program, and what is wrong with it. Statements that are wrong are left out of the Model.
 
@@ -165,6 +168,8 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
                 body = model.Lambda(tuple(p.id for p in group), body, span=name.span)
             return model.Function(module.symbol(name.id), name.id, body, statement.span)
         case tree.Equation(kind=kind, name=name, axes=axes, where=where):
+            if axes and kind == "observe":
+                return _series(work, resolver, statement, scope)
             if axes and kind != "quantity":
                 resolver.error("misplaced", f"an {kind} has no indices", name, help="`quantity` declares one value for each atom")
             binders = {a.name: Binder(a.name, span=a.span) for a in axes}
@@ -181,6 +186,46 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
                 Diagnostic("not-yet", f"`{word}` is not implemented yet", statement.span, notes=("the grammar knows it, the compiler of this version does not",))
             )
     return None
+
+
+def _series(work: Resolution, resolver: Resolver, statement: tree.Equation, scope: Scope) -> model.Equation | None:
+    """``observe g[k in 1..100] = ...``: an observable with an entry for each number of a range."""
+    first, *more = statement.axes
+    if first.range is None:
+        help = f"an entry for each number of a range: `observe {statement.name.id}[k in 1..100] = ...`; one value for each atom: `quantity`"
+        resolver.error("misplaced", "an observe has no indices of atoms", first, help=help)
+        return None
+    if more:
+        resolver.error("not-yet", "an observe of two ranges is not implemented yet", more[0])
+        return None
+    axis = _range(work, resolver, first, scope)
+    if axis is None:
+        return None
+    inner = scope.inside({first.name: Binder(first.name, "range", span=first.span)})
+    body = resolver.expr(statement.value, resolver.bindings(statement.where, inner))
+    _unused(work, resolver, statement.where)
+    return model.Equation("observe", statement.name.id, (first.name,), body, statement.span, axis)
+
+
+def _range(work: Resolution, resolver: Resolver, axis: tree.Axis, scope: Scope) -> model.Axis | None:
+    """The axis ``k in 1..16``, whose ends are whole numbers or constants."""
+
+    def number(end: tree.Expr) -> float | None:
+        entity = scope.find(end.id) if isinstance(end, tree.Name) else None
+        if isinstance(entity, Global) and entity.kind == "param":
+            return work.numbers.get(entity.symbol)
+        if isinstance(end, tree.Unary) and isinstance(end.operand, tree.Number):
+            return -end.operand.value
+        return end.value if isinstance(end, tree.Number) else None
+
+    first, last = (number(b) for b in (axis.range.first, axis.range.last))
+    if first is None or last is None or first != int(first) or last != int(last) or last < first:
+        resolver.error("bad-axis", "a range goes from a whole number up to another", axis.range, help="its ends are written as numbers, or as a `const` that is a number")
+        return None
+    if last - first >= MOST_ENTRIES:
+        resolver.error("bad-axis", f"a range has at most {MOST_ENTRIES:_} numbers", axis.range)
+        return None
+    return model.Axis("range", int(first), int(last))
 
 
 def _unused(work: Resolution, resolver: Resolver, where: tuple[tree.Binding, ...]) -> None:
@@ -229,11 +274,10 @@ def _param(work: Resolution, resolver: Resolver, statement: tree.Declaration, sc
     axes, binder, default = [], None, None
     for axis in statement.axes:
         if axis.range is not None:
-            first, last = (b.value if isinstance(b, tree.Number) else None for b in (axis.range.first, axis.range.last))
-            if first is None or last is None or first != int(first) or last != int(last) or last < first:
-                resolver.error("bad-axis", "a range goes from a whole number up to another", axis.range)
+            found = _range(work, resolver, axis, scope)
+            if found is None:
                 continue
-            axes.append(model.Axis("range", int(first), int(last)))
+            axes.append(found)
             binder = axis.name
             scope = scope.inside({axis.name: Binder(axis.name, "range", span=axis.span)})
         elif axis.name in ("species", "atoms"):

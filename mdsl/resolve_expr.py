@@ -219,7 +219,7 @@ class Resolver:
             elif isinstance(index, tree.Number) and index.unit is None and index.value == int(index.value):
                 if entity.kind == "table":
                     return self.error("wrong-index", f"the indices of `{name}` are species or atoms", index)
-                if entity.kind != "param":
+                if entity.kind != "param" and not entity.series:
                     return self.error("not-yet", f"one atom by its number, as in `{node.span.text}`, is not implemented yet", node)
                 indices.append(int(index.value))
             elif isinstance(index, tree.Name):

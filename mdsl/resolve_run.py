@@ -202,7 +202,7 @@ def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, pa
     for identifier in node.names:
         entity: Entity | None = scope.find(identifier.id)
         kind = entity.kind if isinstance(entity, Global) else None
-        if kind == "equation" and entity.arity == 0 or kind == "builtin" and identifier.id in OBSERVABLE:
+        if kind == "equation" and (entity.arity == 0 or entity.series) or kind == "builtin" and identifier.id in OBSERVABLE:
             names.append(entity.symbol)
         elif resolver.is_lost(identifier.id, entity):
             continue

@@ -168,7 +168,11 @@ class Listener:
         kind = observable_type(self.model, name)
         dim = self.model.dim
         shape = {"vector": (dim,), "matrix": (dim, dim)}.get(kind.kind, ())
-        return Column(name, self.model.units.display(kind.dimension).text, shape)
+        equation = self.model.equation(name)
+        series = None if equation is None else equation.series
+        entries = None if series is None else (series.first, series.last)
+        shape = shape if entries is None else (entries[1] + 1 - entries[0], *shape)
+        return Column(name, self.model.units.display(kind.dimension).text, shape, entries)
 
     def shown(self, name: str, value) -> np.ndarray:
         kind = observable_type(self.model, name)

@@ -48,6 +48,7 @@ class Global(Entity):
     kind: str
     symbol: str
     arity: int = 0  # number of indices of an array
+    series: bool = False  # an observable over a range of numbers
 
 
 @dataclass(frozen=True)

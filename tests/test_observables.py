@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from compiled import program
+from compiled import program, running
 from interpreted import jumbled, moved
 from observed import agree
 
@@ -101,6 +101,18 @@ def test_steps_have_no_slope():
         ("observe q = largest(i) v[i]", "wrong-type", "`largest` compares numbers"),
         ("observe q = smallest(i < j) |x[i] - x[j]|", "not-yet", "`smallest(i)`"),
         ("observe far = largest(i) |x[i] - origin|\nenergy W = far", "misplaced", "which has no force"),
+        ("observe q[i] = v[i].x", "misplaced", "no indices of atoms"),
+        ("observe q[k in 1..3, n in 1..3] = k", "not-yet", "two ranges"),
+        ("observe q[k in 1..2.5] = k", "bad-axis", "a whole number up to another"),
+        ("observe q[k in 1..1_000_000] = k", "bad-axis", "at most 100_000"),
+        ("param n = 3\nobserve q[k in 1..n] = k", "bad-axis", "a whole number up to another"),
+        ("observe q[k in 1..3] = k\nobserve p = q[4]", "wrong-index", "`q` has no entry 4"),
+        ("observe q[k in 1..3] = k\nobserve p[k in 1..5] = q[k]", "wrong-index", "`q` has no entry 5"),
+        ("const c[k in 1..3] = k\nobserve p[k in 0..3] = c[k]", "wrong-index", "`c` has no entry 0"),
+        ("observe q[k in 1..3] = k\nobserve p = sum(i) q[i]", "wrong-index", "whole numbers from 1 to 3"),
+        ("observe q[k in 1..3] = k\nobserve p = q", "wrong-index", "`q` is an array"),
+        ("observe q[k in 1..3] = sum(i) x[k].x", "wrong-index", "is a number"),
+        ("observe q[k in 1..3] = p[k]\nobserve p[k in 1..3] = q[k]", "cyclic-definition", "defined by itself"),
         ("dim 2\nobserve q = virial.xz", "bad-dimension", "no `.xz`"),
     ],
 )
@@ -109,6 +121,68 @@ def test_mistakes(text, id, said):
         program(WCA + text)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.id == id and said in diagnostic.message
+
+
+# -- series ----------------------------------------------------------------------------------------------
+
+SERIES = WCA.replace("wca(1.0, 1.0)", "force_shifted(lennard_jones(1.0, 1.0), 2.0)") + """topology bonds(i, j)
+const bins = 9
+param k = 3.0
+const shift[k in 1..10] = 0.1*k
+def shell(n) = k*n
+observe h[k in 1..10] = sum(i < j) if floor(r/0.2) + 1 == k then 1 else 0 where r = |x[i] - x[j]|
+observe far[k in 1..bins] = sum(i < j) if k == floor(r/0.3) then shift[k]*r else 0 where r = |x[i] - x[j]|
+observe free[k in 0..4] = sum(i < j, (i, j) not in bonds) if k == floor(|x[i] - x[j]|/0.5) then 1 else 0
+observe lengths[k in 0..9] = sum((i, j) in bonds) if k == floor(|x[i] - x[j]|/0.5) then 1 else 0
+observe g[n in 1..10] = h[n]/shell(n)
+observe one = h[3] + N
+observe currents[n in -1..1] = n*sum(i) v[i] + k*p where p = sum(i) v[i]
+observe debye[n in 1..3] = sum(i < j) sin(n*r)/(n*r) where r = |x[i] - x[j]|
+observe waves[n in 0..4] = (sum(i) cos(q*x[i].x))^2 where q = 2*pi*n/5
+observe speeds[n in 0..5] = sum(i) (if n == floor(|v[i]|/0.5) then n^2 else 0)*m[i]
+observe momenta[n in 0..1] = sum(i) (if n == (if v[i].x > 0 then 1 else 0) then 1 else 0)*v[i]
+observe fastest[n in 1..3] = largest(i) v[i].x^n
+observe W[n in 0..1] = n*virial
+"""
+
+
+@pytest.mark.parametrize("traversal", ["all pairs", "list"])
+def test_series(traversal):
+    system = jumbled(24, edge=5.0, topologies={"bonds": np.array([[0, 1], [3, 9], [23, 4]])})
+    found = agree(SERIES, system, traversal)
+    assert found["h"].shape == (10,) and found["currents"].shape == (3, 3) and found["W"].shape == (2, 3, 3)
+    d = system.x[:, None] - system.x[None]
+    r = np.linalg.norm(d - system.lengths * np.round(d / system.lengths), axis=-1)[np.triu_indices(24, 1)]
+    assert np.array_equal(found["h"], np.histogram(r, np.arange(11) * 0.2)[0])
+    assert found["lengths"].sum() == 3 and found["one"] == found["h"][2] + 24
+    assert np.array_equal(found["g"], found["h"] / (3 * np.arange(1, 11)))
+    assert np.allclose(found["momenta"][1], system.v[system.v[:, 0] > 0].sum(0))
+
+
+def test_which_series_are_histograms_and_end_with_the_list():
+    field = program(SERIES).compiled.field
+    found = {m.equation: m for m in field.measures if m.axis}
+    assert {n for n, m in found.items() if m.bin is not None} == {"h", "free", "lengths", "g", "speeds", "momenta"}
+    assert {n for n, m in found.items() if m.near} == {"h", "g"}
+
+
+def test_a_histogram_of_many_bins_is_quick():
+    """100 bins, 2,000 atoms, all two million pairs."""
+    rng = np.random.default_rng(1)
+    text = "observe h[k in 1..100] = sum(i < j) if floor(|x[i] - x[j]|/0.05) + 1 == k then 1 else 0"
+    system = running("energy W = sum(i) 0*(x[i].x)^2\n" + text, "velocity_verlet(dt = 1e-9)", 8, "record h every 1").bind(rng.uniform(0, 10, (2000, 3)), box=10.0)
+    result = system.run(jax.random.key(0))
+    assert result.records["h"].shape == (9, 100)
+    assert result.counts.seconds["observe"] < 5  # 0.15 s, most of it compiling
+
+
+def test_histograms_in_traced_runs():
+    text = WCA + "observe h[k in 1..9] = sum(i < j) if floor(|x[i] - x[j]|/0.2) + 1 == k then 1 else 0\nobserve c[n in 1..2] = n*sum(i) v[i]"
+    system = running(text, "velocity_verlet(dt = 0.001)", 2, "record h, c every 1").bind(jumbled(8).x, box=4.0)
+    plain = system.run(jax.random.key(0)).records
+    traced = jax.jit(lambda key: {n: system.run(key).records[n] for n in ("h", "c")})(jax.random.key(0))
+    assert traced["h"].shape == (3, 9) and traced["c"].shape == (3, 2, 3)
+    assert all(np.allclose(plain[n], traced[n]) for n in ("h", "c"))
 
 
 def test_components_have_the_dimension_of_their_vector():

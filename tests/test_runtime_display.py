@@ -19,6 +19,17 @@ class Terminal(io.StringIO):
 COLUMNS = [Column("T", "K"), Column("E", "kcal/mol")]
 
 
+def test_long_series_are_not_in_the_table():
+    out = io.StringIO()
+    display = Display(4, stream=out)
+    short, long = Column("s", "", (2,), (1, 2)), Column("g", "", (100,), (1, 100))
+    display.phase("verlet", [Column("T"), short, long], 10)
+    display.row(0, 0.0, {"T": 1.0, "s": np.ones(2), "g": np.ones(100)})
+    display.finish(Summary(1.0, 10, 4))
+    text = out.getvalue()
+    assert "g[1] to g[100] in records.csv" in text and "s[2]" in text and "g[2]" not in text
+
+
 def run(stream, columns=COLUMNS, **options):
     with Display(32000, stream=stream, time_unit="fs", **options) as shown:
         shown.phase("baoab for 20", columns, 20, ns_per_step=1e-6)

@@ -180,6 +180,8 @@ def test_names_of_components():
     assert Column("c", "", (12, 2)).components[:3] == ("c_1_x", "c_1_y", "c_2_x")
     assert Column("s", "", (3, 3)).components == tuple(f"s_{a}{b}" for a in "xyz" for b in "xyz")
     assert Column("T").titles == ("T",)
+    assert Column("g", "K", (3,), (-1, 1)).titles == ("g[-1] [K]", "g[0] [K]", "g[1] [K]")
+    assert Column("c", "", (2, 2), (5, 6)).components == ("c[5]_x", "c[5]_y", "c[6]_x", "c[6]_y")
 
 
 def test_records_in_memory_and_on_disk(tmp_path):

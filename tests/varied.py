@@ -100,10 +100,18 @@ def cases() -> dict[str, Case]:
             "observe a = (1, 2, g)·(virial - trace(virial)/dim*identity)\nobserve b = transpose(virial)·virial*largest(i) f[i].y\nobserve c = virial.xy + (g, 0, 1).x",
             moved(small, periodic=[False] * 3, lengths=[1.0] * 3),
         ),
+        "observables over ranges": Case(
+            "param k = 3.0\nconst bins = 8\nparam dr = 0.25\nconst w[k in 0..8] = 0.1*k\ndef shell(n) = k*n\n"
+            "energy U = sum(i < j) soft_sphere(1.5, k, 2.5)(|x[i] - x[j]|)\n"
+            "observe h[k in 1..bins] = sum(i < j) if floor(r/dr) + 1 == k and r < 1.9 then w[k]*r else 0 where r = |x[i] - x[j]|\n"
+            "observe g[i in 1..8] = h[i]/shell(i)\nobserve third = h[3] + w[2]\nobserve p[n in -1..1] = n*sum(i) m[i]*v[i]\nobserve same[k in 0..2] = k*k\n"
+            "observe debye[n in 1..3] = sum(i < j) sin(n*r)/(n*r) where r = |x[i] - x[j]|\nobserve slow[n in 0..3] = -(sum(i) m[i]*(if n - 1 == floor(|v[i]|/0.9) then 1 else 0))",
+            jumbled(9),
+        ),
         "even powers": Case("param s = 0.9\nenergy U = sum(i < j) ((s/r)^12 - (s/r)^6 + r^2*exp(-r^4) + (s/r)^7 + (1/r)^0.5) where r = |x[i] - x[j]|", jumbled(9)),
     }
 
 
 def names(model):
     """Energies and observables that are one number or tensor."""
-    return [e.name for e in model.equations if e.kind in ("energy", "observe") and not e.binders]
+    return [e.name for e in model.equations if e.kind in ("energy", "observe") and (not e.binders or e.series)]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PLAIN_PROGRESS_SECONDS = 30.0
+MOST_SHOWN = 9  # numbers of a series that have columns of their own
 DIGITS = range(8, 4, -1)  # as many significant digits as fit the width, from eight down to five
 
 
@@ -84,10 +85,12 @@ class Display:
         if self.quiet:
             return
         width = self._console.width if self.live else None
+        long = [c for c in columns if c.entries is not None and c.size > MOST_SHOWN]
+        columns = [c for c in columns if c not in long]
         table = Table([Column("step"), Column("time", self.time_unit), *columns], width)
         again = self._table is None or table.titles != self._table.titles
         self._table = table
-        self.note(title)
+        self.note(title + "".join(f", {c.components[0]} to {c.components[-1]} in records.csv" for c in long))
         if again and columns:
             self._print(table.header(), "bold")
         if self.live:

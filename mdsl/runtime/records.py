@@ -19,18 +19,26 @@ from .errors import rejected, writing
 
 @dataclass(frozen=True)
 class Column:
-    """A recorded quantity: its name, its unit ("" for a pure number), and the shape of one value."""
+    """A recorded quantity: its name, its unit ("" for a pure number), and the shape of one value.
+
+    ``entries`` are the first and the last index of a series, whose entries are along the first axis.
+    """
 
     name: str
     unit: str = ""
     shape: tuple[int, ...] = ()
+    entries: tuple[int, int] | None = None
 
     @property
     def components(self) -> tuple[str, ...]:
-        """One name per number: ``stress_xx``, ``p_x``; numbers from 1 on axes longer than three."""
-        letters = ["xyz"[:n] if n <= 3 else [str(k + 1) for k in range(n)] for n in self.shape]
-        between = "" if all(n <= 3 for n in self.shape) else "_"
-        return tuple(f"{self.name}_{between.join(c)}" if c else self.name for c in itertools.product(*letters))
+        """One name per number: ``stress_xx``, ``p_x``, of a series ``g[1]``, ``g[1]_x``; numbers from 1 on axes longer
+        than three."""
+        shape, names = self.shape, [self.name]
+        if self.entries is not None:
+            shape, names = shape[1:], [f"{self.name}[{k}]" for k in range(self.entries[0], self.entries[1] + 1)]
+        letters = ["xyz"[:n] if n <= 3 else [str(k + 1) for k in range(n)] for n in shape]
+        between = "" if all(n <= 3 for n in shape) else "_"
+        return tuple(f"{name}_{between.join(c)}" if c else name for name in names for c in itertools.product(*letters))
 
     @property
     def titles(self) -> tuple[str, ...]:
