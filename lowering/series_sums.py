@@ -11,6 +11,7 @@ from jax import lax
 
 from mdsl.model import Axis
 
+from .cell import cast
 from .field import Measure
 from .kernels import PairKernel, atom_values
 from .layout import Layout
@@ -56,7 +57,7 @@ def _histogram(potential: Potential, known: Globals, atoms: Mapping[str, object]
     """[K]: the summand of what is summed over, each added to the entry of its bin."""
     match measure.domain.kind:
         case "each":
-            nearest = potential.geometry.nearest(known.lengths)
+            nearest = potential.geometry.nearest(known.cell)
             bins, values = (atom_values(e, measure.domain.binders[0], known, atoms, nearest) for e in (measure.bin, measure.summand))
             here = layout.rows() < layout.n_atoms
             return layout.across(_added(_empty(measure, values, atoms["x"][0].dtype), measure.axis, bins, values, here))
@@ -64,7 +65,7 @@ def _histogram(potential: Potential, known: Globals, atoms: Mapping[str, object]
             wanted = {"x", "species", *reads(measure.summand), *reads(measure.bin)}
             ids = layout.everywhere(atoms[IDS])[: layout.n_atoms]
             everyone = jax.tree.map(lambda a: a[: layout.n_atoms], layout.everywhere({n: atoms[n] for n in atoms if n in wanted}))
-            tuples = TupleSums(potential.model, potential.topologies, known, everyone, inverse(ids), potential.geometry.nearest(known.lengths))
+            tuples = TupleSums(potential.model, potential.topologies, known, everyone, inverse(ids), potential.geometry.nearest(known.cell))
             bins, values = (tuples.filled(measure.domain, tuples.value(measure.domain, e)) for e in (measure.bin, measure.summand))
             return _added(_empty(measure, values, atoms["x"][0].dtype), measure.axis, bins, values, True)
     return _pairs(potential, known, atoms, slots, measure, layout, used)
@@ -78,9 +79,9 @@ def _pairs(potential: Potential, known: Globals, atoms: Mapping[str, object], sl
     excluded = frozenset(measure.domain.excluded)
     kernel = PairKernel(potential.model, (), (weight, bin), frozenset(), masked=slots is None and bool(excluded))
     own = {"x": tuple(c.astype(potential.dtype) for c in atoms["x"])} | {name: atoms[name] for name in kernel.atom_reads - {"x"}}
-    nearest = potential.geometry.nearest(tuple(jnp.asarray(length, potential.dtype) for length in known.lengths))
+    nearest = potential.geometry.nearest(cast(known.cell, potential.dtype))
     body = kernel.body(known, nearest, jnp.asarray(1.0, potential.dtype))
-    zeros = kernel.zeros(own["x"][0])
+    zeros = kernel.zeros(own["x"][0], known.cell)
 
     def into(total, increments, valid):
         return _added(total, measure.axis, increments["#1"], increments["#0"], valid)
