@@ -64,6 +64,7 @@ CATALOGUE: dict[str, Entry] = {
     "wrong-unit": Entry("error", "Quantities of different physical dimensions are added, compared or passed."),
     "point-plus-point": Entry("error", "Two points are added; only their difference has a meaning."),
     "unit-in-reduced": Entry("error", "A unit literal in a program in reduced units."),
+    "no-integral": Entry("error", "An integral has no closed form that the compiler knows, or diverges."),
     "asymmetric-pair": Entry("error", "The body of a sum over pairs changes when the two atoms are exchanged."),
     "energy-jump": Entry("warning", "The energy of a pair jumps at its cutoff, so the total energy is not conserved exactly."),
     "force-jump": Entry("warning", "The force of a pair jumps at its cutoff."),

@@ -12,13 +12,13 @@ from mdsl.grammar.source import Span
 
 from . import modules, unit_library
 from .model import Param
-from .operators import BUILTINS, CALLABLE
+from .operators import BUILTINS, CALLABLE, FUNCTIONALS
 from .scope import Entity, Global, Scope
 from .units import UnitSystem, UnitValue
 
 BUILT_IN: Mapping[str, Entity] = {
     **{name: Global("builtin", name) for name in BUILTINS},
-    **{name: Global("operator", name) for name in (*CALLABLE, "D")},
+    **{name: Global("operator", name) for name in (*CALLABLE, *FUNCTIONALS)},
 }
 
 

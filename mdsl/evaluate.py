@@ -12,11 +12,12 @@ from . import dual
 from .algebra import GEOMETRY, OPERATIONS, Point, extreme, plus, spread, total
 from .dual import Number, linear, primal
 from .model import (
-    EACH, Apply, Axis, Derivative, Equation, Expr, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
+    EACH, Apply, Area, Axis, Derivative, Equation, Expr, Integral, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
     Slope, TableOf, Tabulated, Text,
 )  # fmt: skip
 from .operators import BUILTINS
 from .physics import BUILTIN_VALUES, box_of, displacement
+from .quadrature import integral
 from .rows import Closure, Rows, expand, local, take
 from .system import NoSystem, System
 
@@ -85,6 +86,11 @@ class Interpreter:
                 return self._slope(lambda a: self.value(body, rows.bind({variable: a})), self.value(at, rows))
             case Tabulated(which=which, at=at):
                 return tabulated(expr, primal(self.value(which, rows)), self.value(at, rows))
+            case Integral(function=function, lower=lower, upper=upper):
+                closure = self.value(function, rows)
+                return integral(lambda a: self.apply(closure, [a]), self.value(lower, rows), self.value(upper, rows))
+            case Area(variable=variable, body=body, lower=lower, upper=upper):
+                return integral(lambda a: self.value(body, rows.bind({variable: a})), self.value(lower, rows), self.value(upper, rows))
             case TableOf():
                 axes = max(len(labels) for labels, _ in expr.entries)
                 return linear(lambda a: np.expand_dims(a, a.ndim - axes), self._table(expr, axes))

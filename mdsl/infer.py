@@ -1,7 +1,7 @@
 """Pass `infer`: every expression gets a type and a physical dimension, or a diagnostic.
 
 Before: a first-order Model. After: every `Expr.type` is set, the difference of two points is the operation
-`displacement`, and every parameter knows its type.
+`displacement`, `dim` is a number, and every parameter knows its type.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .model import (
     EACH,
     Advance,
     Axis,
+    Area,
     Draw,
     Equation,
     Expr,
@@ -78,6 +79,8 @@ class Inference:
                 return replace(expr, type=Type("text"))
             case SpeciesLabel():
                 return replace(expr, type=Type("label"))
+            case Read(symbol="dim", indices=()):  # so that it can be an exponent
+                return Number(float(self.model.dim), span=expr.span, via=expr.via, type=Type("scalar", ONE))
             case Read():
                 return replace(expr, type=self.read(expr))
             case Reduce(body=body):
@@ -106,6 +109,8 @@ class Inference:
                     self.fail("wrong-type", f"D differentiates a number by a number, not {body.type} by {at.type}", expr)
                 dimension = None if None in (at.type.dimension, body.type.dimension) else body.type.dimension / at.type.dimension
                 return replace(expr, body=body, at=at, type=Type("scalar", dimension))
+            case Area():
+                return self.area(expr)
             case Op(op=op, args=args):
                 args = tuple(self.typed(a) for a in args)
                 if op == "sub" and all(a.type.kind == "point" for a in args):
@@ -130,6 +135,36 @@ class Inference:
             self.fail("wrong-unit", f"`{expr.table}` is a function of {_article(argument)}, but is given {at.type}", at)
             return replace(expr, type=UNKNOWN)
         return replace(expr, type=Type("scalar", result / argument**expr.order))
+    def area(self, expr: Area) -> Expr:
+        """An integral: the variable is what the bounds are; only they may be infinite."""
+        lower, upper = (self.bound(b) for b in (expr.lower, expr.upper))
+        kind = upper.type if lower.type.dimension is None or upper.type.kind == "unknown" else lower.type
+        strange = next((b for b in (lower, upper) if b.type.kind not in ("scalar", "unknown")), None)
+        if strange is not None:
+            self.fail("wrong-type", f"the bounds of an integral are numbers, not {strange.type}", strange)
+            kind = UNKNOWN
+        elif None not in (lower.type.dimension, upper.type.dimension) and lower.type.dimension != upper.type.dimension:
+            self.fail("wrong-unit", f"an integral goes from {lower.type} to {upper.type}", expr)
+            kind = UNKNOWN
+        outer, self.memo = self.memo, {}
+        self.locals[expr.variable] = kind
+        body = self.typed(expr.body)
+        self.memo = outer
+        result = Type("scalar", None if None in (kind.dimension, body.type.dimension) else body.type.dimension * kind.dimension)
+        if body.type.kind not in ("scalar", "unknown"):
+            self.fail("wrong-type", f"integral adds up numbers, not {body.type}", expr)
+        if "unknown" in (kind.kind, body.type.kind):
+            result = UNKNOWN
+        return replace(expr, body=body, lower=lower, upper=upper, type=result)
+
+    def bound(self, expr: Expr) -> Expr:
+        """A bound of an integral; no end is one in any unit."""
+        match expr:
+            case Read(symbol="infinity"):
+                return replace(expr, type=Type("scalar", None))
+            case Op(op="neg", args=(Read(symbol="infinity") as end,)):
+                return replace(expr, args=(self.bound(end),), type=Type("scalar", None))
+        return self.typed(expr)
 
     def mismatch(self, mismatch: Mismatch, expr: Expr, args: tuple[Expr, ...]) -> None:
         source = self.model.source
@@ -191,6 +226,9 @@ class Inference:
             elif any(i in self.locals for i in indices):
                 self.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
             return self.equation(equation, expr).body.type
+        if symbol == "infinity":
+            self.fail("misplaced", "`infinity` is no number: it is only a bound of an integral", expr, help="a function without a cutoff needs none")
+            return UNKNOWN
         if symbol in BUILTINS:
             if any(i in self.ranges for i in indices):
                 self.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
@@ -239,7 +277,9 @@ class Inference:
             if param.name == "m" and kind.dimension not in (None, self.builtin("m").dimension):
                 self.fail("wrong-unit", f"`m` is the mass of the atoms, but this is {kind}", default)
             if kind.dimension is None and kind.kind == "scalar":
-                kind = Type("scalar", ONE)  # a parameter that is 0 by default is a pure number
+                # A parameter that is 0 by default is what its unit says, without one a pure number.
+                zeros = [v for _, v in default.entries] if isinstance(default, TableOf) else [default]
+                kind = Type("scalar", next((z.dimension for z in zeros if isinstance(z, Number)), ONE))
             known = self.params[param.name] = replace(param, default=default, type=kind)
         return known
 
@@ -301,7 +341,7 @@ class Inference:
         for node in walk(expr):
             name = node.symbol if isinstance(node, Read) else None
             atoms = isinstance(node, Reduce) or name is not None and self.model.equation(name) is not None
-            builtin = name in BUILTINS and self.model.param(name) is None and name not in ("pi", "dim", *also)
+            builtin = name in BUILTINS and self.model.param(name) is None and name not in ("pi", "dim", "infinity", *also)
             if atoms or builtin:
                 shown = f"`{name}`" if name else "a sum over atoms"
                 help = "a function of time is a `def`, and stands where a scheme takes it: `def T_bath(t) = 1.5 - 0.01*t`" if name == "t" else None

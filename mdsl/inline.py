@@ -1,7 +1,7 @@
 """Pass `inline`: functions, flows and integrators are written out where they are used.
 
 Before: Lambda, Apply, Derivative, Invoke, `Model.functions` and `Model.schemes`. After: first-order
-expressions only; `D(u)(a)` has become Slope, every Advance has its body. Evaluation is by name, with
+expressions only; `D(u)(a)` has become Slope, `integral(u, a, b)` Area, every Advance has its body. Evaluation is by name, with
 sharing: an argument used ten times stays one object.
 """
 
@@ -17,11 +17,13 @@ from .model import (
     EACH,
     Advance,
     Apply,
+    Area,
     Derivative,
     Draw,
     Equation,
     Expr,
     Function,
+    Integral,
     Invoke,
     Label,
     Lambda,
@@ -179,6 +181,14 @@ class Inliner:
                     message = f"D takes a function of one argument, this has {inner.arity}"
                     return self.fail("wrong-arguments", message, replace(function, via=env.via), help="give it its parameters first: `D(u(sigma, epsilon))(r)`")
                 return Slopes(inner, expr.span)
+            case Integral(function=function, lower=lower, upper=upper):
+                at = replace(expr, via=env.via)
+                inner = self.value(function, env)
+                if isinstance(inner, Expr):
+                    return self.fail("not-a-function", "integral takes a function, not a value", replace(function, via=env.via), help="`integral(u, a, b)` is that of u(s) for s from a to b")
+                bounds = (self.number(self.value(bound, env), replace(bound, via=env.via)) for bound in (lower, upper))
+                variable, body = self.body(inner, at)
+                return Area(variable, body, *bounds, span=at.span, via=at.via)
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
                 return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
@@ -205,11 +215,15 @@ class Inliner:
             self.given_up = True
             return self.fail("nesting", f"written out, this comes to more than {MOST_CALLS:_} calls of functions", replace(at, via=at.via[:1]))
         if isinstance(callee, Slopes):
-            variable = self._fresh("s", self.taken)
-            body = self.number(self.call(callee.function, (Read(variable, span=at.span, via=at.via),), at), at)
+            variable, body = self.body(callee.function, at)
             return Slope(variable, body, self.number(args[0], at), span=at.span, via=at.via)
         via = (*at.via, at.span) if at.span is not None else at.via
         return self.value(callee.body, callee.env.inside(dict(zip(callee.parameters, args)), via=via))
+
+    def body(self, function: Closure | Slopes, at: Expr) -> tuple[str, Expr]:
+        """A function of one number written out for a variable of its own."""
+        variable = self._fresh("s", self.taken)
+        return variable, self.number(self.call(function, (Read(variable, span=at.span, via=at.via),), at), at)
 
     def _reduce(self, expr: Reduce, env: Env) -> Expr:
         # A sum inside a function must not catch an index of the place that calls it.

@@ -13,7 +13,7 @@ from mdsl.grammar.source import Source
 
 from .builders import BUILDERS, Builder
 from .modules import library_modules, library_source
-from .operators import BUILTINS, CALLABLE, OPERATORS
+from .operators import BUILTINS, CALLABLE, FUNCTIONALS, OPERATORS
 
 WIDTH = 50  # of the first column, at most
 
@@ -148,7 +148,8 @@ def _quantities() -> Page:
 
 def _functions() -> Page:
     entries = [Entry(n, f"{n}({', '.join('abcd'[: OPERATORS[n].arity])})", "", "" if OPERATORS[n].meaning == f"{n}(a)" else OPERATORS[n].meaning) for n in CALLABLE]
-    return Page("functions", "What every program can call", (*entries, Entry("D", "D(u)(a)", "", "the derivative of a function of one number, at a")))
+    takers = [Entry(n, usage, "", meaning.strip()) for n, text in FUNCTIONALS.items() for usage, _, meaning in [text.partition(":")]]
+    return Page("functions", "What every program can call", (*entries, *takers))
 
 
 # -- text ----------------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@
          | Op(op, args)                        arithmetic, elementary functions, choice, vector algebra (see `operators`)
          | Reduce(domain, body, op)            a sum over a domain, or the largest or smallest of its values
          | Label(species) | TableOf(entries)   species labels and tables, in declarations only
-         | Lambda(parameters, body) | Apply(function, args) | Derivative(function)    until `inline`
+         | Lambda(parameters, body) | Apply(function, args)                           until `inline`
+         | Derivative(function) | Integral(function, lower, upper)                    until `inline`
          | Slope(variable, body, at)           d body/d variable at a point; until `differentiate`
          | Tabulated(table, which, order, at)  a tabulated function or one of its derivatives at a point
+         | Area(variable, body, lower, upper)  the integral of body over variable; until `differentiate`
 
 Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
 species table for the species of atoms i and j. In flows every field has the index `EACH`: the statement
@@ -141,6 +143,14 @@ class Derivative(Expr):
 
 @hashed_once
 @dataclass(frozen=True)
+class Integral(Expr):
+    function: Expr
+    lower: Expr
+    upper: Expr
+
+
+@hashed_once
+@dataclass(frozen=True)
 class Slope(Expr):
     variable: str
     body: Expr
@@ -159,6 +169,15 @@ class Tabulated(Expr):
     at: Expr
     extended: bool = False
     curves: Curves = field(compare=False, repr=False, kw_only=True)
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Area(Expr):
+    variable: str
+    body: Expr
+    lower: Expr
+    upper: Expr
 
 
 # -- domains -------------------------------------------------------------------------------------------
@@ -379,10 +398,14 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return (function, *args)
         case Derivative(function=function):
             return (function,)
+        case Integral(function=function, lower=lower, upper=upper):
+            return (function, lower, upper)
         case Slope(body=body, at=at):
             return (body, at)
         case Tabulated(which=which, at=at):
             return (which, at)
+        case Area(body=body, lower=lower, upper=upper):
+            return (body, lower, upper)
         case TableOf(entries=entries):
             return tuple(value for _, value in entries)
     return ()
@@ -399,10 +422,14 @@ def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
             return replace(expr, function=parts[0], args=parts[1:])
         case Derivative():
             return replace(expr, function=parts[0])
+        case Integral():
+            return replace(expr, function=parts[0], lower=parts[1], upper=parts[2])
         case Slope():
             return replace(expr, body=parts[0], at=parts[1])
         case Tabulated():
             return replace(expr, which=parts[0], at=parts[1])
+        case Area():
+            return replace(expr, body=parts[0], lower=parts[1], upper=parts[2])
         case TableOf(entries=entries):
             return replace(expr, entries=tuple((k, v) for (k, _), v in zip(entries, parts)))
     return expr

@@ -73,6 +73,12 @@ CALLABLE = (
 # What stands after the point: `d.x`, `stress.xy`.
 MEMBERS = {op.partition("_")[2]: op for op in OPERATORS if op.startswith(("component_", "entry_"))}
 
+# What takes a function of one number instead of numbers.
+FUNCTIONALS = {
+    "D": "D(u)(a): the derivative of a function of one number, at a",
+    "integral": "integral(u, a, b): the integral of a function of one number from a to b, which may be infinity",
+}
+
 BINARY = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "^": "pow", "·": "dot",
     "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne", "and": "and", "or": "or",
@@ -106,4 +112,5 @@ BUILTINS: dict[str, Builtin] = {
     "origin": Builtin("point", "length", "the corner of the box, where all coordinates are 0"),
     "identity": Builtin("matrix", "a pure number", "the matrix with 1 on its diagonal and 0 elsewhere"),
     "pi": Builtin("scalar", "a pure number", "3.14159..."),
+    "infinity": Builtin("scalar", "any", "no end: only as a bound of an integral"),
 }

@@ -15,7 +15,7 @@ from .differentiate import differentiate
 from .exchange import check_exchange
 from .infer import infer
 from .inline import inline
-from .model import Advance, Apply, Derivative, Expr, Invoke, Lambda, Model, Op, Slope, Update, walk
+from .model import Advance, Apply, Area, Derivative, Expr, Integral, Invoke, Lambda, Model, Op, Slope, Update, walk
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,14 @@ class Pass:
     promise: str
 
 
-def _quiet(run: Callable[[Model], Model]) -> Callable[[Model], tuple[Model, list[Diagnostic]]]:
-    return lambda model: (run(model), [])
-
-
-_CALLS = (Lambda, Apply, Derivative, Invoke)
+_CALLS = (Lambda, Apply, Derivative, Integral, Invoke)
+_CALCULUS = (Slope, Area)
 
 PASSES: tuple[Pass, ...] = (
     Pass("inline", inline, _CALLS, False, "functions, flows and integrators are written out where they are used"),
     Pass("infer", infer, _CALLS, True, "every expression has a type and a dimension"),
-    Pass("differentiate", _quiet(differentiate), (*_CALLS, Slope), True, "D(u) is the derivative itself"),
-    Pass("exchange", check_exchange, (*_CALLS, Slope), True, "every summand over i < j is symmetric in i and j"),
+    Pass("differentiate", differentiate, (*_CALLS, *_CALCULUS), True, "D(u) is the derivative, integral(u, a, b) the integral itself"),
+    Pass("exchange", check_exchange, (*_CALLS, *_CALCULUS), True, "every summand over i < j is symmetric in i and j"),
 )
 
 

@@ -123,4 +123,5 @@ BUILTIN_VALUES: dict[str, Callable[[Interpreter], object]] = {
     "origin": lambda now: Point(np.zeros((1, now.model.dim))),
     "identity": lambda now: np.eye(now.model.dim)[None],
     "pi": lambda now: _number(np.pi),
+    "infinity": lambda now: _number(np.inf),
 }

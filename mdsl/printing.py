@@ -14,7 +14,7 @@ from mdsl.grammar.format import format_expression, format_statement
 
 from .builders import BUILDERS
 from .model import (
-    EACH, Advance, Box, Draw, Equation, Expr, Function, Invoke, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
+    EACH, Advance, Area, Box, Draw, Equation, Expr, Function, Invoke, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
     Setup, Slope, Update, walk,
 )  # fmt: skip
 from .printing_expr import NOWHERE, Expressions, Names, Place, call, identifier, name_of, shared
@@ -289,7 +289,7 @@ def _locals(model: Model, used: set[str]) -> set[str]:
             match node:
                 case Lambda(parameters=parameters):
                     found |= set(parameters)
-                case Slope(variable=variable):
+                case Slope(variable=variable) | Area(variable=variable):
                     found.add(variable)
                 case Reduce(domain=domain):
                     found |= set(domain.binders)

@@ -1,7 +1,7 @@
 """Expressions of the Model as trees of the language, for `printing`.
 
 What the Model shares is written once: an expression with several uses gets a name in `where`. Functions without
-a name (a Lambda, the body of a Slope) become functions in `where`, or at the top level where there is no `where`.
+a name (a Lambda, the body of a Slope or an Area) become functions in `where`, or at the top level where there is no `where`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from mdsl.grammar.format import format_expression
 from mdsl.grammar.parse import _parser
 
 from .model import (
-    EACH, Apply, Derivative, Domain, Expr, Label, Lambda, Model, Number, Op, Read, Reduce, Slope, TableOf, Tabulated, Text, children, walk,
+    EACH, Apply, Area, Derivative, Domain, Expr, Integral, Label, Lambda, Model, Number, Op, Read, Reduce, Slope, TableOf, Tabulated, Text,
+    children, walk,
 )  # fmt: skip
-from .operators import BINARY, BUILTINS, CALLABLE, MEMBERS
+from .operators import BINARY, BUILTINS, CALLABLE, FUNCTIONALS, MEMBERS
 from .printing_numbers import NOWHERE, number
 
 SIGNS = {op: sign for sign, op in BINARY.items()} | {"displacement": "-"}
@@ -45,7 +46,7 @@ class Names:
 
     def __init__(self, model: Model, symbols: set[str], locals_: set[str]):
         values = {p.name for p in model.params} | {e.name for e in model.equations}
-        self.globals = values | set(model.species) | {t for t, _ in model.topologies} | set(BUILTINS) | {*CALLABLE, "D"}
+        self.globals = values | set(model.species) | {t for t, _ in model.topologies} | set(BUILTINS) | {*CALLABLE, *FUNCTIONALS}
         # The program's own functions and schemes keep their names; those of modules take what is left.
         self.symbols: dict[str, str] = {s: s for s in symbols if "." not in s}
         self.globals |= self.symbols.keys()
@@ -143,6 +144,8 @@ class Expressions:
                 return call(self.expr(function, place), *(self.expr(a, place) for a in args))
             case Derivative(function=function):
                 return call(name_of("D"), self.expr(function, place))
+            case Integral(function=function, lower=lower, upper=upper):
+                return call(name_of("integral"), *(self.expr(part, place) for part in (function, lower, upper)))
             case Lambda(parameters=parameters, body=Op(op=op, args=args)) if op in CALLABLE and args == tuple(map(Read, parameters)):
                 return name_of(op)
             case Lambda(parameters=(parameter,), body=Tabulated(order=0, at=Read(symbol=symbol, indices=()))) if symbol == parameter:
@@ -157,6 +160,9 @@ class Expressions:
             case Slope(variable=variable, body=body, at=at):
                 slope = call(name_of("D"), self._expr(Lambda((variable,), body), place))
                 return call(slope, self.expr(at, place))
+            case Area(variable=variable, body=body, lower=lower, upper=upper):
+                bounds = (self.expr(bound, place) for bound in (lower, upper))
+                return call(name_of("integral"), self._expr(Lambda((variable,), body), place), *bounds)
         raise TypeError(f"no text for {e!r}")
 
     def _read(self, e: Read, place: Place) -> tree.Expr:
@@ -260,6 +266,8 @@ class Expressions:
                 return self.free_names(body) - set(parameters)
             case Slope(variable=variable, body=body, at=at):
                 return (self.free_names(body) - {variable}) | self.free_names(at)
+            case Area(variable=variable, body=body, lower=lower, upper=upper):
+                return (self.free_names(body) - {variable}) | self.free_names(lower) | self.free_names(upper)
         return frozenset().union(*map(self.free_names, children(e)))
 
 

@@ -107,6 +107,8 @@ class Resolver:
                 return model.Read(entity.symbol, span=node.span)
             case Global(kind="operator", symbol="D"):
                 return self.error("function-as-value", "D needs the function that it differentiates", node, help="`D(u)(r)` is du/dr at r")
+            case Global(kind="operator", symbol="integral"):
+                return self.error("function-as-value", "integral needs the function that it integrates", node, help="`integral(u, a, b)` is that of u(s) for s from a to b")
             case Global(kind="operator", symbol=op):
                 names = tuple("abcd"[: OPERATORS[op].arity])
                 body = model.Op(op, tuple(model.Read(n, span=node.span) for n in names), span=node.span)
@@ -254,6 +256,10 @@ class Resolver:
                 if len(args) != 1:
                     return self.error("wrong-arguments", f"D takes one function, but is given {len(args)} arguments", node)
                 return model.Derivative(args[0], span=node.span)
+            if node.function.id == "integral" and isinstance(entity, Global) and entity.kind == "operator":
+                if len(args) != 3:
+                    return self.error("wrong-arguments", f"integral takes a function and two bounds, but is given {_count(len(args), 'argument')}", node, help="`integral(u, a, b)` is that of u(s) for s from a to b")
+                return model.Integral(*args, span=node.span)
             if entity is None:
                 return self.unknown(node.function.id, node.function, scope, "function")
             if isinstance(entity, Global) and entity.kind == "operator":

@@ -51,7 +51,10 @@ def _declared(model: Model, old: Param, setting: Setting) -> Param:
     small, report = infer(small)
     if any(d.severity == "error" for d in report):
         raise Rejected(*report)
-    new = differentiate(small).param(setting.name)
+    small, report = differentiate(small)
+    if report:
+        raise Rejected(*report)
+    new = small.param(setting.name)
     if old.type.dimension != new.type.dimension:
         shown = model.units.display(old.type.dimension).text
         raise Rejected(Diagnostic("wrong-unit", f"`{setting.name}` is {old.type}, but the value given is {new.type}", new.default.span, help=f"for example --set '{setting.name}=1.0 [{shown}]'" if shown else None))

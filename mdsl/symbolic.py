@@ -218,6 +218,9 @@ class _Writer:
             return self.leaves.exprs[e]
         if isinstance(e, Lookup):
             return from_lookup(e, self.leaves.tables[e.table], self.expr(e.which), self.expr(e.at), **self.place)
+        if e in (sympy.zoo, sympy.oo, -sympy.oo, sympy.nan):  # what a branch that is not taken may hold
+            above = {sympy.nan: 0.0, -sympy.oo: -1.0}.get(e, 1.0)
+            return self.op("div", self.number(above), self.number(0.0))
         if e.is_Number or e.is_NumberSymbol or (not e.free_symbols and isinstance(e, sympy.Expr)):
             return self.number(float(e))
         if e.is_Add:

@@ -172,6 +172,9 @@ WRONG = [
     (LJ, pair(f"truncated(2.5, lennard_jones(1, 1))({D})"), "function-as-value", f"truncated(2.5, lennard_jones(1, 1))({D})", "in this formula"),
     (LJ, "param a = exp", "function-as-value", "exp", "still needs"),
     (LJ, pair("D"), "function-as-value", "D", "`D(u)(r)`"),
+    (LJ, U[LJ] + "observe J = integral(tanh, 0, 1)", "no-integral", "integral(tanh, 0, 1)", "`tanh(s)` has no closed form"),
+    (LJ, pair("integral(exp, 0)"), "wrong-arguments", "integral(exp, 0)", "two bounds"),
+    (LJ, pair("infinity"), "misplaced", "infinity", "a bound of an integral"),
     # -- indices
     (LJ, pair("|x - x[j]|"), "wrong-index", "x", "`x[i]`"),
     (LJ, pair("|x[i] - x[k]|"), "wrong-index", "k", "no sum here binds it"),

@@ -51,6 +51,11 @@ def cases() -> dict[str, Case]:
             moved(jumbled(12, species=two), x=np.random.default_rng(8).uniform(-1.9, 1.9, (12, 3)), periodic=[False] * 3, lengths=[1.0] * 3, masses=np.where(two, 3.0, 1.0)),
         ),
         "derivatives of functions": Case("param a = 0.9\ndef u(r) = a*r^3 - sin(r)\nenergy U = sum(i < j) if r < 1.9 then D(D(u))(r)*(r - 1.9)^2 + D(u)(1.5)*(1.9 - r)^3 else 0 where r = |x[i] - x[j]|", jumbled(8), cut=True),
+        "integrals of functions": Case(
+            "param a = 0.9\nparam rc = 1.8\ndef u(r) = lennard_jones(a, 1)(r)\nenergy U = sum(i < j) truncated(u, rc)(|x[i] - x[j]|)\nenergy T = energy_tail(u, rc)\n"
+            "energy W = sum(i < j) integral(g, min(r, rc), rc) where g(s) = a*s^2*exp(-a*s) + sin(s), r = |x[i] - x[j]|\nobserve P = pressure_tail(u, rc)",
+            jumbled(9),
+        ),
         "functions of functions": Case(
             "param c = 1.5\ndef twice(g)(r) = g(g(r))\ndef scaled(g, s)(r) = s*g(r/s)\ndef bump(a)(r) = a*r*exp(-r)\nenergy U = sum(i < j) (twice(scaled(bump(c), 1.3))(|x[i] - x[j]|) - scaled(twice(bump(0.7)), c)(|x[i] - x[j]|))",
             jumbled(8),
