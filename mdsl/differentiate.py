@@ -13,6 +13,7 @@ from mdsl.grammar.diagnostics import Diagnostic
 
 from .antiderivative import NoClosedForm, definite
 from .faults import fault
+from .lookup import Lookup
 from .model import Area, Expr, Model, Op, Read, Slope, transform, walk
 from .printing_expr import text_of
 from .rewrite import rewrite_model
@@ -80,7 +81,7 @@ def differentiate(model: Model) -> tuple[Model, list[Diagnostic]]:
             variable = sympy.Symbol(expr.variable, real=True)
             term = none.term.xreplace({variable: sympy.Symbol("s", real=True)})
             why = f": {none.why}" if none.why else ""
-            report.append(fault(model.source, "no-integral", f"the integral of `{_text(model, term, expr)}` has no closed form here{why}", expr, help="powers, exponentials, Gaussians, sines and cosines times powers are integrated; a longer formula term by term"))
+            report.append(fault(model.source, "no-integral", f"the integral of {_text(model, term, expr)} has no closed form here{why}", expr, help="powers, exponentials, Gaussians, sines and cosines times powers are integrated; a longer formula term by term"))
         return replace(expr.body, type=expr.type)
 
     return rewrite_model(model, lambda expr: transform(expr, rule)), report
@@ -88,7 +89,9 @@ def differentiate(model: Model) -> tuple[Model, list[Diagnostic]]:
 
 def _text(model: Model, term: sympy.Basic, expr: Area) -> str:
     """A term in the language, over the names of its leaves."""
+    if term.has(Lookup):
+        return "a tabulated function"
     leaves = Leaves()
     for symbol in term.free_symbols:
         leaves.add(Read(symbol.name), symbol)
-    return text_of(model, from_sympy(term, leaves, like=expr))
+    return f"`{text_of(model, from_sympy(term, leaves, like=expr))}`"
