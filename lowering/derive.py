@@ -2,146 +2,189 @@
 
 The summand of an energy becomes a function of squared distances: |d| is written sqrt(d·d), so even powers
 need no square root, and SymPy's derivative by d·d gives the force as a factor of the displacement.
+
+A per-atom value carries derivatives by a term of its own: with the adjoint ~rho[i], the derivative of the
+potential by rho[i], a sum rho[i] = sum(j != i) g(i, j) acts like the pair energy ~rho[i]*g(i, j) + ~rho[j]*g(j, i).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import sympy
 
 from mdsl.dimensions import LENGTH
 from mdsl.faults import fault
-from mdsl.grammar.diagnostics import Diagnostic, Rejected
-from mdsl.model import EACH, SCALAR, Equation, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
+from mdsl.grammar.diagnostics import Rejected
+from mdsl.model import EACH, SCALAR, Domain, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
 from . import series, tuples
-from .field import Combination, Field, Gradient, Measure, Support, Term
+from .field import ADJOINT, Field, Gradient, Measure, PerAtom, Support, Term
+from .sums import Sums, Within, renamed
 from .support import reach
 
 COMPONENTS = ("component_x", "component_y", "component_z")
+NOWHERE = Support(None)
+
+
+@dataclass(frozen=True)
+class Summand:
+    """What a sum adds up: ``body`` for the atoms ``binders`` of a ``domain``, times ``weight`` in the potential."""
+
+    equation: str
+    domain: Domain
+    binders: tuple[str, ...]
+    body: Expr
+    weight: sympy.Expr = sympy.Integer(1)
+    leaves: Leaves | None = None  # what the weight is made of
 
 
 class Derivation:
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, values: frozenset[str]):
         self.model = model
         self.length = model.units.dimension(LENGTH)
-        self.sums: list[tuple[str, Reduce]] = []
-        self.combinations: dict[str, Combination] = {}
+        self.values = values  # the names of per-atom values
 
-    # -- taking sums out ---------------------------------------------------------------------------------
+    # -- pairs and single atoms --------------------------------------------------------------------------
 
-    def combine(self, equation: Equation) -> Combination:
-        """The equation with its sums replaced by ``Read("#k")`` and other equations written out."""
-        known = self.combinations.get(equation.name)
-        if known is None:
-            known = Combination(equation.name, equation.kind, self.extract(equation.body, equation.name))
-            self.combinations[equation.name] = known
-        return known
-
-    def extract(self, expr: Expr, name: str) -> Expr:
-        """Top-down: what is inside a sum stays there."""
-        if isinstance(expr, Reduce):
-            self.check(expr)
-            self.sums.append((name, expr))
-            return Read(f"#{len(self.sums) - 1}", span=expr.span, via=expr.via, type=expr.type)
-        if isinstance(expr, Read) and not expr.indices:
-            other = self.model.equation(expr.symbol)
-            if other is not None:
-                return self.combine(other).expr
-            if expr.symbol == "potential":
-                return self.potential()
-        if isinstance(expr, Op):
-            return replace(expr, args=tuple(self.extract(a, name) for a in expr.args))
-        return expr
-
-    def potential(self) -> Expr:
-        energies = [self.combine(e).expr for e in self.model.of_kind("energy")]
-        total = energies[0] if energies else Number(0.0, type=SCALAR)
-        for energy in energies[1:]:
-            total = Op("add", (total, energy), type=energy.type)
-        return total
-
-    def check(self, reduce: Reduce) -> None:
-        kind = reduce.domain.kind
-        inner = [n for n in walk(reduce.body) if isinstance(n, Reduce)]
-        if kind not in ("each", "ordered", "members") or inner:
-            what = "a sum inside a sum" if inner else {"others": "a sum over neighbours", "triples": "a sum over triples"}[kind]
-            notes = ("this version runs sums over atoms, over pairs of atoms and over topologies",)
-            raise Rejected(fault(self.model.source, "not-yet", f"{what} is not lowered yet", inner[0] if inner else reduce, notes=notes))
-
-    # -- differentiating ---------------------------------------------------------------------------------
-
-    def term(self, number: int, equation: str, reduce: Reduce, weight: sympy.Expr, weight_leaves: Leaves) -> Term:
-        """One sum of an energy with the gradient of its summand. ``weight`` multiplies the sum in the potential."""
-        if reduce.domain.kind == "members":
-            return self.tuple_term(number, equation, reduce, weight, weight_leaves)
-        source = self.model.source
-        plain = transform(reduce.body, self.canonical(reduce))
-        leaves = Leaves(dict(weight_leaves.symbols), dict(weight_leaves.exprs))
+    def term(self, number: int | None, summand: Summand) -> Term:
+        """One sum of an energy with the gradient of its summand."""
+        if summand.domain.kind in ("members", "triples"):
+            return self.tuple_term(number, summand)
+        body, weight = summand.body, summand.weight
+        displacement = self.displacement(summand.binders)
+        plain = transform(body, self.canonical(displacement))
+        leaves = _copy(summand.leaves)
         written = to_sympy(plain, leaves)
-        displacement = self.displacement(reduce)
-        square = Op("dot", (displacement, displacement))
-        s = leaves.symbols.get(square)
-        kernel = _squared_conditions(written, s)
+        s = leaves.symbols.get(Op("dot", (displacement, displacement)))
+        kernel = _squared_conditions(written, [s])
         order = ranking(leaves, self.model)
         gradient = Gradient(displacement, None, None)
         direct: dict[int, sympy.Expr | Expr] = {}
         for symbol, leaf in list(leaves.exprs.items()):
-            if symbol not in kernel.free_symbols or not any(_is_position(n) for n in walk(leaf)):
+            if symbol not in kernel.free_symbols or not tuples.moves(leaf):
                 continue
             slope = weight * sympy.diff(kernel, symbol)
             if symbol == s:
-                gradient = replace(gradient, radial=from_sympy(slope, leaves, order, like=reduce))
+                gradient = replace(gradient, radial=from_sympy(slope, leaves, order, like=body))
             elif isinstance(leaf, Op) and leaf.op in COMPONENTS and leaf.args[0] == displacement:
                 axis = COMPONENTS.index(leaf.op)
                 direct[axis] = direct.get(axis, sympy.Integer(0)) + slope
             else:
-                raise Rejected(fault(source, "not-yet", "this geometry has no derivative in this version", leaf, notes=("energies may use distances and components of displacements",)))
+                raise self.no_derivative(leaf, body, "energies may use distances and components of displacements")
         if direct:
-            gradient = replace(gradient, direct=tuple(from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=reduce) for k in range(self.model.dim)))
-        support = self.support(written, s, leaves, reduce) if reduce.domain.kind == "ordered" else Support(None)
-        slopes = self.parameter_slopes(kernel, weight, leaves, reduce)
-        summand = from_sympy(kernel, leaves, order, like=reduce)
-        return Term(number, equation, reduce.domain, summand, (gradient,), support, slopes, plain)
+            gradient = replace(gradient, direct=tuple(from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=body) for k in range(self.model.dim)))
+        pairs = summand.domain.kind == "ordered"
+        support = self.support(written, s, leaves, body) if pairs else NOWHERE
+        slopes = self.slopes(kernel, summand, leaves, self.is_parameter)
+        # Of a pair the first atom is enough: the list holds every pair both ways round.
+        partials = self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.values and leaf.indices == summand.binders[:1])
+        return Term(number, summand.equation, summand.domain, from_sympy(kernel, leaves, order, like=body), (gradient,), support, slopes, plain, partials)
 
-    def parameter_slopes(self, kernel: sympy.Expr, weight: sympy.Expr, leaves: Leaves, reduce: Reduce) -> tuple[tuple[Expr, Expr], ...]:
+    def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
+        """The derivatives of a summand, with its weight, by the leaves that are wanted."""
         order = ranking(leaves, self.model)
         return tuple(
-            (leaf, from_sympy(weight * sympy.diff(kernel, symbol), leaves, order, like=reduce))
+            (leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=summand.body))
             for symbol, leaf in list(leaves.exprs.items())
-            if isinstance(leaf, Read) and (self.is_parameter(leaf) or leaf == Read("volume")) and symbol in kernel.free_symbols
+            if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols
         )
 
-    def tuple_term(self, number: int, equation: str, reduce: Reduce, weight: sympy.Expr, weight_leaves: Leaves) -> Term:
-        """One sum over a topology: its summand may depend on several displacements between the atoms of a tuple."""
-        rewrite = tuples.oriented(reduce.domain.binders)
-        leaves = Leaves(dict(weight_leaves.symbols), dict(weight_leaves.exprs))
-        plain = transform(reduce.body, rewrite)
+    def is_parameter(self, leaf: Read) -> bool:
+        param = self.model.param(leaf.symbol)
+        return param is not None and param.lifetime == "param" or leaf == Read("volume")
+
+    # -- tuples ------------------------------------------------------------------------------------------
+
+    def tuple_term(self, number: int | None, summand: Summand) -> Term:
+        """A sum over a topology or over triples: its summand may depend on several displacements between the atoms."""
+        body = summand.body
+        rewrite = tuples.oriented(summand.binders)
+        leaves = _copy(summand.leaves)
+        plain = transform(body, rewrite)
         written = to_sympy(plain, leaves)
         kernel = tuples.by_cosine(written, leaves, rewrite)
         order = ranking(leaves, self.model)
         slopes = tuples.Slopes(self.model.dim)
         for symbol, leaf in list(leaves.exprs.items()):
             if symbol in kernel.free_symbols and tuples.moves(leaf):
-                if not slopes.add(leaf, from_sympy(weight * sympy.diff(kernel, symbol), leaves, order, like=reduce)):
-                    notes = ("energies over a topology may use displacements, their products and components, angles and dihedral angles",)
-                    raise Rejected(fault(self.model.source, "not-yet", "this geometry has no derivative in this version", leaf if leaf.span else reduce, notes=notes))
-        summand = from_sympy(kernel, leaves, order, like=reduce)
-        parameters = self.parameter_slopes(kernel, weight, leaves, reduce)
-        return Term(number, equation, reduce.domain, summand, slopes.gradients(), Support(None), parameters, plain)
+                if not slopes.add(leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=body)):
+                    raise self.no_derivative(leaf, body, "energies over tuples of atoms may use displacements, their products and components, angles and dihedral angles")
+        support = NOWHERE
+        if summand.domain.kind == "triples":
+            leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
+            support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
+        return Term(
+            number,
+            summand.equation,
+            summand.domain,
+            from_sympy(kernel, leaves, order, like=body),
+            slopes.gradients(),
+            support,
+            self.slopes(kernel, summand, leaves, self.is_parameter),
+            plain,
+            self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.values),
+        )
 
-    def is_parameter(self, leaf: Read) -> bool:
-        param = self.model.param(leaf.symbol)
-        return param is not None and param.lifetime == "param"
+    # -- per-atom values -----------------------------------------------------------------------------------
 
-    def near(self, measure: Measure, terms: list[Term]) -> bool:
-        """Whether a pair sum of an observable is proved to end where the energies do, or before."""
-        if measure.summand.type is not None and measure.summand.type.kind != "scalar":
-            raise Rejected(fault(self.model.source, "not-yet", "a sum over pairs of vectors or matrices is not lowered yet", measure.summand))
+    def value(self, within: Within, energetic: bool) -> PerAtom:
+        """A per-atom value; ``energetic``: an energy depends on it."""
+        domain, body, centre = within.domain, within.summand, within.centre
+        scalar = body.type.kind == "scalar"
+        if energetic and not scalar:
+            raise Rejected(fault(self.model.source, "not-yet", f"an energy of a {body.type.kind} for each atom is not lowered yet", body))
+        adjoint = self.adjoint(within) if energetic else None
+        if domain is None:
+            return PerAtom(within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint)
+        if domain.kind == "around":
+            return PerAtom(within.name, within.equation, centre, domain, body, adjoint.support if adjoint else NOWHERE, within.depth, adjoint)
+        displacement = self.displacement((centre, *domain.binders))
+        plain = transform(body, self.canonical(displacement))
+        if not scalar:
+            return PerAtom(within.name, within.equation, centre, domain, plain, NOWHERE, within.depth)
         leaves = Leaves()
-        summand = series.bounded(measure)
+        written = to_sympy(plain, leaves)
+        s = leaves.symbols.get(Op("dot", (displacement, displacement)))
+        summand = from_sympy(_squared_conditions(written, [s]), leaves, ranking(leaves, self.model), like=body)
+        return PerAtom(within.name, within.equation, centre, domain, summand, self.support(written, s, leaves, body), within.depth, adjoint)
+
+    def adjoint(self, within: Within) -> Term:
+        """The term that carries derivatives through a per-atom value."""
+        domain, body, centre = within.domain, within.summand, within.centre
+
+        def weighted(atom: str, expr: Expr) -> Expr:
+            return Op("mul", (Read(ADJOINT + within.name, (atom,), type=SCALAR), expr), type=SCALAR, span=body.span, via=body.via)
+
+        if domain is None:
+            binders, kind, summand = (centre,), "each", weighted(centre, body)
+        elif domain.kind == "around":
+            binders, kind, summand = (centre, *domain.binders), "triples", weighted(centre, body)
+        else:
+            i, j = binders = (centre, *domain.binders)
+            kind, there = "ordered", renamed(body, {i: j, j: i})
+            summand = Op("add", (weighted(i, body), weighted(j, there)), type=SCALAR, span=body.span, via=body.via)
+        excluded = () if domain is None else domain.excluded
+        return self.term(None, Summand(within.equation, Domain(kind, binders, excluded=excluded), binders, summand))
+
+    # -- observables ---------------------------------------------------------------------------------------
+
+    def measure(self, number: int, equation: str, reduce: Reduce) -> Measure:
+        domain, body = reduce.domain, reduce.body
+        if domain.kind in ("members", "triples"):
+            return Measure(number, equation, domain, body)
+        summand = transform(body, self.canonical(self.displacement(domain.binders)))
+        if domain.kind == "ordered" and body.type is not None and body.type.kind != "scalar":
+            raise Rejected(fault(self.model.source, "not-yet", "a sum over pairs of vectors or matrices is not lowered yet", summand))
+        return Measure(number, equation, domain, summand, op=reduce.op)
+
+    def near(self, summand: Expr, reaching: list[Term]) -> bool:
+        """Whether a sum over pairs for an observable is proved to end where the energies do, or before."""
+        if summand.type is not None and summand.type.kind != "scalar":
+            return False
+        leaves = Leaves()
         kernel = to_sympy(summand, leaves)
         displacement = next((n for n in walk(summand) if isinstance(n, Op) and n.op == "displacement"), None)
         s = leaves.symbols.get(Op("dot", (displacement, displacement)))
@@ -149,19 +192,21 @@ class Derivation:
         if found is None:
             return False
         cutoff = from_sympy(found.cutoff, leaves)
-        reaches = [t.support.cutoff for t in terms if t.domain.kind == "ordered" and t.support.cutoff is not None]
+        reaches = [t.support.cutoff for t in reaching if t.support.cutoff is not None]
         numbers = [r.value for r in reaches if isinstance(r, Number)]
         return cutoff in reaches or isinstance(cutoff, Number) and bool(numbers) and cutoff.value <= max(numbers)
 
-    def displacement(self, reduce: Reduce) -> Expr:
-        i = Read("x", (reduce.domain.binders[0],))
-        other = Read("x", (reduce.domain.binders[1],)) if len(reduce.domain.binders) > 1 else Read("origin")
+    # -- geometry ------------------------------------------------------------------------------------------
+
+    def displacement(self, binders: tuple[str, ...]) -> Expr:
+        """From the second atom to the first, or from the origin to the only one."""
+        i = Read("x", binders[:1])
+        other = Read("x", binders[1:2]) if len(binders) > 1 else Read("origin")
         point = Type("point", self.length)
         return Op("displacement", (replace(i, type=point), replace(other, type=point)), type=Type("vector", self.length))
 
-    def canonical(self, reduce: Reduce):
-        """A rewrite that gives every displacement of the domain one orientation, and |d| as sqrt(d·d)."""
-        wanted = self.displacement(reduce)
+    def canonical(self, wanted: Expr):
+        """A rewrite that gives every displacement of a pair the orientation ``wanted``, and |d| as sqrt(d·d)."""
         flipped = replace(wanted, args=wanted.args[::-1])
 
         def rule(expr: Expr) -> Expr:
@@ -189,36 +234,43 @@ class Derivation:
 
         return rule
 
-    def support(self, kernel: sympy.Expr, s: sympy.Symbol | None, leaves: Leaves, reduce: Reduce) -> Support:
+    def support(self, kernel: sympy.Expr, s: sympy.Symbol | None, leaves: Leaves, body: Expr, ends: bool = True) -> Support:
+        """How far a function of the squared distance ``s`` reaches; with ``ends`` also how it ends there."""
         found = reach(kernel, s) if s is not None else None
         if found is None:
             return Support(None, why="no condition bounds the distance")
-        cutoff = from_sympy(found.cutoff, leaves, like=reduce)
+        cutoff = from_sympy(found.cutoff, leaves, like=body)
         if rank(cutoff, self.model) > 1:
             return Support(None, why="the bound is another for each atom")
+        why = "the summand is 0 from there on"
+        if not ends:
+            return Support(cutoff, why=why)
         # A positive symbol for the cutoff: the root of its square is then itself.
         rc = sympy.Symbol("rc", positive=True)
         leaves.exprs[rc] = cutoff
         slope = (sympy.diff(found.inner, s) * 2 * rc).xreplace({s: rc**2})
-        return Support(
-            cutoff,
-            from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=reduce),
-            from_sympy(slope, leaves, like=reduce),
-            "the summand is 0 from there on",
-        )
+        return Support(cutoff, from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=body), from_sympy(slope, leaves, like=body), why)
+
+    def no_derivative(self, leaf: Expr, body: Expr, note: str) -> Rejected:
+        return Rejected(fault(self.model.source, "not-yet", "this geometry has no derivative in this version", leaf if leaf.span else body, notes=(note,)))
 
 
-def _squared_conditions(kernel: sympy.Expr, s: sympy.Symbol | None) -> sympy.Expr:
+def _copy(leaves: Leaves | None) -> Leaves:
+    return Leaves() if leaves is None else Leaves(dict(leaves.symbols), dict(leaves.exprs))
+
+
+def _squared_conditions(kernel: sympy.Expr, squares: Iterable[sympy.Symbol | None]) -> sympy.Expr:
     """``r < b`` as ``r² < b|b|``, which is the same for every b and needs no square root."""
-    if s is None:
-        return kernel
-    root = sympy.sqrt(s)
     changed = {}
-    for relation in kernel.atoms(sympy.core.relational.Relational):
-        if relation.lhs == root and s not in relation.rhs.free_symbols:
-            changed[relation] = relation.func(s, relation.rhs * sympy.Abs(relation.rhs))
-        elif relation.rhs == root and s not in relation.lhs.free_symbols:
-            changed[relation] = relation.func(relation.lhs * sympy.Abs(relation.lhs), s)
+    for s in squares:
+        if s is None:
+            continue
+        root = sympy.sqrt(s)
+        for relation in kernel.atoms(sympy.core.relational.Relational):
+            if relation.lhs == root and s not in relation.rhs.free_symbols:
+                changed[relation] = relation.func(s, relation.rhs * sympy.Abs(relation.rhs))
+            elif relation.rhs == root and s not in relation.lhs.free_symbols:
+                changed[relation] = relation.func(relation.lhs * sympy.Abs(relation.lhs), s)
     return kernel.xreplace(changed)
 
 
@@ -226,10 +278,6 @@ def _without_sign(vector: Expr) -> Expr:
     while isinstance(vector, Op) and vector.op == "neg":
         vector = vector.args[0]
     return vector
-
-
-def _is_position(expr: Expr) -> bool:
-    return isinstance(expr, Read) and expr.symbol == "x" and expr.indices != ()
 
 
 def ranking(leaves: Leaves, model: Model):
@@ -258,29 +306,50 @@ def rank(expr: Expr, model: Model) -> int:
 def derive(model: Model) -> Field:
     """The Field of a typed Model without functions. Raises Rejected: ``not-yet``."""
     model = series.written_out(model)
-    work = Derivation(model)
+    sums = Sums(model)
     for equation in model.equations:
         if equation.kind == "quantity":
-            raise Rejected(Diagnostic("not-yet", "quantities are not lowered yet", equation.span))
-        work.combine(equation)
-    potential = work.potential()
-    total_leaves = Leaves()
-    total = to_sympy(potential, total_leaves)
+            sums.quantity(equation)
+        else:
+            sums.combine(equation)
+    work = Derivation(model, frozenset(sums.within))
+    leaves = Leaves()
+    potential = to_sympy(sums.potential(), leaves)
     terms, measures = [], []
-    for number, (name, reduce) in enumerate(work.sums):
-        symbol = total_leaves.symbols.get(Read(f"#{number}"))
-        weight = sympy.diff(total, symbol) if symbol is not None and model.equation(name).kind == "energy" else sympy.Integer(0)
+    for total in sums.totals:
+        symbol = leaves.symbols.get(Read(f"#{total.number}"))
+        energetic = symbol is not None and model.equation(total.equation).kind == "energy"
+        weight = sympy.diff(potential, symbol) if energetic else sympy.Integer(0)
         if weight == 0:
-            summand = reduce.body if reduce.domain.kind == "members" else transform(reduce.body, work.canonical(reduce))
-            measures.append(series.with_axis(Measure(number, name, reduce.domain, summand, op=reduce.op), model.equation(name)))
+            measures.append(series.with_axis(work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)))
             continue
-        if any(isinstance(total_leaves.exprs[w], Read) and total_leaves.exprs[w].symbol.startswith("#") for w in weight.free_symbols):
-            raise Rejected(fault(model.source, "not-yet", "an energy must be linear in its sums in this version", reduce))
-        terms.append(work.term(number, name, reduce, weight, total_leaves))
-    measures = [replace(m, near=work.near(m, terms)) if m.domain.kind == "ordered" else m for m in measures]
+        if any(isinstance(leaves.exprs[w], Read) and leaves.exprs[w].symbol.startswith("#") for w in weight.free_symbols):
+            raise Rejected(fault(model.source, "not-yet", "an energy must be linear in its sums in this version", total.reduce))
+        domain = total.reduce.domain
+        terms.append(work.term(total.number, Summand(total.equation, domain, domain.binders, total.reduce.body, weight, leaves)))
+    needed = _needed(sums, [t.summand for t in terms])
+    values = [work.value(w, w.name in needed) for w in sums.within.values()]
+    reaching = [t for t in (*terms, *(v.adjoint for v in values if v.adjoint)) if t.domain.kind in ("ordered", "triples")]
+    measures = [replace(m, near=work.near(series.bounded(m), reaching)) if m.domain.kind == "ordered" else m for m in measures]
+    values = [replace(v, near=v.adjoint is not None or v.pairs and work.near(v.summand, reaching)) for v in values]
     for equation in model.equations:
-        combination = work.combine(equation)
-        for node in walk(combination.expr):
-            if isinstance(node, Read) and node.indices and node.indices != (EACH,) and any(isinstance(i, str) for i in node.indices):
-                raise Rejected(fault(model.source, "wrong-index", f"`{node.symbol}` is one for each atom; an {equation.kind} is one number", node))
-    return Field(model, tuple(terms), tuple(measures), tuple(work.combinations.values()))
+        if equation.kind != "quantity":
+            _no_atoms_left(model, equation, sums.combine(equation).expr)
+    return Field(model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()))
+
+
+def _needed(sums: Sums, summands: list[Expr]) -> set[str]:
+    """The per-atom values that these summands depend on."""
+    needed: set[str] = set()
+    pending = list(summands)
+    while pending:
+        found = {n.symbol for n in walk(pending.pop()) if isinstance(n, Read) and n.symbol in sums.within} - needed
+        needed |= found
+        pending += [sums.within[name].summand for name in found]
+    return needed
+
+
+def _no_atoms_left(model: Model, equation, expr: Expr) -> None:
+    for node in walk(expr):
+        if isinstance(node, Read) and node.indices and node.indices != (EACH,) and any(isinstance(i, str) for i in node.indices):
+            raise Rejected(fault(model.source, "wrong-index", f"`{node.symbol}` is one for each atom; an {equation.kind} is one number", node))

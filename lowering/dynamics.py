@@ -151,7 +151,7 @@ class Dynamics:
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None or self.traced else state.used
-        return self.potential.evaluate(known, self.atoms(state), slots, outputs, measures, self.layout, used)
+        return self.potential.evaluate(known, self.atoms(state), slots, outputs, measures, self.layout, used, driven=not self.traced)
 
     def series_sums(self, state: State, inputs: Inputs, known: Globals, measures) -> dict[str, object]:
         slots = None if self.plan is None else state.slots

@@ -6,7 +6,7 @@ the same kind as the energy, so no pair is differentiated by JAX and nothing is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import jax
@@ -52,7 +52,7 @@ class Energies:
         result = self.potential.evaluate(known, sorted_atoms, slots, outputs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
-        return Result(force, result.sums, result.virial, result.box, result.slopes), self.fits(params, cell) & ~found.overflow
+        return replace(result, force=force), self.fits(params, cell) & ~found.overflow
 
     def fits(self, params, cell):
         """Whether nearest images are enough: the cutoff is at most half of each edge that repeats."""

@@ -1,18 +1,23 @@
 """The Field: what is computed where.
 
     Term     one sum of an energy: its domain, its summand, the gradient of the summand, its support
+    PerAtom  one value for each atom: a sum over its neighbours, or a quantity made of such sums
     Measure  one sum of an observable: its domain and its summand
-    Field    the terms and measures of a program, and how energies and observables are put together from them
+    Field    the terms, per-atom values and measures of a program, and how energies and observables are put
+             together from them
 
-All summands are typed, first-order expressions of the Model over `Read`s and displacements; `Read("#k")` in a
-combination stands for the value of sum number k.
+All summands are typed, first-order expressions of the Model over `Read`s and displacements. `Read("#k")` in a
+combination stands for the value of sum number k, `Read("rho", (i,))` or `Read("#k", (i,))` in a summand for a
+per-atom value, and `Read("~rho", (i,))` for its *adjoint*: the derivative of the potential by it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mdsl.model import Axis, Domain, Expr, Model
+from mdsl.model import Axis, Domain, Expr, Model, Read, walk
+
+ADJOINT = "~"
 
 
 @dataclass(frozen=True)
@@ -33,27 +38,73 @@ class Gradient:
     """The derivative of a summand by a displacement: ``2 radial d + direct``.
 
     ``radial`` is the derivative by d·d, ``direct`` a vector by its components, or None; the displacement runs from
-    the second atom of the pair to the first, or from the origin to the atom. A sum over a topology has a
-    gradient for each displacement between two atoms of a tuple, all of it in ``direct``.
+    the second atom of the pair to the first, or from the origin to the atom. A sum over a topology or over triples
+    has a gradient for each displacement between two atoms of a tuple, all of it in ``direct``.
     """
 
     displacement: Expr
     radial: Expr | None
     direct: tuple[Expr, ...] | None
 
+    @property
+    def none(self) -> bool:
+        """Whether the summand does not depend on the displacement at all."""
+        return self.radial is None and self.direct is None
+
 
 @dataclass(frozen=True)
 class Term:
-    """One sum of an energy. ``number`` is its place among all sums of the Field."""
+    """One sum of an energy. ``number`` is its place among all sums of the Field; None where the term carries the
+    derivative through a per-atom value: its summand then holds the adjoint, and its value is of no interest.
 
-    number: int
+    ``slopes`` are derivatives by parameters, ``partials`` by per-atom values, each as the summand reads it; both,
+    and the gradients, hold the weight of the sum in the potential.
+    """
+
+    number: int | None
     equation: str
     domain: Domain
     summand: Expr
     gradients: tuple[Gradient, ...]
     support: Support
-    slopes: tuple[tuple[Expr, Expr], ...] = ()  # (parameter as the summand reads it, weight × d summand/d parameter)
+    slopes: tuple[tuple[Read, Expr], ...] = ()
     written: Expr | None = None  # the summand with conditions as they were written, for `explain`
+    partials: tuple[tuple[Read, Expr], ...] = ()
+
+    @property
+    def binders(self) -> tuple[str, ...]:
+        return self.domain.binders
+
+
+@dataclass(frozen=True)
+class PerAtom:
+    """One value for each atom. ``name`` is that of a quantity, or "#k" for a sum that has no name of its own.
+
+    ``domain``: others or around; None where ``summand`` is an expression of other values of the same atom
+    ``centre``. ``adjoint`` is the term that carries derivatives through it, None where no energy needs it.
+    ``near``: pairs within the cutoff of the energies are enough for it. ``depth``: how many sums over
+    neighbours lie on the way to it.
+    """
+
+    name: str
+    equation: str
+    centre: str
+    domain: Domain | None
+    summand: Expr
+    support: Support
+    depth: int
+    adjoint: Term | None = None
+    near: bool = False
+
+    @property
+    def binders(self) -> tuple[str, ...]:
+        """The atoms that the summand reads, the centre first."""
+        return (self.centre, *(() if self.domain is None else self.domain.binders))
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it is a sum over pairs with each neighbour."""
+        return self.domain is not None and self.domain.kind == "others"
 
 
 @dataclass(frozen=True)
@@ -71,6 +122,10 @@ class Measure:
     axis: Axis | None = None
     bin: Expr | None = None
 
+    @property
+    def binders(self) -> tuple[str, ...]:
+        return self.domain.binders
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -83,22 +138,57 @@ class Combination:
 
 @dataclass(frozen=True)
 class Field:
+    """``values`` are in an order in which each needs only those before it."""
+
     model: Model
     terms: tuple[Term, ...]
+    values: tuple[PerAtom, ...]
     measures: tuple[Measure, ...]
     combinations: tuple[Combination, ...]
 
     def combination(self, name: str) -> Combination | None:
         return next((c for c in self.combinations if c.name == name), None)
 
+    def value(self, name: str) -> PerAtom | None:
+        return next((v for v in self.values if v.name == name), None)
+
+    @property
+    def carriers(self) -> tuple[Term, ...]:
+        """The terms that carry derivatives through per-atom values."""
+        return tuple(v.adjoint for v in self.values if v.adjoint is not None)
+
+    def of_kind(self, *kinds: str) -> tuple[Term, ...]:
+        """The terms over some kinds of domains, those that carry derivatives among them."""
+        return tuple(t for t in (*self.terms, *self.carriers) if t.domain.kind in kinds)
+
     @property
     def pair_terms(self) -> tuple[Term, ...]:
-        return tuple(t for t in self.terms if t.domain.kind == "ordered")
+        return self.of_kind("ordered")
+
+    @property
+    def triple_terms(self) -> tuple[Term, ...]:
+        return self.of_kind("triples")
 
     @property
     def tuple_terms(self) -> tuple[Term, ...]:
-        return tuple(t for t in self.terms if t.domain.kind == "members")
+        return self.of_kind("members")
 
     @property
     def atom_terms(self) -> tuple[Term, ...]:
-        return tuple(t for t in self.terms if t.domain.kind == "each")
+        return self.of_kind("each")
+
+    @property
+    def reaching(self) -> tuple[Term, ...]:
+        """The terms whose supports a neighbour list has to cover."""
+        return self.of_kind("ordered", "triples")
+
+    def needed(self, exprs) -> tuple[PerAtom, ...]:
+        """The per-atom values that some expressions read, with all that these need, in order."""
+        names: set[str] = set()
+        pending = list(exprs)
+        while pending:
+            for node in walk(pending.pop()):
+                if isinstance(node, Read) and node.symbol not in names and (value := self.value(node.symbol)) is not None:
+                    names.add(node.symbol)
+                    pending.append(value.summand)
+        return tuple(v for v in self.values if v.name in names)

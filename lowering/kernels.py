@@ -6,18 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
 
 from mdsl.model import SCALAR, Expr, Model, Op, Read, transform, walk
 
 from .cell import Cell, cast, entries_of, fractions
 from .emit import evaluate
-from .field import Measure, Term
+from .field import ADJOINT, Measure, PerAtom, Term
 from .hoist import Hoisted
 from .values import Globals
 
 SQUARE, DISPLACEMENT = "$square", "$displacement"
-FORCE, ENERGY, VIRIAL, BOX, SLOPES = "force", "energy", "virial", "box", "slopes"
+FORCE, ENERGY, VIRIAL, BOX, SLOPES, PARTIALS = "force", "energy", "virial", "box", "slopes", "partials"
 
 
 def virial_components(dim: int) -> tuple[tuple[int, int], ...]:
@@ -28,13 +29,15 @@ def virial_components(dim: int) -> tuple[tuple[int, int], ...]:
 class PairKernel:
     """The fused kernel of all pair terms of a program, for one choice of outputs.
 
-    ``outputs`` are among force, energy, virial, box (the derivative by the cell at fixed positions) and slopes
-    (the derivatives by parameters); ``measures`` are pair sums of observables.
+    ``outputs`` are among force, energy, virial, box (the derivative by the cell at fixed positions), slopes
+    (the derivatives by parameters) and partials (those by per-atom values); ``measures`` are pair sums of
+    observables, ``values`` sums over the neighbours of each atom.
     """
 
     model: Model
     terms: tuple[Term, ...]
     measures: tuple[Measure, ...]
+    values: tuple[PerAtom, ...]
     outputs: frozenset[str]
     masked: bool = False  # whether pairs that are not valid may be apart: those that a sum excludes
 
@@ -42,21 +45,24 @@ class PairKernel:
     def _lifted(self) -> tuple[Hoisted, list[tuple[str, object]]]:
         hoisted = Hoisted(self.model)
         parts: list[tuple[str, object]] = []
-        for term in self.terms:
-            gradient = term.gradients[0]
-            lift = lambda e: None if e is None else _local(hoisted.lift(e, term.domain.binders), gradient.displacement)  # noqa: E731
+        for n, term in enumerate(self.terms):
+            gradient, binders = term.gradients[0], term.domain.binders
+            lift = lambda e: None if e is None else _local(hoisted.lift(e, binders), gradient.displacement)  # noqa: B023, E731
             if self.outputs & {FORCE, VIRIAL, BOX}:
                 direct = None if gradient.direct is None else tuple(lift(c) for c in gradient.direct)
                 parts.append(("gradient", (term, lift(gradient.radial), direct)))
-            if ENERGY in self.outputs:
-                parts.append(("sum", (f"#{term.number}", term.domain, lift(term.summand))))
+            if ENERGY in self.outputs and term.number is not None:
+                parts.append(("sum", (f"#{term.number}", binders, lift(term.summand))))
             if SLOPES in self.outputs:
                 for k, (leaf, slope) in enumerate(term.slopes):
-                    parts.append(("slope", (f"slope {term.number} {k}", term.domain, lift(slope), leaf)))
-        for measure in self.measures:
-            displacement = _displacement_of(measure.summand)
-            lifted = hoisted.lift(measure.summand, measure.domain.binders)
-            parts.append(("sum", (f"#{measure.number}", measure.domain, _local(lifted, displacement))))
+                    parts.append(("slope", (slope_name(n, k), binders, lift(slope), leaf)))
+            if PARTIALS in self.outputs:
+                parts += [("sum", (ADJOINT + leaf.symbol, binders, lift(partial))) for leaf, partial in term.partials]
+        for name, binders, summand in (
+            *((f"#{m.number}", m.binders, m.summand) for m in self.measures),
+            *((v.name, v.binders, v.summand) for v in self.values),
+        ):
+            parts.append(("sum", (name, binders, _local(hoisted.lift(summand, binders), _displacement_of(summand)))))
         return hoisted, parts
 
     @cached_property
@@ -66,12 +72,12 @@ class PairKernel:
         by_species = hoisted.tables or any(self._grouped(part[3], part[1]) for kind, part in parts if kind == "slope")
         found = {"species"} if by_species and len(self.model.species) > 1 else set()
         for expr in self._expressions():
-            found |= {n.symbol for n in walk(expr) if isinstance(n, Read) and n.indices and n.symbol in ("m", "v", "x", "f")}
+            found |= atom_arrays(expr, self.model)
         return frozenset(found)
 
-    def _grouped(self, leaf: Read, domain) -> bool:
+    def _grouped(self, leaf: Read, binders: tuple[str, ...]) -> bool:
         """Whether a slope is kept apart by the species of the other atom: its parameter is read for that species."""
-        return len(self.model.species) > 1 and len(domain.binders) > 1 and domain.binders[1] in leaf.indices
+        return len(self.model.species) > 1 and len(binders) > 1 and binders[1] in leaf.indices
 
     def _expressions(self):
         for kind, part in self._lifted[1]:
@@ -83,7 +89,7 @@ class PairKernel:
     @property
     def bounded(self) -> bool:
         """Whether every term is zero beyond its cutoff, for all parameters."""
-        proved = all(t.support.cutoff is not None and not _conditional(t.support.cutoff) for t in self.terms)
+        proved = all(t.support.cutoff is not None and not _conditional(t.support.cutoff) for t in (*self.terms, *self.values))
         return proved and not self.measures
 
     def zeros(self, like, cell: Cell) -> dict[str, object]:
@@ -98,7 +104,7 @@ class PairKernel:
             out[BOX] = (zero,) * len(cell.leaves)
         for kind, part in self._lifted[1]:
             if kind == "sum":
-                out[part[0]] = zero
+                out[part[0]] = _zeros(zero, part[2], self.model.dim)
             elif kind == "slope":
                 out[part[0]] = (zero,) * (len(self.model.species) if self._grouped(part[3], part[1]) else 1)
         return out
@@ -151,14 +157,14 @@ class PairKernel:
             memos: dict[tuple[str, ...], dict] = {}
             for kind, part in parts:
                 if kind in ("sum", "slope"):
-                    name, domain, expr = part[:3]
-                    value = evaluate(expr, reader(domain.binders), _pair_displacement, memos.setdefault(domain.binders, {}))
+                    name, binders, expr = part[:3]
+                    value = evaluate(expr, reader(binders), _pair_displacement, memos.setdefault(binders, {}))
                     if not self.bounded:
-                        value = jnp.where(valid, value, 0)
-                    value = jnp.broadcast_to(jnp.asarray(value, dtype), square.shape)
+                        value = jax.tree.map(lambda a: jnp.where(valid, a, 0), value)
+                    value = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, dtype), square.shape), value)
                     if kind == "sum":
-                        out[name] = value
-                    elif self._grouped(part[3], domain):
+                        out[name] = jax.tree.map(jnp.add, out[name], value) if name in out else value
+                    elif self._grouped(part[3], binders):
                         out[name] = tuple(jnp.where(other["species"] == k, value, 0) for k in range(count))
                     else:
                         out[name] = (value,)
@@ -184,6 +190,23 @@ class PairKernel:
             return out
 
         return kernel
+
+
+def slope_name(term: int, leaf: int) -> str:
+    """How the derivative of a kernel's term by its leaf-th parameter is called among the results."""
+    return f"slope {term} {leaf}"
+
+
+def atom_arrays(expr: Expr, model: Model) -> set[str]:
+    """The per-atom arrays that an expression reads: positions, masses, quantities, ...; not entries of tables."""
+    reads = {n.symbol for n in walk(expr) if isinstance(n, Read) and any(isinstance(i, str) for i in n.indices)}
+    return {name for name in reads if not name.startswith("@") and (name == "m" or model.param(name) is None)}
+
+
+def _zeros(zero, expr: Expr, dim: int):
+    """Where the sum of an expression begins, in its shape."""
+    kind = "scalar" if expr.type is None else expr.type.kind
+    return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(kind, zero)
 
 
 def _conditional(cutoff: Expr) -> bool:

@@ -36,6 +36,19 @@ class OneDevice:
         """The sum of an [N] array over all atoms."""
         return jnp.sum(values)
 
+    def gather(self, contributions):
+        """[N]: contributions to all atoms, from the rows here; what comes together on the rows here."""
+        return contributions
+
+    @property
+    def total(self) -> int:
+        """How many rows there are on all devices, padding included."""
+        return self.n_atoms
+
+    def plus(self, value):
+        """The sum of a value over all devices."""
+        return value
+
     def largest(self, value):
         """The largest of a scalar over all devices."""
         return value
@@ -84,6 +97,16 @@ class ManyDevices:
         if self.shards.total > self.n_atoms:
             values = jnp.where(self.rows() < self.n_atoms, values, 0)
         return lax.psum(jnp.sum(values), ATOMS)
+
+    def gather(self, contributions):
+        return lax.psum_scatter(contributions, ATOMS, tiled=True)
+
+    @property
+    def total(self) -> int:
+        return self.shards.total
+
+    def plus(self, value):
+        return lax.psum(value, ATOMS)
 
     def largest(self, value):
         return lax.pmax(value, ATOMS)

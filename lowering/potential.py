@@ -11,12 +11,12 @@ import jax.numpy as jnp
 
 from mdsl.model import Label, Model, Read, walk
 
-from .cell import Cell, cast, entries_of, fractions, nearest, wrap
-from .field import Field, Measure, Term
-from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL, PairKernel, atom_values, total, virial_components
+from .cell import Cell, nearest, wrap
+from .evaluation import Evaluation
+from .field import Field, Measure, PerAtom, Support, Term
+from .kernels import ENERGY, SLOPES, VIRIAL, PairKernel
 from .layout import Layout, OneDevice
-from .topologies import IDS, Topologies, TupleSums, inverse, reads
-from .traversal import all_pairs_in_blocks, slot_sum
+from .topologies import Topologies, inverse
 from .values import Globals
 
 
@@ -45,34 +45,43 @@ class Result:
     virial: tuple | None
     box: tuple | None  # derivative of the potential by each entry of the cell, at fixed positions
     slopes: Mapping[str, object]  # parameter to the derivative of the potential by it
+    crowd: object  # the most legs of an atom in a sum over triples: more than `Potential.legs` make the result wrong
 
 
 @dataclass(frozen=True, eq=False)
 class Potential:
+    """``legs``: for how many neighbours of an atom there is room in sums over triples (None: for all in the list)."""
+
     field: Field
     geometry: Geometry
     dtype: object  # of the pair kernels; sums are added up in the dtype of the positions
     topologies: Topologies = with_default(default_factory=Topologies)
+    legs: int | None = None
 
     @property
     def model(self) -> Model:
         return self.field.model
 
     @cached_property
-    def _kernel(self):
+    def kernel(self):
         @lru_cache(maxsize=None)
-        def kernel(outputs: frozenset[str], excluded: frozenset[str], measures: tuple[Measure, ...], masked: bool) -> PairKernel:
-            return PairKernel(self.model, self.pair_terms(excluded), measures, outputs, masked)
+        def kernel(outputs: frozenset[str], terms: tuple[Term, ...], measures: tuple[Measure, ...], values: tuple[PerAtom, ...], masked: bool) -> PairKernel:
+            return PairKernel(self.model, terms, measures, values, outputs, masked)
 
         return kernel
+
+    def cast(self, values):
+        """Per-atom values in the precision of the kernels; whole numbers stay such."""
+        return values.astype(self.dtype) if jnp.issubdtype(values.dtype, jnp.floating) else values
 
     # -- exclusions: each set of them is a traversal of its own ----------------------------------------------
 
     @cached_property
     def exclusions(self) -> tuple[frozenset[str], ...]:
         """The different sets of topologies that pair sums leave out."""
-        sums = (*self.field.terms, *self.field.measures)
-        found = dict.fromkeys(frozenset(s.domain.excluded) for s in sums if s.domain.kind == "ordered")
+        field = self.field
+        domains = [s.domain for s in (*field.terms, *field.measures, *field.values) if s.domain is not None]
+        found = dict.fromkeys(frozenset(d.excluded) for d in domains if d.kind in ("ordered", "others", "triples", "around"))
         return tuple(sorted(found, key=sorted))
 
     @cached_property
@@ -80,8 +89,11 @@ class Potential:
         """What every pair sum leaves out: these pairs are taken out of a neighbour list when it is built."""
         return frozenset.intersection(*self.exclusions) if self.exclusions else frozenset()
 
-    def pair_terms(self, excluded: frozenset[str]) -> tuple[Term, ...]:
-        return tuple(t for t in self.field.pair_terms if frozenset(t.domain.excluded) == excluded)
+    @property
+    def by_topology(self) -> bool:
+        """Whether anything depends on which atoms the tuples of topologies are."""
+        members = any(s.domain.kind == "members" for s in (*self.field.terms, *self.field.measures))
+        return members or any(self.exclusions)
 
     def without_excluded(self, slots, ids, rows):
         """A new list less the pairs that every sum leaves out. ``ids``: the user's index of each sorted position;
@@ -91,15 +103,26 @@ class Potential:
         mine = ids[jnp.minimum(rows, ids.shape[0] - 1)]
         return self.topologies.without(slots, self.always_excluded, inverse(ids), mine, rows)
 
+    # -- reach -----------------------------------------------------------------------------------------------
+
     def cutoff(self, params: Mapping[str, object]):
         """The distance beyond which all pair terms are zero; None where one of them has no proved support."""
+        return self._farthest(params, [(t.support, t.domain.binders) for t in self.field.reaching])
+
+    def triple_reach(self, params: Mapping[str, object], sums):
+        """The longest leg of triples for which one of these terms, values and measures is not zero; None: any."""
+        return self._farthest(params, [(getattr(s, "support", Support(None)), s.binders) for s in sums])
+
+    def _farthest(self, params: Mapping[str, object], supports: list[tuple[Support, tuple[str, ...]]]):
         reach = None
-        for term in self.field.pair_terms:
-            if term.support.cutoff is None:
+        for support, binders in supports:
+            if support.cutoff is None:
                 return None
-            value = jnp.max(Globals(self.model, params).table(term.support.cutoff, term.domain.binders))
+            value = jnp.max(Globals(self.model, params).table(support.cutoff, binders))
             reach = value if reach is None else jnp.maximum(reach, value)
         return jnp.asarray(0.0) if reach is None else reach
+
+    # -- evaluating ------------------------------------------------------------------------------------------
 
     def evaluate(
         self,
@@ -110,63 +133,29 @@ class Potential:
         measures: tuple[Measure, ...] = (),
         layout: Layout | None = None,
         used=None,
+        driven: bool = False,
     ) -> Result:
         """All terms at once.
 
         ``atoms``: x and v as tuples of [n] arrays, m, species and "$ids" (the user's index) as [n] arrays, the rows
         of this device in the order of ``slots`` [K, n]; ``slots`` None: all pairs. ``measures``: the sums of observables that are
-        wanted too. ``used``: how many slots hold neighbours, where that is known to be fewer than K.
+        wanted too. ``used``: how many slots hold neighbours, where that is known to be fewer than K. ``driven``: no
+        reverse mode goes through, so that loops may have a length that is known only when they run.
         """
         layout = layout or OneDevice(atoms["x"][0].shape[0])
         if VIRIAL in outputs and self.reads_volume:
             outputs = outputs | {ENERGY, SLOPES}
-        x = atoms["x"]
-        dtype = x[0].dtype
-        nearest = self.geometry.nearest(known.cell)
-        force = [jnp.zeros_like(c) for c in x]
-        virial = [jnp.zeros((), dtype) for _ in virial_components(self.geometry.dim)]
-        box = [jnp.zeros((), dtype) for _ in known.cell.leaves]
-        sums: dict[str, object] = {}
-        slopes: dict[str, object] = {}
-        place = None
-        if self.field.tuple_terms or any(m.domain.kind == "members" for m in measures) or any(self.exclusions):
-            ids = layout.everywhere(atoms[IDS])[: layout.n_atoms]
-            place = inverse(ids)
-        for excluded in self.exclusions:
-            terms = self.pair_terms(excluded)
-            pair_measures = tuple(m for m in measures if m.domain.kind == "ordered" and frozenset(m.domain.excluded) == excluded)
-            far = tuple(m for m in pair_measures if not m.near) if slots is not None else ()
-            if far:  # the list does not hold all the pairs that these sums are over
-                pairs = self._pairs(known, atoms, None, frozenset(), excluded, far, layout, None, place)
-                sums |= {k: layout.add(v.astype(dtype)) / 2 for k, v in pairs.items() if k.startswith("#")}
-                pair_measures = tuple(m for m in pair_measures if m.near)
-            if not (outputs and terms) and not pair_measures:
-                continue
-            pairs = self._pairs(known, atoms, slots, outputs, excluded, pair_measures, layout, used, place)
-            if FORCE in outputs:
-                force = [a + b.astype(dtype) for a, b in zip(force, pairs[FORCE])]
-            if VIRIAL in outputs:
-                virial = [a + layout.add(b.astype(dtype)) / 2 for a, b in zip(virial, pairs[VIRIAL])]
-            sums |= {k: layout.add(v.astype(dtype)) / 2 for k, v in pairs.items() if k.startswith("#")}
-            if BOX in outputs:
-                box = [a + layout.add(b.astype(dtype)) / 2 for a, b in zip(box, pairs[BOX])]
-            if SLOPES in outputs:
-                for term in terms:
-                    for k, (leaf, _) in enumerate(term.slopes):
-                        rows = tuple(v.astype(dtype) / 2 for v in pairs[f"slope {term.number} {k}"])
-                        _add(slopes, leaf, self.gathered(leaf, term.domain.binders, rows, atoms, known, layout))
-        self._tuples(known, atoms, nearest, outputs, measures, force, virial, box, sums, slopes, layout, place)
-        for term in self.field.atom_terms:
-            self._atoms(term, known, atoms, nearest, outputs, force, virial, box, sums, slopes, layout)
-        for measure in measures:
-            if measure.domain.kind == "each":
-                values = self._each(measure, known, atoms, nearest)
-                sums[f"#{measure.number}"] = total(values, layout.add) if measure.op == "sum" else layout.extreme(values, measure.op)
+        work = Evaluation(self, known, atoms, slots, layout, used, driven)
+        work.values(self.field.needed([t.summand for t in self.field.terms if outputs] + [m.summand for m in measures]))
+        if outputs - {ENERGY} and self.field.carriers:
+            work.adjoints()
+        work.all_terms(outputs, measures)
+        dim = self.geometry.dim
         if VIRIAL in outputs and self.reads_volume:
-            for a in range(self.geometry.dim):
-                virial[a * self.geometry.dim + a] -= self._expansion(known, sums, slopes)
-        rows = tuple(tuple(virial[a * self.geometry.dim + b] for b in range(self.geometry.dim)) for a in range(self.geometry.dim))
-        return Result(tuple(force), sums, rows, tuple(box), slopes)
+            for a in range(dim):
+                work.virial[a * dim + a] -= self._expansion(known, work.sums, work.slopes)
+        rows = tuple(tuple(work.virial[a * dim + b] for b in range(dim)) for a in range(dim))
+        return Result(tuple(work.force), work.sums, rows, tuple(work.box), work.slopes, work.crowd)
 
     @cached_property
     def reads_volume(self) -> bool:
@@ -214,90 +203,3 @@ class Potential:
             return jnp.diag(jnp.stack([layout.add(r) for r in rows]))
         table = jnp.stack([by_own(r) for r in rows], axis=1)  # [own, other]
         return table if own[0] else table.T
-
-    def _pairs(self, known: Globals, atoms: Mapping[str, object], slots, outputs: frozenset[str], excluded: frozenset[str], measures: tuple[Measure, ...], layout: Layout, used, place):
-        """The sums over each row of the terms and measures that leave out ``excluded``."""
-        kernel = self._kernel(outputs, excluded, measures, masked=slots is None and bool(excluded))
-        values = {"x": tuple(c.astype(self.dtype) for c in atoms["x"])}
-        for name in kernel.atom_reads - {"x"}:
-            values[name] = atoms[name]
-        nearest = self.geometry.nearest(cast(known.cell, self.dtype))
-        # An atom with itself is no pair; it is given a distance at which every term is regular.
-        cutoff = self.cutoff(known.params)
-        safe = jnp.asarray(1.0 if cutoff is None else jnp.where(jnp.isfinite(cutoff), (2 * cutoff) ** 2, 1.0), self.dtype)
-        body = kernel.body(known, nearest, safe)
-        zeros = kernel.zeros(values["x"][0], known.cell)
-        others = layout.everywhere(values)
-        if slots is None:
-            left_out = self.topologies.excluded(excluded, place, atoms[IDS]) if excluded else None
-            others = jax.tree.map(lambda a: a[: layout.n_atoms], others)
-            return all_pairs_in_blocks(body, values, others, zeros, rows=layout.rows(), excluded=left_out)
-        if excluded - self.always_excluded:
-            slots = self.topologies.without(slots, excluded - self.always_excluded, place, atoms[IDS], layout.rows())
-        return slot_sum(body, slots, values, others, zeros, rows=layout.rows(), used=used)
-
-    def _tuples(self, known: Globals, atoms, nearest, outputs, measures, force, virial, box, sums, slopes, layout: Layout, place) -> None:
-        """Add the sums over topologies to the results."""
-        terms = self.field.tuple_terms if outputs else ()
-        members = tuple(m for m in measures if m.domain.kind == "members")
-        if not terms and not members:
-            return
-        wanted = {"x", "species"}.union(*(reads(s.summand) for s in (*terms, *members)))
-        everyone = jax.tree.map(lambda a: a[: layout.n_atoms], layout.everywhere({name: atoms[name] for name in atoms if name in wanted}))
-        tuples = TupleSums(self.model, self.topologies, known, everyone, place, nearest)
-        for term in terms:
-            if ENERGY in outputs:
-                sums[f"#{term.number}"] = tuples.sum(term)
-            if outputs & {FORCE, VIRIAL, BOX}:
-                tuples.add(term, outputs, virial, box)
-            if SLOPES in outputs:
-                for leaf, slope in term.slopes:
-                    _add(slopes, leaf, tuples.slope(term, leaf, slope))
-        if FORCE in outputs and tuples.forces:
-            for k, own in enumerate(tuples.on_rows(atoms[IDS])):
-                force[k] = force[k] + own
-        for measure in members:
-            sums[f"#{measure.number}"] = tuples.sum(measure)
-
-    def _each(self, measure: Measure | Term, known: Globals, atoms, nearest):
-        values = atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest)
-        return _fill(values, atoms["x"][0])
-
-    def _atoms(self, term: Term, known: Globals, atoms, nearest, outputs, force, virial, box, sums, slopes, layout: Layout) -> None:
-        """Add one sum over atoms (an external field) to the results."""
-        binder = term.domain.binders[0]
-        gradient = term.gradients[0]
-        if ENERGY in outputs:
-            sums[f"#{term.number}"] = layout.add(self._each(term, known, atoms, nearest))
-        if outputs & {FORCE, VIRIAL, BOX}:
-            d = nearest(atoms["x"])
-            images = fractions(known.cell, tuple(near - c for near, c in zip(d, atoms["x"]))) if BOX in outputs else None
-            for a in range(self.geometry.dim):
-                slope = jnp.zeros_like(d[a])
-                if gradient.radial is not None:
-                    slope = slope + 2 * atom_values(gradient.radial, binder, known, atoms, nearest) * d[a]
-                if gradient.direct is not None:
-                    slope = slope + atom_values(gradient.direct[a], binder, known, atoms, nearest)
-                force[a] = force[a] - slope
-                for n, (vector, axis) in enumerate(entries_of(known.cell)):
-                    if BOX in outputs and axis == a and self.geometry.periodic[vector]:
-                        # The nearest image of an atom moves with the box.
-                        box[n] = box[n] + layout.add(images[vector] * slope)
-                for b in range(self.geometry.dim):
-                    virial[b * self.geometry.dim + a] = virial[b * self.geometry.dim + a] - layout.add(d[b] * slope)
-        if SLOPES in outputs:
-            for leaf, slope in term.slopes:
-                values = _fill(atom_values(slope, binder, known, atoms, nearest), atoms["x"][0])
-                _add(slopes, leaf, self.gathered(leaf, term.domain.binders, (values,), atoms, known, layout))
-
-
-def _add(slopes: dict[str, object], leaf: Read, value) -> None:
-    slopes[leaf.symbol] = slopes[leaf.symbol] + value if leaf.symbol in slopes else value
-
-
-def _fill(values, like):
-    if isinstance(values, tuple):
-        return tuple(_fill(v, like) for v in values)
-    return jnp.broadcast_to(jnp.asarray(values, like.dtype), like.shape)
-
-

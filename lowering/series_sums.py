@@ -12,8 +12,9 @@ from jax import lax
 from mdsl.model import Axis
 
 from .cell import cast
+from .evaluation import Evaluation
 from .field import Measure
-from .kernels import PairKernel, atom_values
+from .kernels import atom_values
 from .layout import Layout
 from .potential import Potential
 from .series import ENTRY
@@ -32,6 +33,10 @@ def series_sums(potential: Potential, known: Globals, atoms: Mapping[str, object
 
     Histograms visit what they sum over once. The others are evaluated in a loop over the entries.
     """
+    # Per-atom values are the same for all entries.
+    work = Evaluation(potential, known, atoms, slots, layout, used, driven=False)
+    work.values(potential.field.needed([e for m in measures for e in (m.summand, m.bin) if e is not None]))
+    atoms = work.atoms
     found: dict[str, object] = {}
     same: dict[Measure, Measure] = {}  # two observables may hold the same sum
     for measure in measures:
@@ -77,8 +82,8 @@ def _pairs(potential: Potential, known: Globals, atoms: Mapping[str, object], sl
     if not measure.near:  # the list does not hold all the pairs
         slots = None
     excluded = frozenset(measure.domain.excluded)
-    kernel = PairKernel(potential.model, (), (weight, bin), frozenset(), masked=slots is None and bool(excluded))
-    own = {"x": tuple(c.astype(potential.dtype) for c in atoms["x"])} | {name: atoms[name] for name in kernel.atom_reads - {"x"}}
+    kernel = potential.kernel(frozenset(), (), (weight, bin), (), slots is None and bool(excluded))
+    own = {name: jax.tree.map(potential.cast, atoms[name]) for name in {"x"} | kernel.atom_reads}
     nearest = potential.geometry.nearest(cast(known.cell, potential.dtype))
     body = kernel.body(known, nearest, jnp.asarray(1.0, potential.dtype))
     zeros = kernel.zeros(own["x"][0], known.cell)

@@ -9,7 +9,8 @@ from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model import Tabulated, walk
 from mdsl.species_pairs import pair_constant
 
-from .field import Field, Term
+from .derive import rank
+from .field import Field, PerAtom, Term
 
 NEGLIGIBLE = 1e-9  # of the scale of the function, against rounding
 # A table ends as well as its digits and its knots allow: what is smaller than this, of its values halfway, is no jump.
@@ -18,13 +19,14 @@ TABLE_JUMP, TABLE_KINK = 1e-5, 1e-3
 
 @dataclass(frozen=True)
 class Cutoff:
-    """The end of a pair term at default parameters, for the species pair where it is farthest.
+    """The end of a pair term, or of a sum over neighbours, at default parameters, for the species pair where it is
+    farthest.
 
     ``cutoff`` is None where no support was proved; ``jump`` is the energy and ``kink`` the derivative just
     below the cutoff, both 0 where they are negligible.
     """
 
-    term: Term
+    term: Term | PerAtom
     cutoff: float | None
     jump: float
     kink: float
@@ -39,16 +41,19 @@ class Cutoff:
 
 
 def cutoffs(field: Field) -> tuple[Cutoff, ...]:
-    """The end of every pair term."""
-    return tuple(_cutoff(field, term) for term in field.pair_terms)
+    """The end of every pair term, and of every sum over neighbours that energies are made of."""
+    values = [v for v in field.values if v.pairs and v.adjoint is not None]
+    return tuple(_cutoff(field, s) for s in (*(t for t in field.terms if t.domain.kind == "ordered"), *values))
 
 
-def _cutoff(field: Field, term: Term) -> Cutoff:
+def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
     if term.support.cutoff is None:
         return Cutoff(term, None, 0.0, 0.0)
 
     def largest(expr) -> float:
-        return float(max(pair_constant(field.model, expr, term.domain.binders).ravel(), key=abs))
+        if rank(expr, field.model) > 1:  # another for each atom: nothing is said of it
+            return 0.0
+        return float(max(pair_constant(field.model, expr, term.binders).ravel(), key=abs))
 
     rc, jump, kink = largest(term.support.cutoff), largest(term.support.jump), largest(term.support.kink)
     scale = max(abs(jump), abs(kink) * rc)
@@ -76,10 +81,11 @@ def cutoff_warnings(field: Field) -> list[Diagnostic]:
         if end.cutoff is None or not (end.jump or end.kink):
             continue
         equation = field.model.equation(end.term.equation)
+        what = "the energy" if isinstance(end.term, Term) else f"`{equation.name}`"
         if end.jump:
             value = f"{end.jump * units.shown_per_internal(equation.body.type.dimension):.4g} {units.display(equation.body.type.dimension).text}".strip()
             found.append(
-                fault(field.model.source, "energy-jump", f"the energy of a pair jumps by {value} at the cutoff", equation.body, help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as in LAMMPS")
+                fault(field.model.source, "energy-jump", f"{what} of a pair jumps by {value} at the cutoff", equation.body, help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as in LAMMPS")
             )
         else:
             found.append(fault(field.model.source, "force-jump", "the force of a pair jumps at the cutoff", equation.body, help="`force_shifted` or `switched` end it smoothly"))

@@ -165,6 +165,12 @@ class TupleSums:
             totals.append(jnp.zeros(self.topologies.n_atoms, self.dtype).at[atoms].add(jnp.concatenate(parts))[ids])
         return tuple(totals)
 
+    def partial(self, term: Term, leaf: Read, expr: Expr, ids):
+        """The derivative by a per-atom value, on the rows with these ids."""
+        values = self.filled(term.domain, self.value(term.domain, expr))
+        atoms = self.topologies.members[term.domain.topology][:, term.domain.binders.index(leaf.indices[0])]
+        return jnp.zeros(self.topologies.n_atoms, self.dtype).at[atoms].add(values)[ids]
+
     def slope(self, term: Term, leaf: Read, expr: Expr):
         """The derivative by a parameter, in its shape."""
         values = self.filled(term.domain, self.value(term.domain, expr))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
-from mdsl.lowering.field import Combination, Field, Measure, Term
+from mdsl.lowering.field import Combination, Field, Measure, PerAtom, Term
 
 from .compiler import Compiled
-from .model import SCALAR, Domain, Expr, Number, Op, Read, transform
+from .model import SCALAR, Expr, Number, Op, Read, transform
 from .passes import PASSES
 from .printing import print_model
 from .printing_expr import text_of
@@ -32,7 +32,8 @@ def dump(compiled: Compiled, stage: str) -> str:
 
 def print_field(field: Field) -> str:
     """Terms with their derivatives and supports, measures, and how equations are put together from them."""
-    blocks = [_term(field, t) for t in field.terms]
+    blocks = [_value(field, v) for v in field.values]
+    blocks += [_term(field, t) for t in field.terms]
     blocks += ["\n".join(_measure(field, m) for m in field.measures)] if field.measures else []
     blocks += ["\n".join(_combination(field, c) for c in field.combinations)]
     return "\n\n".join(blocks) + "\n"
@@ -40,14 +41,14 @@ def print_field(field: Field) -> str:
 
 def _term(field: Field, term: Term) -> str:
     """A term, in which d is the displacement and r its length."""
-    if term.domain.kind == "members":
+    if term.domain.kind in ("members", "triples"):
         return _tuple_term(field, term)
     gradient = term.gradients[0]
 
     def text(e: Expr) -> str:
         return _text(field, _in_distance(e, gradient.displacement))
 
-    lines = [f"term #{term.number} of {term.equation}: sum over {domain_text(term.domain)}, d = {_text(field, gradient.displacement)}, r = |d|"]
+    lines = [f"{_head(term)}, d = {_text(field, gradient.displacement)}, r = |d|"]
     lines.append(f"  summand   {text(term.summand)}")
     if gradient.radial is not None:
         lines.append(f"  by r^2    {text(gradient.radial)}")
@@ -57,18 +58,34 @@ def _term(field: Field, term: Term) -> str:
         lines.append(f"  support   below {_text(field, term.support.cutoff)}")
     elif term.domain.kind == "ordered":
         lines.append(f"  support   none: {term.support.why}")
-    for parameter, slope in term.slopes:
-        lines.append(f"  by {_text(field, parameter)}: {text(slope)}")
+    for leaf, slope in (*term.slopes, *term.partials):
+        lines.append(f"  by {_text(field, leaf)}: {text(slope)}")
     return "\n".join(lines)
 
 
+def _head(term: Term) -> str:
+    what = f"term #{term.number} of {term.equation}" if term.number is not None else f"the derivative through {term.equation}"
+    return f"{what}: sum over {term.domain}"
+
+
+def _value(field: Field, value: PerAtom) -> str:
+    """A per-atom value; then the term that carries derivatives through it."""
+    over = "" if value.domain is None else f": sum over {value.domain}"
+    lines = [f"value {value.name}[{value.centre}] of {value.equation}{over}", f"  summand   {_text(field, value.summand)}"]
+    if value.support.cutoff is not None:
+        lines.append(f"  support   below {_text(field, value.support.cutoff)}")
+    return "\n".join([*lines, *([_term(field, value.adjoint)] if value.adjoint is not None else [])])
+
+
 def _tuple_term(field: Field, term: Term) -> str:
-    lines = [f"term #{term.number} of {term.equation}: sum over {domain_text(term.domain)}"]
+    lines = [_head(term)]
     lines.append(f"  summand   {_text(field, term.summand)}")
     for gradient in term.gradients:
         lines.append(f"  by d = {_text(field, gradient.displacement)}")
         lines += [f"  by d.{axis}    {_text(field, e)}" for axis, e in zip("xyz", gradient.direct)]
-    lines += [f"  by {_text(field, parameter)}: {_text(field, slope)}" for parameter, slope in term.slopes]
+    if term.support.cutoff is not None:
+        lines.append(f"  support   legs below {_text(field, term.support.cutoff)}")
+    lines += [f"  by {_text(field, leaf)}: {_text(field, slope)}" for leaf, slope in (*term.slopes, *term.partials)]
     return "\n".join(lines)
 
 
@@ -87,7 +104,7 @@ def _in_distance(e: Expr, displacement: Expr) -> Expr:
 
 
 def _measure(field: Field, measure: Measure) -> str:
-    return f"measure #{measure.number} of {measure.equation}: {measure.op} over {domain_text(measure.domain)}  {_text(field, measure.summand)}"
+    return f"measure #{measure.number} of {measure.equation}: {measure.op} over {measure.domain}  {_text(field, measure.summand)}"
 
 
 def _combination(field: Field, combination: Combination) -> str:
@@ -96,21 +113,3 @@ def _combination(field: Field, combination: Combination) -> str:
 
 def _text(field: Field, expr: Expr) -> str:
     return text_of(field.model, expr)
-
-
-def domain_text(domain: Domain) -> str:
-    match domain.kind:
-        case "each":
-            text = domain.binders[0]
-        case "ordered":
-            text = " < ".join(domain.binders)
-        case "others":
-            text = f"{domain.binders[0]} != {domain.centre}"
-        case "triples" | "around":
-            centre = () if domain.centre is None else (domain.centre,)
-            text = "{}; {} < {}".format(*centre, *domain.binders)
-        case _:
-            text = f"({', '.join(domain.binders)}) in {domain.topology}"
-    return text + "".join(f", not in {t}" for t in domain.excluded)
-
-

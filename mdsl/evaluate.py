@@ -45,6 +45,10 @@ class Interpreter:
         now = {"x": self.x, "cell": self.cell, "params": self.params}
         return Interpreter(self.model, self.system, **(now | changes))
 
+    def assume(self, name: str, values: np.ndarray) -> None:
+        """Take the values [N] of a quantity as known."""
+        self._cache[name] = values
+
     def _once(self, key: object, compute: Callable[[], object]) -> object:
         if key not in self._cache:
             self._cache[key] = compute()

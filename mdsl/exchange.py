@@ -1,7 +1,7 @@
-"""Pass `exchange`: the summand over i < j must not change when the two atoms are exchanged.
+"""Pass `exchange`: the summand over i < j, or over j < k around i, must not change when the two are exchanged.
 
 A pair has no order: `sum(i < j)` of a summand that depends on the order would depend on how atoms are
-numbered. The check evaluates the summand both ways round on random pairs with random parameters, so what it
+numbered. The check evaluates the summand both ways round on random atoms with random parameters, so what it
 refuses really differs; the Model is unchanged.
 """
 
@@ -18,7 +18,7 @@ from .faults import fault
 from .interpret import parameter
 from .evaluate import Interpreter
 from .system import System
-from .model import Equation, Model, Param, Reduce, walk
+from .model import Equation, Model, Param, Read, Reduce, walk
 from .rows import Rows
 
 PAIRS = 64
@@ -30,47 +30,65 @@ def check_exchange(model: Model) -> tuple[Model, list[Diagnostic]]:
     report: list[Diagnostic] = []
     for equation in model.equations:
         for node in walk(equation.body):
-            if isinstance(node, Reduce) and node.domain.kind == "ordered" and not symmetric(model, node, _entries(equation)):
-                i, j = node.domain.binders
+            if isinstance(node, Reduce) and node.domain.kind in HELP and not symmetric(model, node, _entries(equation)):
+                i, j = node.domain.binders[-2:]
                 report.append(
                     fault(
                         model.source,
                         "asymmetric-pair",
                         f"the summand changes when `{i}` and `{j}` are exchanged",
                         node.body,
-                        notes=(f"`sum({i} < {j})` visits every pair once, in an order that means nothing",),
-                        help=f"make it symmetric, for example with `(q[{i}] + q[{j}])/2`, or write a quantity with `sum({j} != {i})`",
+                        notes=(f"`sum({node.domain})` visits every pair once, in an order that means nothing",),
+                        help=HELP[node.domain.kind].format(i=i, j=j),
                     )
                 )
     return model, report
 
 
+HELP = {
+    "ordered": "make it symmetric, for example with `(q[{i}] + q[{j}])/2`, or write a quantity with `sum({j} != {i})`",
+    "triples": "the two ends play the same part: make it symmetric in them",
+    "around": "the two ends play the same part: make it symmetric in them",
+}
+
+
 @np.errstate(all="ignore")
 def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = {}) -> bool:  # noqa: B006
-    """Whether exchanging the atoms leaves the summand as it is, on random pairs."""
+    """Whether exchanging the last two atoms of a domain leaves the summand as it is, at random places."""
+    domain = reduce.domain
+    names = domain.binders if domain.centre is None else (domain.centre, *domain.binders)
+    if {i for n in walk(reduce.body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {*names, *entries, *_bound_inside(reduce)}:
+        return True  # it depends on atoms further out, which is refused later
     rng = np.random.default_rng(20)
     params = {p.name: _shaken(model, p, rng) for p in model.params if p.lifetime == "param" and p.binder is None}
     scale = np.mean([abs(np.mean(v)) for p in model.params if (v := params.get(p.name)) is not None and _is_length(model, p)] or [1.0])
-    # Pairs at distances from a thousandth to a thousand times the lengths of the program, in a box larger still.
-    apart = rng.normal(size=(PAIRS, model.dim))
-    apart *= (scale * 10 ** rng.uniform(-1.5, 1.5, PAIRS) / np.linalg.norm(apart, axis=1))[:, None]
-    first = scale * rng.uniform(0, 1, (PAIRS, model.dim))
-    n = 2 * PAIRS
+    # The first atom anywhere, the others at distances from a thousandth to a thousand times the lengths of the
+    # program, in a box larger still.
+    places = [scale * rng.uniform(0, 1, (PAIRS, model.dim))]
+    for _ in names[1:]:
+        apart = rng.normal(size=(PAIRS, model.dim))
+        places.append(places[0] + apart * (scale * 10 ** rng.uniform(-1.5, 1.5, PAIRS) / np.linalg.norm(apart, axis=1))[:, None])
+    n = len(names) * PAIRS
     system = System(
-        np.concatenate([first, first + apart]),
+        np.concatenate(places),
         np.full(model.dim, 1e6 * scale),
         v=rng.normal(size=(n, model.dim)),
         species=rng.integers(0, max(1, len(model.species)), n),
         masses=rng.uniform(1, 2, n),
         params=params,
     )
-    one, other = np.arange(PAIRS), np.arange(PAIRS, n)
-    i, j = reduce.domain.binders
+    shapes = {"vector": (model.dim,), "matrix": (model.dim, model.dim)}
+    quantities = {e.name: rng.uniform(0.5, 2, (n, *shapes.get(e.body.type.kind, ()))) for e in model.of_kind("quantity")}
+    atoms = dict(zip(names, np.arange(n).reshape(len(names), PAIRS)))
 
-    def values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.asarray(Interpreter(model, system).value(reduce.body, Rows(PAIRS, {i: a, j: b, **entries})), float)
+    def values(atoms: dict[str, np.ndarray]) -> np.ndarray:
+        now = Interpreter(model, system)
+        for name, known in quantities.items():  # what they are is no matter here
+            now.assume(name, known)
+        return np.asarray(now.value(reduce.body, Rows(PAIRS, {**atoms, **entries})), float)
 
-    there, back = values(one, other), values(other, one)
+    i, j = names[-2:]
+    there, back = values(atoms), values({**atoms, i: atoms[j], j: atoms[i]})
     return bool(np.allclose(there, back, rtol=TOLERANCE, atol=0.0, equal_nan=True))
 
 
@@ -78,6 +96,10 @@ def _entries(equation: Equation) -> dict[str, np.ndarray]:
     """Numbers for the index of an observable over a range: some of the range, each several times."""
     axis = equation.series
     return {} if axis is None else {equation.binders[0]: axis.first + np.arange(PAIRS) % (axis.last + 1 - axis.first)}
+
+
+def _bound_inside(reduce: Reduce) -> set[str]:
+    return {b for n in walk(reduce.body) if isinstance(n, Reduce) for b in n.domain.binders}
 
 
 def _is_length(model: Model, param: Param) -> bool:

@@ -13,7 +13,6 @@ from mdsl.lowering.smoothness import Cutoff, cutoffs
 
 from .compiler import Compiled
 from .dimensions import LENGTH, Dimension
-from .dumping import domain_text
 from .faults import place
 from .model import Domain, Model, Number, Op, walk
 from .printing_expr import text_of
@@ -41,7 +40,7 @@ def energies(compiled: Compiled) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[str, str]]:
     field = compiled.field
-    yield "domain", f"{domain_text(term.domain)}: {domain_words(term.domain)}"
+    yield "domain", f"{term.domain}: {domain_words(term.domain)}"
     for name in term.domain.excluded:
         yield "", f"less the pairs of the two ends of each member of `{name}`"
     if end is not None:

@@ -302,6 +302,8 @@ class Inference:
             if equation.kind == "observe" and body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
                 help = "the vector from the corner of the box is `x[i] - origin`" if body.type.kind == "point" else None
                 self.fail("wrong-type", f"an observable is a number, a vector or a matrix, not {body.type}", body, help=help)
+            if equation.kind == "quantity" and body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
+                self.fail("wrong-type", f"a quantity is a number, a vector or a matrix for each atom, not {body.type}", body)
             if equation.kind == "energy":
                 wanted = self.model.units.dimension(dimensions.ENERGY)
                 if body.type.kind not in ("scalar", "unknown"):

@@ -196,6 +196,22 @@ class Domain:
     topology: str | None = None
     excluded: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """As a program writes it."""
+        match self.kind:
+            case "each":
+                text = self.binders[0]
+            case "ordered":
+                text = " < ".join(self.binders)
+            case "others":
+                text = f"{self.binders[0]} != {self.centre}"
+            case "triples" | "around":
+                centre = () if self.centre is None else (self.centre,)
+                text = "{}; {} < {}".format(*centre, *self.binders)
+            case _:
+                text = f"({', '.join(self.binders)}) in {self.topology}"
+        return text + "".join(f", not in {t}" for t in self.excluded)
+
 
 # -- declarations --------------------------------------------------------------------------------------
 

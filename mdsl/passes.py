@@ -36,7 +36,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("inline", inline, _CALLS, False, "functions, flows and integrators are written out where they are used"),
     Pass("infer", infer, _CALLS, True, "every expression has a type and a dimension"),
     Pass("differentiate", differentiate, (*_CALLS, *_CALCULUS), True, "D(u) is the derivative, integral(u, a, b) the integral itself"),
-    Pass("exchange", check_exchange, (*_CALLS, *_CALCULUS), True, "every summand over i < j is symmetric in i and j"),
+    Pass("exchange", check_exchange, (*_CALLS, *_CALCULUS), True, "every summand over i < j, or over j < k around i, is symmetric in the two"),
 )
 
 

@@ -216,6 +216,8 @@ class Expressions:
                 node = tree.Others(NOWHERE, *binders)
             case "triples":
                 node = tree.Triples(NOWHERE, *binders)
+            case "around":
+                node = tree.Triples(NOWHERE, self.names.index(domain.centre), *binders)
             case "members":
                 node = tree.Members(NOWHERE, binders, domain.topology)
         if not domain.excluded:

@@ -172,6 +172,11 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
                 return _series(work, resolver, statement, scope)
             if axes and kind != "quantity":
                 resolver.error("misplaced", f"an {kind} has no indices", name, help="`quantity` declares one value for each atom")
+            for axis in axes:
+                if kind == "quantity" and axis.range is not None:
+                    work.report.append(Diagnostic("not-yet", "a quantity with a range is not implemented yet", axis.span, notes=("a quantity has one value for each atom",)))
+            if kind == "quantity" and len(axes) != 1:
+                resolver.error("not-yet" if axes else "misplaced", f"a quantity of {len(axes)} indices is not implemented yet" if axes else "a quantity has an index: one value for each atom", name, help=f"write `quantity {name.id}[i] = ...`")
             binders = {a.name: Binder(a.name, span=a.span) for a in axes}
             body = resolver.expr(statement.value, resolver.bindings(where, scope.inside(binders)))
             _unused(work, resolver, where)

@@ -113,6 +113,46 @@ def cases() -> dict[str, Case]:
             "observe debye[n in 1..3] = sum(i < j) sin(n*r)/(n*r) where r = |x[i] - x[j]|\nobserve slow[n in 0..3] = -(sum(i) m[i]*(if n - 1 == floor(|v[i]|/0.9) then 1 else 0))",
             jumbled(9),
         ),
+        "a density": Case(
+            MIXTURE + "param a[species] = { A: 1.0, B: 0.7, C: 1.2 }\nparam c = 0.8\ndef bell(r) = if r < 1.9 then (1.9 - r)^3 else 0\n"
+            "quantity rho[i] = sum(j != i) a[j]*s[i,j]*bell(|x[i] - x[j]|)\nenergy E = -c*sum(i) a[i]*sqrt(rho[i])\nenergy U = sum(i < j) force_shifted(lennard_jones(0.8*s[i,j], 0.3), 1.7)(|x[i] - x[j]|)",
+            jumbled(14, species=three),
+            cut=True,
+        ),
+        "quantities of quantities": Case(
+            "param a = 1.3\ndef bell(r) = if r < 1.9 then (1.9 - r)^3 else 0\nquantity n[i] = sum(j != i) bell(|x[i] - x[j]|)\nquantity w[i] = a*n[i]/(1 + n[i]^2)\n"
+            "quantity smooth[i] = sum(k != i) w[k]*bell(|x[i] - x[k]|)*(1 + 0.1*n[i])\nenergy U = sum(i) (smooth[i]^2 + a*w[i])\n"
+            "energy V = sum(i < j) (w[i] + w[j])*smooth[i]*smooth[j]*bell(a*|x[i] - x[j]|)\nobserve mean = sum(i) smooth[i]/N\nobserve far = sum(i < j) n[i]*n[j]*exp(-|x[i] - x[j]|)",
+            jumbled(12),
+            cut=True,
+        ),
+        "sums inside sums": Case(
+            "param a = 1.1\ndef crowd(r) = if r < a then (a - r)^2 else 0\nenergy U = sum(i) sqrt(0.1 + sum(j != i) crowd(|x[i] - x[j]|))\n"
+            "energy V = sum(i < j) (sum(k != i) crowd(|x[i] - x[k]|/1.5))*(sum(k != j) crowd(|x[j] - x[k]|/1.5))*crowd(|x[i] - x[j]|/1.5)\nobserve most = largest(i) sum(j != i) |x[i] - x[j]|",
+            jumbled(12),
+            cut=True,
+        ),
+        "three bodies": Case(
+            "species A, B\nparam s[species, species] = { A-A: 1.0, A-B: 0.9, B-B: 0.8 }\nparam g = 0.7\nparam e[species] = { A: 1.0, B: 1.5 }\n"
+            "def leg(s)(r) = if r < 1.9*s then exp(s/(r - 1.9*s)) else 0\n"
+            "energy U = sum(i; j < k) g*e[i]*leg(s[i,j])(|d|)*leg(s[i,k])(|b|)*(d·b/(|d|*|b|) + 1/3)^2 where d = x[j] - x[i], b = x[k] - x[i]\n"
+            "energy V = sum(i; j < k) leg(1.0)(|x[i] - x[j]|)*leg(1.0)(|x[i] - x[k]|)*(angle(x[j], x[i], x[k]) - 1.5)^2*(1 + 0.1*|x[j] - x[k]|^2)\n"
+            "energy W = sum(i < j) wca(0.8, 1.0)(|x[i] - x[j]|)",
+            jumbled(12, species=two),
+            cut=True,
+        ),
+        "quantities of three bodies": Case(
+            "param g = 0.7\ndef leg(r) = if r < 1.8 then (1.8 - r)^3 else 0\nquantity c[i] = sum(i; j < k) leg(|x[i] - x[j]|)*leg(|x[i] - x[k]|)*cos(angle(x[j], x[i], x[k]))\n"
+            "quantity n[i] = sum(j != i) leg(|x[i] - x[j]|)\nenergy U = sum(i) c[i]^2/(1 + g*n[i])\n"
+            "energy V = sum(i; j < k) n[i]*g*leg(|x[i] - x[j]|)*leg(|x[i] - x[k]|)*n[j]*n[k]\nobserve order = sum(i) abs(c[i])",
+            jumbled(11),
+            cut=True,
+        ),
+        "flat quantities": Case(
+            "dim 2\ndef leg(r) = if r < 1.9 then (1.9 - r)^2 else 0\nquantity n[i] = sum(j != i) leg(|x[i] - x[j]|)\nenergy U = sum(i) n[i]^1.5\nenergy V = sum(i; j < k) (d·b)^2*leg(|d|)*leg(|b|) where d = x[j] - x[i], b = x[k] - x[i]",
+            jumbled(12, 2),
+            cut=True,
+        ),
         "even powers": Case("param s = 0.9\nenergy U = sum(i < j) ((s/r)^12 - (s/r)^6 + r^2*exp(-r^4) + (s/r)^7 + (1/r)^0.5) where r = |x[i] - x[j]|", jumbled(9)),
     }
 

@@ -1,0 +1,317 @@
+"""One evaluation of the potential and of observables: per-atom values, their adjoints, then every sum.
+
+    values    sums over the neighbours of each atom, and quantities made of them, those that need no others first
+    adjoints  the derivative of the potential by each of them, the last first
+    sums      energies, forces, virial and derivatives, with all pair terms in one traversal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from mdsl.model import Read
+
+from .cell import cast, entries_of, fractions
+from .field import ADJOINT, Measure, PerAtom, Term
+from .gather import padded
+from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, atom_arrays, atom_values, slope_name, total, virial_components
+from .layout import Layout
+from .topologies import IDS, TupleSums, inverse, reads
+from .traversal import all_pairs_in_blocks, slot_sum
+from .triples import ENDS, Wanted, legs, triple_sums
+from .values import Globals
+
+if TYPE_CHECKING:
+    from .potential import Potential
+
+NOTHING: frozenset[str] = frozenset()
+
+
+class Evaluation:
+    """What is known and what has been added up so far."""
+
+    def __init__(self, potential: Potential, known: Globals, atoms: Mapping[str, object], slots, layout: Layout, used, driven: bool):
+        self.potential, self.known, self.layout = potential, known, layout
+        self.field, self.model, self.geometry = potential.field, potential.model, potential.geometry
+        self.atoms, self.slots, self.used, self.driven = dict(atoms), slots, used, driven
+        x = atoms["x"]
+        self.dtype, self.dim = x[0].dtype, len(x)
+        self.nearest = self.geometry.nearest(known.cell)
+        self.force = [jnp.zeros_like(c) for c in x]
+        self.virial = [jnp.zeros((), self.dtype) for _ in virial_components(self.dim)]
+        self.box = [jnp.zeros((), self.dtype) for _ in known.cell.leaves]
+        self.sums: dict[str, object] = {}
+        self.slopes: dict[str, object] = {}
+        self.crowd = jnp.int32(0)  # the most legs of an atom
+        self.place = inverse(layout.everywhere(atoms[IDS])[: layout.n_atoms]) if potential.by_topology else None
+
+    # -- per-atom values ---------------------------------------------------------------------------------
+
+    def values(self, values: tuple[PerAtom, ...]) -> None:
+        """Compute per-atom values that are not known yet, in an order that lets each read those before it."""
+        values = tuple(v for v in values if v.name not in self.atoms)
+        for depth in range(1 + max((v.depth for v in values), default=0)):
+            here = [v for v in values if v.depth == depth]
+            for excluded in self.potential.exclusions:
+                pairs = tuple(v for v in here if v.pairs and frozenset(v.domain.excluded) == excluded)
+                for near in (True, False):
+                    some = tuple(v for v in pairs if (v.near or self.slots is None) == near)
+                    if some:
+                        self.atoms |= self.pairs(NOTHING, (), excluded, values=some, near=near)
+            around = tuple(v for v in here if v.domain is not None and not v.pairs)
+            for near in (True, False):
+                some = tuple(v for v in around if (v.near or self.slots is None) == near)
+                if some:
+                    self.atoms |= self.triples((), NOTHING, some, near)
+            for v in here:
+                if v.domain is None:
+                    self.atoms[v.name] = self.each(v.summand, v.centre)
+
+    def adjoints(self) -> None:
+        """The derivative of the potential by each per-atom value that energies need, from the last to the first."""
+        zero = jnp.zeros_like(self.atoms["x"][0])
+        found: dict[str, object] = {}
+        self._partials(tuple(t for t in self.field.terms if t.partials), found)
+        for value in reversed(self.field.values):
+            if value.adjoint is not None:
+                self.atoms[ADJOINT + value.name] = found.get(value.name, zero)
+                if value.adjoint.partials:
+                    self._partials((value.adjoint,), found)
+
+    def _partials(self, terms: tuple[Term, ...], found: dict[str, object]) -> None:
+        """Add what terms contribute to the adjoints of the values that they read."""
+
+        def add(name: str, values) -> None:
+            found[name] = found[name] + values if name in found else values
+
+        for term in (t for t in terms if t.domain.kind == "each"):
+            for leaf, partial in term.partials:
+                add(leaf.symbol, self.each(partial, term.domain.binders[0]))
+        for excluded in self.potential.exclusions:
+            pairs = tuple(t for t in terms if t.domain.kind == "ordered" and frozenset(t.domain.excluded) == excluded)
+            if pairs:
+                for name, values in self.pairs(frozenset({PARTIALS}), pairs, excluded).items():
+                    add(name.removeprefix(ADJOINT), values)
+        triples = tuple(t for t in terms if t.domain.kind == "triples")
+        if triples:
+            for name, values in self.triples(triples, frozenset({PARTIALS})).items():
+                add(name.removeprefix(ADJOINT), values)
+        bonded = tuple(t for t in terms if t.domain.kind == "members")
+        if bonded:
+            tuples = self._tuple_sums([p for t in bonded for _, p in t.partials])
+            for term in bonded:
+                for leaf, partial in term.partials:
+                    add(leaf.symbol, tuples.partial(term, leaf, partial, self.atoms[IDS]))
+
+    # -- sums --------------------------------------------------------------------------------------------
+
+    def all_terms(self, outputs: frozenset[str], measures: tuple[Measure, ...]) -> None:
+        """The sums of all terms and of measures."""
+        for excluded in self.potential.exclusions:
+            terms = self._active([t for t in self.field.pair_terms if frozenset(t.domain.excluded) == excluded], outputs)
+            wanted = tuple(m for m in measures if m.domain.kind == "ordered" and frozenset(m.domain.excluded) == excluded)
+            far = tuple(m for m in wanted if not m.near) if self.slots is not None else ()
+            if far:  # the list does not hold all the pairs that these sums are over
+                self._sum_up(self.pairs(NOTHING, (), excluded, far, near=False), far)
+            wanted = tuple(m for m in wanted if m not in far)
+            if terms or wanted:
+                pairs = self.pairs(outputs, terms, excluded, wanted)
+                self._sum_up(pairs, (*terms, *wanted))
+                self._pair_outputs(pairs, outputs, terms)
+        self._triples(outputs, tuple(m for m in measures if m.domain.kind == "triples"))
+        self._tuples(outputs, tuple(m for m in measures if m.domain.kind == "members"))
+        for term in self.field.atom_terms if outputs else ():
+            self._atoms(term, outputs)
+        for measure in (m for m in measures if m.domain.kind == "each"):
+            values = self.each(measure.summand, measure.domain.binders[0])
+            self.sums[f"#{measure.number}"] = total(values, self.layout.add) if measure.op == "sum" else self.layout.extreme(values, measure.op)
+
+    def _active(self, terms: Iterable[Term], outputs: frozenset[str]) -> tuple[Term, ...]:
+        """The terms that have something to give: those that only carry derivatives have no energy."""
+        return tuple(t for t in terms if outputs - {ENERGY} or outputs and t.number is not None)
+
+    def _sum_up(self, rows: Mapping[str, object], sums: Iterable[Term | Measure]) -> None:
+        """Totals of pair sums from those of each row, in which every pair stands twice."""
+        for name in (f"#{s.number}" for s in sums if s.number is not None):
+            if name in rows:
+                self.sums[name] = total(rows[name], lambda v: self.layout.add(v) / 2)
+
+    def _pair_outputs(self, pairs: Mapping[str, object], outputs: frozenset[str], terms: tuple[Term, ...]) -> None:
+        if FORCE in outputs:
+            self.force = [a + b for a, b in zip(self.force, pairs[FORCE])]
+        if VIRIAL in outputs:
+            self.virial = [a + self.layout.add(b) / 2 for a, b in zip(self.virial, pairs[VIRIAL])]
+        if BOX in outputs:
+            self.box = [a + self.layout.add(b) / 2 for a, b in zip(self.box, pairs[BOX])]
+        for n, term in enumerate(terms if SLOPES in outputs else ()):
+            for k, (leaf, _) in enumerate(term.slopes):
+                rows = tuple(v / 2 for v in pairs[slope_name(n, k)])
+                self._slope(leaf, self.potential.gathered(leaf, term.domain.binders, rows, self.atoms, self.known, self.layout))
+
+    def pairs(self, outputs: frozenset[str], terms: tuple[Term, ...], excluded: frozenset[str], measures: tuple[Measure, ...] = (), values: tuple[PerAtom, ...] = (), near: bool = True):
+        """The sums over each row of terms, measures and values that leave out ``excluded``; ``near``: within the list."""
+        slots = self.slots if near else None
+        dtype, layout = self.potential.dtype, self.layout
+        kernel = self.potential.kernel(outputs, terms, measures, values, slots is None and bool(excluded))
+        arrays = {name: jax.tree.map(self.potential.cast, self.atoms[name]) for name in {"x"} | kernel.atom_reads}
+        nearest = self.geometry.nearest(cast(self.known.cell, dtype))
+        # An atom with itself is no pair; it is given a distance at which every term is regular.
+        cutoff = self.potential.cutoff(self.known.params)
+        safe = jnp.asarray(1.0 if cutoff is None else jnp.where(jnp.isfinite(cutoff), (2 * cutoff) ** 2, 1.0), dtype)
+        body = kernel.body(self.known, nearest, safe)
+        zeros = kernel.zeros(arrays["x"][0], self.known.cell)
+        others = layout.everywhere(arrays)
+        if slots is None:
+            left_out = self.potential.topologies.excluded(excluded, self.place, self.atoms[IDS]) if excluded else None
+            others = jax.tree.map(lambda a: a[: layout.n_atoms], others)
+            found = all_pairs_in_blocks(body, arrays, others, zeros, rows=layout.rows(), excluded=left_out)
+        else:
+            still_in = excluded - self.potential.always_excluded
+            if still_in:
+                slots = self.potential.topologies.without(slots, still_in, self.place, self.atoms[IDS], layout.rows())
+            found = slot_sum(body, slots, arrays, others, zeros, rows=layout.rows(), used=self.used)
+        return jax.tree.map(lambda v: v.astype(self.dtype), found)
+
+    # -- triples -----------------------------------------------------------------------------------------
+
+    def triples(self, terms: tuple[Term, ...], outputs: frozenset[str], values: tuple[PerAtom, ...] = (), near: bool = True, measures: tuple[Measure, ...] = ()):
+        """What the triples around each row add up to, by name, [n]; forces and the like are added to the results."""
+        layout, dtype = self.layout, self.potential.dtype
+        sums = (
+            *((v.name, v.binders, v.summand) for v in values),
+            *((f"#{m.number}", m.binders, m.summand) for m in measures),
+        )
+        exprs = [s for _, _, s in sums]
+        for term in terms:
+            exprs += [term.summand, *(p for _, p in term.partials), *(s for _, s in term.slopes), *(c for g in term.gradients for c in g.direct)]
+        names = {"x", "species"}.union(*(atom_arrays(e, self.model) for e in exprs))
+        arrays = {name: jax.tree.map(self.potential.cast, self.atoms[name]) for name in names}
+        others = jax.tree.map(padded, layout.everywhere(arrays))
+        rows = layout.rows()
+        nearest = self.geometry.nearest(cast(self.known.cell, dtype))
+        listed = self.slots is not None and near
+        slots = self.slots if listed else (rows + 1 + jnp.arange(max(1, layout.n_atoms - 1), dtype=jnp.int32)[:, None]) % layout.n_atoms
+        reach = self.potential.triple_reach(self.known.params, (*terms, *values, *measures))
+        static = not self.driven
+        found_legs = legs(slots, arrays["x"], others["x"], rows, nearest, reach, self.potential.legs if terms else None, static)
+        if terms:
+            self.crowd = jnp.maximum(self.crowd, layout.largest(jnp.max(found_legs.count, initial=0)))
+        found = triple_sums(self.model, self.known, Wanted(terms, outputs, sums), found_legs, arrays, others, nearest, static)
+        found = jax.tree.map(lambda v: v.astype(self.dtype), found)
+        for n, term in enumerate(terms if SLOPES in outputs else ()):
+            for k, (leaf, _) in enumerate(term.slopes):
+                self._slope(leaf, layout.plus(found.pop(slope_name(n, k))))
+        if ENDS in found:
+            self._legs(found.pop(ENDS), found.pop("twist", None), found_legs, outputs)
+        for key in [k for k in found if k.startswith(ENDS)]:
+            name, ends = key.removeprefix(ENDS), self._scattered(found.pop(key), found_legs.index)
+            found[name] = found[name] + ends if name in found else ends
+        return found
+
+    def _legs(self, ends: tuple, twist, around, outputs: frozenset[str]) -> None:
+        """Forces, virial and box derivative of triples from what each leg adds to the force on its neighbour."""
+        if FORCE in outputs:
+            for k in range(self.dim):
+                self.force[k] = self.force[k] + self._scattered(ends[k], around.index) - jnp.sum(ends[k], axis=0)
+        add = self.layout.add
+        if VIRIAL in outputs:
+            for n, (a, b) in enumerate(virial_components(self.dim)):
+                beyond = 0.0 if twist is None else twist[n]
+                self.virial[n] = self.virial[n] - add(jnp.sum(around.d[a] * ends[b], axis=0) + beyond)
+        if BOX in outputs:
+            cell = self.known.cell
+            images = fractions(cell, tuple(near - c for near, c in zip(around.d, around.apart)))
+            for n, (vector, axis) in enumerate(entries_of(cell)):
+                rows = jnp.sum(images[vector] * ends[axis], axis=0)
+                if twist is not None:
+                    rows = rows + fractions(cell, tuple(twist[a * self.dim + axis] for a in range(self.dim)))[vector]
+                self.box[n] = self.box[n] + add(rows)
+
+    def _scattered(self, values, index):
+        """[M, n] values for the neighbours of each row, added up by neighbour: [n]."""
+
+        def add(m, out):
+            return out.at[index[m]].add(values[m])
+
+        everywhere = jax.lax.fori_loop(0, index.shape[0], add, jnp.zeros(self.layout.total, values.dtype))
+        return self.layout.gather(everywhere)
+
+    def _triples(self, outputs: frozenset[str], measures: tuple[Measure, ...]) -> None:
+        terms = self._active(self.field.triple_terms, outputs)
+        if terms:
+            found = self.triples(terms, outputs)
+            self.sums |= {name: self.layout.add(rows) for name, rows in found.items() if name.startswith("#")}
+        if measures:
+            found = self.triples((), NOTHING, measures=measures, near=all(m.near for m in measures))
+            self.sums |= {name: self.layout.add(rows) for name, rows in found.items()}
+
+    # -- topologies --------------------------------------------------------------------------------------
+
+    def _tuple_sums(self, exprs) -> TupleSums:
+        wanted = {"x", "species"}.union(*(reads(e) for e in exprs))
+        layout = self.layout
+        everyone = layout.everywhere({name: values for name, values in self.atoms.items() if name in wanted})
+        everyone = jax.tree.map(lambda a: a[: layout.n_atoms], everyone)
+        return TupleSums(self.model, self.potential.topologies, self.known, everyone, self.place, self.nearest)
+
+    def _tuples(self, outputs: frozenset[str], measures: tuple[Measure, ...]) -> None:
+        terms = self.field.tuple_terms if outputs else ()
+        if not terms and not measures:
+            return
+        tuples = self._tuple_sums([s.summand for s in (*terms, *measures)])
+        for term in terms:
+            if ENERGY in outputs:
+                self.sums[f"#{term.number}"] = tuples.sum(term)
+            if outputs & {FORCE, VIRIAL, BOX}:
+                tuples.add(term, outputs, self.virial, self.box)
+            for leaf, slope in term.slopes if SLOPES in outputs else ():
+                self._slope(leaf, tuples.slope(term, leaf, slope))
+        if FORCE in outputs and tuples.forces:
+            for k, own in enumerate(tuples.on_rows(self.atoms[IDS])):
+                self.force[k] = self.force[k] + own
+        for measure in measures:
+            self.sums[f"#{measure.number}"] = tuples.sum(measure)
+
+    # -- single atoms ------------------------------------------------------------------------------------
+
+    def each(self, expr, binder: str):
+        """The value of an expression for each row."""
+        return _fill(atom_values(expr, binder, self.known, self.atoms, self.nearest), self.atoms["x"][0])
+
+    def _atoms(self, term: Term, outputs: frozenset[str]) -> None:
+        """Add one sum over atoms to the results."""
+        binder, gradient, add = term.domain.binders[0], term.gradients[0], self.layout.add
+        if ENERGY in outputs and term.number is not None:
+            self.sums[f"#{term.number}"] = add(self.each(term.summand, binder))
+        if outputs & {FORCE, VIRIAL, BOX} and not gradient.none:
+            x, atoms = self.atoms["x"], self.atoms
+            d, cell = self.nearest(x), self.known.cell
+            images = fractions(cell, tuple(near - c for near, c in zip(d, x))) if BOX in outputs else None
+            for a in range(self.dim):
+                slope = jnp.zeros_like(d[a])
+                if gradient.radial is not None:
+                    slope = slope + 2 * atom_values(gradient.radial, binder, self.known, atoms, self.nearest) * d[a]
+                if gradient.direct is not None:
+                    slope = slope + atom_values(gradient.direct[a], binder, self.known, atoms, self.nearest)
+                self.force[a] = self.force[a] - slope
+                for n, (vector, axis) in enumerate(entries_of(cell)):
+                    if BOX in outputs and axis == a and self.geometry.periodic[vector]:
+                        # The nearest image of an atom moves with the box.
+                        self.box[n] = self.box[n] + add(images[vector] * slope)
+                for b in range(self.dim):
+                    self.virial[b * self.dim + a] = self.virial[b * self.dim + a] - add(d[b] * slope)
+        for leaf, slope in term.slopes if SLOPES in outputs else ():
+            self._slope(leaf, self.potential.gathered(leaf, term.domain.binders, (self.each(slope, binder),), self.atoms, self.known, self.layout))
+
+    def _slope(self, leaf: Read, value) -> None:
+        self.slopes[leaf.symbol] = self.slopes[leaf.symbol] + value if leaf.symbol in self.slopes else value
+
+
+def _fill(values, like):
+    if isinstance(values, tuple):
+        return tuple(_fill(v, like) for v in values)
+    return jnp.broadcast_to(jnp.asarray(values, like.dtype), like.shape)

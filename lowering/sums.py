@@ -1,0 +1,170 @@
+"""Taking sums out of equations: what is summed over all atoms or pairs, and what is one value for each atom.
+
+An equation becomes an expression over `Read("#k")`, the value of its k-th sum. Inside a summand, a sum over the
+neighbours of an atom becomes a per-atom value, `Read("#k", (i,))`, computed before; so does a quantity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mdsl.faults import fault
+from mdsl.grammar.diagnostics import Rejected
+from mdsl.model import SCALAR, Domain, Equation, Expr, Model, Number, Op, Read, Reduce, transform, walk
+
+from .field import Combination
+from .series import reads_entry
+
+TOTAL = ("each", "ordered", "triples", "members")  # domains that are summed to one value
+WITHIN = ("others", "around")  # domains around an atom that is given
+
+
+@dataclass(frozen=True)
+class Total:
+    """Sum number ``number``, one value for the whole; what it read of neighbours is taken out of ``reduce``."""
+
+    number: int
+    equation: str
+    reduce: Reduce
+
+
+@dataclass(frozen=True)
+class Within:
+    """One value for each atom ``centre``: the sum of ``summand`` over a domain around it, or, without a domain, the
+    summand itself."""
+
+    name: str
+    equation: str
+    centre: str
+    domain: Domain | None
+    summand: Expr
+    depth: int
+
+
+class Sums:
+    """The sums of a program, as they are found."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.count = 0
+        self.totals: list[Total] = []
+        self.within: dict[str, Within] = {}  # by name, in an order in which each needs only those before it
+        self.combinations: dict[str, Combination] = {}
+        self._anonymous: dict[Reduce, str] = {}
+
+    def combine(self, equation: Equation) -> Combination:
+        """The equation with its sums replaced and other equations written out."""
+        known = self.combinations.get(equation.name)
+        if known is None:
+            known = Combination(equation.name, equation.kind, self._outside(equation.body, equation.name))
+            self.combinations[equation.name] = known
+        return known
+
+    def potential(self) -> Expr:
+        energies = [self.combine(e).expr for e in self.model.of_kind("energy")]
+        total = energies[0] if energies else Number(0.0, type=SCALAR)
+        for energy in energies[1:]:
+            total = Op("add", (total, energy), type=energy.type)
+        return total
+
+    def quantity(self, equation: Equation) -> str:
+        """The name of a quantity, which is taken apart when it is first met."""
+        if equation.name not in self.within:
+            (centre,) = equation.binders
+            body = equation.body
+            if isinstance(body, Reduce) and body.domain.kind in WITHIN and body.domain.centre == centre:
+                domain = body.domain
+                summand = self._summand(body, equation.name)
+            else:
+                domain, summand = None, self._inside(body, equation.name, {centre})
+            self.within[equation.name] = Within(equation.name, equation.name, centre, domain, summand, self._depth(summand, domain))
+        return equation.name
+
+    # -- outside of all sums -----------------------------------------------------------------------------
+
+    def _outside(self, expr: Expr, name: str) -> Expr:
+        match expr:
+            case Reduce(domain=Domain(kind=kind)):
+                if kind not in TOTAL:
+                    raise AssertionError(f"a sum over {kind} outside of all sums")
+                number = self._number()
+                body = self._summand(expr, name)
+                self.totals.append(Total(number, name, replace(expr, body=body)))
+                return Read(f"#{number}", span=expr.span, via=expr.via, type=expr.type)
+            case Read(symbol=symbol, indices=()):
+                other = self.model.equation(symbol)
+                if other is not None:
+                    return self.combine(other).expr
+                return self.potential() if symbol == "potential" else expr
+            case Op(args=args):
+                return replace(expr, args=tuple(self._outside(a, name) for a in args))
+        return expr
+
+    # -- inside a sum or a quantity ------------------------------------------------------------------------
+
+    def _summand(self, reduce: Reduce, name: str) -> Expr:
+        domain = reduce.domain
+        return self._inside(reduce.body, name, {*domain.binders, *(() if domain.centre is None else (domain.centre,))})
+
+    def _inside(self, expr: Expr, name: str, bound: set[str], memo: dict[int, tuple[Expr, Expr]] | None = None) -> Expr:
+        """The expression of the atoms ``bound`` with its sums and quantities read as per-atom values."""
+        memo = {} if memo is None else memo
+        if id(expr) not in memo:
+            memo[id(expr)] = (expr, self._read(expr, name, bound, memo))
+        return memo[id(expr)][1]
+
+    def _read(self, expr: Expr, name: str, bound: set[str], memo) -> Expr:
+        match expr:
+            case Reduce(domain=domain):
+                if domain.kind not in WITHIN:
+                    raise Rejected(fault(self.model.source, "not-yet", "a sum over all inside a sum is not lowered yet", expr))
+                body = self._summand(expr, name)
+                if reads_entry(body):
+                    raise Rejected(fault(self.model.source, "not-yet", "a sum around an atom that depends on the entry of a series is not lowered yet", expr))
+                further = {i for n in walk(body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {domain.centre, *domain.binders}
+                if further:
+                    named = ", ".join(f"`{i}`" for i in sorted(further))
+                    raise Rejected(fault(self.model.source, "not-yet", f"a sum around one atom that depends on another atom, {named}, is not lowered yet", expr))
+                return Read(self._value(replace(expr, body=body), name), (domain.centre,), span=expr.span, via=expr.via, type=expr.type)
+            case Read(symbol=symbol, indices=indices):
+                other = self.model.equation(symbol)
+                if other is not None and indices:
+                    return replace(expr, symbol=self.quantity(other))
+                if other is not None or symbol == "potential":
+                    raise Rejected(fault(self.model.source, "not-yet", f"`{symbol}` inside a sum is not lowered yet", expr))
+                return expr
+            case Op(args=args):
+                parts = tuple(self._inside(a, name, bound, memo) for a in args)
+                return expr if all(a is b for a, b in zip(args, parts)) else replace(expr, args=parts)
+        return expr
+
+    def _value(self, reduce: Reduce, equation: str) -> str:
+        """The name of a sum around an atom; two that differ by the names of their indices are one."""
+        domain = reduce.domain
+        names = dict(zip((domain.centre, *domain.binders), "ijk"))
+        usual = Reduce(
+            replace(domain, centre="i", binders=tuple(names[b] for b in domain.binders)), renamed(reduce.body, names), span=reduce.span, via=reduce.via, type=reduce.type
+        )
+        if usual not in self._anonymous:
+            name = self._anonymous[usual] = f"#{self._number()}"
+            self.within[name] = Within(name, equation, "i", usual.domain, usual.body, self._depth(usual.body, usual.domain))
+        return self._anonymous[usual]
+
+    def _depth(self, summand: Expr, domain: Domain | None) -> int:
+        read = [self.within[n.symbol].depth for n in walk(summand) if isinstance(n, Read) and n.symbol in self.within]
+        return max(read, default=0) + (domain is not None)
+
+    def _number(self) -> int:
+        self.count += 1
+        return self.count - 1
+
+
+def renamed(expr: Expr, names: dict[str, str]) -> Expr:
+    """The expression with other names for atoms."""
+
+    def rule(node: Expr) -> Expr:
+        if isinstance(node, Read) and node.indices:
+            return replace(node, indices=tuple(names.get(i, i) if isinstance(i, str) else i for i in node.indices))
+        return node
+
+    return transform(expr, rule)
