@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.model import SCALAR, Domain, Equation, Expr, Model, Number, Op, Read, Reduce, transform, walk
+from mdsl.model import SCALAR, Domain, Equation, Expr, Model, Number, Op, Read, Reduce, children, rebuild, transform, walk
 
 from .field import Combination
 from .series import reads_entry
@@ -96,9 +96,7 @@ class Sums:
                 if other is not None:
                     return self.combine(other).expr
                 return self.potential() if symbol == "potential" else expr
-            case Op(args=args):
-                return replace(expr, args=tuple(self._outside(a, name) for a in args))
-        return expr
+        return rebuild(expr, tuple(self._outside(c, name) for c in children(expr)))
 
     # -- inside a sum or a quantity ------------------------------------------------------------------------
 
@@ -133,10 +131,8 @@ class Sums:
                 if other is not None or symbol == "potential":
                     raise Rejected(fault(self.model.source, "not-yet", f"`{symbol}` inside a sum is not lowered yet", expr))
                 return expr
-            case Op(args=args):
-                parts = tuple(self._inside(a, name, bound, memo) for a in args)
-                return expr if all(a is b for a, b in zip(args, parts)) else replace(expr, args=parts)
-        return expr
+        parts = tuple(self._inside(c, name, bound, memo) for c in children(expr))
+        return expr if all(a is b for a, b in zip(children(expr), parts)) else rebuild(expr, parts)
 
     def _value(self, reduce: Reduce, equation: str) -> str:
         """The name of a sum around an atom; two that differ by the names of their indices are one."""
