@@ -19,7 +19,7 @@ from . import images as images_of, neighbours
 from .cell import Cell, cast as cast_cell, of_matrix
 from .choice import Traversal, choose
 from .culprit import culprit
-from .dynamics import BETWEEN, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics, Inputs, State
+from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
 from .limits import ATOMS_EACH
 from .potential import Geometry, Potential
@@ -33,13 +33,16 @@ PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.f
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps."""
+    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps.
+    began: positions without periods and velocities, [2, N, d], when the statement of dynamics began, where that is read.
+    """
 
     x: np.ndarray
     v: np.ndarray
     images: np.ndarray
     step: int
     time: float
+    began: np.ndarray | None = None
 
 
 class Listener(Protocol):
@@ -110,6 +113,7 @@ class Runner:
     def prepare(self, params: Mapping[str, object], key) -> None:
         """Make ready for a run with these free parameters and this key."""
         self.params, self.key, self.counts = dict(params), key, Counts()
+        self.place, self._began = Place(), None
 
     def fits(self, params: Mapping[str, object]) -> bool:
         """Whether what was compiled for one run serves another with these parameters."""
@@ -149,6 +153,7 @@ class Runner:
             self.key,
             cast(t),
             jnp.int32(origin),
+            () if self._began is None else Began(*(self._columns(rows) for rows in self._began), cast(self.place.t)),
         )
 
     # -- state ---------------------------------------------------------------------------------------------
@@ -195,7 +200,12 @@ class Runner:
 
         x, images = user(state.x), user(state.images)
         x, moved = images_of.wrap(x, self.initial.cell, self.initial.periodic)
-        return Snapshot(x, user(state.v), images + moved, int(state.step), t)
+        return Snapshot(x, user(state.v), images + moved, int(state.step), t, self._began)
+
+    def _beginning(self, state: State) -> np.ndarray:
+        """[2, N, d]: positions without periods and velocities."""
+        now = self.snapshot(state, 0.0)
+        return np.stack([now.x + now.images @ self.initial.cell, now.v])
 
     def first(self) -> Snapshot:
         return Snapshot(self.initial.x, self.initial.v, np.zeros_like(self.initial.x), 0, 0.0)
@@ -221,6 +231,8 @@ class Runner:
             state = self.dynamics.enter(advance, state)
             listener.statement(index, advance, steps, done, dt)
             self.place = Place(index, done, t)
+            if self.dynamics.looks_back:
+                self._began = snapshot.began if done else self._beginning(state)
             if index == 0 and done == 0:
                 recorded = self._outputs(listener, advance, state, 0, steps, t, recorded)
             size, warm = 1, False

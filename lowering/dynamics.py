@@ -22,7 +22,7 @@ from jax import lax
 from mdsl.model import EACH, Advance, Draw, Read, Update, walk
 
 from . import neighbours
-from .cell import Cell
+from .cell import Cell, combination
 from .emit import evaluate
 from .field import Combination
 from .kernels import ENERGY, FORCE, VIRIAL
@@ -31,7 +31,7 @@ from .potential import Potential, Result
 from .series import ENTRY
 from .series_sums import numbers, series_sums
 from .step import explicit_time, force_evaluations
-from .topologies import IDS
+from .topologies import IDS, inverse
 from .values import Globals, complete
 
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
@@ -75,7 +75,7 @@ STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "rows", "rows", "s
 
 class Inputs(NamedTuple):
     """What stays the same during a chunk. params: the free parameters; masses, species: [N] in the user's order;
-    t: the time at step ``origin``."""
+    t: the time at step ``origin``; began: how the statement of dynamics began, () where nothing reads it."""
 
     params: Mapping[str, object]
     cell: Cell
@@ -84,6 +84,16 @@ class Inputs(NamedTuple):
     key: object
     t: object
     origin: object
+    began: object = ()
+
+
+class Began(NamedTuple):
+    """Atoms when a statement of dynamics began: positions without periods and velocities, tuples of [N] arrays in the
+    user's order, and the time."""
+
+    x: tuple
+    v: tuple
+    t: object
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,8 @@ class Dynamics:
 
     def known(self, inputs: Inputs, t, params=None) -> Globals:
         params = complete(self.model, inputs.params) if params is None else params
-        return Globals(self.model, params, inputs.cell, t, self.layout.n_atoms, self.dof)
+        more = {"t_start": inputs.began.t} if inputs.began else {}
+        return Globals(self.model, params, inputs.cell, t, self.layout.n_atoms, self.dof, more)
 
     def masses(self, inputs: Inputs):
         """[N] in the user's order: from the parameter `m`, so that they are differentiable, else as given."""
@@ -145,18 +156,40 @@ class Dynamics:
         value = complete(self.model, inputs.params)["m"].astype(self.dtype)
         return value[inputs.species] if param.axes else jnp.broadcast_to(value, inputs.masses.shape)
 
-    def atoms(self, state: State) -> dict[str, object]:
-        return {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species, IDS: state.ids}
+    @cached_property
+    def looks_back(self) -> bool:
+        """Whether anything reads how the statement of dynamics began."""
+        field = self.potential.field
+        exprs = [*(c.expr for c in field.combinations), *(m.summand for m in field.measures), *(m.bin for m in field.measures if m.bin)]
+        exprs += [s.value for a in self.model.run if isinstance(a, Advance) for s in a.body if isinstance(s, Update)]
+        return any(isinstance(n, Read) and n.symbol in ("travelled", "v_start", "t_start") for e in exprs for n in walk(e))
+
+    def began(self, state: State, inputs: Inputs, t) -> Began:
+        """How a statement begins, from the state of one device."""
+        unwrapped = self.unwrapped(state, inputs)
+        back = inverse(state.ids)
+        return Began(*(tuple(c[back] for c in rows) for rows in (unwrapped, state.v)), t)
+
+    def unwrapped(self, state: State, inputs: Inputs) -> tuple:
+        """Positions as if no axis were periodic."""
+        return tuple(c + shift for c, shift in zip(state.x, combination(inputs.cell, state.images)))
+
+    def atoms(self, state: State, inputs: Inputs) -> dict[str, object]:
+        values = {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species, IDS: state.ids}
+        if inputs.began:
+            way = zip(self.unwrapped(state, inputs), inputs.began.x)
+            values |= {"travelled": tuple(c - a[state.ids] for c, a in way), "v_start": tuple(c[state.ids] for c in inputs.began.v)}
+        return values
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None or self.traced else state.used
-        return self.potential.evaluate(known, self.atoms(state), slots, outputs, measures, self.layout, used, driven=not self.traced)
+        return self.potential.evaluate(known, self.atoms(state, inputs), slots, outputs, measures, self.layout, used, driven=not self.traced)
 
     def series_sums(self, state: State, inputs: Inputs, known: Globals, measures) -> dict[str, object]:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None or self.traced else state.used
-        return series_sums(self.potential, known, self.atoms(state), slots, measures, self.layout, used) if measures else {}
+        return series_sums(self.potential, known, self.atoms(state, inputs), slots, measures, self.layout, used) if measures else {}
 
     # -- starting, and building lists ------------------------------------------------------------------------
 
@@ -297,7 +330,7 @@ class Dynamics:
 
     def value(self, update: Update, state: State, values: Mapping[str, object], inputs: Inputs, known: Globals):
         """The new value of an update's target, for all rows."""
-        fields = {**self.atoms(state), **values}
+        fields = {**self.atoms(state, inputs), **values}
 
         def read(expr: Read):
             if expr.indices == (EACH,):
@@ -333,7 +366,7 @@ class Dynamics:
                 state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
             result = self.evaluated(state, inputs, known, frozenset(outputs), measures)
             sums = self.series_sums(state, inputs, known, series)
-            known.more = {**result.sums, **sums, "virial": result.virial}
+            known.more = {**known.more, **result.sums, **sums, "virial": result.virial}
             if "potential" in reads:
                 known.more["potential"] = sum(known.value(c.expr) for c in potential)
             return {c.name: self.recorded(c, known) for c in combinations}

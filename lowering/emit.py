@@ -105,6 +105,8 @@ def operate(op: str, args: list):
             return (b * f - c * e, c * d - a * f, a * e - b * d)
         case "trace":
             return sum(row[k] for k, row in enumerate(args[0]))
+        case "inverse":
+            return inverse(args[0])
         case "transpose":
             return tuple(zip(*args[0]))
         case "component_x" | "component_y" | "component_z":
@@ -122,6 +124,19 @@ def dot(a: tuple, b: tuple):
     if isinstance(b[0], tuple):
         return tuple(dot(a, column) for column in zip(*b))
     return sum(p * q for p, q in zip(a, b))
+
+
+def inverse(a: tuple):
+    """By cofactors, of two or three rows."""
+    if len(a) == 2:
+        (p, q), (r, s) = a
+        turned = ((s, -q), (-r, p))
+        volume = p * s - q * r
+    else:
+        columns = [operate("cross", [a[(k + 1) % 3], a[(k + 2) % 3]]) for k in range(3)]
+        volume = dot(a[0], columns[0])
+        turned = tuple(zip(*columns))
+    return tuple(tuple(e / volume for e in row) for row in turned)
 
 
 def spread(function: Callable, args: list):

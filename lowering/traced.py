@@ -35,6 +35,8 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
     origin, t = 0, inputs.t
     for number, (advance, steps, names) in enumerate(statements):
         now = inputs._replace(t=t, origin=jnp.int32(origin))
+        if dynamics.looks_back:
+            now = now._replace(began=dynamics.began(state, now, t))
         state, dt = _statement(dynamics, now, state, advance, steps, names, records, origin, first=number == 0)
         origin += steps
         t = t + steps * dt

@@ -47,6 +47,9 @@ class Globals:
                 return math.pi
             case "t":
                 return self.t
+            case "cell":
+                dim = self.model.dim
+                return tuple((*self.cell.row(k), *(0.0,) * (dim - 1 - k)) for k in range(dim))
             case "identity":
                 return tuple(tuple(float(a == b) for b in range(self.model.dim)) for a in range(self.model.dim))
             case "N":

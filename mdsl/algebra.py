@@ -166,6 +166,13 @@ outer = bilinear(lambda a, b: a[..., :, None] * b[..., None, :])
 row_times_matrix = bilinear(lambda a, b: (a[..., :, None] * b).sum(-2))
 
 
+def inverse(a: Number) -> Number:
+    if isinstance(a, dual.Dual):
+        inside = inverse(a.value)
+        return dual.Dual(a.level, inside, dual.neg(matrix_times_matrix(matrix_times_matrix(inside, a.tangent), inside)))
+    return np.linalg.inv(a)
+
+
 def adjacent(a: Number, b: Number) -> Number:
     """a·b of vectors and matrices."""
     match rank(a), rank(b):
@@ -223,6 +230,7 @@ OPERATIONS: dict[str, Callable] = {
     "cross": cross,
     "outer": outer,
     "trace": lambda a: linear(lambda m: np.trace(m, axis1=-2, axis2=-1), a),
+    "inverse": inverse,
     "transpose": lambda a: linear(lambda m: np.swapaxes(m, -1, -2), a),
     **{f"component_{a}": component(k) for k, a in enumerate("xyz")},
     **{f"entry_{a}{b}": entry(k, n) for k, a in enumerate("xyz") for n, b in enumerate("xyz")},

@@ -113,6 +113,7 @@ def run(
         now = Interpreter(model, system)
         return {"step": system.step, "t": system.t} | {n: recorded(now, n) for n in observe}
 
+    system = replace(system, start=replace(system, start=None))
     records = [record()]
     for _ in range(steps):
         system = step(model, advance, system, noise)

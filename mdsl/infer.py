@@ -42,6 +42,10 @@ from .operators import BUILTINS
 from .typing_rules import Context, Mismatch, type_of
 
 MOST_STEPS = 2**31 - 1  # steps are counted by 32 bits on the device
+BEYOND_POSITIONS = {
+    "v": "velocities", "f": "forces", "potential": "the potential", "virial": "the virial",
+    "cell": "the box", "travelled": "the way of the atoms", "v_start": "velocities", "t_start": "the time of the run",
+}  # fmt: skip
 UNKNOWN = Type("unknown", None)
 
 
@@ -329,8 +333,8 @@ class Inference:
                 return node, f"`{node.op}`, which has no force"
             if not isinstance(node, Read):
                 continue
-            if node.symbol in ("v", "f", "potential", "virial") and self.model.param(node.symbol) is None:
-                return node, {"v": "velocities", "f": "forces"}.get(node.symbol, f"the {node.symbol}")
+            if node.symbol in BEYOND_POSITIONS and self.model.param(node.symbol) is None:
+                return node, BEYOND_POSITIONS[node.symbol]
             other = self.model.equation(node.symbol)
             if other is not None and other.name not in seen:
                 found = self.beyond_positions(other.body, seen | {other.name})

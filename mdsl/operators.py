@@ -57,6 +57,7 @@ OPERATORS: dict[str, Operator] = {
     "outer": Operator(2, "outer", "the matrix a_i b_j"),
     "trace": Operator(1, "trace", "the sum of a matrix' diagonal"),
     "transpose": Operator(1, "transpose", "the matrix with rows and columns exchanged"),
+    "inverse": Operator(1, "inverse", "the inverse of a matrix"),
     **{f"component_{a}": Operator(1, "component", f"a.{a}") for a in "xyz"},
     **{f"entry_{a}{b}": Operator(1, "entry", f"a.{a}{b}: row {a}, column {b}") for a in "xyz" for b in "xyz"},
     # geometry of points
@@ -67,7 +68,7 @@ OPERATORS: dict[str, Operator] = {
 # What a program may call, by these names; the rest has its own notation.
 CALLABLE = (
     "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
-    "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "angle", "dihedral",
+    "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "angle", "dihedral",
 )  # fmt: skip
 
 # What stands after the point: `d.x`, `stress.xy`.
@@ -102,6 +103,9 @@ BUILTINS: dict[str, Builtin] = {
     "v": Builtin("vector", "velocity", "velocity", per_atom=True),
     "f": Builtin("vector", "force", "force: minus the gradient of the potential energy at the current x", per_atom=True),
     "m": Builtin("scalar", "mass", "mass", per_atom=True),
+    "travelled": Builtin("vector", "length", "the way since the present statement of dynamics began, through all periods", per_atom=True),
+    "v_start": Builtin("vector", "velocity", "velocity when the present statement of dynamics began", per_atom=True),
+    "t_start": Builtin("scalar", "time", "time at which the present statement of dynamics began"),
     "t": Builtin("scalar", "time", "time since the run began"),
     "N": Builtin("scalar", "a pure number", "number of atoms"),
     "dim": Builtin("scalar", "a pure number", "number of dimensions of space"),
@@ -109,6 +113,7 @@ BUILTINS: dict[str, Builtin] = {
     "volume": Builtin("scalar", "volume", "volume of the box (area in two dimensions)"),
     "potential": Builtin("scalar", "energy", "sum of all energies"),
     "virial": Builtin("matrix", "energy", "sum of r f over interactions: minus the strain derivative of the potential"),
+    "cell": Builtin("matrix", "length", "the vectors of the box in its rows; 1 along a free axis"),
     "origin": Builtin("point", "length", "the corner of the box, where all coordinates are 0"),
     "identity": Builtin("matrix", "a pure number", "the matrix with 1 on its diagonal and 0 elsewhere"),
     "pi": Builtin("scalar", "a pure number", "3.14159..."),

@@ -77,7 +77,7 @@ def run_file(path: Path, options: RunOptions) -> int:
     folder.write_run({**description, "status": "running"})
     snapshot, place, last = None, Place(), None
     if header is not None:
-        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]))
+        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("began"))
         place = Place(int(header["statement"]), int(header["done"]), float(header["t"]))
         last = header
     with Listener(model, initial, folder, options.quiet, description, last) as listener:
@@ -259,7 +259,8 @@ class Listener:
             "frames": {**self.frames_kept, **{name: t.frames for name, t in self.trajectories.items()}},
             "options": self.description["options"],
         }
-        self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images})
+        began = {} if snapshot.began is None else {"began": snapshot.began}
+        self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, **began})
         self.saved = time.perf_counter()
 
     def final(self, snapshot) -> None:

@@ -23,6 +23,7 @@ class System:
     params: Mapping[str, object] = field(default_factory=dict)  # float, or array [axis, ...]
     topologies: Mapping[str, np.ndarray] = field(default_factory=dict)  # int [members, arity]
     degrees_of_freedom: float | None = None  # None: d*N - d
+    start: System | None = None  # when the statement of dynamics began; None: now
     cell: np.ndarray | None = None  # [d, d], rows are the box vectors; None: what the program's `box` says
 
     def __post_init__(self):

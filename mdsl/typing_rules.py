@@ -227,6 +227,11 @@ def _transpose(op: str, args: tuple[Type, ...], context: Context) -> Type:
     return args[0]
 
 
+def _inverse(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    _need("matrix", args[0], op)
+    return Type("matrix", None if args[0].dimension is None else ONE / args[0].dimension)
+
+
 def _entry(op: str, args: tuple[Type, ...], context: Context) -> Type:
     if "z" in op.partition("_")[2]:
         _three(context, f"there is no `{SPELLING[op]}`")
@@ -273,6 +278,7 @@ RULES = {
     "cross": _cross,
     "trace": _trace,
     "transpose": _transpose,
+    "inverse": _inverse,
     "component": _component,
     "entry": _entry,
     "angle": _angle,

@@ -3,11 +3,12 @@
 import jax
 import numpy as np
 import pytest
-from compiled import program, running
+from compiled import program, run, running
 from interpreted import jumbled, moved
 from observed import agree
 
 from mdsl import interpret
+from mdsl.model import Advance
 from mdsl.grammar.diagnostics import Rejected
 
 jax.config.update("jax_enable_x64", True)
@@ -24,6 +25,8 @@ observe row = (1, 2, 3)·virial
 observe column = virial·(1, 2, 3)
 observe square = virial·stress
 observe turned = transpose(outer((1, 2, 3), (0, 1, -1)))
+observe eye = inverse(cell)·cell
+observe back = inverse(outer((1, 2, 3), (1, 0, 0)) + identity)
 observe deviator = virial - trace(virial)/dim*identity
 observe angle2 = sum(i) atan2(v[i].y, v[i].x)
 observe cells = sum(i) (floor(3*v[i].x) - 2*round(2*v[i].z))
@@ -192,3 +195,40 @@ def test_components_have_the_dimension_of_their_vector():
     with pytest.raises(Rejected) as caught:
         program(text + "observe q = (1 [angstrom], 1 [fs], 0)", head)
     assert caught.value.diagnostics[0].id == "wrong-unit"
+
+
+# -- since the statement began ---------------------------------------------------------------------------
+
+FREE = "energy U = 0*sum(i) (x[i].x)^2\n"  # no forces
+
+
+@pytest.mark.parametrize("traversal", ["all pairs", "list"])
+def test_the_way_since_the_statement_began(traversal):
+    """Free flight through several periods; the second statement starts anew."""
+    text = "energy U = sum(i < j) 1e-14*force_shifted(gaussian(1, 1), 1.0)(|x[i] - x[j]|)\nobserve way = sum(i) travelled[i]\nobserve far = sum(i) |travelled[i]|^2\nobserve c = sum(i) v[i]·v_start[i]\nobserve t0 = t_start\n"
+    text += 'run {\n x = read("bound in Python")\n velocity_verlet(dt = 0.25) for 40 record way, far, c, t0 every 10\n velocity_verlet(dt = 0.5) for 8 record way, far, c, t0 every 4\n}'
+    compiled, system = program(text), jumbled(12)
+    system = moved(system, v=0.3 * system.v)
+    records = run(compiled, system.x, traversal=traversal, box=system.lengths, velocities=system.v).records
+    v, t = system.v, np.array([0, 2.5, 5, 7.5, 10, 2, 4])
+    assert np.allclose(records["way"], t[:, None] * v.sum(0)) and np.allclose(records["far"], t**2 * (v**2).sum())
+    assert np.allclose(records["c"], (v**2).sum()) and records["t0"].tolist() == [0] * 5 + [10] * 2
+
+
+def test_the_way_is_what_the_interpreter_says():
+    text = WCA + "observe msd = sum(i) travelled[i]·travelled[i]/N\nobserve c = sum(i) v[i]·v_start[i]/N"
+    compiled, system = running(text, "velocity_verlet(dt = 0.02)", 5, "record msd, c every 1"), jumbled(8)
+    (advance,) = [s for s in compiled.model.run if isinstance(s, Advance)]
+    expected, _ = interpret.run(compiled.model, advance, system, 5, observe=("msd", "c"))
+    found = run(compiled, system.x, box=system.lengths, velocities=system.v).records
+    assert np.allclose(found["msd"], [r["msd"] for r in expected], rtol=1e-10, atol=1e-15)
+    assert np.allclose(found["c"], [r["c"] for r in expected], rtol=1e-10)
+    traced = jax.jit(lambda key: compiled.bind(system.x, box=system.lengths, velocities=system.v).run(key).records["msd"])(jax.random.key(0))
+    assert np.allclose(traced, found["msd"], rtol=1e-10, atol=1e-15)
+
+
+def test_energies_do_not_look_back():
+    for read in ("travelled[i].x", "v_start[i].x", "t_start", "cell.xx"):
+        with pytest.raises(Rejected) as caught:
+            program(f"energy U = sum(i) {read}")
+        assert caught.value.diagnostics[0].id == "misplaced"
