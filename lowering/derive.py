@@ -176,8 +176,6 @@ class Derivation:
         if domain.kind in ("members", "triples"):
             return Measure(number, equation, domain, body)
         summand = transform(body, self.canonical(self.displacement(domain.binders)))
-        if domain.kind == "ordered" and body.type is not None and body.type.kind != "scalar":
-            raise Rejected(fault(self.model.source, "not-yet", "a sum over pairs of vectors or matrices is not lowered yet", summand))
         return Measure(number, equation, domain, summand, op=reduce.op)
 
     def near(self, summand: Expr, reaching: list[Term]) -> bool:

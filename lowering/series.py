@@ -74,7 +74,8 @@ def with_axis(measure: Measure, equation: Equation) -> Measure:
     if not reads_entry(measure.summand):
         return measure
     measure = replace(measure, axis=equation.series)
-    found = _delta(measure.summand) if measure.op == "sum" else None
+    counted = measure.op == "sum" and measure.domain.kind in ("each", "ordered", "members")
+    found = _delta(measure.summand) if counted else None
     if found is None or reads_entry(found.bin):
         return measure
     # In the one entry to which it belongs, the number of the entry is the bin.

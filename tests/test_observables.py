@@ -146,6 +146,13 @@ observe speeds[n in 0..5] = sum(i) (if n == floor(|v[i]|/0.5) then n^2 else 0)*m
 observe momenta[n in 0..1] = sum(i) (if n == (if v[i].x > 0 then 1 else 0) then 1 else 0)*v[i]
 observe fastest[n in 1..3] = largest(i) v[i].x^n
 observe W[n in 0..1] = n*virial
+observe tensor = sum(i < j) (if |d| < 2 then 1 else 0)*outer(d, d) where d = x[i] - x[j]
+observe dipoles[n in 1..2] = sum(i < j) n*(v[i] + v[j])/|x[i] - x[j]|
+observe weighed[n in 0..4] = sum(i < j) (if floor(|x[i] - x[j]|/0.5) == n then 1 else 0)*(v[i] + v[j])
+quantity near[i] = sum(j != i) if |x[i] - x[j]| < 1.5 then 1 else 0
+observe around[n in 0..12] = sum(i) if near[i] == n then 1 else 0
+observe alike[n in 0..3] = sum(i < j) (if floor(|x[i] - x[j]|/0.5) == n then 1 else 0)*near[i]*near[j]
+observe angles[n in 0..5] = sum(i; j < k) if near[i] > 2 and |x[i] - x[j]| < 1 and |x[i] - x[k]| < 1 and floor(angle(x[j], x[i], x[k])/(pi/6)) == n then 1 else 0
 """
 
 
@@ -165,8 +172,8 @@ def test_series(traversal):
 def test_which_series_are_histograms_and_end_with_the_list():
     field = program(SERIES).compiled.field
     found = {m.equation: m for m in field.measures if m.axis}
-    assert {n for n, m in found.items() if m.bin is not None} == {"h", "free", "lengths", "g", "speeds", "momenta"}
-    assert {n for n, m in found.items() if m.near} == {"h", "g"}
+    assert {n for n, m in found.items() if m.bin is not None} == {"h", "free", "lengths", "g", "speeds", "momenta", "weighed", "around", "alike"}
+    assert {n for n, m in found.items() if m.near} == {"h", "g", "alike"}
 
 
 def test_a_histogram_of_many_bins_is_quick():
