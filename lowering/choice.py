@@ -37,7 +37,7 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
     image is not enough.
     """
     count = len(x)
-    if not field.pair_terms:
+    if not field.reaching:
         return Traversal(None, None, 0.0, "there are no pairs")
     if cutoff is None or not np.isfinite(cutoff):
         if count > MOST_ALL_PAIRS:
@@ -58,7 +58,7 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
 
 
 def _equation(field: Field, endless: bool):
-    term = next((t for t in field.pair_terms if not endless or t.support.cutoff is None), field.pair_terms[0])
+    term = next((t for t in field.reaching if not endless or t.support.cutoff is None), field.reaching[0])
     return field.model.equation(term.equation)
 
 

@@ -13,11 +13,11 @@ from mdsl.faults import place
 from mdsl.grammar.diagnostics import Diagnostic, Label
 from mdsl.grammar.source import Span
 from mdsl.initial import Initial
-from mdsl.model import Model
+from mdsl.model import Model, Read, walk
 from mdsl.rows import Rows
 from mdsl.system import System
 
-from .field import Field, Term
+from .field import Field, PerAtom, Term
 from .images import nearest, widths, with_images
 from .topologies import Topologies
 
@@ -27,7 +27,7 @@ class Culprit:
     """A term of the energy and the atoms for which it is largest. ``distance`` is None for a single atom."""
 
     model: Model
-    term: Term
+    term: Term | PerAtom
     atoms: tuple[int, ...]
     distance: float | None
     energy: float
@@ -63,18 +63,20 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
     interpreter = Interpreter(model, system)
     best: Culprit | None = None
     topologies = Topologies(initial.topologies, len(x))
-    for term in (*field.pair_terms, *field.tuple_terms, *field.atom_terms):
-        if term.domain.kind == "ordered":
+    for term in _candidates(field):
+        if term.domain.kind in ("ordered", "others"):
             atoms = _close_pairs(x, initial, topologies, frozenset(term.domain.excluded))
         else:
             atoms = tuple(initial.topologies[term.domain.topology].T) if term.domain.kind == "members" else (np.arange(len(x)),)
         if len(atoms[0]) == 0:
             continue
-        rows = Rows(len(atoms[0]), dict(zip(term.domain.binders, atoms)))
+        rows = Rows(len(atoms[0]), dict(zip(term.binders, atoms)))
         with np.errstate(all="ignore"):
             energies = np.broadcast_to(np.asarray(interpreter.value(term.summand, rows), float), (len(atoms[0]),))
         strength = np.where(np.isfinite(energies), np.abs(energies), np.inf)
         k = int(np.argmax(strength))
+        if isinstance(term, PerAtom) and np.isfinite(strength[k]):  # it is no energy
+            continue
         if best is None or strength[k] > (abs(best.energy) if best.finite else np.inf):
             who = tuple(int(a[k]) for a in atoms)
             distance = None
@@ -82,6 +84,13 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
                 distance = float(np.linalg.norm(nearest(x[who[0]] - x[who[1]], initial.cell, initial.periodic)))
             best = Culprit(model, term, who, distance, float(energies[k]))
     return best
+
+
+def _candidates(field: Field) -> list[Term | PerAtom]:
+    """What can be told of a few atoms alone: sums that read no per-atom values, and go over no triples."""
+    sums = (*(t for t in field.terms if t.domain.kind != "triples"), *(v for v in field.values if v.pairs))
+    names = {v.name for v in field.values}
+    return [s for s in sums if not any(isinstance(n, Read) and n.symbol in names for n in walk(s.summand))]
 
 
 def _close_pairs(x: np.ndarray, initial: Initial, topologies: Topologies, excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:

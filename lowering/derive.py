@@ -21,7 +21,7 @@ from mdsl.model import EACH, SCALAR, Domain, Expr, Model, Number, Op, Read, Redu
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
 from . import series, tuples
-from .field import ADJOINT, Field, Gradient, Measure, PerAtom, Support, Term
+from .field import ADJOINT, CUTOFF, Field, Gradient, Measure, PerAtom, Support, Term
 from .sums import Sums, Within, renamed
 from .support import reach
 
@@ -245,7 +245,7 @@ class Derivation:
             return Support(cutoff, why=why)
         # A positive symbol for the cutoff: the root of its square is then itself.
         rc = sympy.Symbol("rc", positive=True)
-        leaves.exprs[rc] = cutoff
+        leaves.exprs[rc] = Read(CUTOFF, type=SCALAR)
         slope = (sympy.diff(found.inner, s) * 2 * rc).xreplace({s: rc**2})
         return Support(cutoff, from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=body), from_sympy(slope, leaves, like=body), why)
 

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from mdsl.model import Axis, Domain, Expr, Model, Read, walk
 
 ADJOINT = "~"
+CUTOFF = "$cutoff"
 
 
 @dataclass(frozen=True)
 class Support:
     """Where a pair function can differ from zero: at distances below ``cutoff``, an expression of parameters
-    and of the pair's species; None where no bound was proved. ``jump`` and ``kink`` are the limits of the
-    function and of its derivative at the cutoff from below, as expressions of the same kind.
+    and of the pair's species; None where no bound was proved. ``jump`` and ``kink`` are the function and its
+    derivative as expressions of the same kind and of the distance `CUTOFF`, just below which they hold.
     """
 
     cutoff: Expr | None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model import Tabulated, walk
 from mdsl.species_pairs import pair_constant
 
 from .derive import rank
-from .field import Field, PerAtom, Term
+from .field import CUTOFF, Field, PerAtom, Term
 
+BELOW = 1e-6  # of the cutoff
 NEGLIGIBLE = 1e-9  # of the scale of the function, against rounding
 # A table ends as well as its digits and its knots allow: what is smaller than this, of its values halfway, is no jump.
 TABLE_JUMP, TABLE_KINK = 1e-5, 1e-3
@@ -50,12 +53,17 @@ def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
     if term.support.cutoff is None:
         return Cutoff(term, None, 0.0, 0.0)
 
+    ends = pair_constant(field.model, term.support.cutoff, term.binders)
+
     def largest(expr) -> float:
         if rank(expr, field.model) > 1:  # another for each atom: nothing is said of it
             return 0.0
-        return float(max(pair_constant(field.model, expr, term.binders).ravel(), key=abs))
+        with np.errstate(all="ignore"):
+            at, below = (pair_constant(field.model, expr, term.binders, {CUTOFF: ends * near}) for near in (1.0, 1 - BELOW))
+        # What has no value at the cutoff itself, such as exp(1/(r - rc)), has one just below.
+        return float(max(np.where(np.isfinite(at), at, below).ravel(), key=abs))
 
-    rc, jump, kink = largest(term.support.cutoff), largest(term.support.jump), largest(term.support.kink)
+    rc, jump, kink = float(ends.max()), largest(term.support.jump), largest(term.support.kink)
     scale = max(abs(jump), abs(kink) * rc)
     # The terms that cancel in a shifted function are of the size of the unshifted one; that is not known here,
     # so a residue is called negligible when it is small in absolute terms too.

@@ -29,7 +29,7 @@ def explain(compiled: Compiled) -> str:
     observed = [e for e in model.of_kind("observe") if e.span.source is model.source]
     if observed:
         sections.append(("observables", [(e.name, f"= {text_of(model, e.body)} (line {e.span.line})") for e in observed]))
-    if compiled.field.pair_terms:
+    if compiled.field.reaching:
         sections.append(("finding pairs", list(_pairs(compiled))))
     sections += [_advance(compiled, step) for step in model.run if isinstance(step, Advance)]
     sections.append(("derivatives", list(_derivatives(model))))
@@ -68,7 +68,7 @@ def _amount(value: float) -> str:
 def _pairs(compiled: Compiled) -> Iterator[Fact]:
     field, model = compiled.field, compiled.model
     length = model.units.dimension(LENGTH)
-    reaches = [None if t.support.cutoff is None else pair_constant(model, t.support.cutoff, t.domain.binders) for t in field.pair_terms]
+    reaches = [None if t.support.cutoff is None else pair_constant(model, t.support.cutoff, t.domain.binders) for t in field.reaching]
     atoms, lengths = atoms_of_run(compiled)
     if any(r is None for r in reaches):
         yield "rule", f"some pair energy has no cutoff: all pairs are visited, up to {MOST_ALL_PAIRS:,} atoms; above that it is an error"
@@ -79,9 +79,11 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     radius = (1 + SKIN) * cutoff
     yield "rule", f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists of radius cutoff + skin = " + shown(model, radius, length)
     if len(reaches) > 1:
-        ends = ", ".join(f"{t.equation} {by_species(model, r, length)}" for t, r in zip(field.pair_terms, reaches))
+        ends = ", ".join(f"{t.equation} {by_species(model, r, length)}" for t, r in zip(field.reaching, reaches))
         yield "", f"one traversal serves all pair energies, as far as the farthest reaches: {ends}"
     yield "", "a list is rebuilt when an atom has moved by half the skin"
+    if field.triple_terms:
+        yield "", "three-body sums pick the neighbours within their own cutoff from it, and go through pairs of these"
     exclusions = {frozenset(t.domain.excluded) for t in field.pair_terms}
     if len(exclusions) > 1:
         yield "", f"sums that leave out different pairs go through the list one after the other: {len(exclusions)} times"

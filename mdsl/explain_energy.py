@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 
 from mdsl.grammar.source import Span
-from mdsl.lowering.field import Field, Term
+from mdsl.lowering.field import Field, PerAtom, Term
 from mdsl.lowering.smoothness import Cutoff, cutoffs
 
 from .compiler import Compiled
@@ -27,27 +27,53 @@ FEW = 40  # operations up to which a formula is multiplied out if that makes it 
 def energies(compiled: Compiled) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """For each energy a heading, and facts under a word each (empty: more of the fact above)."""
     field = compiled.field
-    ends = {end.term.number: end for end in cutoffs(field)}
+    ends = {id(end.term): end for end in cutoffs(field)}
     for equation in field.model.of_kind("energy"):
         terms = [t for t in field.terms if t.equation == equation.name]
         facts: list[tuple[str, str]] = []
         for term in terms:
-            facts += _term(compiled, term, ends.get(term.number))
+            facts += _term(compiled, term, ends.get(id(term)))
         if not terms:
             facts.append(("domain", "no sum of its own: it is made of other energies, or does not depend on the atoms"))
         yield f"energy {equation.name}, line {equation.span.line}", facts
+    for value in field.values:
+        equation = field.model.equation(value.equation)
+        head = f"quantity {value.name}" if value.name == equation.name else f"a sum around each atom in {equation.kind} {equation.name}"
+        yield f"{head}, line {equation.span.line}", list(_value(compiled, value, ends.get(id(value))))
 
 
 def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[str, str]]:
     field = compiled.field
-    yield "domain", f"{term.domain}: {domain_words(term.domain)}"
+    many_body = term.domain.kind == "each" and term.gradients[0].none and term.partials
+    yield "domain", f"{term.domain}: " + ("every atom by its quantities: a many-body energy" if many_body else domain_words(term.domain))
     for name in term.domain.excluded:
         yield "", f"less the pairs of the two ends of each member of `{name}`"
+    if term.domain.kind == "triples":
+        yield from _support(compiled, term)
     if end is not None:
         yield from _support(compiled, term)
         if end.cutoff is not None:
             yield "smoothness", end.words + _jump(field, term, end)
     yield from _force(field, term)
+
+
+def _value(compiled: Compiled, value: PerAtom, end: Cutoff | None) -> Iterator[tuple[str, str]]:
+    """A per-atom value: what it sums over, and how derivatives go through it."""
+    if value.domain is None:
+        yield "domain", "every atom by itself: a function of other quantities"
+    else:
+        yield "domain", f"{value.domain}: {domain_words(value.domain)}"
+    if end is not None:
+        yield from _support(compiled, value)
+        if end.cutoff is not None:
+            what = "continuous, with its derivative" if not (end.jump or end.kink) else "jumps at the cutoff" if end.jump else "its derivative jumps at the cutoff"
+            yield "smoothness", what
+    yield "computed", "once for each atom" + (f", in round {value.depth} through the neighbours" if value.domain is not None else "") + ", before the sums that read it"
+    if value.adjoint is None:
+        yield "force", "none: only observables read it"
+        return
+    around = {"ordered": "like a pair energy", "triples": "like a three-body energy", "each": "atom by atom"}[value.adjoint.domain.kind]
+    yield "force", f"{around}, with the derivative of the potential by {value.name} of each atom in front; in one traversal with the other terms"
 
 
 def domain_words(domain: Domain) -> str:
@@ -57,7 +83,9 @@ def domain_words(domain: Domain) -> str:
         case "ordered":
             return "every pair of atoms once, so this is a pair energy: a pair map"
         case "others":
-            return "all other atoms around each, so this is a per-atom quantity: a many-body energy"
+            return "all other atoms around each: one value for each atom"
+        case "around":
+            return "around each atom every pair of others: one value for each atom"
         case "triples":
             return "around every atom every pair of others, so this is a three-body energy"
     noun = {2: "a bond", 3: "an angle", 4: "a dihedral"}.get(len(domain.binders), "a tuple")
@@ -67,12 +95,12 @@ def domain_words(domain: Domain) -> str:
 # -- support -------------------------------------------------------------------------------------------
 
 
-def _support(compiled: Compiled, term: Term) -> Iterator[tuple[str, str]]:
+def _support(compiled: Compiled, term: Term | PerAtom) -> Iterator[tuple[str, str]]:
     model = compiled.model
     if term.support.cutoff is None:
         yield "support", f"all distances: {term.support.why}"
         return
-    values = pair_constant(model, term.support.cutoff, term.domain.binders)
+    values = pair_constant(model, term.support.cutoff, term.binders)
     formula = text_of(model, term.support.cutoff)
     yield "support", f"0 for r >= {by_species(model, values, model.units.dimension(LENGTH))}{_meaning(formula, values)}, at the default parameters"
     proof = _proof(compiled, term)
@@ -104,7 +132,7 @@ def shown(model: Model, value: float, dimension: Dimension) -> str:
     return f"{number} {unit}" if unit else number
 
 
-def _proof(compiled: Compiled, term: Term) -> str:
+def _proof(compiled: Compiled, term: Term | PerAtom) -> str:
     """The condition that ends the function: its text, and where the program brings it in."""
     model = compiled.stage("inline") or compiled.model
     equation = model.equation(term.equation)
@@ -156,7 +184,7 @@ def _tuple_force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
 
 
 def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
-    if term.domain.kind == "members":
+    if term.domain.kind in ("members", "triples"):
         yield from _tuple_force(field, term)
         return
     gradient = term.gradients[0]

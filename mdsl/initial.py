@@ -17,7 +17,7 @@ from mdsl.grammar.source import Span
 from . import interpret
 from .dimensions import LENGTH, MASS, TIME, VELOCITY, Dimension
 from .infer import MOST_STEPS
-from .model import Advance, Box, Draw, Expr, Label, Model, Reduce, Setup, TableOf, walk
+from .model import Advance, Box, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
 from .runtime import lattices, reading, velocities
 from .runtime.structure import Structure
 from .units import UnitValue
@@ -275,9 +275,16 @@ def declared_box(model: Model, params: Mapping[str, object], atoms: int) -> tupl
     return cell, tuple(e is not None for e in edges)
 
 
+def _of_place(expr: Expr) -> bool:
+    """Whether an expression looks at where a point is, and not only at displacements between atoms."""
+    if isinstance(expr, Read) and expr.symbol == "origin":
+        return True
+    return isinstance(expr, Op) and expr.op.startswith("component_") and expr.args[0].type is not None and expr.args[0].type.kind == "point"
+
+
 def conserves_momentum(model: Model) -> bool:
     """Whether the momentum of the whole stays what it is: no external field, no random forces."""
-    external = any(isinstance(n, Reduce) and n.domain.kind == "each" for e in model.of_kind("energy") for n in walk(e.body))
+    external = any(_of_place(n) for e in (*model.of_kind("energy"), *model.of_kind("quantity")) for n in walk(e.body))
     random = any(isinstance(s, Draw) for a in model.run if isinstance(a, Advance) for s in a.body or ())
     return not external and not random
 

@@ -113,6 +113,8 @@ def run_file(path: Path, options: RunOptions) -> int:
 def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     """Configure JAX for this process, before it starts: precision, platform, one host device for each thread."""
     threads = options.threads or os.cpu_count() or 1
+    # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not list.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
 
