@@ -82,7 +82,8 @@ class Builder:
         return tree.Topology(_span(c), _nodes(c))
 
     def topology(self, c):
-        return tree.TopologyItem(_span(c), _identifier(c[0]), tuple(map(_text, _names(c[1:]))))
+        value = c[-1] if isinstance(c[-1], tree.Expr) else None
+        return tree.TopologyItem(_span(c), _identifier(c[0]), tuple(map(_text, _names(c[1:] if value is None else c[1:-1]))), value)
 
     def box(self, c):
         return tree.Box(_span(c), c[1])

@@ -264,8 +264,11 @@ class SpeciesDecl(Statement):
 
 @dataclass(frozen=True)
 class TopologyItem(Node):
+    """``value`` is what it follows from, as in `apart(bonds, 3)`; None: it comes with the atoms."""
+
     name: Identifier
     indices: tuple[str, ...]
+    value: Expr | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def statement(node: tree.Statement) -> str:
         case tree.SpeciesDecl(names=names):
             return f"species {_names(names)}"
         case tree.Topology(items=items):
-            return "topology " + ", ".join(f"{item.name.id}({', '.join(item.indices)})" for item in items)
+            return "topology " + ", ".join(f"{i.name.id}({', '.join(i.indices)}){'' if i.value is None else f' = {expression(i.value)}'}" for i in items)
         case tree.Box(value=value):
             return f"box {expression(value)}"
         case tree.Declaration(kind=kind):

@@ -48,6 +48,7 @@ class Resolution:
     units: UnitSystem | None = None
     ambient: dict[str, Entity] = field(default_factory=dict)  # the constants of the unit system
     topologies: dict[str, int] = field(default_factory=dict)
+    following: list[tree.TopologyItem] = field(default_factory=list)  # topologies that follow from others
     species: dict[str, Entity] = field(default_factory=dict)
     tables: dict[str, Param] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)  # constants that are written as a number
@@ -169,6 +170,7 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 if len(set(item.indices)) < len(item.indices):
                     work.report.append(Diagnostic("duplicate-name", "the indices of a topology have different names", item.span))
                 work.topologies[item.name.id] = len(item.indices)
+                work.following += [item] if item.value is not None else []
                 declared("topology", item.name)
         case tree.Declaration() | tree.Data():
             declared("param", statement.name, len(statement.axes))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 
-from . import dual
+from . import dual, topologies
 from .algebra import GEOMETRY, OPERATIONS, Point, extreme, plus, spread, total
 from .dual import Number, linear, primal
 from .model import (
@@ -40,6 +40,11 @@ class Interpreter:
                 raise ValueError(f"the program has {model.dim} dimensions, the system {system.x.shape[1]}")
             self.x = system.x if x is None else x
             self.cell = box_of(self) if cell is None else cell  # [1, d, d], rows are edges
+
+    @cached_property
+    def topologies(self) -> dict[str, np.ndarray]:
+        """Those that come with the atoms, and those that follow from them."""
+        return topologies.complete(self.model, self.system.topologies, len(self.system.x))
 
     def changed(self, **changes) -> Interpreter:
         now = {"x": self.x, "cell": self.cell, "params": self.params}
@@ -76,7 +81,7 @@ class Interpreter:
             case Op(op=op, args=args):
                 return self._operate(op, [self.value(a, rows) for a in args])
             case Reduce(domain=domain, body=body, op=op):
-                owner, inner = expand(domain, rows, len(self.system.x), self.system.topologies)
+                owner, inner = expand(domain, rows, len(self.system.x), self.topologies)
                 values = self.value(body, inner)
                 return total(values, owner, rows.size) if op == "sum" else extreme(values, owner, rows.size, op)
             case Lambda(parameters=parameters, body=body):

@@ -20,6 +20,7 @@ from .infer import MOST_STEPS
 from .model import Advance, Box, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
 from .runtime import lattices, reading, velocities
 from .runtime.structure import Structure
+from .topologies import check_names, read as read_topologies
 from .units import UnitValue
 
 ANGSTROM, DALTON, FEMTOSECOND = 1e-10, 1.66053906660e-27, 1e-15
@@ -315,46 +316,10 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         labels=labels,
         masses=_masses(model, structure, labels, species, params),
         dof=float(dof),
-        topologies={name: _members(name, width, structure, count) for name, width in model.topologies},
+        topologies=read_topologies(model, structure),
         tilted=tilted,
         notes=structure.notes,
     )
-
-
-def check_names(model: Model, topologies: Mapping[str, object] | None) -> Mapping[str, object]:
-    """Topologies that a user gives must be those of the program."""
-    names = [name for name, _ in model.topologies]
-    for name in topologies or ():
-        if name not in names:
-            help = suggest(name, names) or "the program declares " + (", ".join(names) or "none")
-            raise Rejected(Diagnostic("unknown-name", f"the program has no topology `{name}`", help=help))
-    return topologies or {}
-
-
-def _members(name: str, width: int, structure: Structure, count: int) -> np.ndarray:
-    """[M, width]: the atoms of the tuples of a topology. Raises Rejected: ``missing-topology``, ``bad-topology``."""
-    if name not in structure.topology:
-        known = ", ".join(structure.topology)
-        notes = (f"the atoms come with {known}",) if known else ("the atoms come without any topology",)
-        help = f'`program.bind(x, topologies={{"{name}": ...}})` in Python, or a LAMMPS data file with a section {name.capitalize()}'
-        raise Rejected(Diagnostic("missing-topology", f"the program declares the topology `{name}`, but the atoms have none", notes=notes, help=help))
-    given = np.asarray(structure.topology[name])
-    if given.size == 0:
-        return np.zeros((0, width), np.int32)
-    if given.ndim != 2 or given.shape[1] != width:
-        raise Rejected(Diagnostic("wrong-shape", f"the topology `{name}` has the shape {given.shape}, not M × {width}"))
-    if not np.issubdtype(given.dtype, np.integer):
-        raise Rejected(Diagnostic("bad-topology", f"the topology `{name}` holds numbers that are no atoms", notes=("atoms are whole numbers, counted from 0",)))
-    outside = (given < 0) | (given >= count)
-    if outside.any():
-        row = int(np.argmax(outside.any(axis=1)))
-        raise Rejected(Diagnostic("bad-topology", f"the topology `{name}` names atom {given[row][outside[row]][0]}, but there are {count} atoms", notes=(f"in row {row}; atoms and rows are counted from 0",)))
-    ordered = np.sort(given, axis=1)
-    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    if twice.any():
-        row = int(np.argmax(twice))
-        raise Rejected(Diagnostic("bad-topology", f"the topology `{name}` holds an atom twice in one tuple: {tuple(map(int, given[row]))}", notes=(f"in row {row}; atoms and rows are counted from 0",)))
-    return given.astype(np.int32)
 
 
 def _other_box(model: Model, declared: np.ndarray, built: np.ndarray) -> Diagnostic:

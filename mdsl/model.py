@@ -237,6 +237,17 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A topology of ``width`` atoms that follows from bonds, ``of``: the pairs ``count`` bonds apart, or, where it is 0,
+    the paths along bonds."""
+
+    name: str
+    of: str
+    count: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Param:
     """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
     and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The value
@@ -392,6 +403,7 @@ class Model:
     equations: tuple[Equation, ...]
     schemes: tuple[Scheme, ...]
     run: tuple[Setup | Advance, ...]
+    derived: tuple[Derived, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)

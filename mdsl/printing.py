@@ -14,13 +14,13 @@ from mdsl.grammar.format import format_expression, format_statement
 
 from .builders import BUILDERS
 from .model import (
-    EACH, Advance, Area, Box, Draw, Equation, Expr, Function, Invoke, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
+    EACH, Advance, Area, Box, Derived, Draw, Equation, Expr, Function, Invoke, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
     Setup, Slope, Update, walk,
 )  # fmt: skip
 from .printing_expr import NOWHERE, Expressions, Names, Place, call, identifier, name_of, shared
 from .redimension import redimension
 
-INDICES = "ijkl"
+INDICES = "ijklmnopqrst"
 PRELUDE = "stdlib/prelude.mdsl"
 
 
@@ -88,9 +88,14 @@ class _Printer:
         if model.species:
             out.append(tree.SpeciesDecl(NOWHERE, tuple(map(identifier, model.species))))
         if model.topologies:
-            items = (tree.TopologyItem(NOWHERE, identifier(name), tuple(INDICES[:arity])) for name, arity in model.topologies)
+            follows = {d.name: self.following(d) for d in model.derived}
+            items = (tree.TopologyItem(NOWHERE, identifier(name), tuple(INDICES[:arity]), follows.get(name)) for name, arity in model.topologies)
             out.append(tree.Topology(NOWHERE, tuple(items)))
         return out
+
+    def following(self, topology: Derived) -> tree.Expr:
+        of = name_of(topology.of)
+        return call(name_of("apart"), of, tree.Number(NOWHERE, str(topology.count))) if topology.count else call(name_of("path"), of)
 
     # -- declarations ----------------------------------------------------------------------------------
 

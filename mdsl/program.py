@@ -17,10 +17,11 @@ from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
 from .grammar.source import Source
-from .initial import Initial, bind, check_names, factor, start
+from .initial import Initial, bind, factor, start
 from .model import Read, Setup, walk
 from .observables import observable_type
 from .sources import read_program
+from .topologies import check_names, check_whole
 
 
 def compile(text: str, folder: str | Path | None = None) -> Program:
@@ -120,8 +121,15 @@ class Program:
             initial = start(self.model, self.compiled.folder, seed, params, check_names(self.model, topologies))
         else:
             initial = bind(self.model, x, box, species, velocities, masses, params, topologies)
+        self._check_whole(initial)
         length = factor(self.model, LENGTH)
         return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length, x is None)
+
+    def _check_whole(self, initial: Initial) -> None:
+        from .lowering.images import nearest, widths
+
+        half = min((w / 2 for w, repeats in zip(widths(initial.cell), initial.periodic) if repeats), default=np.inf)
+        check_whole(self.model, initial.topologies, initial.x, lambda d: nearest(d, initial.cell, initial.periodic), half, factor(self.model, LENGTH))
 
 
 def _precision(asked: str | None) -> str:

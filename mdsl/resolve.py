@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mdsl.grammar import tree
-from mdsl.grammar.diagnostics import Diagnostic, Label, suggest
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source
 
@@ -15,6 +15,7 @@ from . import model, modules, resolve_run
 from .collect import BUILT_IN, Module, Resolution, collect, duplicate, import_module
 from .resolve_expr import Resolver
 from .resolve_tables import read_tables
+from .resolve_topologies import derived
 from .scope import Binder, Entity, Global, Local, Scope
 
 MOST_ENTRIES = 100_000  # of a range
@@ -72,10 +73,23 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
         equations=tuple(built.equations),
         schemes=tuple(built.schemes),
         run=steps,
+        derived=_following(work),
     )
     if assumed:  # without a unit system, nothing can be said of units
         work.report[:] = [d for d in work.report if d.id not in ("unit-in-reduced", "unknown-unit")]
     return result, work.report
+
+
+def _following(work: Resolution) -> tuple[model.Derived, ...]:
+    """The topologies that follow from bonds."""
+    names = {item.name.id for item in work.following}
+    found = []
+    for item in work.following:
+        try:
+            found.append(derived(item, work.topologies, names))
+        except Rejected as rejected:
+            work.report.extend(rejected.diagnostics)
+    return tuple(found)
 
 
 def _one_name_space(work: Resolution, built: _Built, prelude: Module, main: Module) -> None:

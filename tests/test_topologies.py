@@ -1,6 +1,7 @@
 """Bonds, angles, dihedrals and exclusions: against LAMMPS, the interpreter, and finite differences."""
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from compiled import TRAVERSALS, apart, bound, everything, program, run, running
 import mdsl
 from mdsl import interpret
 from mdsl.system import System
+from mdsl.topologies import apart as apart_along, paths
 
 HEAD = "use units.lj\nuse pair\nuse bonded\nuse integrators (velocity_verlet, baoab)\n"
 ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # xx yy zz xy xz yz
@@ -124,11 +126,11 @@ ATOMS, EDGE = 14, 5.0
 RNG = np.random.default_rng(1)
 TUPLES = {
     "bonds": np.array([[0, 1], [2, 1], [2, 3], [3, 4], [5, 4], [5, 6], [9, 8]]),
-    "angles": np.array([[0, 1, 2], [3, 2, 1], [2, 3, 4], [9, 8, 13]]),
-    "dihedrals": np.array([[0, 1, 2, 3], [4, 3, 2, 1], [2, 3, 4, 5], [7, 9, 8, 11]]),
-    "triplets": np.array([[12, 0, 5], [6, 7, 3]]),
+    "angles": np.array([[0, 1, 2], [3, 2, 1], [2, 3, 4], [9, 8, 10]]),
+    "dihedrals": np.array([[0, 1, 2, 3], [4, 3, 2, 1], [2, 3, 4, 5], [7, 9, 8, 10]]),
+    "triplets": np.array([[12, 13, 11], [6, 7, 5]]),
 }
-DECLARED = "species A, B\ntopology bonds(i, j), angles(i, j, k), dihedrals(i, j, k, l), triplets(a, b, c)\nparam k[species, species] = { A-A: 1.0, A-B: 1.3, B-B: 0.7 }\nparam w[species] = { A: 0.9, B: 1.4 }\nparam c = 1.1\n"
+DECLARED = "species A, B\ntopology bonds(i, j), angles(i, j, k), dihedrals(i, j, k, l), triplets(a, b, c), chains(i, j, k, l) = path(bonds), pairs14(i, j) = apart(bonds, 3)\nparam k[species, species] = { A-A: 1.0, A-B: 1.3, B-B: 0.7 }\nparam w[species] = { A: 0.9, B: 1.4 }\nparam c = 1.1\n"
 CASES = {
     "bonds": "energy U = 2*c*sum((i, j) in bonds) k[i, j]*w[j]*harmonic_bond(3.0, c)(|x[i] - x[j]|)",
     "more bonds": "energy U = sum((i, j) in bonds) (morse_bond(c, 2.0, 1.2)(r) + c*(x[j] - x[i]).x*exp(-r) + w[B]*(x[j] - x[i])·(x[i] - x[j])) where r = |x[j] - x[i]|",
@@ -139,6 +141,8 @@ CASES = {
     "a tether": "energy U = sum((i, j) in bonds) c*|x[i] - origin|^2*(x[j] - origin).z",
     "exclusions": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in dihedrals) k[i, j]*wca(1.2, 1)(|x[i] - x[j]|)",
     "mixed exclusions": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in angles) c*wca(1.3, 1)(|x[i] - x[j]|)\nenergy V = sum(i < j, (i, j) not in bonds) w[i]*w[j]*soft_sphere(1.5, 1.0, 2.0)(|x[i] - x[j]|)\nobserve close = sum(i < j) if |x[i] - x[j]| < 1.5 then 1 else 0",
+    "what follows from bonds": "energy U = sum((i, j, k, l) in chains) ryckaert_bellemans(c, 0.3, -0.2, 0.5, 0.1, 0.2)(dihedral(x[i], x[j], x[k], x[l]))\n"
+    "energy V = sum(i < j, (i, j) not in bonds, (i, j) not in pairs14) c*wca(1.3, 1)(|x[i] - x[j]|)\nenergy W = 0.5*sum((i, j) in pairs14) k[i, j]*wca(1.6, 1)(|x[i] - x[j]|)",
     "nothing but observed": "energy U = sum(i < j) c*wca(1.2, 1)(|x[i] - x[j]|)\nobserve stretch = sum((i, j) in bonds) w[i]*|x[i] - x[j]|\nobserve way = sum((i, j) in bonds) (x[i] - x[j])",
 }
 ENDLESS = {"no cutoff": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in angles) c*exp(-|x[i] - x[j]|^2/w[B])"}
@@ -200,8 +204,8 @@ def test_an_atom_in_very_many_tuples():
     x = np.random.default_rng(0).uniform(1, 8, (count, 3))
     star = np.array([[0, k] if k % 2 else [k, 0] for k in range(1, count)])
     compiled = mdsl.compile(HEAD + "topology bonds(i, j)\nenergy U = sum((i, j) in bonds) harmonic_bond(2.0, 1.0)(|x[i] - x[j]|)")
-    found = everything(bound(compiled, x, box=9.0, topologies={"bonds": star}))
-    expected = interpret.forces(compiled.compiled.stage("resolve"), System(x, [9.0] * 3, topologies={"bonds": star}))
+    found = everything(bound(compiled, x, box=20.0, topologies={"bonds": star}))
+    expected = interpret.forces(compiled.compiled.stage("resolve"), System(x, [20.0] * 3, topologies={"bonds": star}))
     assert np.allclose(found[1], expected, atol=1e-11)
 
 
@@ -303,23 +307,27 @@ WRONG = [
     ({"bond": [[0, 1]]}, "unknown-name", "no topology `bond`"),
     ({"bonds": [[0, 1, 2]]}, "wrong-shape", "(1, 3), not M × 2"),
     ({"bonds": [0, 1]}, "wrong-shape", "(2,), not M × 2"),
-    ({"bonds": [[0, 1], [2, 3]]}, "bad-topology", "names atom 3, but there are 3 atoms"),
+    ({"bonds": [[0, 1], [2, 5]]}, "bad-topology", "names atom 5, but there are 5 atoms"),
     ({"bonds": [[-1, 1]]}, "bad-topology", "names atom -1"),
     ({"bonds": [[0, 1], [2, 2]]}, "bad-topology", "twice in one tuple: (2, 2)"),
     ({"bonds": [[0.0, 1.0]]}, "bad-topology", "no atoms"),
+    ({"bonds": [[0, 1], [1, 3]]}, "bad-topology", "atoms 1 and 3, which follow each other in the topology `bonds`, are 6.4"),
+    ({"bonds": [[0, 1], [0, 4]]}, "bad-topology", "atoms 0 and 4, which follow each other in the topology `bonds`, are at one place"),
+    ({"bonds": [[0, 1]], "ends": [[0, 1]]}, "bad-topology", "`ends` follows from `bonds`"),
 ]
+FIVE = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [4.4, 5.2, 2.1], [1, 0, 0]], float)
 
 
 @pytest.mark.parametrize("given, id, words", WRONG)
 def test_refused(given, id, words):
     with pytest.raises(mdsl.Rejected) as caught:
-        mdsl.compile(HEAD + BOND).bind(np.eye(3), box=9.0, topologies=given)
+        mdsl.compile(HEAD + BOND + "\ntopology ends(i, j) = apart(bonds, 2)").bind(FIVE, box=9.0, topologies=given)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.id == id and words in diagnostic.message
 
 
 def test_missing_from_a_file_is_said_at_its_line():
-    compiled = mdsl.compile(HEAD + BOND + "\nrun { x = fcc(density = 0.5, cells = 1) }")
+    compiled = mdsl.compile(HEAD + BOND + "\nrun { x = fcc(density = 0.5, cells = 2) }")
     with pytest.raises(mdsl.Rejected, match="missing-topology") as caught:
         compiled.bind()
     assert caught.value.diagnostics[0].span.text.startswith("x = fcc")
@@ -398,3 +406,53 @@ def test_library_angles_by_cosine_are_smooth():
 
     exprs = [term.summand for term in field.terms] + [e for t in field.terms for g in t.gradients for e in g.direct]
     assert not any(isinstance(n, Op) and n.op in ("angle", "acos") for e in exprs for n in walk(e))
+
+
+# -- topologies that follow from bonds -------------------------------------------------------------------
+
+
+def by_brute_force(bonds, atoms):
+    """The number of bonds on the shortest way between any two atoms (inf where there is none)."""
+    steps = np.where(np.eye(atoms, dtype=bool), 0.0, np.inf)
+    for i, j in bonds:
+        steps[i, j] = steps[j, i] = 1
+    for k in range(atoms):
+        steps = np.minimum(steps, steps[:, k, None] + steps[None, k])
+    return steps
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_apart_and_path(seed):
+    rng = np.random.default_rng(seed)
+    atoms = 12
+    bonds = np.array([pair for pair in itertools.combinations(range(atoms), 2) if rng.uniform() < 0.2])
+    bonds = np.where(rng.uniform(size=len(bonds))[:, None] < 0.5, bonds, bonds[:, ::-1])
+    steps = by_brute_force(bonds, atoms)
+    for count in (1, 2, 3, 4):
+        expected = [p for p in itertools.combinations(range(atoms), 2) if steps[p] == count]
+        assert apart_along(bonds, atoms, count).tolist() == [list(p) for p in expected]
+    for width in (3, 4, 5):
+        chains = [c for c in itertools.permutations(range(atoms), width) if c[0] < c[-1] and all(steps[p] == 1 for p in zip(c, c[1:]))]
+        assert sorted(map(tuple, paths(bonds, atoms, width).tolist())) == chains
+    assert apart_along(np.zeros((0, 2), int), 3, 2).shape == (0, 2) and paths(np.zeros((0, 2), int), 3, 4).shape == (0, 4)
+
+
+FOLLOWING = [
+    ("ends(i, j) = apart(bonds)", "wrong-arguments", "a topology and a number of bonds"),
+    ("ends(i, j) = apart(bond, 3)", "unknown-name", "did you mean `bonds`?"),
+    ("ends(i, j) = apart(bonds, 0)", "bad-number", "from 1 to 16"),
+    ("ends(i, j) = apart(bonds, 1.5)", "bad-number", "from 1 to 16"),
+    ("ends(i, j, k) = apart(bonds, 2)", "bad-topology", "pairs of atoms"),
+    ("ends(i, j) = path(bonds)", "bad-topology", "three atoms or more"),
+    ("angles(i, j, k) = paths(bonds)", "unknown-name", "did you mean `path`"),
+    ("angles(i, j, k), ends(i, j) = apart(angles, 2)", "bad-topology", "pairs of atoms that come with the atoms"),
+    ("ends(i, j) = apart(bonds, 2), more(i, j) = apart(ends, 2)", "bad-topology", "pairs of atoms that come with the atoms"),
+    ("ends(i, j) = 3", "misplaced", "follows from bonds"),
+]
+
+
+@pytest.mark.parametrize("text, id, words", FOLLOWING)
+def test_wrong_following(text, id, words):
+    with pytest.raises(mdsl.Rejected) as caught:
+        mdsl.compile(HEAD + BOND + "\ntopology " + text)
+    assert caught.value.diagnostics[0].id == id and words in str(caught.value)
