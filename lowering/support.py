@@ -93,11 +93,12 @@ def _farther(a: Reach, b: Reach) -> Reach:
         return b
     if b.cutoff == 0 or a.cutoff == b.cutoff:
         return a if b.cutoff == 0 else b
-    # Pieces of one function end one after the other; the later one counts.
-    ratio = sympy.nsimplify(a.cutoff / b.cutoff) if not (a.cutoff / b.cutoff).free_symbols else None
-    if ratio is not None and a.cutoff.is_positive and b.cutoff.is_positive:
+    # Pieces of one function end one after the other; the later one counts. Of two multiples of one length that is the
+    # larger; where the length is negative neither piece holds anywhere.
+    ratio = a.cutoff / b.cutoff
+    if ratio.is_Number and ratio > 0:
         return a if ratio > 1 else b
-    return Reach(sympy.Max(a.cutoff, b.cutoff, evaluate=False), b.inner)
+    return Reach(sympy.Max(a.cutoff, b.cutoff, evaluate=False), a.inner)
 
 
 def upper_bound(condition: sympy.Basic, s: sympy.Symbol) -> sympy.Expr | None:

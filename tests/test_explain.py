@@ -201,3 +201,10 @@ def test_what_is_differentiable():
     made, folded = made.split("folded")
     assert "w = 2*s (line 6)" in made
     assert "rc = 2.5 (line 4)" in folded and "kB" not in folded
+
+
+def test_a_function_in_three_pieces_ends_with_the_last():
+    """Also where the sign of its length is not known: 2.2*sigma is nearer than 2.5*sigma."""
+    program = mdsl.compile("use units.lj\nuse pair\nparam sigma = 1.0\nenergy U = sum(i < j) switched(lennard_jones(sigma, 1), 2.2*sigma, 2.5*sigma)(|x[i] - x[j]|)")
+    assert not program.warnings
+    assert "0 for r >= 2.5 (2.5*sigma)" in program.explain() and "continuous at the cutoff" in program.explain()
