@@ -96,5 +96,6 @@ def cutoff_warnings(field: Field) -> list[Diagnostic]:
                 fault(field.model.source, "energy-jump", f"{what} of a pair jumps by {value} at the cutoff", equation.body, help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as in LAMMPS")
             )
         else:
-            found.append(fault(field.model.source, "force-jump", "the force of a pair jumps at the cutoff", equation.body, help="`force_shifted` or `switched` end it smoothly"))
+            what = "the force of a pair" if isinstance(end.term, Term) else f"the slope of `{equation.name}`"
+            found.append(fault(field.model.source, "force-jump", f"{what} jumps at the cutoff", equation.body, help="`force_shifted` or `switched` end it smoothly"))
     return found

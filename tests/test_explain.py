@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import mdsl
 from mdsl.compiler import compile_source
 from mdsl.explain import atoms_of_run, explain, explicit_time
 from mdsl.grammar.source import Source
