@@ -73,6 +73,7 @@ CATALOGUE: dict[str, Entry] = {
     "unknown-parameter": Entry("error", "A value is given for a parameter that the program does not have."),
     "wrong-shape": Entry("error", "An array has another shape than the program needs."),
     "missing-topology": Entry("error", "The program declares a topology that the atoms do not come with."),
+    "missing-data": Entry("error", "The program declares data that the atoms do not come with."),
     "bad-topology": Entry("error", "A topology names an atom that is not there or one atom twice, leads too far through the box, or does not follow from bonds."),
     "missing-mass": Entry("error", "The atoms have no mass: neither the program nor the structure gives one."),
     "precision": Entry("error", "The precision asked for is not available as JAX is set up."),

@@ -21,6 +21,7 @@ from mdsl.model import EACH, SCALAR, Domain, Expr, Model, Number, Op, Read, Redu
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
 from . import series, tuples
+from .bounds import bounded
 from .field import ADJOINT, CUTOFF, Field, Gradient, Measure, PerAtom, Support, Term
 from .sums import Sums, Within, renamed
 from .support import reach
@@ -81,7 +82,8 @@ class Derivation:
         slopes = self.slopes(kernel, summand, leaves, self.is_parameter)
         # Of a pair the first atom is enough: the list holds every pair both ways round.
         partials = self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.values and leaf.indices == summand.binders[:1])
-        return Term(number, summand.equation, summand.domain, from_sympy(kernel, leaves, order, like=body), (gradient,), support, slopes, plain, partials)
+        data = self.slopes(kernel, summand, leaves, lambda leaf: self.is_data(leaf) and not (pairs and leaf.indices != summand.binders[:1]))
+        return Term(number, summand.equation, summand.domain, from_sympy(kernel, leaves, order, like=body), (gradient,), support, slopes, plain, partials, data)
 
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
         """The derivatives of a summand, with its weight, by the leaves that are wanted."""
@@ -94,7 +96,11 @@ class Derivation:
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
-        return param is not None and param.lifetime == "param" or leaf == Read("volume")
+        return param is not None and (param.lifetime == "param" or param.data is not None and not param.per_atom) or leaf == Read("volume")
+
+    def is_data(self, leaf: Read) -> bool:
+        param = self.model.param(leaf.symbol)
+        return param is not None and param.per_atom
 
     # -- tuples ------------------------------------------------------------------------------------------
 
@@ -126,6 +132,7 @@ class Derivation:
             self.slopes(kernel, summand, leaves, self.is_parameter),
             plain,
             self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.values),
+            self.slopes(kernel, summand, leaves, self.is_data),
         )
 
     # -- per-atom values -----------------------------------------------------------------------------------
@@ -238,7 +245,7 @@ class Derivation:
         if found is None:
             return Support(None, why="no condition bounds the distance")
         cutoff = from_sympy(found.cutoff, leaves, like=body)
-        if rank(cutoff, self.model) > 1:
+        if rank(cutoff, self.model) > 1 and not bounded(cutoff, self.model):
             return Support(None, why="the bound is another for each atom")
         why = "the summand is 0 from there on"
         if not ends:

@@ -32,7 +32,7 @@ from .series import ENTRY
 from .series_sums import numbers, series_sums
 from .step import explicit_time, force_evaluations
 from .topologies import IDS, inverse
-from .values import Globals, complete
+from .values import Globals, complete, data_of
 
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
 NEW, BETWEEN, WAITING = (np.int32(k) for k in range(3))
@@ -330,7 +330,7 @@ class Dynamics:
 
     def value(self, update: Update, state: State, values: Mapping[str, object], inputs: Inputs, known: Globals):
         """The new value of an update's target, for all rows."""
-        fields = {**self.atoms(state, inputs), **values}
+        fields = {**self.atoms(state, inputs), **data_of(self.model, known.params, state.ids), **values}
 
         def read(expr: Read):
             if expr.indices == (EACH,):

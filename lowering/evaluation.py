@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jax
@@ -23,7 +24,7 @@ from .layout import Layout
 from .topologies import IDS, TupleSums, inverse, reads
 from .traversal import all_pairs_in_blocks, slot_sum
 from .triples import ENDS, Wanted, legs, triple_sums
-from .values import Globals
+from .values import Globals, data_of
 
 if TYPE_CHECKING:
     from .potential import Potential
@@ -37,7 +38,8 @@ class Evaluation:
     def __init__(self, potential: Potential, known: Globals, atoms: Mapping[str, object], slots, layout: Layout, used, driven: bool):
         self.potential, self.known, self.layout = potential, known, layout
         self.field, self.model, self.geometry = potential.field, potential.model, potential.geometry
-        self.atoms, self.slots, self.used, self.driven = dict(atoms), slots, used, driven
+        self.atoms = {**atoms, **data_of(self.model, known.params, atoms[IDS])}
+        self.slots, self.used, self.driven = slots, used, driven
         x = atoms["x"]
         self.dtype, self.dim = x[0].dtype, len(x)
         self.nearest = self.geometry.nearest(known.cell)
@@ -106,6 +108,14 @@ class Evaluation:
             for term in bonded:
                 for leaf, partial in term.partials:
                     add(leaf.symbol, tuples.partial(term, leaf, partial, self.atoms[IDS]))
+
+    def by_data(self) -> None:
+        """The derivatives by the data of single atoms, in the user's order. Adjoints carry those through per-atom values."""
+        found: dict[str, object] = {}
+        terms = (*self.field.terms, *self.field.carriers)
+        self._partials(tuple(replace(t, partials=t.data) for t in terms if t.data), found)
+        for name, rows in found.items():
+            self.slopes[name] = jnp.zeros_like(self.known.params[name]).at[self.atoms[IDS]].add(rows)
 
     # -- sums --------------------------------------------------------------------------------------------
 

@@ -58,8 +58,8 @@ class Term:
     """One sum of an energy. ``number`` is its place among all sums of the Field; None where the term carries the
     derivative through a per-atom value: its summand then holds the adjoint, and its value is of no interest.
 
-    ``slopes`` are derivatives by parameters, ``partials`` by per-atom values, each as the summand reads it; both,
-    and the gradients, hold the weight of the sum in the potential.
+    ``slopes`` are derivatives by parameters, ``partials`` by per-atom values, ``data`` by data of single atoms, each as
+    the summand reads it; all, and the gradients, hold the weight of the sum in the potential.
     """
 
     number: int | None
@@ -71,6 +71,7 @@ class Term:
     slopes: tuple[tuple[Read, Expr], ...] = ()
     written: Expr | None = None  # the summand with conditions as they were written, for `explain`
     partials: tuple[tuple[Read, Expr], ...] = ()
+    data: tuple[tuple[Read, Expr], ...] = ()
 
     @property
     def binders(self) -> tuple[str, ...]:

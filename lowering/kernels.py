@@ -200,7 +200,7 @@ def slope_name(term: int, leaf: int) -> str:
 def atom_arrays(expr: Expr, model: Model) -> set[str]:
     """The per-atom arrays that an expression reads: positions, masses, quantities, ...; not entries of tables."""
     reads = {n.symbol for n in walk(expr) if isinstance(n, Read) and any(isinstance(i, str) for i in n.indices)}
-    return {name for name in reads if not name.startswith("@") and (name == "m" or model.param(name) is None)}
+    return {name for name in reads if not name.startswith("@") and model.of_atoms(name)}
 
 
 def _zeros(zero, expr: Expr, dim: int):

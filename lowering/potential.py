@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mdsl.model import Label, Model, Read, walk
 
+from .bounds import farthest
 from .cell import Cell, nearest, wrap
 from .evaluation import Evaluation
 from .field import Field, Measure, PerAtom, Support, Term
@@ -118,7 +119,7 @@ class Potential:
         for support, binders in supports:
             if support.cutoff is None:
                 return None
-            value = jnp.max(Globals(self.model, params).table(support.cutoff, binders))
+            value = farthest(self.model, params, support.cutoff, binders)
             reach = value if reach is None else jnp.maximum(reach, value)
         return jnp.asarray(0.0) if reach is None else reach
 
@@ -150,6 +151,8 @@ class Potential:
         if outputs - {ENERGY} and self.field.carriers:
             work.adjoints()
         work.all_terms(outputs, measures)
+        if SLOPES in outputs:
+            work.by_data()
         dim = self.geometry.dim
         if VIRIAL in outputs and self.reads_volume:
             for a in range(dim):

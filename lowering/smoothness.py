@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdsl.exchange import sample_data
 from mdsl.faults import fault
+from mdsl.finite import knows
 from mdsl.grammar.diagnostics import Diagnostic
-from mdsl.model import Tabulated, walk
+from mdsl.model import Read, Tabulated, walk
 from mdsl.species_pairs import pair_constant
 
 from .derive import rank
@@ -33,6 +35,7 @@ class Cutoff:
     cutoff: float | None
     jump: float
     kink: float
+    sampled: bool = False  # at data that are only an example: the program's come with the atoms
 
     @property
     def words(self) -> str:
@@ -53,13 +56,16 @@ def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
     if term.support.cutoff is None:
         return Cutoff(term, None, 0.0, 0.0)
 
-    ends = pair_constant(field.model, term.support.cutoff, term.binders)
+    parts = (term.support.cutoff, term.support.jump, term.support.kink)
+    sampled = not all(knows(field.model, e) for e in parts)
+    data = sample_data(field.model, max(1, len(field.model.species)), 1.0, np.random.default_rng(7)) if sampled else {}
+    ends = pair_constant(field.model, term.support.cutoff, term.binders, data=data)
 
     def largest(expr) -> float:
-        if rank(expr, field.model) > 1:  # another for each atom: nothing is said of it
-            return 0.0
+        if any(isinstance(n, Read) and n.indices and field.model.param(n.symbol) is None for n in walk(expr)):
+            return 0.0  # another for each atom: nothing is said of it
         with np.errstate(all="ignore"):
-            at, below = (pair_constant(field.model, expr, term.binders, {CUTOFF: ends * near}) for near in (1.0, 1 - BELOW))
+            at, below = (pair_constant(field.model, expr, term.binders, {CUTOFF: ends * near}, data) for near in (1.0, 1 - BELOW))
         # What has no value at the cutoff itself, such as exp(1/(r - rc)), has one just below.
         return float(max(np.where(np.isfinite(at), at, below).ravel(), key=abs))
 
@@ -71,10 +77,10 @@ def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
     halfway = _halfway(term)
     jumps = abs(jump) > max(NEGLIGIBLE * scale, TABLE_JUMP * halfway)
     kinks = abs(kink) * rc > max(NEGLIGIBLE * scale, TABLE_KINK * halfway)
-    return Cutoff(term, rc, jump if jumps else 0.0, kink if kinks else 0.0)
+    return Cutoff(term, rc, jump if jumps else 0.0, kink if kinks else 0.0, sampled)
 
 
-def _halfway(term: Term) -> float:
+def _halfway(term: Term | PerAtom) -> float:
     """How large the functions of tables in a term are at half of their reach; 0 where there are none."""
     curves = {id(n.curves): n.curves for n in walk(term.summand) if isinstance(n, Tabulated) and n.curves.end is not None}
     values = [abs(c.value(range(len(c.values)), 0, (c.first + c.end) / 2)).max() for c in curves.values()]
@@ -92,8 +98,9 @@ def cutoff_warnings(field: Field) -> list[Diagnostic]:
         what = "the energy" if isinstance(end.term, Term) else f"`{equation.name}`"
         if end.jump:
             value = f"{end.jump * units.shown_per_internal(equation.body.type.dimension):.4g} {units.display(equation.body.type.dimension).text}".strip()
+            by = "" if end.sampled else f" by {value}"
             found.append(
-                fault(field.model.source, "energy-jump", f"{what} of a pair jumps by {value} at the cutoff", equation.body, help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as in LAMMPS")
+                fault(field.model.source, "energy-jump", f"{what} of a pair jumps{by} at the cutoff", equation.body, help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as in LAMMPS")
             )
         else:
             what = "the force of a pair" if isinstance(end.term, Term) else f"the slope of `{equation.name}`"

@@ -92,7 +92,7 @@ class TupleSums:
             atom = next((i for i in node.indices if isinstance(i, str)), None)
             if atom is None:
                 return (0.0,) * self.model.dim if node.symbol == "origin" else self.known.read(node)
-            if node.symbol in self.everyone and self.model.param(node.symbol) is None or node.symbol == "m":
+            if node.symbol in self.everyone and self.model.of_atoms(node.symbol):
                 return self.atoms(domain, atom)[node.symbol]
             return self.known.params[node.symbol][self.entry(domain, node)]
 

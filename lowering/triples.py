@@ -129,7 +129,7 @@ def triple_sums(model: Model, known: Globals, wanted: Wanted, around: Legs, own:
                     return known.read(node)
                 if node.symbol == "x":
                     return binders.index(index)  # a point, by its place in the triple
-                if node.symbol in own and (node.symbol == "m" or model.param(node.symbol) is None):
+                if node.symbol in own and model.of_atoms(node.symbol):
                     return atom(binders.index(index), node.symbol)
                 return known.params[node.symbol][entry(node, binders)]
 

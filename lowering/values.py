@@ -110,18 +110,24 @@ def defaults(model: Model) -> dict[str, object]:
 
 
 def complete(model: Model, given: Mapping[str, object]) -> dict[str, object]:
-    """Values of all parameters and constants, from those given and from defaults that may build on them."""
+    """Values of all parameters, constants and data, from those given and from defaults that may build on them. Data
+    of single atoms are in the user's order."""
     values: dict[str, object] = {}
-    pending = list(model.params)
+    pending = [p for p in model.params if p.data is None or p.name in given]
     while pending:
         ready = [p for p in pending if depends(p, model) <= values.keys()]
-        if not ready:
-            raise AssertionError("circular parameters")  # `infer` has reported them
+        if not ready:  # the rest is made of data that are not known yet; circles have been reported by `infer`
+            return values
         for param in ready:
             value = given[param.name] if param.name in given else default(model, param, values)
             values[param.name] = jnp.asarray(value)
         pending = [p for p in pending if p.name not in values]
     return values
+
+
+def data_of(model: Model, params: Mapping[str, object], ids) -> dict[str, object]:
+    """The data of the rows with these ``ids``, by name."""
+    return {p.name: params[p.name][ids] for p in model.data if p.per_atom}
 
 
 def default(model: Model, param: Param, values: Mapping[str, object]):

@@ -13,8 +13,10 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic
 
+from .atom_data import shape_of
 from .dimensions import LENGTH
 from .faults import fault
+from .finite import known
 from .interpret import parameter
 from .evaluate import Interpreter
 from .system import System
@@ -60,7 +62,7 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
     if {i for n in walk(reduce.body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {*names, *entries, *_bound_inside(reduce)}:
         return True  # it depends on atoms further out, which is refused later
     rng = np.random.default_rng(20)
-    params = {p.name: _shaken(model, p, rng) for p in model.params if p.lifetime == "param" and p.binder is None}
+    params = {p.name: _shaken(model, p, rng) for p in model.params if p.lifetime == "param" and p.binder is None and known(model, p)}
     scale = np.mean([abs(np.mean(v)) for p in model.params if (v := params.get(p.name)) is not None and _is_length(model, p)] or [1.0])
     # The first atom anywhere, the others at distances from a thousandth to a thousand times the lengths of the
     # program, in a box larger still.
@@ -69,6 +71,7 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
         apart = rng.normal(size=(PAIRS, model.dim))
         places.append(places[0] + apart * (scale * 10 ** rng.uniform(-1.5, 1.5, PAIRS) / np.linalg.norm(apart, axis=1))[:, None])
     n = len(names) * PAIRS
+    params |= sample_data(model, n, scale, rng)
     system = System(
         np.concatenate(places),
         np.full(model.dim, 1e6 * scale),
@@ -104,6 +107,16 @@ def _bound_inside(reduce: Reduce) -> set[str]:
 
 def _is_length(model: Model, param: Param) -> bool:
     return param.type is not None and param.type.dimension == model.units.dimension(LENGTH)
+
+
+def sample_data(model: Model, atoms: int, scale: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What data might be: positive numbers, of the size of the program's lengths, ``scale``, where they are lengths."""
+
+    def sample(param: Param) -> np.ndarray:
+        value = rng.uniform(0.5, 1.5, shape_of(model, param, atoms)) * (scale if _is_length(model, param) else 1.0)
+        return (value + value.T) / 2 if value.ndim == 2 else value
+
+    return {p.name: sample(p) for p in model.data}
 
 
 def _shaken(model: Model, param: Param, rng: np.random.Generator) -> np.ndarray:

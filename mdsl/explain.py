@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from mdsl.grammar.diagnostics import Rejected
+from mdsl.grammar.unparse import unit_text
 from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
 from mdsl.lowering.step import explicit_time, force_evaluations, moves
 
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
+from .finite import knows
 from .explain_energy import by_species, energies, shown
 from .model import Advance, Draw, Expr, Model, Param, Read, Setup, walk
 from .printing import printed_steps
@@ -68,12 +70,16 @@ def _amount(value: float) -> str:
 def _pairs(compiled: Compiled) -> Iterator[Fact]:
     field, model = compiled.field, compiled.model
     length = model.units.dimension(LENGTH)
-    reaches = [None if t.support.cutoff is None else pair_constant(model, t.support.cutoff, t.domain.binders) for t in field.reaching]
+    unknown = [t for t in field.reaching if t.support.cutoff is not None and not knows(model, t.support.cutoff)]
+    reaches = [None if t.support.cutoff is None else np.nan if t in unknown else pair_constant(model, t.support.cutoff, t.domain.binders) for t in field.reaching]
     atoms, lengths = atoms_of_run(compiled)
     if any(r is None for r in reaches):
         yield "rule", f"some pair energy has no cutoff: all pairs are visited, up to {MOST_ALL_PAIRS:,} atoms; above that it is an error"
         if atoms is not None:
             yield "here", f"{atoms:,} atoms: " + (f"all {atoms * (atoms - 1) // 2:,} pairs" if atoms <= MOST_ALL_PAIRS else "too many, the run will be refused")
+        return
+    if unknown:
+        yield "rule", f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists whose radius is known with the data of the atoms"
         return
     cutoff = max(float(np.max(r)) for r in reaches)
     radius = (1 + SKIN) * cutoff
@@ -199,6 +205,9 @@ def _derivatives(model: Model) -> Iterator[Fact]:
     free = [p for p in params if not _made_of(p, params)]
     yield "by", "positions x, the box, and the free parameters:" + ("" if free else " there are none")
     yield from (("", _declared(model, p)) for p in free)
+    if model.data:
+        yield "data", "that come with the atoms, and by which energies are differentiable too:"
+        yield from (("", _data(p)) for p in model.data)
     made = [p for p in params if p not in free]
     if made:
         yield "made of", "parameters whose default follows from others:"
@@ -220,6 +229,11 @@ def _written(model: Model, e: Expr) -> str:
     if span is not None and span.source is model.source and "#" not in span.text:
         return " ".join(span.text.split())
     return text_of(model, e)
+
+
+def _data(param: Param) -> str:
+    axes = f"[{', '.join(a.kind for a in param.axes)}]" if param.axes else ""
+    return f"{param.name}{axes}{f' in {unit_text(param.data.unit)}' if param.data.unit else ''} (line {param.span.line})"
 
 
 def _declared(model: Model, param: Param) -> str:

@@ -8,12 +8,14 @@ import numpy as np
 import sympy
 
 from mdsl.grammar.source import Span
+from mdsl.lowering.bounds import varies
 from mdsl.lowering.field import Field, PerAtom, Term
 from mdsl.lowering.smoothness import Cutoff, cutoffs
 
 from .compiler import Compiled
 from .dimensions import LENGTH, Dimension
 from .faults import place
+from .finite import knows
 from .model import Domain, Model, Number, Op, walk
 from .printing_expr import text_of
 from .species_pairs import pair_constant
@@ -100,8 +102,13 @@ def _support(compiled: Compiled, term: Term | PerAtom) -> Iterator[tuple[str, st
     if term.support.cutoff is None:
         yield "support", f"all distances: {term.support.why}"
         return
-    values = pair_constant(model, term.support.cutoff, term.binders)
     formula = text_of(model, term.support.cutoff)
+    if not knows(model, term.support.cutoff):
+        yield "support", f"0 for r >= {formula}, which is known with the data of the atoms"
+        if varies(term.support.cutoff, model):
+            yield "", "another for each pair: lists reach as far as the smallest and largest data allow, by interval arithmetic"
+        return
+    values = pair_constant(model, term.support.cutoff, term.binders)
     yield "support", f"0 for r >= {by_species(model, values, model.units.dimension(LENGTH))}{_meaning(formula, values)}, at the default parameters"
     proof = _proof(compiled, term)
     if proof:
@@ -156,7 +163,7 @@ def _one_line(span: Span) -> str:
 
 
 def _jump(field: Field, term: Term, end: Cutoff) -> str:
-    if not end.jump:
+    if not end.jump or end.sampled:
         return ""
     energy = field.model.equation(term.equation).body.type.dimension
     return f", by {shown(field.model, end.jump, energy)}"

@@ -218,7 +218,7 @@ class Inference:
                     self.fail("wrong-index", f"`{symbol}` has no entry {index}", expr)
                 elif counts and axis.kind == "range":
                     self.entry(expr, index, axis)
-                elif counts != (axis.kind == "range"):
+                elif counts != (axis.kind == "range") or isinstance(index, SpeciesLabel) and axis.kind == "atoms":
                     kind = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
                     shown = index.species if isinstance(index, SpeciesLabel) else index
                     self.fail("wrong-index", f"the indices of `{symbol}` are {kind}, which `{shown}` is not", expr)
@@ -256,6 +256,8 @@ class Inference:
         known = self.params.get(param.name)
         if param.table is not None:
             return replace(param, type=Type("scalar"))
+        if param.data is not None:
+            return param
         if known is None:
             if param.name in self.active:
                 self.report.append(Diagnostic("cyclic-definition", f"`{param.name}` is defined by itself", param.span, notes=self.circle(param.name)))

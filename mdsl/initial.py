@@ -15,6 +15,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.grammar.source import Span
 
 from . import interpret
+from .atom_data import charges, check_data_names, internal_data
 from .dimensions import LENGTH, MASS, TIME, VELOCITY, Dimension
 from .infer import MOST_STEPS
 from .model import Advance, Box, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
@@ -33,7 +34,7 @@ class Initial:
     x, v: [N, d]; cell: [d, d], the box vectors in its rows, triangular, with edge 1 on an axis without extent;
     tilted: whether the box is not rectangular, or need not stay so; periodic: [d]; species: [N]
     places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom; topologies:
-    for each that the program declares, [M, k] atoms of its tuples.
+    for each that the program declares, [M, k] atoms of its tuples; data: what the program declares as `data`.
     """
 
     x: np.ndarray
@@ -45,6 +46,7 @@ class Initial:
     masses: np.ndarray
     dof: float
     topologies: Mapping[str, np.ndarray] = field(default_factory=dict)
+    data: Mapping[str, np.ndarray] = field(default_factory=dict)
     tilted: bool = False
     notes: tuple[str, ...] = ()  # what was done to the atoms of a file
 
@@ -63,9 +65,16 @@ def factor(model: Model, dimension: Dimension) -> float:
     return model.units.shown_per_internal(dimension)
 
 
-def start(model: Model, folder: Path, seed: int, params: Mapping[str, object], topologies: Mapping[str, object] | None = None) -> Initial:
+def start(
+    model: Model,
+    folder: Path,
+    seed: int,
+    params: Mapping[str, object],
+    topologies: Mapping[str, object] | None = None,
+    data: Mapping[str, object] | None = None,
+) -> Initial:
     """Carry out the builders of the run block. ``params`` are given values of parameters, internal units;
-    ``topologies`` take the place of those of a file.
+    ``topologies`` and ``data`` take the place of those of a file.
 
     Raises Rejected, each diagnostic at the statement of the run block that it concerns.
     """
@@ -81,7 +90,7 @@ def start(model: Model, folder: Path, seed: int, params: Mapping[str, object], t
         try:
             if statement.target == "x":
                 structure = _place(model, statement, folder, rng, params)
-                structure = replace(structure, topology={**structure.topology, **(topologies or {})})
+                structure = replace(structure, topology={**structure.topology, **(topologies or {})}, data={**structure.data, **(data or {})})
                 placed = _initial(model, structure, params)
             else:
                 if placed is None:
@@ -103,13 +112,14 @@ def bind(
     masses=None,
     params: Mapping[str, object] | None = None,
     topologies: Mapping[str, object] | None = None,
+    data: Mapping[str, object] | None = None,
 ) -> Initial:
     """The state from a user's arrays, in the units of the program's unit system.
 
     x, velocities: [N, d]; box: one length, [d], or [d, d] with the box vectors in its rows, the entries above the
     diagonal 0 (None: as the program declares); species: [N] labels, or
-    places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms, counted from 0. Raises
-    Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
+    places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms, counted from 0; data: name to
+    an array, in the unit of its declaration. Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
     """
     length = factor(model, LENGTH)
     positions = _array("x", x, (None, model.dim)) / length
@@ -134,6 +144,7 @@ def bind(
         None if masses is None else _array("masses", masses, (count,)) / factor(model, MASS),
         None if velocities is None else _array("velocities", velocities, (count, model.dim)) / factor(model, VELOCITY),
         topology=check_names(model, topologies),
+        data=check_data_names(model, data),
     )
     return _initial(model, structure, params or {}, boxed=box is not None)
 
@@ -317,6 +328,7 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         masses=_masses(model, structure, labels, species, params),
         dof=float(dof),
         topologies=read_topologies(model, structure),
+        data=internal_data(model, {**charges(model, structure), **structure.data}, count),
         tilted=tilted,
         notes=structure.notes,
     )

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mdsl.grammar.source import Source, Span
+from mdsl.grammar.tree import Unit
 
 from .dimensions import ONE, Dimension
 from .tabulation import Curves
@@ -248,6 +249,14 @@ class Derived:
 
 
 @dataclass(frozen=True)
+class Data:
+    """The unit in which the numbers of a ``data`` are given, and what 1 of it is in internal units."""
+
+    unit: Unit | None
+    size: float
+
+
+@dataclass(frozen=True)
 class Param:
     """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
     and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The value
@@ -261,6 +270,11 @@ class Param:
     type: Type | None = None
     binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
     table: Table | None = None
+    data: Data | None = None
+
+    @property
+    def per_atom(self) -> bool:
+        return any(axis.kind == "atoms" for axis in self.axes)
 
 
 @dataclass(frozen=True)
@@ -413,6 +427,16 @@ class Model:
 
     def param(self, name: str) -> Param | None:
         return next((p for p in self.params if p.name == name), None)
+
+    def of_atoms(self, name: str) -> bool:
+        """Whether what is read with the index of an atom belongs to it alone, and not to its species."""
+        param = self.param(name)
+        return name == "m" or param is None or param.per_atom
+
+    @property
+    def data(self) -> tuple[Param, ...]:
+        """What comes with the atoms."""
+        return tuple(p for p in self.params if p.data is not None)
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:

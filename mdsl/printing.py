@@ -100,6 +100,8 @@ class _Printer:
     # -- declarations ----------------------------------------------------------------------------------
 
     def param(self, param: Param) -> tree.Statement:
+        if param.data is not None:
+            return tree.Data(NOWHERE, identifier(param.name), tuple(_axis(a, None) for a in param.axes), param.data.unit)
         locals_ = frozenset({param.binder} if param.binder else ())
         value = self.exprs.expr(param.default, Place(locals=locals_))
         axes = tuple(_axis(a, param.binder) for a in param.axes)

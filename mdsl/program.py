@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .atom_data import check_data_names
 from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
@@ -101,6 +102,7 @@ class Program:
         velocities=None,
         masses=None,
         topologies: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
         seed: int = 0,
         precision: str | None = None,
         devices: Sequence | None = None,
@@ -110,17 +112,18 @@ class Program:
 
         x: positions [N, d]; box: one edge, one for each axis, or the box vectors in the rows of [d, d], triangular
         (a along x, b in the plane of x and y), inf for what does not repeat; species: [N] labels or places in `species`;
-        velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0. Without ``x``, atoms are placed as the run block says, random ones by
-        ``seed``. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
+        velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0; data:
+        name to an array with the axes of its declaration, in the unit declared. Without ``x``, atoms are placed as
+        the run block says, random ones by ``seed``. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
         of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
 
-        Raises Rejected: ``wrong-shape``, ``unknown-species``, ``box-too-small``, ``no-support``, ``precision``, ...
+        Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ...
         """
         params = {name: np.asarray(value) for name, value in self.internal(None).items()}
         if x is None:
-            initial = start(self.model, self.compiled.folder, seed, params, check_names(self.model, topologies))
+            initial = start(self.model, self.compiled.folder, seed, params, check_names(self.model, topologies), check_data_names(self.model, data))
         else:
-            initial = bind(self.model, x, box, species, velocities, masses, params, topologies)
+            initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data)
         self._check_whole(initial)
         length = factor(self.model, LENGTH)
         return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length, x is None)
@@ -159,7 +162,8 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A program with atoms. ``energy``, ``forces`` and ``stress`` are pure: jit, grad and vmap them over anything."""
+    """A program with atoms. ``energy``, ``forces`` and ``stress`` are pure: jit, grad and vmap them over anything.
+    ``data=`` takes other values than those bound, in the units of their declarations."""
 
     program: Program
     initial: Initial
@@ -227,9 +231,20 @@ class System:
 
         # The first call may come from inside `jit`, but what is planned here are numbers.
         with jax.ensure_compile_time_eval():
-            return energies(self.program.compiled.field, self.initial, self.precision, self.program.internal(None))
+            return energies(self.program.compiled.field, self.initial, self.precision, {**self.program.internal(None), **self.initial.data})
 
-    def _arguments(self, x, params, box):
+    def _data(self, data: Mapping[str, object] | None) -> dict[str, object]:
+        """The data that were bound, with those given in their place; internal units."""
+        import jax.numpy as jnp
+
+        found: dict[str, object] = dict(self.initial.data)
+        for name, values in check_data_names(self.model, data).items():
+            if jnp.shape(values) != found[name].shape:
+                raise Rejected(Diagnostic("wrong-shape", f"the data `{name}` have the shape {jnp.shape(values)}, not {found[name].shape}"))
+            found[name] = jnp.asarray(values) * self.model.param(name).data.size
+        return found
+
+    def _arguments(self, x, params, box, data):
         import jax.numpy as jnp
 
         self._check_fixed(params, box)
@@ -239,7 +254,7 @@ class System:
         x = jnp.asarray(self.x if x is None else x, dtype) / length
         if x.shape != self.initial.x.shape:
             raise Rejected(Diagnostic("wrong-shape", f"x has the shape {x.shape}, the system {self.initial.x.shape}"))
-        leaves = {name: jnp.asarray(v, dtype) for name, v in self.program.internal(params).items()}
+        leaves = {name: jnp.asarray(v, dtype) for name, v in {**self.program.internal(params), **self._data(data)}.items()}
         return leaves, x, self._cell(box, dtype)
 
     def _cell(self, box, dtype):
@@ -269,31 +284,31 @@ class System:
     def _scale(self, dimension: Dimension) -> float:
         return factor(self.model, self.model.units.dimension(dimension))
 
-    def energy(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+    def energy(self, x=None, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None):
         """The potential energy of positions [N, d]. Inside JAX transformations NaN says that a neighbour list
         overflowed; outside, the list is made larger and the energy is computed again."""
-        leaves, x, cell = self._arguments(x, params, box)
+        leaves, x, cell = self._arguments(x, params, box, data)
         return self._energies.call("energy", leaves, x, cell) * self._scale(ENERGY)
 
-    def forces(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+    def forces(self, x=None, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None):
         """[N, d]: minus the gradient of the energy."""
-        leaves, x, cell = self._arguments(x, params, box)
+        leaves, x, cell = self._arguments(x, params, box, data)
         return self._energies.call("forces", leaves, x, cell) * self._scale(FORCE)
 
-    def virial(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+    def virial(self, x=None, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None):
         """[d, d]: the sum of r f over interactions, an energy; positive where they push outwards."""
-        leaves, x, cell = self._arguments(x, params, box)
+        leaves, x, cell = self._arguments(x, params, box, data)
         return self._energies.call("virial", leaves, x, cell) * self._scale(ENERGY)
 
-    def stress(self, x=None, *, params: Mapping[str, object] | None = None, box=None):
+    def stress(self, x=None, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None):
         """[d, d]: the derivative of the energy by strain, over the volume; positive in tension. No kinetic part."""
-        leaves, x, cell = self._arguments(x, params, box)
+        leaves, x, cell = self._arguments(x, params, box, data)
         from .lowering.cell import volume
 
         virial = self._energies.call("virial", leaves, x, cell)
         return -virial / volume(cell) * self._scale(ENERGY / LENGTH**self.model.dim)
 
-    def run(self, key, *, params: Mapping[str, object] | None = None, steps: int | None = None) -> Result:
+    def run(self, key, *, params: Mapping[str, object] | None = None, data: Mapping[str, object] | None = None, steps: int | None = None) -> Result:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
 
         ``key`` is a JAX random key. Inside JAX transformations (jit, grad, vmap over ``key`` and ``params``) the
@@ -305,7 +320,7 @@ class System:
         from .lowering.driver import Runner
 
         self._check_fixed(params)
-        leaves = self.program.internal(params)
+        leaves = {**self.program.internal(params), **self._data(data)}
         if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves))):
             return self._traced(key, leaves, steps)
         # What one run has compiled serves the next.
@@ -333,7 +348,7 @@ class System:
 
         # A key may be traced, and so may parameters: what must be a number is taken from the defaults.
         with jax.ensure_compile_time_eval():
-            defaults = self.program.internal(None)
+            defaults = {**self.program.internal(None), **self.initial.data}
             runner = Runner(self.program.compiled.field, self.initial, defaults, None, self.precision, None, self.skin)
         records, state, time = runner.trace(key, leaves, steps)
         arrays = {}

@@ -15,6 +15,7 @@ import numpy as np
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
+from .atom_data import columns
 from .compiler import compile_source
 from .dimensions import LENGTH, TIME, VELOCITY
 from .initial import factor, start, whole
@@ -65,7 +66,7 @@ def run_file(path: Path, options: RunOptions) -> int:
     if folder is None:
         folder = RunFolder.create(source.text, path.stem, options.out, overwrite=options.overwrite)
     field = replace(compiled.field, model=model)
-    runner = Runner(field, initial, params, jax.random.key(seed), precision, devices)
+    runner = Runner(field, initial, {**params, **initial.data}, jax.random.key(seed), precision, devices)
     description = {
         "program": str(path),
         "options": {"steps": steps, "seed": seed, "precision": precision, "settings": {s.name: s.text for s in settings}},
@@ -237,6 +238,7 @@ class Listener:
             first_step=step,
             keep=self.frames_kept.get(name),
             digits=digits,
+            columns=columns(self.model, self.initial.data),
         )
 
     def progress(self, done: int, runner) -> None:

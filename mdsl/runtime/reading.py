@@ -31,6 +31,9 @@ FORMATS = {
     "contcar": "vasp",
 }
 
+# Columns that mean something to ASE or to mdsl; all other numbers are data of the program.
+KNOWN_COLUMNS = ("numbers", "positions", "pos", "masses", "momenta", "initial_charges", "velo", "vel", "velocities", "forces", "label", "occupancy", "tags")
+
 
 def read(path: str | Path, *, dim: int = 3, need_box: bool = True, frame: int = -1) -> Structure:
     """The structure in an extxyz, PDB, LAMMPS data, CIF or POSCAR file, which may be gzipped.
@@ -153,10 +156,18 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
         masses=np.array(atoms.arrays["masses"]) if atoms.has("masses") else None,
         velocities=None if velocities is None else turned(velocities, rotation),
         charges=np.array(atoms.arrays["initial_charges"]) if atoms.has("initial_charges") else None,
+        data=_columns(atoms),
         length_unit=None if reduced else "angstrom",
         unit_style="lj" if reduced else None,
         notes=notes,
     )
+
+
+def _columns(atoms: object) -> dict[str, np.ndarray]:
+    """Further numbers of the atoms; what ASE takes for results of a calculation too."""
+    results = {name: np.asarray(v) for name, v in (atoms.calc.results if atoms.calc is not None else {}).items()}
+    found = {name: v for name, v in {**results, **atoms.arrays}.items() if name not in KNOWN_COLUMNS}
+    return {name: v.astype(float) for name, v in found.items() if v.shape == (len(atoms),) and v.dtype.kind in "fi"}
 
 
 def _velocities(atoms: object, fs: float) -> np.ndarray | None:

@@ -22,6 +22,7 @@ class Structure:
     masses      [N] or None
     velocities  [N, d] or None
     charges     [N] or None
+    data        name to the numbers of a further column [N], as they stand in the file
     topology    name ("bonds", "angles", "dihedrals", "impropers") to indices [M, k], counted from 0
     topology_types  the same names to a label per row (the bond type of a LAMMPS file), where there are any
     length_unit "angstrom" where the format fixes its unit: then masses are in g/mol and velocities in
@@ -39,6 +40,7 @@ class Structure:
     charges: np.ndarray | None = None
     topology: Mapping[str, np.ndarray] = field(default_factory=dict)
     topology_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    data: Mapping[str, np.ndarray] = field(default_factory=dict)
     length_unit: str | None = None
     unit_style: str | None = None
     notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ AKMA_FEMTOSECONDS = 48.88821
 
 
 class ExtXYZ(Trajectory):
-    """Extended XYZ: text, exact to the given number of digits, with labels, velocities and forces.
+    """Extended XYZ: text, exact to the given number of digits, with labels, velocities, forces and ``columns`` that stay.
 
     Written here and not by ASE, which refuses labels that are no chemical elements. Lengths in angstrom and
     velocities (column ``velo``) in angstrom/fs, unless the comment line says ``units=reduced``. Forces are in
@@ -40,9 +40,10 @@ class ExtXYZ(Trajectory):
         periodic: Sequence[bool],
         keep: int | None,
         digits: int,
+        columns: Mapping[str, np.ndarray],
     ):
         super().__init__(path, species, scales, periodic)
-        self.digits = digits
+        self.digits, self.columns = digits, columns
         with writing(path):
             if keep is not None:
                 self.frames = keep
@@ -68,13 +69,13 @@ class ExtXYZ(Trajectory):
         box = self._box(frame.cell)
         periodic = [*self.periodic, False, False][:3]
         lattice = f'Lattice="{" ".join(repr(float(v)) for v in box.ravel())}" ' if box.any() else ""
-        properties = "species:S:1:" + ":".join(f"{name}:R:3" for name in vectors)
+        properties = "species:S:1:" + ":".join([*(f"{name}:R:3" for name in vectors), *(f"{name}:R:1" for name in self.columns)])
         pbc = " ".join("FT"[p] for p in periodic)
         units = " units=reduced" if self.scales.reduced else ""
         now = frame.time * self.scales.time()
         header = f'{lattice}Properties={properties} pbc="{pbc}" step={frame.step} time={now:.12g}{units}'
 
-        rows = np.hstack(list(vectors.values())).tolist()
+        rows = np.hstack([*vectors.values(), *(np.reshape(c, (-1, 1)) for c in self.columns.values())]).tolist()
         pattern = "%s" + f" %.{self.digits}g" * len(rows[0])
         labels = self.species or ["X"] * len(rows)
         body = "\n".join([pattern % (label, *row) for label, row in zip(labels, rows, strict=True)])
@@ -225,13 +226,15 @@ def open_trajectory(
     first_step: int = 0,
     keep: int | None = None,
     digits: int = 9,
+    columns: Mapping[str, np.ndarray] | None = None,
 ) -> Trajectory:
     """A trajectory in the format that the extension of ``path`` names.
 
     ``angstrom_per_length`` and ``femtoseconds_per_time`` are the sizes of the program's units, None in reduced
     units. ``interval`` (steps between frames), ``timestep`` (in the program's unit of time) and ``first_step``
     stand in the header of a DCD file. ``keep`` continues a file behind its first ``keep`` frames, dropping what
-    follows; None starts anew. ``digits`` are significant digits, in extxyz only: 17 keeps float64 exactly.
+    follows; None starts anew. ``digits`` are significant digits, in extxyz only: 17 keeps float64 exactly; so are
+    ``columns``, further numbers of the atoms [N] by name, the same in each frame.
 
     Raises ``unknown-format``, ``cannot-write``, and ``malformed-checkpoint`` where fewer frames are there.
     """
@@ -247,4 +250,4 @@ def open_trajectory(
         return DCD(*common, interval=interval, timestep=timestep, first=first_step)
     if suffix == ".xtc":
         return XTC(*common)
-    return ExtXYZ(*common, digits=digits)
+    return ExtXYZ(*common, digits=digits, columns=columns or {})
