@@ -13,7 +13,6 @@ from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model import Read, Tabulated, walk
 from mdsl.species_pairs import pair_constant
 
-from .derive import rank
 from .field import CUTOFF, Field, PerAtom, Term
 
 BELOW = 1e-6  # of the cutoff

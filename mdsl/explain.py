@@ -14,8 +14,8 @@ from mdsl.lowering.step import explicit_time, force_evaluations, moves
 
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
-from .finite import knows
 from .explain_energy import by_species, energies, shown
+from .finite import knows
 from .model import Advance, Draw, Expr, Model, Param, Read, Setup, walk
 from .printing import printed_steps
 from .printing_expr import text_of
