@@ -11,7 +11,7 @@ import numpy as np
 
 from mdsl.initial import Initial
 
-from .cell import entries_of
+from .cell import matrix_of
 from .choice import choose
 from .driver import PRECISIONS
 from .energies import Energies
@@ -52,10 +52,7 @@ class GrowingEnergies:
         potential = self.energies.potential
         cutoff = potential.cutoff(self.energies.complete(leaves))
         cutoff = None if cutoff is None else float(cutoff)
-        matrix = np.diag([float(edge) for edge in cell.edges])
-        for (k, j), value in zip(entries_of(cell), cell.leaves):
-            matrix[k, j] = value
-        traversal = choose(potential.field, np.asarray(x, float), matrix, potential.geometry.periodic, cutoff, skin=0.0)
+        traversal = choose(potential.field, np.asarray(x, float), matrix_of(cell), potential.geometry.periodic, cutoff, skin=0.0)
         if traversal.plan != self.energies.plan:
             self.energies = replace(self.energies, plan=traversal.plan)
             self.compiled.clear()

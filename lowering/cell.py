@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 
 class Cell(NamedTuple):
@@ -53,6 +54,14 @@ def of_matrix(matrix, tilted: bool) -> Cell:
     dim = len(matrix)
     values = [matrix[k][j] for k, j in entries(dim, tilted)]
     return Cell(tuple(values[:dim]), tuple(values[dim:]))
+
+
+def matrix_of(cell: Cell) -> np.ndarray:
+    """[d, d] on the host."""
+    matrix = np.zeros((len(cell.edges),) * 2)
+    for place, value in zip(entries_of(cell), cell.leaves):
+        matrix[place] = value
+    return matrix
 
 
 def cast(cell: Cell, dtype) -> Cell:

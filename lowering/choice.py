@@ -45,7 +45,7 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
         return Traversal(None, None, 0.0, "no cutoff is proved")
     shortest = min((length for length, p in zip(np.diag(cell), periodic) if p), default=np.inf)
     if cutoff > shortest / 2:
-        raise Rejected(_too_small(field, cutoff, shortest))
+        raise Rejected(too_small(field, cutoff, shortest))
     if count <= ALL_PAIRS:
         return Traversal(None, cutoff, 0.0, f"{count} atoms are few")
     skin = SKIN * cutoff if skin is None else skin
@@ -73,7 +73,8 @@ def _no_support(field: Field, count: int) -> Diagnostic:
     )
 
 
-def _too_small(field: Field, cutoff: float, shortest: float) -> Diagnostic:
+def too_small(field: Field, cutoff: float, shortest: float, when: str | None = None) -> Diagnostic:
+    """``when``: at which moment of a run, in words."""
     equation = _equation(field, endless=False)
     units = field.model.units
 
@@ -85,6 +86,6 @@ def _too_small(field: Field, cutoff: float, shortest: float) -> Diagnostic:
         "box-too-small",
         f"the cutoff {length(cutoff)} is larger than half the box, {length(shortest / 2)}",
         equation.body,
-        notes=("beyond half the box an atom would meet several images of another",),
+        notes=(*((when,) if when else ()), "beyond half the box an atom would meet several images of another"),
         help="use a larger system or a shorter cutoff",
     )

@@ -11,15 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdsl.box import decided_by
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.initial import Initial, value, whole
 from mdsl.model import Advance, Output
 
 from . import images as images_of, neighbours
-from .cell import Cell, cast as cast_cell, of_matrix
-from .choice import Traversal, choose
+from .box import carried, declared
+from .cell import Cell, cast as cast_cell, matrix_of, of_matrix
+from .choice import Traversal, choose, too_small
 from .culprit import culprit
-from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, Dynamics, Inputs, State
+from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
 from .limits import ATOMS_EACH
 from .potential import Geometry, Potential
@@ -35,6 +37,7 @@ PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.f
 class Snapshot:
     """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps.
     began: positions without periods and velocities, [2, N, d], when the statement of dynamics began, where that is read.
+    cell: [d, d], the box.
     """
 
     x: np.ndarray
@@ -42,6 +45,7 @@ class Snapshot:
     images: np.ndarray
     step: int
     time: float
+    cell: np.ndarray
     began: np.ndarray | None = None
 
 
@@ -100,6 +104,7 @@ class Runner:
         self.dtype, kernel_dtype = PRECISIONS[precision]
         self.potential = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
         self.skin = skin
+        self.changing = initial.declared and "t" in decided_by(self.model)
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
         self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin)
@@ -115,9 +120,9 @@ class Runner:
         self.params, self.key, self.counts = dict(params), key, Counts()
         self.place, self._began = Place(), None
 
-    def fits(self, params: Mapping[str, object]) -> bool:
-        """Whether what was compiled for one run serves another with these parameters."""
-        return self._cutoff(params) == self.cutoff
+    def fits(self, params: Mapping[str, object], initial: Initial) -> bool:
+        """Whether what was compiled for one run serves another with these parameters and atoms."""
+        return self._cutoff(params) == self.cutoff and np.array_equal(initial.cell, self.initial.cell)
 
     def _cutoff(self, params: Mapping[str, object]) -> float | None:
         cutoff = self.potential.cutoff(complete(self.model, params))
@@ -128,7 +133,7 @@ class Runner:
     def _dynamics(self) -> Dynamics:
         self._programs.clear()
         self._called: set[int] = set()
-        return Dynamics(self.potential, self.layout, self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype)
+        return Dynamics(self.potential, self.layout, self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, changing=self.changing)
 
     def _program(self, key: tuple, make):
         """A compiled program of the present plan, made when it is first wanted."""
@@ -147,7 +152,7 @@ class Runner:
         cast = lambda a: jnp.asarray(a, self.dtype)  # noqa: E731
         return Inputs(
             jax.tree.map(cast, self.params),
-            cell_of(self.initial, self.dtype),
+            self._cell(self.initial.cell),
             cast(self.initial.masses),
             jnp.asarray(self.initial.species, jnp.int32),
             self.key,
@@ -156,11 +161,14 @@ class Runner:
             () if self._began is None else Began(*(self._columns(rows) for rows in self._began), cast(self.place.t)),
         )
 
+    def _cell(self, matrix: np.ndarray) -> Cell:
+        return cast_cell(of_matrix(matrix, self.initial.tilted), self.dtype)
+
     # -- state ---------------------------------------------------------------------------------------------
 
     def start(self, snapshot: Snapshot) -> State:
         """The state on the devices, with a list that holds; its force is not known yet."""
-        inputs = self.inputs(snapshot.time, snapshot.step)
+        inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=self._cell(snapshot.cell))
         state = self.dynamics.start(inputs, self._columns(snapshot.x), self._columns(snapshot.v), self._columns(snapshot.images), jnp.int32(snapshot.step))
         return self.listed(state, inputs)
 
@@ -199,16 +207,17 @@ class Runner:
             return out
 
         x, images = user(state.x), user(state.images)
-        x, moved = images_of.wrap(x, self.initial.cell, self.initial.periodic)
-        return Snapshot(x, user(state.v), images + moved, int(state.step), t, self._began)
+        cell = matrix_of(state.cell) if self.changing else self.initial.cell
+        x, moved = images_of.wrap(x, cell, self.initial.periodic)
+        return Snapshot(x, user(state.v), images + moved, int(state.step), t, cell, self._began)
 
     def _beginning(self, state: State) -> np.ndarray:
         """[2, N, d]: positions without periods and velocities."""
         now = self.snapshot(state, 0.0)
-        return np.stack([now.x + now.images @ self.initial.cell, now.v])
+        return np.stack([now.x + now.images @ now.cell, now.v])
 
     def first(self) -> Snapshot:
-        return Snapshot(self.initial.x, self.initial.v, np.zeros_like(self.initial.x), 0, 0.0)
+        return Snapshot(self.initial.x, self.initial.v, np.zeros_like(self.initial.x), 0, 0.0, self.initial.cell)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -271,6 +280,8 @@ class Runner:
             flag, compiled = int(new.flag), id(advance) in self._called
             self._called.add(id(advance))
             self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
+            if flag == TOO_SMALL:
+                self._too_small(advance, new, t, origin, dt)
             if flag == BLOW_UP:
                 self._blown_up(advance, before, new, t, origin, dt)
             if flag == STALE_INSIDE:
@@ -342,24 +353,34 @@ class Runner:
             steps = steps if most_steps is None else min(steps, most_steps)
             names = {n: self._every(o) for o in advance.outputs if o.kind == "record" for n in o.names}
             statements.append((advance, steps, names))
-        dynamics = Dynamics(self.potential, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, traced=True)
+        follows = self.initial.declared and bool(decided_by(self.model) & params.keys())  # the box follows these parameters
+        dynamics = Dynamics(self.potential, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, traced=True, changing=self.changing or follows)
         inputs = self.inputs(0.0, 0)._replace(key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
-        return trajectory(dynamics, inputs, self._columns(self.initial.x), self._columns(self.initial.v), tuple(statements))
+        x = self._columns(self.initial.x)
+        if follows:
+            cell = declared(self.model, complete(self.model, inputs.params), 0.0, self.initial.atoms, self.dtype)
+            x, inputs = carried(x, inputs.cell, cell), inputs._replace(cell=cell)
+        return trajectory(dynamics, inputs, x, self._columns(self.initial.v), tuple(statements))
 
     # -- trouble -------------------------------------------------------------------------------------------
 
     def check_start(self, snapshot: Snapshot) -> None:
         """Refuse positions at which a pair has no finite force. Raises Rejected: ``overlap``."""
-        found = culprit(self.field, self.initial, self.params, snapshot.x, self.cutoff)
+        found = culprit(self.field, replace(self.initial, cell=snapshot.cell), self.params, snapshot.x, self.cutoff)
         if found is not None and not found.finite:
             message = "two atoms are on top of each other" if found.distance == 0 else "an energy is not finite at the start"
             raise Rejected(found.diagnostic("overlap", message, help="move them apart: check the file, or place the atoms on a lattice"))
+
+    def _too_small(self, advance: Advance, state: State, t: float, origin: int, dt: float) -> None:
+        edges = np.diag(matrix_of(state.cell))[list(self.initial.periodic)]
+        when = f"at step {int(state.step)}, of {advance.scheme.rpartition('.')[2]}, the box has become so small"
+        raise Rejected(too_small(self.field, self.cutoff, float(edges.min()), when))
 
     def _blown_up(self, advance: Advance, before: State, after: State, t: float, origin: int, dt: float) -> None:
         """Say which pair or atom carried the run away, from the last positions that were fine."""
         failed = int(after.step) + 1
         snapshot = self.snapshot(self._replayed(advance, before, int(after.step), self.inputs(t, origin)), t)
-        found = culprit(self.field, self.initial, self.params, snapshot.x, self.cutoff)
+        found = culprit(self.field, replace(self.initial, cell=snapshot.cell), self.params, snapshot.x, self.cutoff)
         words = f"the run blew up at step {failed}"
         shown = self.model.units.display(advance.dt.type.dimension) if advance.dt is not None else None
         size = f"{dt * self.model.units.shown_per_internal(advance.dt.type.dimension):g} {shown.text}".strip() if shown else ""
@@ -377,10 +398,6 @@ class Runner:
             if int(state.flag) == STALE:
                 state = self.listed(state, inputs)
         return state
-
-
-def cell_of(initial: Initial, dtype) -> Cell:
-    return cast_cell(of_matrix(initial.cell, initial.tilted), dtype)
 
 
 def initial_params(model, given: Mapping[str, object] | None = None) -> dict[str, object]:

@@ -19,9 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mdsl.box import decided_by
 from mdsl.model import EACH, Advance, Draw, Read, Update, walk
 
 from . import neighbours
+from .box import carried, declared, strain
 from .cell import Cell, combination
 from .emit import evaluate
 from .field import Combination
@@ -37,8 +39,8 @@ from .values import Globals, complete, data_of
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
 NEW, BETWEEN, WAITING = (np.int32(k) for k in range(3))
 # Why a chunk ended: all steps done; the list no longer holds; so too, but inside a step; positions are lost;
-# the list that was built does not fit.
-FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW = (np.int32(k) for k in range(5))
+# the list that was built does not fit; the box has become too small for the cutoff.
+FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW, TOO_SMALL = (np.int32(k) for k in range(6))
 
 
 class State(NamedTuple):
@@ -49,6 +51,7 @@ class State(NamedTuple):
     place in `species`, its mass. slots: [K, n]
     (K = 0: all pairs), at: x when the list was built, used: slots in use. step: steps since the run began.
     evaluations: of the force, since the run began. needed: what the last list needed.
+    cell, built: the box, and the one in which the atoms were ``at``; () where the box never changes.
     """
 
     x: tuple
@@ -67,15 +70,18 @@ class State(NamedTuple):
     flag: object
     evaluations: object
     needed: object
+    cell: Cell | tuple = ()
+    built: Cell | tuple = ()
 
 
 # Which parts of a state hold rows of atoms; the rest is the same on every device.
-STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 6)
+STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 8)
 
 
 class Inputs(NamedTuple):
     """What stays the same during a chunk. params: the free parameters; masses, species: [N] in the user's order;
-    t: the time at step ``origin``; began: how the statement of dynamics began, () where nothing reads it."""
+    t: the time at step ``origin``; cell: the box, where it never changes; began: how the statement of dynamics began,
+    () where nothing reads it."""
 
     params: Mapping[str, object]
     cell: Cell
@@ -125,7 +131,12 @@ def cut(advance: Advance, timed: bool) -> Cut:
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
-    """One traversal of one program. ``plan`` None: all pairs; ``skin`` is what the list holds beyond the cutoff."""
+    """One traversal of one program. ``plan`` None: all pairs; ``skin`` is what the list holds beyond the cutoff.
+
+    ``changing``: the box may be another than the one for which the traversal was chosen. Positions are carried along
+    with it. With A the affine map since the list was built, and u what an atom moved beside it, atoms that were R
+    apart are at least (1 - |A - 1|) R - 2 max|u| apart: where that is less than the cutoff the list no longer holds.
+    """
 
     potential: Potential
     layout: Layout
@@ -134,6 +145,7 @@ class Dynamics:
     dof: float
     dtype: object
     traced: bool = False  # inside transformations: no loop may have a length that is known only when it runs
+    changing: bool = False
 
     @property
     def model(self):
@@ -147,6 +159,36 @@ class Dynamics:
         params = complete(self.model, inputs.params) if params is None else params
         more = {"t_start": inputs.began.t} if inputs.began else {}
         return Globals(self.model, params, inputs.cell, t, self.layout.n_atoms, self.dof, more)
+
+    # -- a box that changes ----------------------------------------------------------------------------------
+
+    @cached_property
+    def deforming(self) -> bool:
+        """Whether the program declares the box as a function of time."""
+        return self.changing and "t" in decided_by(self.model)
+
+    def now(self, inputs: Inputs, state: State) -> Inputs:
+        """The inputs with the box of this moment."""
+        return inputs._replace(cell=state.cell) if self.changing else inputs
+
+    def deformed(self, state: State, inputs: Inputs, known: Globals) -> State:
+        """The state in the box of the time ``known.t``, all positions carried along."""
+        cell = declared(self.model, known.params, known.t, self.layout.n_atoms, self.dtype)
+        return state._replace(x=carried(state.x, state.cell, cell), cell=cell)
+
+    def radius(self, inputs: Inputs, cell: Cell):
+        """The radius of the list: no more than half of each edge, beyond which there are other images."""
+        radius = self.potential.cutoff(complete(self.model, inputs.params)) + self.skin
+        edges = self.repeating(cell)
+        return jnp.minimum(radius, jnp.min(jnp.stack(edges)) / 2) if self.changing and edges else radius
+
+    def repeating(self, cell: Cell) -> list:
+        return [edge for edge, p in zip(cell.edges, self.potential.geometry.periodic) if p]
+
+    def fits(self, inputs: Inputs, cell: Cell):
+        """Whether the cutoff is at most half of each edge."""
+        cutoff, edges = self.potential.cutoff(complete(self.model, inputs.params)), self.repeating(cell)
+        return jnp.bool_(True) if cutoff is None or not edges else ~(jnp.min(jnp.stack(edges)) < 2 * cutoff) | ~jnp.isfinite(cutoff)
 
     def masses(self, inputs: Inputs):
         """[N] in the user's order: from the parameter `m`, so that they are differentiable, else as given."""
@@ -172,7 +214,7 @@ class Dynamics:
 
     def unwrapped(self, state: State, inputs: Inputs) -> tuple:
         """Positions as if no axis were periodic."""
-        return tuple(c + shift for c, shift in zip(state.x, combination(inputs.cell, state.images)))
+        return tuple(c + shift for c, shift in zip(state.x, combination(self.now(inputs, state).cell, state.images)))
 
     def atoms(self, state: State, inputs: Inputs) -> dict[str, object]:
         values = {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species, IDS: state.ids}
@@ -206,7 +248,8 @@ class Dynamics:
             needed = neighbours.Needed(zero, zero, jnp.zeros(self.dim, jnp.int32))
             flag = jnp.int32(FINE if self.plan is None else STALE)
             return State(
-                **rows, f=zeros, held={}, slots=slots, at=rows["x"], used=zero, step=step, phase=jnp.int32(NEW), flag=flag, evaluations=zero, needed=needed
+                **rows, f=zeros, held={}, slots=slots, at=rows["x"], used=zero, step=step, phase=jnp.int32(NEW), flag=flag, evaluations=zero, needed=needed,
+                **({"cell": inputs.cell, "built": inputs.cell} if self.changing else {}),
             )
 
         return self.layout.program(start, ("all", "all", "all", "all", "all"), STATE)
@@ -217,14 +260,14 @@ class Dynamics:
         space, with all their values. The flag is OVERFLOW where the list does not fit."""
 
         def rebuild(inputs: Inputs, state: State) -> State:
+            inputs = self.now(inputs, state)
             x, moved = self.potential.geometry.wrap(state.x, inputs.cell)
             images = tuple(a + b for a, b in zip(state.images, moved))
             kept = {name: getattr(state, name) for name in ("v", "f", "ids", "species", "mass", "held")}
             rows = {"x": x, "images": images, **kept}
             every = jax.tree.map(lambda a: a[: self.layout.n_atoms], self.layout.everywhere(rows))
             positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
-            radius = self.potential.cutoff(complete(self.model, inputs.params)) + self.skin
-            found = self.layout.build(self.plan, positions, inputs.cell, radius)
+            found = self.layout.build(self.plan, positions, inputs.cell, self.radius(inputs, inputs.cell))
             mine = self.layout.local(jax.tree.map(lambda a: a[found.order], every))
             return state._replace(
                 **mine,
@@ -233,18 +276,31 @@ class Dynamics:
                 used=found.needed.slots,
                 flag=jnp.where(found.overflow, OVERFLOW, FINE),
                 needed=found.needed,
+                built=state.cell,
             )
 
         return self.layout.program(rebuild, ("all", STATE), STATE)
 
     def flag(self, state: State, inputs: Inputs, stale: int = STALE) -> object:
         """Whether the list still holds at the positions of a state, and whether these are still sound."""
-        moved = self.layout.largest(jnp.max(sum((a - b) ** 2 for a, b in zip(state.x, state.at))))
+        at, inputs = state.at, self.now(inputs, state)
+        if self.changing:
+            at = carried(at, state.built, state.cell)
+        moved = self.layout.largest(jnp.max(sum((a - b) ** 2 for a, b in zip(state.x, at))))
         # An atom that crosses a good part of the box between two forces is lost already. `~(a < b)` is true of NaN.
-        periodic = [length for length, p in zip(inputs.cell.edges, self.potential.geometry.periodic) if p]
+        periodic = self.repeating(inputs.cell)
         leap = jnp.min(jnp.stack(periodic)) / 4 if periodic else jnp.asarray(jnp.finfo(self.dtype).max ** 0.25, self.dtype)
-        flag = jnp.where(moved > (self.skin / 2) ** 2, stale, FINE) if self.plan is not None else FINE
-        return jnp.maximum(state.flag, jnp.where(moved < leap**2, flag, BLOW_UP))
+        flag = FINE
+        if self.plan is not None and self.changing:
+            cutoff = self.potential.cutoff(complete(self.model, inputs.params))
+            room = (1 - strain(state.built, state.cell)) * self.radius(inputs, state.built) - cutoff
+            flag = jnp.where(2 * jnp.sqrt(moved) > room, stale, FINE)
+        elif self.plan is not None:
+            flag = jnp.where(moved > (self.skin / 2) ** 2, stale, FINE)
+        flag = jnp.where(moved < leap**2, flag, BLOW_UP)
+        if self.changing:
+            flag = jnp.where(self.fits(inputs, state.cell), flag, TOO_SMALL)
+        return jnp.maximum(state.flag, flag)
 
     # -- stepping --------------------------------------------------------------------------------------------
 
@@ -265,16 +321,16 @@ class Dynamics:
             fixed = self.known(inputs, inputs.t)
             dt = fixed.value(advance.dt) if advance.dt is not None else 0.0
 
-            def at(step) -> Globals:
-                return self.known(inputs, inputs.t + (step - inputs.origin).astype(self.dtype) * dt, fixed.params)
+            def at(state: State) -> Globals:
+                return self.known(self.now(inputs, state), inputs.t + (state.step - inputs.origin).astype(self.dtype) * dt, fixed.params)
 
             def head(state: State, wanted) -> State:
-                moved = self.carry_out(parts.head, (False,) * len(parts.head), state, inputs, at(state.step))
+                moved = self.carry_out(parts.head, (False,) * len(parts.head), state, inputs, at(state))
                 state = _pick(wanted, moved, state)
                 return state._replace(phase=jnp.where(wanted, WAITING, state.phase))
 
             def body(state: State) -> State:
-                known, before = at(state.step), state.x
+                known, before, box = at(state), state.x, state.cell
                 if parts.forces or not parts.tail:
                     force = self.evaluated(state, inputs, known, frozenset({FORCE})).force
                     state = state._replace(f=force, evaluations=state.evaluations + 1)
@@ -283,7 +339,9 @@ class Dynamics:
                 state = _pick(waiting, done, state)
                 state = state._replace(step=state.step + waiting.astype(jnp.int32), phase=jnp.int32(BETWEEN), flag=jnp.where(waiting, done.flag, state.flag))
                 if self.plan is None:  # no list: how far atoms move is counted from force to force
-                    state = state._replace(at=before)
+                    state = state._replace(at=before, built=box)
+                if self.deforming:
+                    state = _pick(waiting, self.deformed(state, inputs, at(state)), state)
                 state = head(state, state.step < last)
                 return state._replace(flag=self.flag(state, inputs))
 
@@ -339,7 +397,7 @@ class Dynamics:
                 return known.params[expr.symbol][fields["species"]]
             return known.read(expr)
 
-        nearest = self.potential.geometry.nearest(inputs.cell)
+        nearest = self.potential.geometry.nearest(known.cell)
         value = evaluate(update.value, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
         if update.op == "+=":
             value = tuple(a + b for a, b in zip(fields[update.target], value))
@@ -361,6 +419,7 @@ class Dynamics:
         forces = any(isinstance(n, Read) and n.symbol == "f" for m in (*measures, *series) for n in walk(m.summand))
 
         def observe(inputs: Inputs, state: State, t) -> dict[str, object]:
+            inputs = self.now(inputs, state)
             known = self.known(inputs, t)
             if forces:  # those of the state may be older than its positions
                 state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
@@ -387,12 +446,13 @@ class Dynamics:
 
 
 def _pick(wanted, new: State, old: State) -> State:
-    """The positions, velocities and held values of one state or the other."""
+    """The positions, velocities, held values and box of one state or the other."""
     choose = lambda a, b: jnp.where(wanted, a, b)  # noqa: E731
     return old._replace(
         x=jax.tree.map(choose, new.x, old.x),
         v=jax.tree.map(choose, new.v, old.v),
         f=new.f,
         held=jax.tree.map(choose, new.held, old.held),
+        cell=jax.tree.map(choose, new.cell, old.cell),
         evaluations=new.evaluations,
     )

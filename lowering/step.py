@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mdsl.box import decided_by
 from mdsl.model import Draw, Expr, Model, Read, Update, walk
 
 
@@ -43,7 +44,9 @@ def force_evaluations(body: Sequence[Update | Draw], explicit_time: bool = False
 
 
 def explicit_time(model: Model) -> bool:
-    """Whether an energy depends on the time itself."""
+    """Whether an energy depends on the time itself, or on a box that does."""
+    if "t" in decided_by(model):
+        return True
     seen: set[str] = set()
     pending: list[Expr] = [e.body for e in model.of_kind("energy")]
     while pending:

@@ -16,7 +16,7 @@ from jax import lax
 
 from mdsl.model import Advance
 
-from .dynamics import BLOW_UP, FINE, STALE, Dynamics, Inputs, State
+from .dynamics import BLOW_UP, FINE, STALE, TOO_SMALL, Dynamics, Inputs, State
 from .kernels import FORCE
 from .step import explicit_time, force_evaluations
 
@@ -28,9 +28,10 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
     steps (None: at the end). Returns ``{name: [(step, value), ...]}`` with lists of arrays [rows, ...], and State.
     """
     zeros = tuple(jnp.zeros_like(c) for c in x)
-    state = dynamics.start(inputs, x, v, zeros, jnp.int32(0))._replace(flag=FINE)
+    fits = dynamics.fits(inputs, inputs.cell) if dynamics.changing else True
+    state = dynamics.start(inputs, x, v, zeros, jnp.int32(0))._replace(flag=jnp.where(fits, FINE, TOO_SMALL))
     if dynamics.plan is not None:
-        state = dynamics.rebuild(inputs, state)
+        state = _kept(dynamics.rebuild(inputs, state), state)
     records: dict[str, list] = {}
     origin, t = 0, inputs.t
     for number, (advance, steps, names) in enumerate(statements):
@@ -44,6 +45,7 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
 
 
 def _forced(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
+    inputs = dynamics.now(inputs, state)
     return state._replace(f=dynamics.evaluated(state, inputs, dynamics.known(inputs, inputs.t), frozenset({FORCE})).force)
 
 
@@ -55,11 +57,16 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     if evaluations.carried:  # what the statement before left may be older than its last positions
         state = _forced(dynamics, inputs, _listed(dynamics, inputs, state))
 
+    def at(state: State):
+        return dynamics.known(dynamics.now(inputs, state), inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt, known.params)
+
     def step(state: State, _):
-        state, before = _listed(dynamics, inputs, state), state.x
-        at = dynamics.known(inputs, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt, known.params)
-        new = dynamics.carry_out(advance.body, evaluations.before, state._replace(held={}), inputs, at, listed=lambda s: _listed(dynamics, inputs, s))
-        return _sound(dynamics, inputs, new, before)._replace(step=state.step + 1), None
+        state, before = _listed(dynamics, inputs, state), state
+        new = dynamics.carry_out(advance.body, evaluations.before, state._replace(held={}), inputs, at(state), listed=lambda s: _listed(dynamics, inputs, s))
+        new = new._replace(step=state.step + 1)
+        if dynamics.deforming:
+            new = dynamics.deformed(new, inputs, at(new))
+        return _sound(dynamics, inputs, new, before), None
 
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
@@ -93,11 +100,11 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     return state, dt
 
 
-def _sound(dynamics: Dynamics, inputs: Inputs, new: State, before: tuple) -> State:
+def _sound(dynamics: Dynamics, inputs: Inputs, new: State, before: State) -> State:
     """The new state, flagged where an atom is lost or crossed a good part of the box; a list does that by itself."""
     if dynamics.plan is not None:
         return new
-    still = new._replace(x=lax.stop_gradient(new.x), at=lax.stop_gradient(before), flag=FINE)
+    still = lax.stop_gradient(new._replace(at=before.x, built=before.cell, flag=FINE))
     return new._replace(flag=jnp.maximum(new.flag, dynamics.flag(still, inputs)))
 
 
@@ -105,9 +112,9 @@ def _listed(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
     """The state with a list that holds. Whether it does is no matter of derivatives."""
     if dynamics.plan is None:
         return state
-    still = state._replace(x=lax.stop_gradient(state.x), at=lax.stop_gradient(state.at))
+    still = lax.stop_gradient(state)
     flag = dynamics.flag(still._replace(flag=jnp.int32(FINE)), inputs)
-    state = state._replace(flag=jnp.maximum(state.flag, jnp.where(flag == BLOW_UP, BLOW_UP, FINE)))
+    state = state._replace(flag=jnp.maximum(state.flag, jnp.where(flag >= BLOW_UP, flag, FINE)))
     return lax.cond(flag == STALE, lambda s: _kept(dynamics.rebuild(inputs, s), s), lambda s: s, state)
 
 

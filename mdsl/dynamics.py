@@ -2,7 +2,8 @@
 
 One step carries out the body of a scheme in order. An update computes its right-hand side for all atoms, then
 replaces the field. ``f`` is the force at the current x at every moment. A draw gives
-fresh random numbers for each atom and axis. At the end of the step ``t`` advances by ``dt``.
+fresh random numbers for each atom and axis. At the end of the step ``t`` advances by ``dt``, and a box
+that is a function of time changes, carrying the positions along.
 
 A scheme is carried out as written (``Advance.body`` is None: flows are invoked with their arguments, options bind
 its parameters by name), or as `inline` wrote it out. Where an option is a function of one number, the parameter
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .algebra import Point, plus
+from .box import decided_by
 from .dual import primal
 from .evaluate import Interpreter, recorded
 from .model import EACH, Advance, Draw, Expr, Invoke, Model, Read, Scheme, Update
@@ -94,7 +96,15 @@ def step(model: Model, advance: Advance, system: System, noise: Noise = _no_nois
         during.carry_out(scheme.body, {name: options[name] for name in scheme.parameters})
     else:
         during.carry_out(advance.body, {})
-    return replace(during.system, t=system.t + float(primal(dt)[0]), step=system.step + 1)
+    return _carried(model, replace(during.system, t=system.t + float(primal(dt)[0]), step=system.step + 1), during.system)
+
+
+def _carried(model: Model, after: System, before: System) -> System:
+    """Where the program declares the box as a function of time, positions keep their fractions of it."""
+    if before.cell is not None or "t" not in decided_by(model):
+        return after
+    old, new = (primal(Interpreter(model, system).cell)[0] for system in (before, after))
+    return replace(after, x=after.x @ np.linalg.inv(old) @ new)
 
 
 @np.errstate(all="ignore")

@@ -466,7 +466,7 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
             report.append(Diagnostic("bad-box", f"the box has {len(box.edges)} {'vectors' if box.tilts else 'edges'}, space {model.dim} dimensions", box.span))
         box = box.map(lambda e: inference.want(e, length, "an edge of the box"))
         for entry in box.exprs:
-            inference.before_run(entry, "an edge of the box", also=("N",))
+            inference.before_run(entry, "an edge of the box", also=("N", "t"))
     run = tuple(inference.advance(s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
     return replace(model, params=params, equations=equations, box=box, run=run), report
 

@@ -16,6 +16,7 @@ from mdsl.grammar.source import Span
 
 from . import interpret
 from .atom_data import charges, check_data_names, internal_data
+from .box import decided_by
 from .dimensions import LENGTH, MASS, TIME, VELOCITY, Dimension
 from .infer import MOST_STEPS
 from .model import Advance, Box, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
@@ -32,7 +33,8 @@ class Initial:
     """N atoms in d dimensions.
 
     x, v: [N, d]; cell: [d, d], the box vectors in its rows, triangular, with edge 1 on an axis without extent;
-    tilted: whether the box is not rectangular, or need not stay so; periodic: [d]; species: [N]
+    tilted: whether the box is not rectangular, or need not stay so; declared: whether it is what the program
+    declares, and follows parameters and time; periodic: [d]; species: [N]
     places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom; topologies:
     for each that the program declares, [M, k] atoms of its tuples; data: what the program declares as `data`.
     """
@@ -48,6 +50,7 @@ class Initial:
     topologies: Mapping[str, np.ndarray] = field(default_factory=dict)
     data: Mapping[str, np.ndarray] = field(default_factory=dict)
     tilted: bool = False
+    declared: bool = False
     notes: tuple[str, ...] = ()  # what was done to the atoms of a file
 
     @property
@@ -287,6 +290,20 @@ def declared_box(model: Model, params: Mapping[str, object], atoms: int) -> tupl
     return cell, tuple(e is not None for e in edges)
 
 
+def following(model: Model, initial: Initial, params: Mapping[str, object]) -> Initial:
+    """The state in the box that the program declares for these parameters, its positions carried along."""
+    if not initial.declared or not decided_by(model) & params.keys():
+        return initial
+    cell, periodic = declared_box(model, {k: np.asarray(v) for k, v in params.items()}, initial.atoms)
+    cell = _extended(cell, periodic)
+    return replace(initial, cell=cell, x=initial.x @ np.linalg.inv(initial.cell) @ cell)
+
+
+def _extended(cell: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
+    """Box vectors with edge 1 on an axis that does not repeat: a length there only says where the atoms are."""
+    return np.where(np.array(periodic)[:, None], cell, np.eye(len(cell)))
+
+
 def _of_place(expr: Expr) -> bool:
     """Whether an expression looks at where a point is, and not only at displacements between atoms."""
     if isinstance(expr, Read) and expr.symbol == "origin":
@@ -314,14 +331,12 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
     elif not any(np.isfinite(structure.lengths)) and not boxed:
         raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
     _check_small(model.box, np.diag(cell))
-    # Along an axis that does not repeat a length only says where the atoms are.
-    cell = np.where(np.array(periodic)[:, None], cell, np.eye(model.dim))
     labels, species = _species_of(model, structure)
     dof = model.dim * count - (model.dim if conserves_momentum(model) and count > 1 else 0)
     return Initial(
         x=np.ascontiguousarray(structure.positions),
         v=np.zeros_like(structure.positions) if structure.velocities is None else structure.velocities,
-        cell=cell,
+        cell=_extended(cell, periodic),
         periodic=tuple(bool(p) for p in periodic),
         species=species,
         labels=labels,
@@ -330,6 +345,7 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         topologies=read_topologies(model, structure),
         data=internal_data(model, {**charges(model, structure), **structure.data}, count),
         tilted=tilted,
+        declared=model.box is not None and not boxed,
         notes=structure.notes,
     )
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from .atom_data import check_data_names
+from .box import decided_by
 from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
 from .grammar.source import Source
-from .initial import Initial, bind, factor, start
+from .initial import Initial, bind, factor, following, start
 from .model import Read, Setup, walk
 from .observables import observable_type
 from .sources import read_program
@@ -150,13 +151,15 @@ def _precision(asked: str | None) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a run gives: ``records`` name to array [rows, ...], with ``step`` and ``time``; the final state."""
+    """What a run gives: ``records`` name to array [rows, ...], with ``step`` and ``time``; the final state: x and v
+    [N, d], and the box, edges [d] or vectors [d, d], with 1 for an axis that does not repeat."""
 
     records: dict[str, np.ndarray]
     x: np.ndarray
     v: np.ndarray
     step: int
     time: float
+    box: np.ndarray
     counts: object = field(repr=False, default=None)
 
 
@@ -198,10 +201,9 @@ class System:
 
     @cached_property
     def _fixed(self) -> frozenset[str]:
-        """Free parameters by which `bind` made the box or placed the atoms."""
-        declared = () if self.model.box is None else self.model.box.exprs
+        """Free parameters by which `bind` placed the atoms, or made the box with them."""
         setup = tuple(value for step in self.model.run if isinstance(step, Setup) for _, value in step.options)
-        names, pending = set(), [*declared, *(setup if self.placed else ())]
+        names, pending = set(), list(setup if self.placed else ())
         while pending:
             for node in walk(pending.pop()):
                 if isinstance(node, Read) and node.symbol not in names:
@@ -217,7 +219,7 @@ class System:
         for name in self._fixed & (params or {}).keys() if box is None else ():
             value = params[name]
             if not isinstance(value, jax.core.Tracer) and not np.array_equal(value, self.program.params[name]):
-                raise Rejected(Diagnostic("nonconstant", f"`{name}` decides the box or where the atoms start, which `bind` has fixed", help=f"compile the program with another `{name}`, or bind arrays and a box of your own"))
+                raise Rejected(Diagnostic("nonconstant", f"`{name}` decides where the atoms start, which `bind` has fixed", help=f"compile the program with another `{name}`, or bind arrays and a box of your own"))
 
     @cached_property
     def _runners(self) -> dict[str, object]:
@@ -255,18 +257,21 @@ class System:
         if x.shape != self.initial.x.shape:
             raise Rejected(Diagnostic("wrong-shape", f"x has the shape {x.shape}, the system {self.initial.x.shape}"))
         leaves = {name: jnp.asarray(v, dtype) for name, v in {**self.program.internal(params), **self._data(data)}.items()}
-        return leaves, x, self._cell(box, dtype)
+        return leaves, x, self._cell(box, leaves, dtype)
 
-    def _cell(self, box, dtype):
-        """The box as it was bound, or another: one edge, [d] or [d, d]."""
+    def _cell(self, box, leaves, dtype):
+        """The box as it was bound, or as the program declares it for these parameters, or another: one edge, [d]
+        or [d, d]."""
         import jax
         import jax.numpy as jnp
 
-        from .lowering.cell import Cell, of_matrix
-        from .lowering.driver import cell_of
+        from .lowering.box import declared
+        from .lowering.cell import Cell, cast, of_matrix
 
+        if box is None and self.initial.declared and decided_by(self.model) & leaves.keys():
+            return declared(self.model, self._energies.energies.complete(leaves), 0.0, self.initial.atoms, dtype)
         if box is None:
-            return cell_of(self.initial, dtype)
+            return cast(of_matrix(self.initial.cell, self.initial.tilted), dtype)
         dim, periodic = self.model.dim, self.initial.periodic
         box = jnp.asarray(box, dtype) / factor(self.model, LENGTH)
         if box.shape != (dim, dim):
@@ -324,9 +329,9 @@ class System:
         if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves))):
             return self._traced(key, leaves, steps)
         # What one run has compiled serves the next.
-        runner = self._runners.get("last")
-        if runner is None or not runner.fits(leaves):
-            runner = Runner(self.program.compiled.field, self.initial, leaves, key, self.precision, self.devices, self.skin)
+        runner, initial = self._runners.get("last"), following(self.model, self.initial, leaves)
+        if runner is None or not runner.fits(leaves, initial):
+            runner = Runner(self.program.compiled.field, initial, leaves, key, self.precision, self.devices, self.skin)
             self._runners["last"] = runner
         runner.prepare(leaves, key)
         listener = _Memory(self.model)
@@ -337,6 +342,7 @@ class System:
             final.v * self._scale(VELOCITY),
             final.step,
             final.time * self._scale(TIME),
+            final.cell * self._scale(LENGTH) if self.initial.tilted else np.diag(final.cell) * self._scale(LENGTH),
             runner.counts,
         )
 
@@ -357,9 +363,13 @@ class System:
             values = [jax.tree.map(lambda a: a * scale, value) for _, value in parts]
             arrays[name] = jnp.concatenate([jnp.stack(jax.tree.leaves(v), -1).reshape(*_shape(v)) if isinstance(v, tuple) else v for v in values])
         back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
-        wrapped, _ = runner.potential.geometry.wrap(state.x, runner.inputs(0.0, 0).cell)
+        cell = state.cell or runner.inputs(0.0, 0).cell
+        wrapped, _ = runner.potential.geometry.wrap(state.x, cell)
         x, v = (jnp.stack(rows, axis=1)[back] for rows in (wrapped, state.v))
-        return Result(arrays, x * self._scale(LENGTH), v * self._scale(VELOCITY), state.step, time * self._scale(TIME))
+        box = jnp.stack(cell.edges)
+        if cell.tilts:
+            box = jnp.array([[*cell.row(k), *[0.0] * (self.model.dim - k - 1)] for k in range(self.model.dim)])
+        return Result(arrays, x * self._scale(LENGTH), v * self._scale(VELOCITY), state.step, time * self._scale(TIME), box * self._scale(LENGTH))
 
 
 def _shape(value: tuple) -> tuple[int, ...]:

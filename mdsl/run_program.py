@@ -78,7 +78,7 @@ def run_file(path: Path, options: RunOptions) -> int:
     folder.write_run({**description, "status": "running"})
     snapshot, place, last = None, Place(), None
     if header is not None:
-        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("began"))
+        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("cell", initial.cell), arrays.get("began"))
         place = Place(int(header["statement"]), int(header["done"]), float(header["t"]))
         last = header
     with Listener(model, initial, folder, options.quiet, description, last) as listener:
@@ -213,7 +213,7 @@ class Listener:
 
     def put(self, trajectory, snapshot) -> None:
         """Write one frame in the units of the program."""
-        cell = np.tril(self.initial.cell, -1) + np.diag(np.where(self.initial.periodic, self.initial.lengths, np.inf))
+        cell = np.tril(snapshot.cell, -1) + np.diag(np.where(self.initial.periodic, np.diag(snapshot.cell), np.inf))
         trajectory.write(
             snapshot.x * factor(self.model, LENGTH),
             cell * factor(self.model, LENGTH),
@@ -264,7 +264,7 @@ class Listener:
             "options": self.description["options"],
         }
         began = {} if snapshot.began is None else {"began": snapshot.began}
-        self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, **began})
+        self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, "cell": snapshot.cell, **began})
         self.saved = time.perf_counter()
 
     def final(self, snapshot) -> None:
