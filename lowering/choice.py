@@ -30,8 +30,9 @@ class Traversal:
         return (self.cutoff or 0.0) + self.skin
 
 
-def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...], cutoff: float | None, skin: float | None = None) -> Traversal:
-    """The traversal for these positions [N, d] in a box whose vectors are the rows of ``cell``. ``skin`` None: mdsl's choice.
+def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...], cutoff: float | None, skin: float | None = None, changing: bool = False) -> Traversal:
+    """The traversal for these positions [N, d] in a box whose vectors are the rows of ``cell``. ``skin`` None: mdsl's choice;
+    ``changing``: the box may change.
 
     Raises Rejected: ``no-support`` for a large system without cutoffs, ``box-too-small`` where the nearest
     image is not enough.
@@ -53,7 +54,7 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
         skin = shortest / 2 - cutoff
         if skin < 0.02 * cutoff and count <= MOST_ALL_PAIRS:
             return Traversal(None, cutoff, 0.0, "the box leaves no room for a skin")
-    plan = neighbours.plan(count, np.asarray(cell), periodic, cutoff + skin, x)
+    plan = neighbours.plan(count, np.asarray(cell), periodic, cutoff + skin, x, changing)
     return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff")
 
 

@@ -107,7 +107,7 @@ class Runner:
         self.changing = initial.declared and "t" in decided_by(self.model)
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
-        self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin)
+        self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing)
         self.layout: Layout = OneDevice(initial.atoms)
         shared = tuple(devices or ())[: initial.atoms // ATOMS_EACH]
         if len(shared) > 1 and self.traversal.plan is not None:

@@ -38,6 +38,7 @@ from .images import as_matrix, widths, with_images, wrap
 
 MARGIN = 1.1  # spare capacity of the windows
 ROOM = 1.25  # of the slots, which cost memory but no time
+SPARE = 1.1  # of the widths of columns, where the box may shrink
 GROWTH = 1.4  # when a list has overflowed: each growth compiles the programs that hold the list anew
 SAMPLE = 50_000  # atoms whose neighbours the plan counts
 
@@ -142,8 +143,10 @@ def overflows(plan, needed):
 # --- host side ----------------------------------------------------------------
 
 
-def plan(n_atoms, box, periodic, radius, positions=None):
+def plan(n_atoms, box, periodic, radius, positions=None, changing=False):
     """A plan for a box (edges `[d]`, or vectors as the rows of `[d, d]`) whose capacities fit `positions` (`[N, d]`, in any order) with a margin.
+
+    ``changing``: the box may become smaller by a tenth before the plan no longer fits.
 
     Without positions the atoms are taken to fill the box evenly; the driver then
     has to `grow` the plan until nothing overflows.
@@ -161,6 +164,8 @@ def plan(n_atoms, box, periodic, radius, positions=None):
         across = positions @ np.linalg.inv(cell) * lengths
         extent = np.where(periodic, lengths, np.ptp(across, axis=0) if n_atoms else 0.0)
     radii = extent / (radius * steep) * ([1] * (axes - 1) + [columns.BINS])
+    if changing:
+        radii = radii / SPARE
     # Not quite as many columns as would fit, because `columns` adds a margin for rounding.
     cells = [int(r * (1 - 1e-4)) if p else math.ceil(r) for r, p in zip(np.minimum(radii, 2**14), periodic)]
     cells = _affordable(n_atoms, cells)
@@ -172,6 +177,8 @@ def plan(n_atoms, box, periodic, radius, positions=None):
         slots = density * ball
     else:
         slots, window = _count(positions, cell, periodic, radius, cells)
+    if changing:
+        window, slots = window * SPARE, slots * SPARE
     return _capacities(n_atoms, periodic, cells, window, slots)
 
 

@@ -68,11 +68,11 @@ def test_small_boxes_are_refused_without_a_list_too():
 
 
 def test_what_bind_has_fixed_cannot_change_in_a_run():
-    text = "param L = 20\nbox periodic(L)\n" + LJ + "run { x ~ uniform(atoms = 5)  velocity_verlet(dt = 1e-4) for 1 }"
+    text = "param rho = 6e-4\n" + LJ + "run { x ~ uniform(atoms = 5, density = rho)  velocity_verlet(dt = 1e-4) for 1 }"
     system = mdsl.compile(HEAD + text).bind()
-    system.run(jax.random.key(0), params={"L": 20.0})
+    system.run(jax.random.key(0), params={"rho": 6e-4})
     with pytest.raises(mdsl.Rejected) as caught:
-        system.run(jax.random.key(0), params={"L": 30.0})
+        system.run(jax.random.key(0), params={"rho": 8e-4})
     assert caught.value.diagnostics[0].id == "nonconstant"
 
 
