@@ -12,7 +12,7 @@ import numpy as np
 from mdsl.initial import Initial
 
 from .cell import matrix_of
-from .choice import choose
+from .choice import choose, leg_room
 from .driver import PRECISIONS
 from .energies import Energies
 from .field import Field
@@ -52,9 +52,11 @@ class GrowingEnergies:
         potential = self.energies.potential
         cutoff = potential.cutoff(self.energies.complete(leaves))
         cutoff = None if cutoff is None else float(cutoff)
-        traversal = choose(potential.field, np.asarray(x, float), matrix_of(cell), potential.geometry.periodic, cutoff, skin=0.0)
-        if traversal.plan != self.energies.plan:
-            self.energies = replace(self.energies, plan=traversal.plan)
+        x, matrix, periodic = np.asarray(x, float), matrix_of(cell), potential.geometry.periodic
+        traversal = choose(potential.field, x, matrix, periodic, cutoff, skin=0.0)
+        legs = leg_room(potential.field, x, matrix, periodic, _reach(self.energies, leaves))
+        if (traversal.plan, legs) != (self.energies.plan, self.energies.legs):
+            self.energies = replace(self.energies, plan=traversal.plan, legs=legs)
             self.compiled.clear()
 
 
@@ -69,4 +71,11 @@ def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[s
     if plan is not None:
         # Room for what positions do later: a list inside a transformation cannot grow.
         plan = replace(plan, slots=int(plan.slots * ROOM) + 8, window=int(plan.window * ROOM) + 8)
-    return GrowingEnergies(replace(unplanned, plan=plan), dtype)
+    legs = leg_room(fielded, initial.x, initial.cell, initial.periodic, _reach(unplanned, leaves))
+    return GrowingEnergies(replace(unplanned, plan=plan, legs=legs), dtype)
+
+
+def _reach(energies: Energies, leaves: Mapping[str, object]) -> float | None:
+    """How far three-body energies reach from the atom in the middle."""
+    reach = energies.potential.triple_reach(energies.complete(leaves), energies.potential.field.triple_terms)
+    return None if reach is None else float(reach)

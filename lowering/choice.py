@@ -12,7 +12,8 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
 from . import neighbours
 from .field import Field
-from .limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
+from .images import most_near
+from .limits import ALL_PAIRS, MORE_LEGS, MOST_ALL_PAIRS, SKIN
 
 
 
@@ -56,6 +57,13 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
             return Traversal(None, cutoff, 0.0, "the box leaves no room for a skin")
     plan = neighbours.plan(count, np.asarray(cell), periodic, cutoff + skin, x, changing)
     return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff")
+
+
+def leg_room(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...], reach: float | None) -> int | None:
+    """For how many neighbours of an atom to make room in sums over triples that end at ``reach``; None: for all."""
+    if not field.triple_terms or reach is None or not np.isfinite(reach):
+        return None
+    return int(MORE_LEGS * most_near(x, cell, periodic, reach)) + 2
 
 
 def _equation(field: Field, endless: bool):

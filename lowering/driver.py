@@ -19,7 +19,7 @@ from mdsl.model import Advance, Output
 from . import images as images_of, neighbours
 from .box import carried, declared
 from .cell import Cell, cast as cast_cell, matrix_of, of_matrix
-from .choice import Traversal, choose, too_small
+from .choice import Traversal, choose, leg_room, too_small
 from .culprit import culprit
 from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
@@ -108,6 +108,8 @@ class Runner:
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
         self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing)
+        reach = self.potential.triple_reach(complete(self.model, self.params), fielded.triple_terms)
+        self.legs = leg_room(fielded, initial.x, initial.cell, initial.periodic, None if reach is None else float(reach))
         self.layout: Layout = OneDevice(initial.atoms)
         shared = tuple(devices or ())[: initial.atoms // ATOMS_EACH]
         if len(shared) > 1 and self.traversal.plan is not None:
@@ -133,7 +135,7 @@ class Runner:
     def _dynamics(self) -> Dynamics:
         self._programs.clear()
         self._called: set[int] = set()
-        return Dynamics(self.potential, self.layout, self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, changing=self.changing)
+        return Dynamics(self.potential, self.layout, self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, legs=self.legs, changing=self.changing)
 
     def _program(self, key: tuple, make):
         """A compiled program of the present plan, made when it is first wanted."""
@@ -282,6 +284,8 @@ class Runner:
             self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
             if flag == TOO_SMALL:
                 self._too_small(advance, new, t, origin, dt)
+            if flag == BLOW_UP and self._more_legs():
+                continue
             if flag == BLOW_UP:
                 self._blown_up(advance, before, new, t, origin, dt)
             if flag == STALE_INSIDE:
@@ -295,6 +299,15 @@ class Runner:
                 break
         self.counts.force_evaluations += int(state.evaluations) - evaluations
         return state
+
+    def _more_legs(self) -> bool:
+        """Make more room in sums over triples, where there is any to make: without it forces are NaN as well."""
+        if self.legs is None:
+            return False
+        self.legs = 2 * self.legs if 2 * self.legs < self.initial.atoms else None
+        self.counts.regrown += 1
+        self.dynamics = self._dynamics()
+        return True
 
     def _single_steps(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
         """Step by step, each with a new list: for schemes that move the atoms far between forces of one step."""
@@ -354,7 +367,7 @@ class Runner:
             names = {n: self._every(o) for o in advance.outputs if o.kind == "record" for n in o.names}
             statements.append((advance, steps, names))
         follows = self.initial.declared and bool(decided_by(self.model) & params.keys())  # the box follows these parameters
-        dynamics = Dynamics(self.potential, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, traced=True, changing=self.changing or follows)
+        dynamics = Dynamics(self.potential, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, legs=self.legs, traced=True, changing=self.changing or follows)
         inputs = self.inputs(0.0, 0)._replace(key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
         x = self._columns(self.initial.x)
         if follows:

@@ -144,6 +144,7 @@ class Dynamics:
     skin: float
     dof: float
     dtype: object
+    legs: int | None = None  # room for neighbours in sums over triples; None: for all
     traced: bool = False  # inside transformations: no loop may have a length that is known only when it runs
     changing: bool = False
 
@@ -223,10 +224,10 @@ class Dynamics:
             values |= {"travelled": tuple(c - a[state.ids] for c, a in way), "v_start": tuple(c[state.ids] for c in inputs.began.v)}
         return values
 
-    def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=()) -> Result:
+    def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=(), legs: int | None = None) -> Result:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None or self.traced else state.used
-        return self.potential.evaluate(known, self.atoms(state, inputs), slots, outputs, measures, self.layout, used, driven=not self.traced)
+        return self.potential.evaluate(known, self.atoms(state, inputs), slots, outputs, measures, self.layout, used, driven=not self.traced, legs=legs)
 
     def series_sums(self, state: State, inputs: Inputs, known: Globals, measures) -> dict[str, object]:
         slots = None if self.plan is None else state.slots
@@ -332,7 +333,7 @@ class Dynamics:
             def body(state: State) -> State:
                 known, before, box = at(state), state.x, state.cell
                 if parts.forces or not parts.tail:
-                    force = self.evaluated(state, inputs, known, frozenset({FORCE})).force
+                    force = self.evaluated(state, inputs, known, frozenset({FORCE}), legs=self.legs).force
                     state = state._replace(f=force, evaluations=state.evaluations + 1)
                 waiting = state.phase == WAITING
                 done = self.carry_out(parts.tail, parts.again, state, inputs, known)
@@ -366,7 +367,7 @@ class Dynamics:
             elif force:
                 state = state._replace(flag=self.flag(state, inputs, STALE_INSIDE))
             if force:
-                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force, evaluations=state.evaluations + 1)
+                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE}), legs=self.legs).force, evaluations=state.evaluations + 1)
             if isinstance(statement, Draw):
                 values[statement.target] = self.noise(key, statement.target, state.ids)
                 continue

@@ -29,6 +29,7 @@ class Energies:
     masses: object
     species: object
     dof: float
+    legs: int | None = None  # room in sums over triples
 
     @property
     def model(self):
@@ -42,14 +43,14 @@ class Energies:
         known = self.globals(params, cell)
         atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
         if self.plan is None:
-            return self.potential.evaluate(known, atoms, None, outputs), self.fits(params, cell)
+            return self.potential.evaluate(known, atoms, None, outputs, legs=self.legs), self.fits(params, cell)
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
         found = neighbours.build(self.plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
         order = found.order
         sorted_atoms = {"x": tuple(c[order] for c in atoms["x"]), "m": atoms["m"][order], "species": atoms["species"][order], IDS: order}
         slots = self.potential.without_excluded(found.slots, order, atoms[IDS])
-        result = self.potential.evaluate(known, sorted_atoms, slots, outputs)
+        result = self.potential.evaluate(known, sorted_atoms, slots, outputs, legs=self.legs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
         return replace(result, force=force), self.fits(params, cell) & ~found.overflow

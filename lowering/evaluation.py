@@ -35,11 +35,11 @@ NOTHING: frozenset[str] = frozenset()
 class Evaluation:
     """What is known and what has been added up so far."""
 
-    def __init__(self, potential: Potential, known: Globals, atoms: Mapping[str, object], slots, layout: Layout, used, driven: bool):
+    def __init__(self, potential: Potential, known: Globals, atoms: Mapping[str, object], slots, layout: Layout, used, driven: bool = False, legs: int | None = None):
         self.potential, self.known, self.layout = potential, known, layout
         self.field, self.model, self.geometry = potential.field, potential.model, potential.geometry
         self.atoms = {**atoms, **data_of(self.model, known.params, atoms[IDS])}
-        self.slots, self.used, self.driven = slots, used, driven
+        self.slots, self.used, self.driven, self.room = slots, used, driven, legs
         x = atoms["x"]
         self.dtype, self.dim = x[0].dtype, len(x)
         self.nearest = self.geometry.nearest(known.cell)
@@ -207,7 +207,7 @@ class Evaluation:
         slots = self.slots if listed else (rows + 1 + jnp.arange(max(1, layout.n_atoms - 1), dtype=jnp.int32)[:, None]) % layout.n_atoms
         reach = self.potential.triple_reach(self.known.params, (*terms, *values, *measures))
         static = not self.driven
-        found_legs = legs(slots, arrays["x"], others["x"], rows, nearest, reach, self.potential.legs if terms else None, static)
+        found_legs = legs(slots, arrays["x"], others["x"], rows, nearest, reach, self.room if terms else None, static)
         if terms:
             self.crowd = jnp.maximum(self.crowd, layout.largest(jnp.max(found_legs.count, initial=0)))
         found = triple_sums(self.model, self.known, Wanted(terms, outputs, sums), found_legs, arrays, others, nearest, static)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 
 def as_matrix(box) -> np.ndarray:
@@ -48,3 +49,9 @@ def with_images(x: np.ndarray, cell: np.ndarray, periodic: Sequence[bool], reach
             points.append(x[near] + np.array(n) @ cell)
             owners.append(np.flatnonzero(near))
     return np.concatenate(points), np.concatenate(owners)
+
+
+def most_near(x: np.ndarray, cell: np.ndarray, periodic: Sequence[bool], reach: float) -> int:
+    """The most atoms, or images of atoms, that one atom has within ``reach``."""
+    points, _ = with_images(np.asarray(x, float), cell, periodic, reach)
+    return int(cKDTree(points).query_ball_point(points[: len(x)], reach, return_length=True).max()) - 1

@@ -46,18 +46,14 @@ class Result:
     virial: tuple | None
     box: tuple | None  # derivative of the potential by each entry of the cell, at fixed positions
     slopes: Mapping[str, object]  # parameter to the derivative of the potential by it
-    crowd: object  # the most legs of an atom in a sum over triples: more than `Potential.legs` make the result wrong
 
 
 @dataclass(frozen=True, eq=False)
 class Potential:
-    """``legs``: for how many neighbours of an atom there is room in sums over triples (None: for all in the list)."""
-
     field: Field
     geometry: Geometry
     dtype: object  # of the pair kernels; sums are added up in the dtype of the positions
     topologies: Topologies = with_default(default_factory=Topologies)
-    legs: int | None = None
 
     @property
     def model(self) -> Model:
@@ -135,18 +131,21 @@ class Potential:
         layout: Layout | None = None,
         used=None,
         driven: bool = False,
+        legs: int | None = None,
     ) -> Result:
         """All terms at once.
 
         ``atoms``: x and v as tuples of [n] arrays, m, species and "$ids" (the user's index) as [n] arrays, the rows
         of this device in the order of ``slots`` [K, n]; ``slots`` None: all pairs. ``measures``: the sums of observables that are
         wanted too. ``used``: how many slots hold neighbours, where that is known to be fewer than K. ``driven``: no
-        reverse mode goes through, so that loops may have a length that is known only when they run.
+        reverse mode goes through, so that loops may have a length that is known only when they run. ``legs``: for how
+        many neighbours of an atom there is room in sums over triples (None: for all); where that is not enough, the
+        result is NaN.
         """
         layout = layout or OneDevice(atoms["x"][0].shape[0])
         if VIRIAL in outputs and self.reads_volume:
             outputs = outputs | {ENERGY, SLOPES}
-        work = Evaluation(self, known, atoms, slots, layout, used, driven)
+        work = Evaluation(self, known, atoms, slots, layout, used, driven, legs)
         work.values(self.field.needed([t.summand for t in self.field.terms if outputs] + [m.summand for m in measures]))
         if outputs - {ENERGY} and self.field.carriers:
             work.adjoints()
@@ -158,7 +157,8 @@ class Potential:
             for a in range(dim):
                 work.virial[a * dim + a] -= self._expansion(known, work.sums, work.slopes)
         rows = tuple(tuple(work.virial[a * dim + b] for b in range(dim)) for a in range(dim))
-        return Result(tuple(work.force), work.sums, rows, tuple(work.box), work.slopes, work.crowd)
+        result = Result(tuple(work.force), work.sums, rows, tuple(work.box), work.slopes)
+        return result if legs is None else _lost(result, work.crowd > legs)
 
     @cached_property
     def reads_volume(self) -> bool:
@@ -206,3 +206,9 @@ class Potential:
             return jnp.diag(jnp.stack([layout.add(r) for r in rows]))
         table = jnp.stack([by_own(r) for r in rows], axis=1)  # [own, other]
         return table if own[0] else table.T
+
+
+def _lost(result: Result, lost) -> Result:
+    """The result, all of it NaN where ``lost``."""
+    parts = jax.tree.map(lambda a: jnp.where(lost, jnp.nan, a), (result.force, result.sums, result.virial, result.box, result.slopes))
+    return Result(*parts)

@@ -46,7 +46,7 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
 
 def _forced(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
     inputs = dynamics.now(inputs, state)
-    return state._replace(f=dynamics.evaluated(state, inputs, dynamics.known(inputs, inputs.t), frozenset({FORCE})).force)
+    return state._replace(f=dynamics.evaluated(state, inputs, dynamics.known(inputs, inputs.t), frozenset({FORCE}), legs=dynamics.legs).force)
 
 
 def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advance, steps: int, names: Mapping[str, int | None], records: dict[str, list], origin: int, first: bool):

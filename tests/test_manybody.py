@@ -118,3 +118,18 @@ def test_the_field_shows_values_and_their_derivatives():
     assert "value rho[i] of rho: sum over j != i" in text and "the derivative through rho: sum over i < j" in text
     explained = program(EMBEDDED + THREE).explain()
     assert "quantity rho, line" in explained and "many-body energy" in explained and "three-body energy" in explained
+
+
+def test_room_for_neighbours_grows(monkeypatch):
+    """Sums over triples make room for what the first positions need; where that is not enough, nothing is lost."""
+    x, box = atoms(20, 4.0)
+    text = running(THREE, "velocity_verlet(dt = 0.001)", 5, "record three")
+    enough, expected = text.bind(x % box, box=box), run(text, x % box, box=box)
+    monkeypatch.setattr("mdsl.lowering.choice.MORE_LEGS", 0.0)
+    little = text.bind(x % box, box=box)
+    found = run(text, x % box, box=box)
+    assert found.counts.regrown >= 1 and expected.counts.regrown == 0
+    assert np.array_equal(found.x, expected.x) and np.array_equal(found.records["three"], expected.records["three"])
+    assert np.isnan(jax.jit(little.energy)(little.x)) and little._energies.energies.legs == 2
+    monkeypatch.undo()
+    assert float(little.energy()) == pytest.approx(float(enough.energy()), rel=1e-12)
