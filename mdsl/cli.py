@@ -141,6 +141,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
     sub = command("list", list_, "show the standard library: modules, functions, integrators, units, builders")
     sub.add_argument("name", metavar="MODULE[.NAME]", nargs="?", help="pair, pair.morse, units, units.metal, builders, quantities, functions")
+    sub.add_argument("--markdown", action="store_true", help="the whole library as a page, docs/stdlib.md")
     return parser, subparsers.choices
 
 
@@ -279,7 +280,11 @@ def dump(options: argparse.Namespace) -> int:
 
 def list_(options: argparse.Namespace) -> int:
     from mdsl.listing import listing
+    from mdsl.listing_markdown import markdown
 
+    if options.markdown:
+        print(markdown(), end="")
+        return FINE
     print(listing(options.name, colour=coloured(sys.stdout)), end="")
     return FINE
 

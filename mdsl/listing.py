@@ -14,18 +14,20 @@ from mdsl.grammar.source import Source
 from .builders import BUILDERS, Builder
 from .modules import library_modules, library_source
 from .operators import BUILTINS, CALLABLE, FUNCTIONALS, OPERATORS
+from .signatures import Signature, signature
 
 WIDTH = 50  # of the first column, at most
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a table: how a thing is written, what it is, and what is said of it."""
+    """A line of a table: how a thing is written, what it is, what is said of it, and of which dimensions it is made."""
 
     name: str
     usage: str
     formula: str = ""
     comment: str = ""
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,16 @@ def _about(source: Source) -> str:
 
 
 def _entries(statement: tree.Statement, source: Source) -> list[Entry]:
-    comment = comment_of(source, statement)
+    comment, kinds = comment_of(source, statement)
     match statement:
         case tree.Def(name=name, groups=groups, value=value, where=where):
-            return [Entry(name.id, name.id + _parameters(*groups), format_expression(value) + _where(where), comment)]
+            return [Entry(name.id, name.id + _parameters(*groups), format_expression(value) + _where(where), comment, kinds)]
         case tree.Flow(name=name, parameters=parameters) | tree.Integrator(name=name, parameters=parameters):
             kind = statement.kind if isinstance(statement, tree.Integrator) else "flow"
-            return [Entry(name.id, f"{kind} {name.id}{_parameters(parameters)}", _steps(statement.body), comment)]
-        case tree.Declaration(kind=kind, name=name, value=value):
-            return [Entry(name.id, f"{kind} {name.id}", format_expression(value), comment)]
+            return [Entry(name.id, f"{kind} {name.id}{_parameters(parameters)}", _steps(statement.body), comment, kinds)]
+        case tree.Declaration(kind=kind, name=name, axes=axes, value=value):
+            index = f"[{', '.join(a.name for a in axes)}]" if axes else ""
+            return [Entry(name.id, f"{kind} {name.id}{index}", format_expression(value), comment, kinds)]
         case tree.Equation(kind=kind, name=name, axes=axes, value=value, where=where):
             index = f"[{', '.join(a.name for a in axes)}]" if axes else ""
             return [Entry(name.id, name.id + index, format_expression(value) + _where(where), comment)]
@@ -111,8 +114,8 @@ def _steps(body: Sequence[tree.Node]) -> str:
     return "; ".join(" ".join(step.span.text.split()) for step in body)
 
 
-def comment_of(source: Source, node: tree.Node) -> str:
-    """The comment on the lines above a statement, and those beside it."""
+def comment_of(source: Source, node: tree.Node) -> tuple[str, Signature | None]:
+    """The comment on the lines above a statement and those beside it, and the signature with which the former ends."""
     first, last = node.span.line, source.position(node.span.end)[0]
     above = []
     for number in range(first - 1, 0, -1):
@@ -120,9 +123,12 @@ def comment_of(source: Source, node: tree.Node) -> str:
         if not line.startswith("#") or line.startswith("# --"):
             break
         above.append(line.removeprefix("#").strip())
+    kinds = signature(above[0]) if above else None
+    if kinds is not None:
+        del above[0]
     beside = [source.line(n).partition("#")[2].strip() for n in range(first, last + 1)]
     parts = [" ".join(reversed(above)), *beside]
-    return "; ".join(p for p in parts if p)
+    return "; ".join(p for p in parts if p), kinds
 
 
 # -- what the language has of its own ------------------------------------------------------------------
@@ -181,4 +187,6 @@ def _table(page: Page, colour: bool) -> str:
         out.append(f"  {paint('36', entry.usage)}{' ' * (width - len(entry.usage))}  {beside}".rstrip())
         if below:
             out.append(" " * (width + 4) + paint("2", f"# {below}"))
+        if entry.signature is not None:
+            out.append(" " * (width + 4) + paint("2", f"# {entry.signature}"))
     return "\n".join(out) + "\n"

@@ -278,9 +278,11 @@ def test_list(capsys):
     assert "Morse 1929" in listing("pair.morse") and "yukawa" not in listing("pair.morse")
     assert listing("morse") == listing("pair.morse")
     assert "where c = n/(n - m)" in listing("pair.mie")
-    assert "flow B(h)" in listing("integrators") and "kick" in listing("integrators")
+    assert "flow B(h)" in listing("integrators") and "Kick" in listing("integrators") and "gamma: rate" in listing("baoab")
     assert "angstrom" in listing("units") and "reduced" in listing("units.lj").lower()
     assert "v ~ maxwell(T)" in listing("builders")
+    status, out, _ = call(capsys, "list", "--markdown")
+    assert status == 0 and out.startswith("# The standard library") and "### lennard_jones" in out
     assert "temperature" in listing("quantities") and "dihedral" in listing("functions")
 
 
