@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mdsl.model import BOOL, SCALAR, Axis, Equation, Expr, Model, Number, Op, Read, transform, walk
+from mdsl.model import BOOL, SCALAR, Axis, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
 from mdsl.rewrite import rewrite_model
 
 from .field import Measure
@@ -27,9 +27,8 @@ class Entry:
 
 
 def written_out(model: Model) -> Model:
-    """The Model in which no observable reads an entry of another, and every index of a range is ENTRY."""
-    if not any(e.series for e in model.equations):
-        return model
+    """The Model in which no observable reads an entry of another, every index of a range is ENTRY, and a species that an
+    expression names is its number."""
     bodies: dict[str, Expr] = {}
 
     def body(equation: Equation) -> Expr:
@@ -41,6 +40,8 @@ def written_out(model: Model) -> Model:
         return transform(expr, reference)
 
     def reference(node: Expr) -> Expr:
+        if isinstance(node, Op) and any(isinstance(a, Label) for a in node.args):
+            return replace(node, args=tuple(_number(a, model) for a in node.args))
         other = model.equation(node.symbol) if isinstance(node, Read) and node.indices else None
         if other is None or other.series is None:
             return node
@@ -49,6 +50,10 @@ def written_out(model: Model) -> Model:
 
     plain = rewrite_model(model, references)
     return replace(plain, equations=tuple(replace(e, body=body(e)) if e.series else p for e, p in zip(model.equations, plain.equations)))
+
+
+def _number(label: Expr, model: Model) -> Expr:
+    return Number(float(model.species.index(label.species)), type=SCALAR) if isinstance(label, Label) else label
 
 
 def _at(expr: Expr, binder: str | None, entry: Expr) -> Expr:

@@ -106,6 +106,7 @@ class Interpreter:
         raise TypeError(f"no meaning for {expr}")
 
     def _operate(self, op: str, args: list) -> object:
+        args = [np.array([self.model.species.index(a)]) if isinstance(a, str) else a for a in args]
         if op in GEOMETRY:
             return GEOMETRY[op](lambda a, b: displacement(self, a, b), *args)
         if op.startswith("component_") and isinstance(args[0], Point):  # of the displacement from the origin

@@ -103,6 +103,7 @@ BUILTINS: dict[str, Builtin] = {
     "v": Builtin("vector", "velocity", "velocity", per_atom=True),
     "f": Builtin("vector", "force", "force: minus the gradient of the potential energy at the current x", per_atom=True),
     "m": Builtin("scalar", "mass", "mass", per_atom=True),
+    "species": Builtin("label", "a pure number", "species, to be compared: `species[i] == A`", per_atom=True),
     "travelled": Builtin("vector", "length", "the way since the present statement of dynamics began, through all periods", per_atom=True),
     "v_start": Builtin("vector", "velocity", "velocity when the present statement of dynamics began", per_atom=True),
     "t_start": Builtin("scalar", "time", "time at which the present statement of dynamics began"),

@@ -113,6 +113,7 @@ BUILTIN_VALUES: dict[str, Callable[[Interpreter], object]] = {
     "v": lambda now: now.system.v,
     "f": forces,
     "m": lambda now: now.system.masses,
+    "species": lambda now: now.system.species,
     "travelled": lambda now: now.system.x - (now.system.start or now.system).x,
     "v_start": lambda now: (now.system.start or now.system).v,
     "t_start": lambda now: _number((now.system.start or now.system).t),

@@ -65,7 +65,7 @@ def run_file(path: Path, options: RunOptions) -> int:
     initial = start(model, base, seed, {k: np.asarray(v) for k, v in params.items()})
     if folder is None:
         folder = RunFolder.create(source.text, path.stem, options.out, overwrite=options.overwrite)
-    field = replace(compiled.field, model=model)
+    field = replace(compiled.field, model=replace(compiled.field.model, params=model.params))
     runner = Runner(field, initial, {**params, **initial.data}, jax.random.key(seed), precision, devices)
     description = {
         "program": str(path),

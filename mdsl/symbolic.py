@@ -128,7 +128,7 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
             return number(value)
         case Read(symbol="pi", indices=()):
             return sympy.pi
-        case Op(op=op, args=args) if all(a.type is None or a.type.kind in ("scalar", "bool", "index") for a in args):
+        case Op(op=op, args=args) if all(a.type is None or a.type.kind in ("scalar", "bool", "index", "label") for a in args):
             parts = [to_sympy(a, leaves, memo) for a in args]
             return _operation(op, parts, expr, leaves)
         case Tabulated(table=table, which=which, at=at):

@@ -154,6 +154,8 @@ def _choice(op: str, args: tuple[Type, ...], context: Context) -> Type:
 
 def _comparison(op: str, args: tuple[Type, ...], context: Context) -> Type:
     a, b = args
+    if a.kind == b.kind == "label" and op in ("eq", "ne"):
+        return BOOL
     if a.kind != "scalar" or b.kind != "scalar":
         raise Mismatch("wrong-type", f"cannot compare {a} and {b}")
     _same_dimension(a, b, "cannot compare")

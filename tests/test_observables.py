@@ -104,6 +104,10 @@ def test_steps_have_no_slope():
         ("observe q = largest(i) v[i]", "wrong-type", "`largest` compares numbers"),
         ("observe q = smallest(i < j) |x[i] - x[j]|", "not-yet", "`smallest(i)`"),
         ("observe far = largest(i) |x[i] - origin|\nenergy W = far", "misplaced", "which has no force"),
+        ("observe q = sum(i) species[i]", "wrong-type", "adds numbers"),
+        ("observe q = sum(i) if species[i] == 1 then 1 else 0", "wrong-type", "cannot compare"),
+        ("species A\nobserve q = sum(i) if species[i] < A then 1 else 0", "wrong-type", "cannot compare"),
+        ("species A\nobserve q = sum(i) if species[i] == B then 1 else 0", "unknown-name", "no name `B`"),
         ("observe q[i] = v[i].x", "misplaced", "no indices of atoms"),
         ("observe q[k in 1..3, n in 1..3] = k", "not-yet", "two ranges"),
         ("observe q[k in 1..2.5] = k", "bad-axis", "a whole number up to another"),
@@ -167,6 +171,15 @@ def test_series(traversal):
     assert found["lengths"].sum() == 3 and found["one"] == found["h"][2] + 24
     assert np.array_equal(found["g"], found["h"] / (3 * np.arange(1, 11)))
     assert np.allclose(found["momenta"][1], system.v[system.v[:, 0] > 0].sum(0))
+
+
+@pytest.mark.parametrize("traversal", ["all pairs", "list"])
+def test_species_are_compared(traversal):
+    text = "species A, B\n" + WCA + "topology bonds(i, j)\nobserve mixed = sum(i < j) if species[i] == A and species[j] == B or species[i] == B and species[j] == A then 1 else 0\n"
+    text += "observe same[k in 0..3] = sum(i < j) if species[i] == species[j] and floor(|x[i] - x[j]|) == k then 1 else 0\nobserve others = sum(i) if species[i] != B then |v[i]| else 0\nobserve bonded = sum((i, j) in bonds) if species[i] != species[j] then 1 else 0"
+    species = np.arange(24) % 3 // 2
+    found = agree(text, jumbled(24, edge=5.0, species=species, topologies={"bonds": np.array([[0, 1], [1, 2], [2, 3]])}), traversal)
+    assert found["mixed"] == 16 * 8 and found["bonded"] == 2
 
 
 def test_which_series_are_histograms_and_end_with_the_list():

@@ -153,6 +153,11 @@ def cases() -> dict[str, Case]:
             jumbled(12, 2),
             cut=True,
         ),
+        "species compared": Case(
+            MIXTURE + "energy U = sum(i < j) if species[i] == species[j] then soft_sphere(1.5, 2, 2.5)(r) else if species[i] != B and species[j] != B then s[i, j]*exp(-r) else 0 where r = |x[i] - x[j]|\n"
+            "observe n = sum(i) if species[i] == A or species[i] == C then m[i] else 0",
+            jumbled(11, species=np.arange(11) % 3),
+        ),
         "even powers": Case("param s = 0.9\nenergy U = sum(i < j) ((s/r)^12 - (s/r)^6 + r^2*exp(-r^4) + (s/r)^7 + (1/r)^0.5) where r = |x[i] - x[j]|", jumbled(9)),
     }
 
