@@ -36,7 +36,7 @@ PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.f
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps.
-    began: positions without periods and velocities, [2, N, d], when the statement of dynamics began, where that is read.
+    began: x, images and v when the statement of dynamics began, [3, N, d], where that is read.
     cell: [d, d], the box.
     """
 
@@ -200,23 +200,18 @@ class Runner:
         return state._replace(slots=jax.device_put(jnp.zeros((plan.slots, rows), jnp.int32), state.slots.sharding))
 
     def snapshot(self, state: State, t: float) -> Snapshot:
-        ids = np.asarray(state.ids)[: self.initial.atoms]
-
-        def user(rows: tuple) -> np.ndarray:
-            out = np.empty((len(ids), len(rows)), float)
-            for k, column in enumerate(rows):
-                out[ids, k] = np.asarray(column)[: len(ids)]
-            return out
-
-        x, images = user(state.x), user(state.images)
+        x, images = self._by_user(state, state.x), self._by_user(state, state.images)
         cell = matrix_of(state.cell) if self.changing else self.initial.cell
         x, moved = images_of.wrap(x, cell, self.initial.periodic)
-        return Snapshot(x, user(state.v), images + moved, int(state.step), t, cell, self._began)
+        return Snapshot(x, self._by_user(state, state.v), images + moved, int(state.step), t, cell, self._began)
 
-    def _beginning(self, state: State) -> np.ndarray:
-        """[2, N, d]: positions without periods and velocities."""
-        now = self.snapshot(state, 0.0)
-        return np.stack([now.x + now.images @ now.cell, now.v])
+    def _by_user(self, state: State, rows: tuple) -> np.ndarray:
+        """[N, d] in the user's order."""
+        ids = np.asarray(state.ids)[: self.initial.atoms]
+        out = np.empty((len(ids), len(rows)), float)
+        for k, column in enumerate(rows):
+            out[ids, k] = np.asarray(column)[: len(ids)]
+        return out
 
     def first(self) -> Snapshot:
         return Snapshot(self.initial.x, self.initial.v, np.zeros_like(self.initial.x), 0, 0.0, self.initial.cell)
@@ -243,7 +238,7 @@ class Runner:
             listener.statement(index, advance, steps, done, dt)
             self.place = Place(index, done, t)
             if self.dynamics.looks_back:
-                self._began = snapshot.began if done else self._beginning(state)
+                self._began = snapshot.began if done else np.stack([self._by_user(state, rows) for rows in (state.x, state.images, state.v)])
             if index == 0 and done == 0:
                 recorded = self._outputs(listener, advance, state, 0, steps, t, recorded)
             size, warm = 1, False

@@ -94,10 +94,11 @@ class Inputs(NamedTuple):
 
 
 class Began(NamedTuple):
-    """Atoms when a statement of dynamics began: positions without periods and velocities, tuples of [N] arrays in the
-    user's order, and the time."""
+    """Atoms when a statement of dynamics began: positions, box vectors to add to them, velocities, tuples of [N] arrays
+    in the user's order; and the time."""
 
     x: tuple
+    images: tuple
     v: tuple
     t: object
 
@@ -209,20 +210,18 @@ class Dynamics:
 
     def began(self, state: State, inputs: Inputs, t) -> Began:
         """How a statement begins, from the state of one device."""
-        unwrapped = self.unwrapped(state, inputs)
         back = inverse(state.ids)
-        return Began(*(tuple(c[back] for c in rows) for rows in (unwrapped, state.v)), t)
+        return Began(*(tuple(c[back] for c in rows) for rows in (state.x, state.images, state.v)), t)
 
-    def unwrapped(self, state: State, inputs: Inputs) -> tuple:
-        """Positions as if no axis were periodic."""
-        return tuple(c + shift for c, shift in zip(state.x, combination(self.now(inputs, state).cell, state.images)))
+    def looking_back(self, state: State, inputs: Inputs) -> dict[str, object]:
+        """How far atoms have come since the statement began, exactly 0 at its beginning; and how they began."""
+        began = jax.tree.map(lambda a: a[state.ids], inputs.began._replace(t=state.ids))
+        way = combination(self.now(inputs, state).cell, tuple(a - b for a, b in zip(state.images, began.images)))
+        return {"travelled": tuple(a - b + c for a, b, c in zip(state.x, began.x, way)), "v_start": began.v}
 
     def atoms(self, state: State, inputs: Inputs) -> dict[str, object]:
         values = {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species, IDS: state.ids}
-        if inputs.began:
-            way = zip(self.unwrapped(state, inputs), inputs.began.x)
-            values |= {"travelled": tuple(c - a[state.ids] for c, a in way), "v_start": tuple(c[state.ids] for c in inputs.began.v)}
-        return values
+        return values | (self.looking_back(state, inputs) if inputs.began else {})
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=(), legs: int | None = None) -> Result:
         slots = None if self.plan is None else state.slots

@@ -170,8 +170,8 @@ class Evaluation:
         arrays = {name: jax.tree.map(self.potential.cast, self.atoms[name]) for name in {"x"} | kernel.atom_reads}
         nearest = self.geometry.nearest(cast(self.known.cell, dtype))
         # An atom with itself is no pair; it is given a distance at which every term is regular.
-        cutoff = self.potential.cutoff(self.known.params)
-        safe = jnp.asarray(1.0 if cutoff is None else jnp.where(jnp.isfinite(cutoff), (2 * cutoff) ** 2, 1.0), dtype)
+        reach = self.potential.reach(self.known.params, (*terms, *values))
+        safe = jnp.asarray(1.0 if reach is None else jnp.where(jnp.isfinite(reach) & (reach > 0), (2 * reach) ** 2, 1.0), dtype)
         body = kernel.body(self.known, nearest, safe)
         zeros = kernel.zeros(arrays["x"][0], self.known.cell)
         others = layout.everywhere(arrays)
@@ -205,7 +205,7 @@ class Evaluation:
         nearest = self.geometry.nearest(cast(self.known.cell, dtype))
         listed = self.slots is not None and near
         slots = self.slots if listed else (rows + 1 + jnp.arange(max(1, layout.n_atoms - 1), dtype=jnp.int32)[:, None]) % layout.n_atoms
-        reach = self.potential.triple_reach(self.known.params, (*terms, *values, *measures))
+        reach = self.potential.reach(self.known.params, (*terms, *values, *measures))
         static = not self.driven
         found_legs = legs(slots, arrays["x"], others["x"], rows, nearest, reach, self.room if terms else None, static)
         if terms:

@@ -106,8 +106,8 @@ class Potential:
         """The distance beyond which all pair terms are zero; None where one of them has no proved support."""
         return self._farthest(params, [(t.support, t.domain.binders) for t in self.field.reaching])
 
-    def triple_reach(self, params: Mapping[str, object], sums):
-        """The longest leg of triples for which one of these terms, values and measures is not zero; None: any."""
+    def reach(self, params: Mapping[str, object], sums):
+        """The longest distance at which one of these terms, values and measures is not zero; None: any."""
         return self._farthest(params, [(getattr(s, "support", Support(None)), s.binders) for s in sums])
 
     def _farthest(self, params: Mapping[str, object], supports: list[tuple[Support, tuple[str, ...]]]):

@@ -22,15 +22,18 @@ _VALUES = {
 }
 
 
-def constant_value(expr: Expr) -> float | None:
-    """The number that an expression of numbers stands for; None where it depends on anything else."""
+def constant_value(expr: Expr, dim: int | None = None) -> float | None:
+    """The number that an expression of numbers stands for; None where it depends on anything else. ``dim`` is what the
+    number of dimensions stands for."""
     match expr:
         case Number(value=value):
             return value
         case Read(symbol="pi", indices=()):
             return math.pi
+        case Read(symbol="dim", indices=()) if dim is not None:
+            return float(dim)
         case Op(op=op, args=args) if op in _VALUES:
-            values = [constant_value(a) for a in args]
+            values = [constant_value(a, dim) for a in args]
             if None in values:
                 return None
             try:

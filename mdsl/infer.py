@@ -119,7 +119,7 @@ class Inference:
                 args = tuple(self.typed(a) for a in args)
                 if op == "sub" and all(a.type.kind == "point" for a in args):
                     op = "displacement"
-                exponent = constant_value(args[1]) if op == "pow" else None
+                exponent = constant_value(args[1], self.model.dim) if op == "pow" else None
                 try:
                     kind = type_of(op, tuple(a.type for a in args), Context(self.length, exponent, self.model.dim))
                 except Mismatch as mismatch:

@@ -55,7 +55,7 @@ class _Redimension:
                 types = tuple(self.type(a) for a in args)
                 if None in types:
                     return None
-                exponent = constant_value(args[1]) if op == "pow" else None
+                exponent = constant_value(args[1], self.dim) if op == "pow" else None
                 try:
                     return type_of(op, types, Context(self.length, exponent, self.dim))
                 except Mismatch:
