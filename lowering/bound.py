@@ -77,5 +77,5 @@ def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[s
 
 def _reach(energies: Energies, leaves: Mapping[str, object]) -> float | None:
     """How far three-body energies reach from the atom in the middle."""
-    reach = energies.potential.triple_reach(energies.complete(leaves), energies.potential.field.triple_terms)
+    reach = energies.potential.reach(energies.complete(leaves), energies.potential.field.triple_terms)
     return None if reach is None else float(reach)

@@ -108,7 +108,7 @@ class Runner:
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
         self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing)
-        reach = self.potential.triple_reach(complete(self.model, self.params), fielded.triple_terms)
+        reach = self.potential.reach(complete(self.model, self.params), fielded.triple_terms)
         self.legs = leg_room(fielded, initial.x, initial.cell, initial.periodic, None if reach is None else float(reach))
         self.layout: Layout = OneDevice(initial.atoms)
         shared = tuple(devices or ())[: initial.atoms // ATOMS_EACH]
