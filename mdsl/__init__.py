@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .grammar.diagnostics import Diagnostic as Diagnostic, Rejected as Rejected
     from .program import Program as Program, compile as compile, load as load
+    from . import space as space
     from .prototype import pair as pair, symbols as symbols
 
 _WHERE = {
@@ -28,14 +29,16 @@ _WHERE = {
     "Rejected": "grammar.diagnostics",
 }
 
-__all__ = ["Diagnostic", "Program", "Rejected", "compile", "load", "pair", "symbols"]
+__all__ = ["Diagnostic", "Program", "Rejected", "compile", "load", "pair", "space", "symbols"]
 
 
 def __getattr__(name: str):
-    if name not in _WHERE:
-        raise AttributeError(f"module 'mdsl' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "space":
+        return import_module(f"{__name__}.space")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mdsl' has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
 
 
