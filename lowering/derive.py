@@ -321,15 +321,16 @@ def derive(model: Model) -> Field:
     leaves = Leaves()
     potential = to_sympy(sums.potential(), leaves)
     terms, measures = [], []
+    hidden = {n.symbol for leaf in leaves.exprs.values() if not isinstance(leaf, Read) for n in walk(leaf) if isinstance(n, Read)}
     for total in sums.totals:
+        if f"#{total.number}" in hidden:
+            raise Rejected(fault(model.source, "not-yet", "an energy of a sum of vectors or matrices is not lowered yet", total.reduce, help="an energy may be any function of sums of numbers"))
         symbol = leaves.symbols.get(Read(f"#{total.number}"))
         energetic = symbol is not None and model.equation(total.equation).kind == "energy"
         weight = sympy.diff(potential, symbol) if energetic else sympy.Integer(0)
         if weight == 0:
             measures.append(series.with_axis(work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)))
             continue
-        if any(isinstance(leaves.exprs[w], Read) and leaves.exprs[w].symbol.startswith("#") for w in weight.free_symbols):
-            raise Rejected(fault(model.source, "not-yet", "an energy must be linear in its sums in this version", total.reduce))
         domain = total.reduce.domain
         terms.append(work.term(total.number, Summand(total.equation, domain, domain.binders, total.reduce.body, weight, leaves)))
     needed = _needed(sums, [t.summand for t in terms])

@@ -14,6 +14,7 @@ per-atom value, and `Read("~rho", (i,))` for its *adjoint*: the derivative of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from mdsl.model import Axis, Domain, Expr, Model, Read, walk
 
@@ -147,6 +148,12 @@ class Field:
     values: tuple[PerAtom, ...]
     measures: tuple[Measure, ...]
     combinations: tuple[Combination, ...]
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether the potential is linear in its sums; else the sums must be known before anything is differentiated."""
+        parts = [e for t in self.terms for e in (*(s for _, s in (*t.slopes, *t.partials)), *(e for g in t.gradients for e in (g.radial, *(g.direct or ()))))]
+        return not any(isinstance(n, Read) and n.symbol.startswith("#") and not n.indices for e in parts if e is not None for n in walk(e))
 
     def combination(self, name: str) -> Combination | None:
         return next((c for c in self.combinations if c.name == name), None)

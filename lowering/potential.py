@@ -145,6 +145,9 @@ class Potential:
         layout = layout or OneDevice(atoms["x"][0].shape[0])
         if VIRIAL in outputs and self.reads_volume:
             outputs = outputs | {ENERGY, SLOPES}
+        if outputs - {ENERGY} and not self.field.linear:
+            sums = self.evaluate(known, atoms, slots, frozenset({ENERGY}), (), layout, used, driven, legs).sums
+            known = replace(known, more={**known.more, **sums})
         work = Evaluation(self, known, atoms, slots, layout, used, driven, legs)
         work.values(self.field.needed([t.summand for t in self.field.terms if outputs] + [m.summand for m in measures]))
         if outputs - {ENERGY} and self.field.carriers:

@@ -104,6 +104,7 @@ def test_equal_sums_are_computed_once():
         ("energy U = sum(i) sum(j < k) bell(1.5)(|x[j] - x[k]|)", "not-yet"),
         ("energy U = sum(i < j) sum(k != i) bell(1.5)(|x[j] - x[k]|)*bell(1.5)(|x[i] - x[k]|)", "not-yet"),
         ("energy U = sum(i) q[i]\nquantity q[i] = sum(j != i) q[j]", "cyclic-definition"),
+        ("energy U = |sum(i) (x[i] - origin)|", "not-yet"),
         ("quantity q[i] = v[i]·v[i]\nenergy U = sum(i) q[i]", "misplaced"),
     ],
 )

@@ -158,6 +158,12 @@ def cases() -> dict[str, Case]:
             "observe n = sum(i) if species[i] == A or species[i] == C then m[i] else 0",
             jumbled(11, species=np.arange(11) % 3),
         ),
+        "functions of sums": Case(
+            "param c = 0.7\nparam w = 1.3\ndef bell(r) = if r < 1.9 then (1.9 - r)^3 else 0\nquantity n[i] = sum(j != i) bell(|x[i] - x[j]|)\n"
+            "energy bias = c/2*(sum(i < j) w*bell(|x[i] - x[j]|) - 3)^2\nenergy V = sqrt(1 + sum(i) n[i]^2)*sum(i; j < k) bell(|x[i] - x[j]|)*bell(|x[i] - x[k]|)/(N + volume)",
+            jumbled(11),
+            cut=True,
+        ),
         "even powers": Case("param s = 0.9\nenergy U = sum(i < j) ((s/r)^12 - (s/r)^6 + r^2*exp(-r^4) + (s/r)^7 + (1/r)^0.5) where r = |x[i] - x[j]|", jumbled(9)),
     }
 
