@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,10 @@ class _Words:
     """The words of a file, taken from its beginning."""
 
     def __init__(self, lines: list[str], name: str, kind: str):
-        self.words, self.name, self.kind, self.place = " ".join(lines).split(), name, kind, 0
+        rows = [line.split() for line in lines]
+        self.words = [word for row in rows for word in row]
+        self.ends = list(accumulate(len(row) for row in rows))
+        self.name, self.kind, self.place = name, kind, 0
 
     def fail(self, message: str) -> Exception:
         return rejected("malformed-file", f"{self.name} is no {self.kind} file: {message}")
@@ -62,6 +66,11 @@ class _Words:
             raise self.fail(f"it ends within {what}, {count - len(found)} values before its end")
         self.place += count
         return found
+
+    def rest_of_line(self) -> list[str]:
+        """What is left of the present line: some files leave out its last words."""
+        end = next((end for end in self.ends if end > self.place), self.place)
+        return self.take(end - self.place, "a line")
 
     def numbers(self, count: int, what: str) -> np.ndarray:
         words = self.take(count, what)
@@ -127,7 +136,8 @@ def _alloy(text: str, name: str, hosts: bool) -> TableFile:
     knots, drho, radial, dr, cutoff = _grids(words)
     embedding, density, pair = np.empty((count, knots)), np.empty((count, count, radial)), np.empty((count, count, radial))
     for a, element in enumerate(elements):
-        words.take(4, f"the line of {element}")
+        words.whole(f"the atomic number of {element}", 0)
+        words.rest_of_line()
         embedding[a] = words.numbers(knots, f"F of {element}")
         for b in range(count if hosts else 1):
             density[b, a] = words.numbers(radial, f"the density of {element}")
@@ -144,7 +154,7 @@ def _funcfl(text: str, name: str) -> TableFile:
     """One element: F, effective charges Z, density; phi = Z² e²/r."""
     words = _Words(text.split("\n")[1:], name, "funcfl")
     number = words.whole("the atomic number", 1)
-    words.take(3, "the line of the element")
+    words.rest_of_line()
     knots, drho, radial, dr, cutoff = _grids(words)
     embedding = words.numbers(knots, "F")
     charges = words.numbers(radial, "the effective charge")
