@@ -7,8 +7,10 @@ from compiled import program, run, running
 from interpreted import jumbled, moved
 from observed import agree
 
-from mdsl import interpret
+import mdsl
+from mdsl import cli, interpret, run_program
 from mdsl.model import Advance
+from mdsl.options import RunOptions
 from mdsl.grammar.diagnostics import Rejected
 
 jax.config.update("jax_enable_x64", True)
@@ -252,3 +254,69 @@ def test_energies_do_not_look_back():
         with pytest.raises(Rejected) as caught:
             program(f"energy U = sum(i) {read}")
         assert caught.value.diagnostics[0].id == "misplaced"
+
+
+# -- everything in one program ---------------------------------------------------------------------------
+
+EVERYTHING = """use units.real
+use pair
+use integrators (baoab)
+use observables
+param m = 40.0 [g/mol]
+energy core = sum(i < j) wca(3.4 [angstrom], 0.24 [kcal/mol])(|x[i] - x[j]|)
+energy tail = sum(i < j) if r < 5 [angstrom] then -0.1 [kcal/mol]*(1 - r/(5 [angstrom]))^2 else 0 where r = |x[i] - x[j]|
+quantity near[i] = sum(j != i) if |x[i] - x[j]| < 5 [angstrom] then 1 else 0
+observe p = sum(i) m[i]*v[i]
+observe f_max = largest(i) |f[i]|
+observe g[k in 1..12] = pair_correlation(k, 0.5 [angstrom])
+observe around[n in 0..3] = sum(i) if near[i] == n then 1 else 0
+observe flux[k in 0..1] = sum(i) (near[i] + k)*v[i]
+observe msd = mean_squared_displacement()
+observe c = velocity_autocorrelation()
+run {
+  x = fcc(density = 0.015 [1/angstrom^3], cells = 2)
+  v ~ maxwell(200 [K])
+  baoab(dt = 4 [fs], T = 200 [K], gamma = 1 [1/ps]) for 30 record potential, core, tail, stress, pressure, g every 10
+  baoab(dt = 4 [fs], T = 200 [K], gamma = 1 [1/ps]) for 30
+    record potential, core, tail, stress, pressure, p, f_max, g, around, flux every 10
+    record msd, c, t every 5
+}
+"""
+
+
+def test_records_of_several_shapes_and_a_run_that_is_cut_off(tmp_path, monkeypatch):
+    """One program observes numbers, vectors, matrices and series; a run that is resumed writes what one in a piece does."""
+    path = tmp_path / "everything.mdsl"
+    path.write_text(EVERYTHING)
+    arguments = ["run", str(path), "--seed", "3", "--quiet", "--precision", "double"]
+    assert cli.main([*arguments, "--out", str(tmp_path / "whole")]) == 0
+
+    checkpoint = run_program.Listener.checkpoint
+
+    def killed(self, runner):
+        checkpoint(self, runner)
+        if runner.checkpoint()[0].step >= 45:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patched.setattr(run_program.Listener, "checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_program.run_file(path, RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "parts"))
+    assert cli.main(["run", str(path), "--resume", str(tmp_path / "parts"), "--quiet"]) == 0
+    whole, parts = ([line.split(",") for line in (tmp_path / name / "records.csv").read_text().splitlines()] for name in ("whole", "parts"))
+    assert whole[0] == parts[0] and [row[0] for row in whole] == [row[0] for row in parts]
+    assert whole[0][:5] == ["step", "time [fs]", "potential [kcal/mol]", "core [kcal/mol]", "tail [kcal/mol]"]
+    assert {"stress_xy [atm]", "g[1]", "g[12]", "around[0]", "flux[1]_z [angstrom/fs]", "msd [angstrom^2]"} <= set(whole[0])
+    numbers = [np.array([[float(v or "nan") for v in row] for row in rows[1:]]) for rows in (whole, parts)]
+    assert np.array_equal(np.isnan(numbers[0]), np.isnan(numbers[1]))
+    assert np.allclose(*numbers, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+    result = mdsl.load(path).bind(seed=3).run(jax.random.key(3)).records
+    column = {title.partition(" ")[0]: k for k, title in enumerate(whole[0])}
+    assert result["g"].shape == (len(whole) - 1, 12) and result["flux"].shape == (len(whole) - 1, 2, 3)
+    for name, values in {"tail": result["tail"], "g[7]": result["g"][:, 6], "stress_xz": result["stress"][:, 0, 2], "flux[1]_y": result["flux"][:, 1, 1], "msd": result["msd"]}.items():
+        assert np.allclose(values, numbers[0][:, column[name]], rtol=1e-9, atol=1e-12, equal_nan=True), name
+    assert np.allclose(result["core"] + result["tail"], result["potential"], equal_nan=True)
+    assert np.allclose(-np.trace(result["stress"], axis1=1, axis2=2) / 3, result["pressure"], rtol=1e-9, equal_nan=True)
+
