@@ -27,7 +27,8 @@ Fact = tuple[str, str]  # a word, and what is said under it; an empty word goes 
 def explain(compiled: Compiled) -> str:
     """The decisions of the compiler for one program."""
     model = compiled.model
-    sections = [("units", list(_units(model))), *energies(compiled)]
+    tables = list(_tables(model))
+    sections = [("units", list(_units(model))), *([("tables", tables)] if tables else []), *energies(compiled)]
     observed = [e for e in model.of_kind("observe") if e.span.source is model.source]
     if observed:
         sections.append(("observables", [(e.name, f"= {text_of(model, e.body)} (line {e.span.line})") for e in observed]))
@@ -62,6 +63,26 @@ def _units(model: Model) -> Iterator[Fact]:
 
 def _amount(value: float) -> str:
     return f"{value:.6g}"
+
+
+# -- tables --------------------------------------------------------------------------------------------
+
+
+def _tables(model: Model) -> Iterator[Fact]:
+    calls: dict[int, str] = {}
+    for param in (p for p in model.params if p.table is not None):
+        reader, path, _ = param.table.call
+        curves, argument = param.table.curves, model.units.dimension(param.table.argument)
+        knots = curves.values.shape[-1]
+        last = curves.first + (knots - 1) * curves.step
+        many = len(curves.values) > 1
+        if curves.end is None:
+            end = "going on as straight lines" if many else "going on as a straight line"
+        else:
+            end = f"0 from {shown(model, curves.end, argument)} on"
+        yield param.name, f"{f'{len(curves.values)} functions' if many else 'one function'} of {knots:,} knots from {shown(model, curves.first, argument)} to {shown(model, last, argument)}, {end}"
+        calls[id(param.table.call)] = f'{reader}("{path}"), line {param.span.line}'
+    yield from (("from", text) for text in calls.values())
 
 
 # -- how pairs are found -------------------------------------------------------------------------------

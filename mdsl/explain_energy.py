@@ -16,7 +16,7 @@ from .compiler import Compiled
 from .dimensions import LENGTH, Dimension
 from .faults import place
 from .finite import knows
-from .model import Domain, Model, Number, Op, walk
+from .model import Domain, Model, Number, Op, Tabulated, walk
 from .printing_expr import text_of
 from .species_pairs import pair_constant
 from .symbolic import Leaves, to_sympy
@@ -155,7 +155,8 @@ def _proof(compiled: Compiled, term: Term | PerAtom) -> str:
             names = (s for s in reversed(node.via) if s.source is model.source)
             line = next((s.line for s in names), called.line)
             return f"{text} ({where.source.name}, line {where.line}; used on line {line})"
-    return ""
+    ended = (n for n in walk(equation.body) if isinstance(n, Tabulated) and n.curves.end is not None)
+    return next((f"the functions of `{n.table}` end there, read from a file on line {model.param(n.table).span.line}" for n in ended), "")
 
 
 def _one_line(span: Span) -> str:

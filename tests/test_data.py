@@ -58,6 +58,26 @@ def test_compiled_is_interpreted(traversal):
         np.testing.assert_allclose(slopes[name], interpret.param_gradient(program.model, there, name), atol=1e-12, err_msg=name)
 
 
+def test_many_body_energies_have_derivatives_by_data():
+    """Through quantities and their cutoffs, and around triples."""
+    program = mdsl.compile(
+        LJ + "data d[atoms]\ndata q[atoms]\n"
+        "quantity z[i] = q[i]*sum(j != i) q[j]*truncated(g, 1.5*(d[i] + d[j])/2)(|x[i] - x[j]|) where g(r) = (1 - r/2)^2\n"
+        "energy many = sum(i) sqrt(4 + z[i]^2)*d[i]\n"
+        "energy three = sum(i; j < k) q[i]*d[j]*d[k]*h(|x[i] - x[j]|)*h(|x[i] - x[k]|)*(cos(angle(x[j], x[i], x[k])) + 0.3)^2"
+        " where h(r) = if r < 1.4 then (1.4 - r)^3 else 0\n"
+    )
+    x, _, data = atoms(8, 3.0)
+    data = {"d": data["d"][:8] / 2, "q": data["q"][:8]}
+    there = System(x, np.full(3, 3.0), params=data)
+    system = program.bind(x, box=3.0, data=data)
+    slopes = jax.jit(jax.grad(lambda data: system.energy(data=data)))(data)
+    for name in data:
+        np.testing.assert_allclose(slopes[name], interpret.param_gradient(program.model, there, name), atol=1e-12)
+    each = jax.vmap(lambda q: system.energy(data={"q": q}))(np.stack([data["q"], 2 * data["q"]]))
+    np.testing.assert_allclose(each, [system.energy(), system.energy(data={"q": 2 * data["q"]})], rtol=1e-13)
+
+
 def test_a_run_reads_data_in_flows_and_observables():
     text = EVERY.replace("energy C", "flow push(h) { v += h*q^2*f/m }\nflow move(h) { x += h*v }\nintegrator own(dt) { push(dt/2) move(dt) push(dt/2) }\nenergy C")
     program = mdsl.compile(text + 'run { x = read("bound in Python") own(dt = 0.002) for 6 record U, Q, near every 3 }')

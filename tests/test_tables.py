@@ -250,6 +250,9 @@ def test_dumps_compile_to_the_same(folder, stage):
 def test_explain_names_the_functions(folder):
     text = mdsl.compile(ALLOY + PAIR, folder).explain()
     assert "phi[i, j](r)" in text and "-phi[i, j]'(r)" in text
+    assert 'setfl("alloy.setfl"), line 4' in text and "the functions of `phi` end there" in text
+    assert "F     2 functions of 60 knots from 0 to 2.95, going on as straight lines" in text
+    assert "phi   3 functions of 80 knots from 0 angstrom to 4.9375 angstrom, 0 from 4.8 angstrom on" in text
 
 
 # -- what is wrong ---------------------------------------------------------------------------------------
