@@ -6,7 +6,7 @@ from .diagnostics import Diagnostic, Label
 from .spot import CLOSERS, OPERAND_TYPES, PAIRS, REDUCTIONS, Spot, begins_statement, block_opener, is_operand, show
 
 BREAKS = frozenset("then else where for every record write".split())
-DOMAINS = "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)` or `sum((i, j) in bonds)`"
+DOMAINS = "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)`, `sum((i, j) in bonds)` or `sum(k in 1..3)`"
 
 # -- sums ----------------------------------------------------------------------------------------------
 
@@ -21,6 +21,9 @@ def domain(spot: Spot) -> Diagnostic | None:
     outer = [k for k in spot.opened[-2:] if k and spot.tokens[k].text == "(" and spot.tokens[k - 1].text in REDUCTIONS]
     if not outer or spot.token.text in CLOSERS and spot.innermost != CLOSERS[spot.text]:
         return None
+    if spot.peek(-2) == "in" and spot.expects(".."):
+        word = spot.tokens[spot.at - 2]
+        return Diagnostic("bad-domain", "`in` wants the indices of a topology before it, or a range after it", word.span, help=DOMAINS)
     short = spot.peek(1) == ")" and not spot.new_line  # `sum(i j)`: closed, but no domain
     if spot.expects(")") and not short and (spot.new_line or is_operand(spot) and spot.text != "("):
         return unclosed(spot)

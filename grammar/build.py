@@ -78,6 +78,9 @@ class Builder:
     def species(self, c):
         return tree.SpeciesDecl(_span(c), tuple(map(_identifier, _names(c[1:]))))
 
+    def frozen(self, c):
+        return tree.Frozen(_span(c), tuple(map(_identifier, _names(c[1:]))))
+
     def topologies(self, c):
         return tree.Topology(_span(c), _nodes(c))
 
@@ -141,6 +144,12 @@ class Builder:
 
     group = names
 
+    def parameters(self, c):
+        return Sequence(_nodes(c), _span(c))
+
+    def parameter(self, c):
+        return tree.Parameter(_span(c), _text(c[0]), c[2] if len(c) > 1 else None)
+
     def axes(self, c):
         return _sequence(c)
 
@@ -152,7 +161,7 @@ class Builder:
     # -- what has order ----------------------------------------------------------------------------
 
     def update(self, c):
-        return tree.Update(_span(c), _identifier(c[0]), c[1].text, c[2])
+        return tree.Update(_span(c), _identifier(c[0]), c[-2].text, c[-1], c[2] if len(c) > 3 else None)
 
     def draw(self, c):
         return tree.Draw(_span(c), _identifier(c[0]), c[2])
@@ -161,7 +170,13 @@ class Builder:
         return self.call([self.name(c[:1]), c[1]])
 
     def advance(self, c):
-        return tree.Advance(_span(c), self.apply(c[:2]), c[3], tuple(c[4:]))
+        outputs = _nodes(c, tree.Record | tree.Write)
+        steps = c[-1 - len(outputs)]
+        return tree.Advance(_span(c), self.apply(c[:2]), steps, outputs, c[3] if c[2].text == "until" else None)
+
+    def loop(self, c):
+        down = isinstance(c[4], Token) and c[4].type == "DOWN"
+        return tree.Loop(_span(c), _identifier(c[1]), c[3], down, tuple(c[6 if down else 5 : -1]))
 
     def record(self, c):
         every = c[-1] if _is(c[-2], "every") else None
@@ -257,6 +272,9 @@ class Builder:
 
     def triples(self, c):
         return tree.Triples(_span(c), _text(c[0]), _text(c[2]), _text(c[4]))
+
+    def over(self, c):
+        return tree.Over(_span(c), _text(c[0]), c[2])
 
     def membership(self, c):
         close = next(k for k, child in enumerate(c) if _is(child, ")"))

@@ -63,7 +63,7 @@ def _chunks(text: Text, statement: tree.Statement, start: int, end: int, index) 
         key = "declaration" if head in DECLARATIONS else "equation" if head in EQUATIONS else head
         signs = (k for k in range(start, end) if depth[k] == 0 and text.tokens[k].text in ("=", ":"))
         return [Chunk(start, end, 0, key, next(signs, None))]
-    brace = next(k for k in range(start, end) if text.tokens[k].text == "{")
+    brace = _block(text, start, end)
     key = "flow" if isinstance(statement, tree.Flow | tree.Integrator) else ""
     cell = brace if key else None
     if _inline(text, statement, brace, end):
@@ -71,9 +71,14 @@ def _chunks(text: Text, statement: tree.Statement, start: int, end: int, index) 
     items = _items(text, statement, index)
     chunks = [Chunk(start, brace + 1, 0, key, cell)]
     for (first, indent), (after, _) in pairwise([*items, (end - 1, 0)]):
-        signs = (k for k in range(first, after) if depth[k] == 1 and text.tokens[k].text in ("=", "+=", "~"))
+        signs = (k for k in range(first, after) if depth[k] == depth[first] and text.tokens[k].text in ("=", "+=", "~"))
         chunks.append(Chunk(first, after, indent, "item" if indent == INDENT else "", next(signs, None)))
     return [*chunks, Chunk(end - 1, end)]
+
+
+def _block(text: Text, start: int, end: int) -> int:
+    """The brace that opens a block."""
+    return next(k for k in range(start, end) if text.roles.kind.get(k) == "block")
 
 
 def _inline(text: Text, statement: tree.Statement, brace: int, end: int) -> bool:
@@ -89,14 +94,26 @@ def _items(text: Text, statement: tree.Statement, index) -> list[tuple[int, int]
     """The first tokens of the lines in a block, and their indents."""
     if isinstance(statement, tree.UnitSystem):
         return [(index[name.span.start], INDENT) for name, _ in statement.entries]
+    return _steps(text, statement, index, INDENT)
+
+
+def _steps(text: Text, block: tree.Flow | tree.Integrator | tree.Run | tree.Loop, index, indent: int) -> list[tuple[int, int]]:
     items = []
-    for k, step in enumerate(statement.body):
+    alone = True  # whether what came before ends its line
+    for step in block.body:
         first = index[step.span.start]
         # Flows of an integrator may share a line.
-        if k == 0 or isinstance(statement, tree.Run) or text.notes[first] or "\n" in text.between(first):
-            items.append((first, INDENT))
+        if alone or text.notes[first] or "\n" in text.between(first):
+            items.append((first, indent))
+        alone = isinstance(block, tree.Run)
         if isinstance(step, tree.Advance):
             items += [(index[output.span.start], 2 * INDENT) for output in step.outputs]
+        if isinstance(step, tree.Loop):
+            last = next(n for n in range(first, len(text.tokens)) if text.tokens[n].span.end == step.span.end)
+            brace = _block(text, first, last)
+            if any(text.notes[brace + 1 : last + 1]) or step.body and "\n" in text.between(brace + 1):
+                items += [*_steps(text, step, index, indent + INDENT), (last, indent)]
+                alone = True
     return items
 
 
@@ -172,7 +189,7 @@ def _blank_before(text: Text, k: int) -> bool:
 
 def _before(text: Text, chunk: Chunk, first: bool) -> list[Line]:
     closes = text.tokens[chunk.start].text == "}"
-    lines = _notes(text, chunk.start, INDENT if closes else chunk.indent, first)
+    lines = _notes(text, chunk.start, chunk.indent + INDENT if closes else chunk.indent, first)
     gap = text.between(chunk.start)
     after = gap[gap.rfind("#") :] if lines else gap
     return lines + [Line("")] * (after.count("\n") > 1 and not closes and not (first and not lines))

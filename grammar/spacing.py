@@ -53,7 +53,7 @@ def study(tokens: list[Token]) -> Roles:
             ended = roles.kind[opener] != "sum"
         elif text in ("(", "[", "{", "|"):
             roles.opening.add(k)
-            roles.kind[k] = _kind(text, before, tokens[k - 1].type if k else "", statement, stack)
+            roles.kind[k] = _kind(text, before, tokens[k - 1].type if k else "", statement, stack, ended)
             stack.append(k)
             ended = False
         else:
@@ -65,13 +65,13 @@ def study(tokens: list[Token]) -> Roles:
     return roles
 
 
-def _kind(text: str, before: str, type_before: str, statement: str, stack: list[int]) -> str:
+def _kind(text: str, before: str, type_before: str, statement: str, stack: list[int], ended: bool) -> str:
     if text == "(":
         return "sum" if before in REDUCTIONS else "use" if statement == "use" else "("
     if text == "[":
         unit = type_before == "NUMBER" or before in ("in", "=")
         return "unit" if unit else "axes" if not stack and statement in ARRAYS else "index"
-    return text if text == "|" else "block" if not stack and before in ("run", "units", ")") else "table"
+    return text if text == "|" else "block" if ended or before in ("run", "units", "down") else "table"
 
 
 def _in_labels(roles: Roles, k: int) -> bool:
@@ -112,7 +112,7 @@ def _gap(roles: Roles, k: int) -> str:
         return " " if _spaced(roles, k - 1) else ""
     if text == ":":
         return "" if kind == "table" else " "
-    if text in ("for", "every"):
+    if text in ("for", "until", "every"):
         return "  "
     if text == "(" and roles.kind[k] != "use":
         follows = before.type == "NAME" or last in REDUCTIONS or _ends_operand(roles, k - 1)

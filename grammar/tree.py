@@ -3,7 +3,7 @@
     expr   = Number(text, unit?) | Text(value) | Name(id) | Index(base, indices) | Call(function, args, named)
            | Member(base, field) | Unary(op, operand) | Binary(op, left, right) | Norm(operand)
            | If(condition, then, otherwise) | Sum(domain, body, op) | Table(entries) | Tuple(items) | Range(first, last)
-    domain = Each(i) | Ordered(i, j) | Others(j, i) | Triples(i, j, k) | Members(indices, topology, negated)
+    domain = Each(i) | Ordered(i, j) | Others(j, i) | Triples(i, j, k) | Members(indices, topology, negated) | Over(k, range)
 
 Spans take no part in comparison, so two trees are equal when they say the same thing.
 """
@@ -196,6 +196,14 @@ class Members(Domain):
 
 
 @dataclass(frozen=True)
+class Over(Domain):
+    """``sum(k in 1..3)``: whole numbers."""
+
+    k: str
+    range: Range
+
+
+@dataclass(frozen=True)
 class Excluding(Domain):
     """A domain with conditions: ``sum(i < j, (i, j) not in bonds)``."""
 
@@ -225,6 +233,13 @@ class Identifier(Node):
     """A name where it is declared."""
 
     id: str
+
+
+@dataclass(frozen=True)
+class Parameter(Identifier):
+    """A parameter of a flow, an integrator or a minimizer, with its default."""
+
+    default: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -259,6 +274,13 @@ class Dim(Statement):
 
 @dataclass(frozen=True)
 class SpeciesDecl(Statement):
+    names: tuple[Identifier, ...]
+
+
+@dataclass(frozen=True)
+class Frozen(Statement):
+    """``frozen wall``: species whose atoms never move."""
+
     names: tuple[Identifier, ...]
 
 
@@ -362,11 +384,12 @@ class UnitSystem(Statement):
 
 @dataclass(frozen=True)
 class Update(Node):
-    """``x += h*v``, ``v = ...``."""
+    """``x += h*v``, ``v = ...``, ``p[k] = ...``."""
 
     target: Identifier
     op: str  # "=" | "+="
     value: Expr
+    index: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -378,10 +401,24 @@ class Draw(Node):
 
 
 @dataclass(frozen=True)
+class Loop(Node):
+    """``for k in 1..n { ... }``, and ``for k in n..1 down { ... }``."""
+
+    variable: Identifier
+    range: Range
+    down: bool
+    body: tuple[Step, ...]
+
+
+# What stands in the braces of a flow or integrator; the declarations are `state`, the equations `observe`.
+Step = Update | Draw | Call | Loop | Declaration | Equation
+
+
+@dataclass(frozen=True)
 class Flow(Statement):
     name: Identifier
-    parameters: tuple[Identifier, ...]
-    body: tuple[Update | Draw | Call, ...]
+    parameters: tuple[Parameter, ...]
+    body: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -390,8 +427,8 @@ class Integrator(Statement):
 
     kind: str
     name: Identifier
-    parameters: tuple[Identifier, ...]
-    body: tuple[Update | Draw | Call, ...]
+    parameters: tuple[Parameter, ...]
+    body: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -412,11 +449,12 @@ class Write(Node):
 
 @dataclass(frozen=True)
 class Advance(Node):
-    """``velocity_verlet(dt = 0.005) for 100 record ... write ...``."""
+    """``velocity_verlet(dt = 0.005) for 100 record ... write ...``; with ``until``, ``steps`` are the most."""
 
     call: Call
     steps: Expr
     outputs: tuple[Record | Write, ...]
+    until: Expr | None = None
 
 
 @dataclass(frozen=True)

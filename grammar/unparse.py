@@ -143,6 +143,8 @@ def domain(node: tree.Domain) -> str:
             return f"{i}; {j} < {k}"
         case tree.Members(indices=indices, topology=topology, negated=negated):
             return f"({', '.join(indices)}) {'not ' if negated else ''}in {topology}"
+        case tree.Over(k=k, range=range):
+            return f"{k} in {range_text(range)}"
         case tree.Excluding(domain=inner, conditions=conditions):
             return ", ".join(map(domain, (inner, *conditions)))
     raise TypeError(f"no domain: {node!r}")

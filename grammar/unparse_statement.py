@@ -15,6 +15,8 @@ def statement(node: tree.Statement) -> str:
             return f"dim {value}"
         case tree.SpeciesDecl(names=names):
             return f"species {_names(names)}"
+        case tree.Frozen(names=names):
+            return f"frozen {_names(names)}"
         case tree.Topology(items=items):
             return "topology " + ", ".join(f"{i.name.id}({', '.join(i.indices)}){'' if i.value is None else f' = {expression(i.value)}'}" for i in items)
         case tree.Box(value=value):
@@ -36,25 +38,33 @@ def statement(node: tree.Statement) -> str:
         case tree.UnitSystem(entries=entries):
             return _block("units", [f"{name.id} = {unit_text(unit)}" for name, unit in entries])
         case tree.Flow(name=name, parameters=parameters, body=body):
-            return _block(f"flow {name.id}({_names(parameters)})", map(step, body))
+            return _block(f"flow {name.id}({_parameters(parameters)})", map(step, body))
         case tree.Integrator(kind=kind, name=name, parameters=parameters, body=body):
-            return _block(f"{kind} {name.id}({_names(parameters)})", map(step, body))
+            return _block(f"{kind} {name.id}({_parameters(parameters)})", map(step, body))
         case tree.Run(body=body):
             return _block("run", map(step, body))
     raise TypeError(f"no statement: {node!r}")
 
 
-def step(node: tree.Update | tree.Draw | tree.Call | tree.Advance | tree.Record | tree.Write) -> str:
+def step(node: tree.Step | tree.Advance | tree.Record | tree.Write) -> str:
     """The text of a step in a block, or of an output of a run."""
     match node:
-        case tree.Update(target=target, op=op, value=value):
-            return f"{target.id} {op} {expression(value)}"
+        case tree.Update(target=target, op=op, value=value, index=index):
+            at = "" if index is None else f"[{expression(index)}]"
+            return f"{target.id}{at} {op} {expression(value)}"
+        case tree.Declaration() | tree.Equation():
+            return statement(node).replace("\n", "\n  ")
+        case tree.Loop(variable=variable, range=range, down=down, body=body):
+            head = f"for {variable.id} in {range_text(range)}{' down' if down else ''}"
+            return _block(head, map(step, body)).replace("\n", "\n  ")
         case tree.Draw(target=target, distribution=distribution):
             return f"{target.id} ~ {expression(distribution)}"
         case tree.Call():
             return call(node)
-        case tree.Advance(outputs=outputs, steps=steps):
+        case tree.Advance(outputs=outputs, steps=steps, until=until):
             head = f"{call(node.call)}  for {expression(steps)}"
+            if until is not None:
+                head = f"{call(node.call)}  until {expression(until)}, at most {expression(steps)}"
             return "\n    ".join([head, *map(step, outputs)])
         case tree.Record(names=names, every=every):
             return f"record {_names(names)}{_every(every)}"
@@ -65,6 +75,10 @@ def step(node: tree.Update | tree.Draw | tree.Call | tree.Advance | tree.Record 
 
 def _names(names) -> str:
     return ", ".join(name.id for name in names)
+
+
+def _parameters(parameters) -> str:
+    return ", ".join(p.id if p.default is None else f"{p.id} = {expression(p.default)}" for p in parameters)
 
 
 def _groups(groups) -> str:

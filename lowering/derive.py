@@ -17,7 +17,7 @@ import sympy
 from mdsl.dimensions import LENGTH
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.model import EACH, SCALAR, Domain, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
+from mdsl.model import EACH, Advance, SCALAR, Domain, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
 from . import series, tuples
@@ -317,6 +317,7 @@ def derive(model: Model) -> Field:
             sums.quantity(equation)
         else:
             sums.combine(equation)
+    dynamics = tuple(sums.dynamics(a) for a in model.run if isinstance(a, Advance))
     work = Derivation(model, frozenset(sums.within))
     leaves = Leaves()
     potential = to_sympy(sums.potential(), leaves)
@@ -329,7 +330,8 @@ def derive(model: Model) -> Field:
         energetic = symbol is not None and model.equation(total.equation).kind == "energy"
         weight = sympy.diff(potential, symbol) if energetic else sympy.Integer(0)
         if weight == 0:
-            measures.append(series.with_axis(work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)))
+            measure, equation = work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)
+            measures.append(measure if equation is None else series.with_axis(measure, equation))
             continue
         domain = total.reduce.domain
         terms.append(work.term(total.number, Summand(total.equation, domain, domain.binders, total.reduce.body, weight, leaves)))
@@ -341,7 +343,7 @@ def derive(model: Model) -> Field:
     for equation in model.equations:
         if equation.kind != "quantity":
             _no_atoms_left(model, equation, sums.combine(equation).expr)
-    return Field(model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()))
+    return Field(model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()), dynamics)
 
 
 def _needed(sums: Sums, summands: list[Expr]) -> set[str]:

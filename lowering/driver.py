@@ -15,6 +15,7 @@ from mdsl.box import decided_by
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.initial import Initial, value, whole
 from mdsl.model import Advance, Output
+from mdsl.outcome import Outcome
 
 from . import images as images_of, neighbours
 from .box import carried, declared
@@ -47,6 +48,7 @@ class Snapshot:
     time: float
     cell: np.ndarray
     began: np.ndarray | None = None
+    memory: Mapping[str, np.ndarray] = field(default_factory=dict)  # the states of the statement of dynamics under way
 
 
 class Listener(Protocol):
@@ -56,6 +58,7 @@ class Listener(Protocol):
     def record(self, step: int, t: float, values: Mapping[str, np.ndarray]) -> None: ...
     def frame(self, output: Output, snapshot: Snapshot) -> None: ...
     def progress(self, done: int, runner: Runner) -> None: ...
+    def ended(self, advance: Advance, outcome: Outcome) -> None: ...
 
 
 @dataclass
@@ -79,11 +82,13 @@ class Counts:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is: the statement of dynamics, its steps done, and the time at its start."""
+    """Where a run is: the statement of dynamics, its steps done, the time at its start, and whether its condition
+    (`until`) holds already."""
 
     statement: int = 0
     done: int = 0
     t: float = 0.0
+    met: bool = False
 
 
 class Runner:
@@ -226,28 +231,33 @@ class Runner:
         snapshot = snapshot or self.first()
         self.check_start(snapshot)
         state = self.start(snapshot)
+        self.outcomes: list[Outcome] = []
         t, recorded = place.t, None
-        statements = [s for s in self.model.run if isinstance(s, Advance)]
+        statements = self.field.dynamics
         for index, advance in enumerate(statements[place.statement :], place.statement):
             steps = whole(self.model, advance.steps, self.params, "the number of steps")
             steps = steps if most_steps is None else min(steps, most_steps)
             dt = 0.0 if advance.dt is None else float(value(self.model, advance.dt, self.params, "`dt`"))
             done = place.done if index == place.statement else 0
+            met = index == place.statement and place.met
             origin = int(state.step) - done
-            state = self.dynamics.enter(advance, state)
+            memory = self._memory(advance, snapshot) if done else self._begin(advance, state, t, origin)
+            state = self.dynamics.enter(advance, state, memory)
             listener.statement(index, advance, steps, done, dt)
             self.place = Place(index, done, t)
             if self.dynamics.looks_back:
                 self._began = snapshot.began if done else np.stack([self._by_user(state, rows) for rows in (state.x, state.images, state.v)])
             if index == 0 and done == 0:
-                recorded = self._outputs(listener, advance, state, 0, steps, t, recorded)
+                recorded = self._outputs(listener, advance, state, 0, steps == 0, t, recorded)
             size, warm = 1, False
-            while done < steps:
+            while done < steps and not met:
                 due = min((n for n in (self._next(o, done, steps) for o in advance.outputs) if n is not None), default=steps)
                 count = min(due, done + size) - done
                 begun = time.perf_counter()
                 state = self._advance(advance, state, count, t, origin, dt)
                 elapsed = time.perf_counter() - begun
+                met = bool(state.met)
+                count = int(state.step) - origin - done
                 done += count
                 self.counts.steps += count
                 if warm:
@@ -255,16 +265,37 @@ class Runner:
                     size = max(1, min(4 * size, int(count * seconds / max(elapsed, 1e-9))))
                 else:
                     size, warm = 16, True  # the first call compiled
-                self.place = Place(index, done, t)
-                recorded = self._outputs(listener, advance, state, done, steps, t + done * dt, recorded)
+                self.place = Place(index, done, t, met)
+                recorded = self._outputs(listener, advance, state, done, met or done == steps, t + done * dt, recorded)
                 self._state, self._time = state, t + done * dt
                 listener.progress(done, self)
-            t += steps * dt
+            self.outcomes.append(Outcome(done, None if advance.until is None else met))
+            listener.ended(advance, self.outcomes[-1])
+            t += done * dt
         return self.snapshot(state, t)
 
     def checkpoint(self) -> tuple[Snapshot, Place]:
         """Where the run stands, to go on from."""
-        return self.snapshot(self._state, self._time), self.place
+        advance = self.field.dynamics[self.place.statement]
+        memory = {s.name: np.array(jax.tree.map(np.asarray, self._state.kept[s.name])) for s in advance.states}
+        return replace(self.snapshot(self._state, self._time), memory=memory), self.place
+
+    def _begin(self, advance: Advance, state: State, t: float, origin: int) -> Mapping[str, object]:
+        """What the states of a statement start from."""
+        if not advance.states:
+            return {}
+        return self._program(("begin", id(advance)), lambda: self.dynamics.begin(advance))(self.inputs(t, origin), state)
+
+    def _memory(self, advance: Advance, snapshot: Snapshot) -> Mapping[str, object]:
+        """The states of a statement that goes on. Raises Rejected: ``malformed-checkpoint``."""
+
+        def inside(array):
+            return tuple(map(inside, array)) if np.ndim(array) else jnp.asarray(array, self.dtype)
+
+        missing = [s.name for s in advance.states if s.name not in snapshot.memory]
+        if missing:
+            raise Rejected(Diagnostic("malformed-checkpoint", f"the checkpoint does not hold the state `{missing[0]}`"))
+        return {s.name: inside(snapshot.memory[s.name]) for s in advance.states}
 
     def _advance(self, advance: Advance, state: State, count: int, t: float, origin: int, dt: float) -> State:
         """``count`` steps, with a new list wherever the old one no longer holds. Raises Rejected: ``blow-up``."""
@@ -307,18 +338,19 @@ class Runner:
     def _single_steps(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
         """Step by step, each with a new list: for schemes that move the atoms far between forces of one step."""
         chunk = self._chunk(advance)
-        while int(state.step) < last:
+        while int(state.step) < last and not bool(state.met):
             state = chunk(inputs, self.listed(state, inputs), state.step + 1)
             if int(state.flag) == STALE_INSIDE:
                 raise Rejected(Diagnostic("blow-up", f"within step {int(state.step)} atoms move farther than half the skin of the neighbour list", advance.span, help="use a shorter time step"))
         return state
 
-    def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, steps: int, t: float, recorded: int | None) -> int | None:
+    def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, last: bool, t: float, recorded: int | None) -> int | None:
         """Frames and the row of records that are due; a step that has its row gets no second.
 
+        ``last``: the statement ends here, which is always recorded of one that runs `until` a condition holds.
         ``recorded`` is the last step with a row; so is what comes back.
         """
-        due = [o for o in advance.outputs if self._due(o, done, steps)]
+        due = [o for o in advance.outputs if self._due(o, done, last) or last and advance.until is not None]
         begun = time.perf_counter()
         for output in due:
             if output.kind == "write":
@@ -328,7 +360,7 @@ class Runner:
         row: dict[str, object] = {}
         for output in due:
             if output.kind == "record" and recorded != int(state.step):
-                observer = self._program(("observe", output.names), lambda o=output: self.dynamics.observer(o.names))
+                observer = self._program(("observe", id(advance), output.names), lambda o=output: self.dynamics.observer(advance, o.names))
                 row |= observer(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
         if row:
             values = {name: np.array(jax.tree.map(np.asarray, value)) for name, value in row.items()}
@@ -340,9 +372,9 @@ class Runner:
     def _every(self, output) -> int | None:
         return None if output.every is None else max(1, whole(self.model, output.every, self.params, "`every`"))
 
-    def _due(self, output, done: int, steps: int) -> bool:
+    def _due(self, output, done: int, last: bool) -> bool:
         every = self._every(output)
-        return done == steps if every is None else done % every == 0
+        return last if every is None else done % every == 0
 
     def _next(self, output, done: int, steps: int) -> int | None:
         every = self._every(output)
@@ -353,10 +385,10 @@ class Runner:
         """The run as a pure function of ``key`` and free parameters, for use inside transformations.
 
         How many steps and records there are, and the room of the neighbour list, follow from the parameters that
-        this runner was made with. Returns the records, the final state and the time.
+        this runner was made with. Returns the records, the final state, the time, and how each statement ended.
         """
         statements = []
-        for advance in (s for s in self.model.run if isinstance(s, Advance)):
+        for advance in self.field.dynamics:
             steps = whole(self.model, advance.steps, self.params, "the number of steps")
             steps = steps if most_steps is None else min(steps, most_steps)
             names = {n: self._every(o) for o in advance.outputs if o.kind == "record" for n in o.names}

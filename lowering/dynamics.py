@@ -12,122 +12,30 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from mdsl.box import decided_by
-from mdsl.model import EACH, Advance, Draw, Read, Update, walk
+from mdsl.model import EACH, Advance, Draw, Read, State as Memory, Type, Update, walk
 
 from . import neighbours
 from .box import carried, declared, strain
 from .cell import Cell, combination
 from .emit import evaluate
+from .evaluation import each_sum
 from .field import Combination
 from .kernels import ENERGY, FORCE, VIRIAL
 from .layout import Layout
 from .potential import Potential, Result
 from .series import ENTRY
 from .series_sums import numbers, series_sums
-from .step import explicit_time, force_evaluations
+from .state import BETWEEN, BLOW_UP, FINE, NEW, OVERFLOW, STALE, STALE_INSIDE, STATE, TOO_SMALL, WAITING, Began, Inputs, State
+from .step import Check, Cut, cut, expressions, per_atom, statements
 from .topologies import IDS, inverse
 from .values import Globals, complete, data_of
 
-# How far a state is: its force is not known; it stands between two steps; the head of a step is done.
-NEW, BETWEEN, WAITING = (np.int32(k) for k in range(3))
-# Why a chunk ended: all steps done; the list no longer holds; so too, but inside a step; positions are lost;
-# the list that was built does not fit; the box has become too small for the cutoff.
-FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW, TOO_SMALL = (np.int32(k) for k in range(6))
-
-
-class State(NamedTuple):
-    """The rows of one device, in sorted order.
-
-    x, v, f, images: tuples of [n] arrays; x and ``images`` times the box vectors make the position not wrapped into the box.
-    held: what a head computed and its tail reads. ids, species, mass: [n], the user's index of each atom, its
-    place in `species`, its mass. slots: [K, n]
-    (K = 0: all pairs), at: x when the list was built, used: slots in use. step: steps since the run began.
-    evaluations: of the force, since the run began. needed: what the last list needed.
-    cell, built: the box, and the one in which the atoms were ``at``; () where the box never changes.
-    """
-
-    x: tuple
-    v: tuple
-    f: tuple
-    images: tuple
-    held: Mapping[str, object]
-    ids: object
-    species: object
-    mass: object
-    slots: object
-    at: tuple
-    used: object
-    step: object
-    phase: object
-    flag: object
-    evaluations: object
-    needed: object
-    cell: Cell | tuple = ()
-    built: Cell | tuple = ()
-
-
-# Which parts of a state hold rows of atoms; the rest is the same on every device.
-STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 8)
-
-
-class Inputs(NamedTuple):
-    """What stays the same during a chunk. params: the free parameters; masses, species: [N] in the user's order;
-    t: the time at step ``origin``; cell: the box, where it never changes; began: how the statement of dynamics began,
-    () where nothing reads it."""
-
-    params: Mapping[str, object]
-    cell: Cell
-    masses: object
-    species: object
-    key: object
-    t: object
-    origin: object
-    began: object = ()
-
-
-class Began(NamedTuple):
-    """Atoms when a statement of dynamics began: positions, box vectors to add to them, velocities, tuples of [N] arrays
-    in the user's order; and the time."""
-
-    x: tuple
-    images: tuple
-    v: tuple
-    t: object
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The statements of a step before and after its first force evaluation, and those that need another one.
-
-    ``again[k]``: the force is evaluated once more before statement k of the tail. ``held``: names that the head
-    computes and the tail reads.
-    """
-
-    head: tuple[Update | Draw, ...]
-    tail: tuple[Update | Draw, ...]
-    again: tuple[bool, ...]
-    held: tuple[str, ...]
-    forces: bool  # whether a step evaluates the force at all
-    carried: bool  # whether a step reads the force that the one before has left
-
-
-def cut(advance: Advance, timed: bool) -> Cut:
-    """Where a step is cut; without any force, at its beginning. ``timed``: energies depend on the time itself."""
-    evaluations = force_evaluations(advance.body, timed)
-    before = evaluations.before
-    k = before.index(True) if any(before) else 0
-    head, tail = advance.body[:k], advance.body[k:]
-    made = {s.target for s in head} - {"x", "v"}
-    read = {n.symbol for s in tail if isinstance(s, Update) for n in walk(s.value) if isinstance(n, Read)}
-    return Cut(head, tail, (False, *before[k + 1 :]), tuple(sorted(made & read)), any(before) or evaluations.carried, evaluations.carried)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +113,8 @@ class Dynamics:
         """Whether anything reads how the statement of dynamics began."""
         field = self.potential.field
         exprs = [*(c.expr for c in field.combinations), *(m.summand for m in field.measures), *(m.bin for m in field.measures if m.bin)]
-        exprs += [s.value for a in self.model.run if isinstance(a, Advance) for s in a.body if isinstance(s, Update)]
+        exprs += [e for a in field.dynamics for s in statements(a) for e in expressions(s)]
+        exprs += [e for a in field.dynamics for e in (*(s.value for s in a.states), *(o.body for o in a.observes))]
         return any(isinstance(n, Read) and n.symbol in ("travelled", "v_start", "t_start") for e in exprs for n in walk(e))
 
     def began(self, state: State, inputs: Inputs, t) -> Began:
@@ -226,7 +135,17 @@ class Dynamics:
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=(), legs: int | None = None) -> Result:
         slots = None if self.plan is None else state.slots
         used = None if self.plan is None or self.traced else state.used
-        return self.potential.evaluate(known, self.atoms(state, inputs), slots, outputs, measures, self.layout, used, driven=not self.traced, legs=legs)
+        result = self.potential.evaluate(known, self.atoms(state, inputs), slots, outputs, measures, self.layout, used, driven=not self.traced, legs=legs)
+        if FORCE in outputs and self.model.frozen:
+            return replace(result, force=self.where_free(state, result.force, tuple(jnp.zeros_like(c) for c in result.force)))
+        return result
+
+    def where_free(self, state: State, new: tuple, old: tuple) -> tuple:
+        """Rows of vectors: new ones, and old ones for atoms of species that never move."""
+        if not self.model.frozen:
+            return new
+        still = jnp.isin(state.species, jnp.asarray([self.model.species.index(name) for name in self.model.frozen]))
+        return tuple(jnp.where(still, b, a) for a, b in zip(new, old))
 
     def series_sums(self, state: State, inputs: Inputs, known: Globals, measures) -> dict[str, object]:
         slots = None if self.plan is None else state.slots
@@ -248,7 +167,19 @@ class Dynamics:
             needed = neighbours.Needed(zero, zero, jnp.zeros(self.dim, jnp.int32))
             flag = jnp.int32(FINE if self.plan is None else STALE)
             return State(
-                **rows, f=zeros, held={}, slots=slots, at=rows["x"], used=zero, step=step, phase=jnp.int32(NEW), flag=flag, evaluations=zero, needed=needed,
+                **rows,
+                f=zeros,
+                held={},
+                slots=slots,
+                at=rows["x"],
+                kept={},
+                used=zero,
+                step=step,
+                phase=jnp.int32(NEW),
+                flag=flag,
+                evaluations=zero,
+                needed=needed,
+                met=jnp.bool_(False),
                 **({"cell": inputs.cell, "built": inputs.cell} if self.changing else {}),
             )
 
@@ -304,18 +235,39 @@ class Dynamics:
 
     # -- stepping --------------------------------------------------------------------------------------------
 
-    def enter(self, advance: Advance, state: State) -> State:
-        """A state that stands between steps, made ready for a statement of dynamics."""
-        parts = cut(advance, explicit_time(self.model))
-        kinds = {s.target: "vector" if isinstance(s, Draw) else s.value.type.kind for s in advance.body}
-        zero = jnp.zeros_like(state.v[0])
-        held = {name: zero if kinds[name] == "scalar" else (zero,) * self.dim for name in parts.held}
+    def cut(self, advance: Advance) -> Cut:
+        return cut(self.potential.field, advance)
+
+    def enter(self, advance: Advance, state: State, memory: Mapping[str, object]) -> State:
+        """A state that stands between steps, made ready for a statement of dynamics whose states are ``memory``."""
+        parts = self.cut(advance)
+        types = {s.target: Type("vector") if s.per_atom else Type("scalar") for s in advance.body if isinstance(s, Draw)}
+        types |= {s.target: s.value.type for s in advance.body if isinstance(s, Update)}
+        held = {name: self.zero(types[name], jnp.zeros_like(state.v[0])) for name in parts.held}
+        one = jnp.zeros((), self.dtype)
+        kept = {name: memory[name] if name in memory else self.zero(types[name], one) for name in parts.kept}
+        kept |= {name: self.zero(Type("matrix" if name == "virial" else "scalar"), one) for name in parts.sums}
         # What the statement before left in `f` may be older than its last positions.
-        return state._replace(held=held, phase=jnp.int32(NEW if parts.carried else BETWEEN))
+        return state._replace(held=held, kept=kept, phase=jnp.int32(NEW if parts.carried else BETWEEN), met=jnp.bool_(False))
+
+    def zero(self, kind: Type, like):
+        if kind.kind == "matrix":
+            return ((like,) * self.dim,) * self.dim
+        return like.astype(bool) if kind.kind == "bool" else (like,) * self.dim if kind.kind in ("vector", "point") else like
+
+    def begin(self, advance: Advance):
+        """``begin(inputs, state) -> memory``: what the states of a statement start from."""
+
+        def begin(inputs: Inputs, state: State) -> dict[str, object]:
+            known = self.known(self.now(inputs, state), inputs.t)
+            return {s.name: self.value(s, s.value, state, {}, {}, inputs, known, advance.states) for s in advance.states}
+
+        return self.layout.program(begin, ("all", STATE), "all")
 
     def chunk(self, advance: Advance):
-        """``chunk(inputs, state, last) -> State``: steps of a statement up to step ``last``, or until flagged."""
-        parts = cut(advance, explicit_time(self.model))
+        """``chunk(inputs, state, last) -> State``: steps of a statement up to step ``last``, or until flagged, or until
+        its condition holds."""
+        parts = self.cut(advance)
 
         def chunk(inputs: Inputs, state: State, last) -> State:
             fixed = self.known(inputs, inputs.t)
@@ -325,24 +277,23 @@ class Dynamics:
                 return self.known(self.now(inputs, state), inputs.t + (state.step - inputs.origin).astype(self.dtype) * dt, fixed.params)
 
             def head(state: State, wanted) -> State:
-                moved = self.carry_out(parts.head, (False,) * len(parts.head), state, inputs, at(state))
+                moved = self.carry_out(advance, parts, parts.head, (False,) * len(parts.head), state, inputs, at(state))
                 state = _pick(wanted, moved, state)
                 return state._replace(phase=jnp.where(wanted, WAITING, state.phase))
 
             def body(state: State) -> State:
                 known, before, box = at(state), state.x, state.cell
-                if parts.forces or not parts.tail:
-                    force = self.evaluated(state, inputs, known, frozenset({FORCE}), legs=self.legs).force
-                    state = state._replace(f=force, evaluations=state.evaluations + 1)
+                if parts.evaluates or not parts.tail:
+                    state = self.refreshed(parts, state, inputs, known, advance.states)
                 waiting = state.phase == WAITING
-                done = self.carry_out(parts.tail, parts.again, state, inputs, known)
+                done = self.carry_out(advance, parts, parts.tail, parts.again, state, inputs, known)
                 state = _pick(waiting, done, state)
                 state = state._replace(step=state.step + waiting.astype(jnp.int32), phase=jnp.int32(BETWEEN), flag=jnp.where(waiting, done.flag, state.flag))
                 if self.plan is None:  # no list: how far atoms move is counted from force to force
                     state = state._replace(at=before, built=box)
                 if self.deforming:
                     state = _pick(waiting, self.deformed(state, inputs, at(state)), state)
-                state = head(state, state.step < last)
+                state = head(state, (state.step < last) & ~state.met)
                 return state._replace(flag=self.flag(state, inputs))
 
             state = head(state, (state.phase == BETWEEN) & (state.step < last))
@@ -351,31 +302,59 @@ class Dynamics:
 
         return self.layout.program(chunk, ("all", STATE, "all"), STATE)
 
-    def carry_out(self, statements: tuple, again: tuple[bool, ...], state: State, inputs: Inputs, known: Globals, listed=None) -> State:
-        """Statements in order, each for all atoms at once. ``again``: those with a force evaluation before them.
+    def refreshed(self, parts: Cut, state: State, inputs: Inputs, known: Globals, states: tuple[Memory, ...]) -> State:
+        """The state with what an evaluation at its positions gives."""
+        field = self.potential.field
+        measures = tuple(m for m in field.measures if f"#{m.number}" in parts.sums and m.axis is None)
+        energies = any(f"#{t.number}" in parts.sums for t in field.terms)
+        outputs = frozenset(name for name, wanted in ((FORCE, parts.force), (VIRIAL, parts.virial), (ENERGY, energies)) if wanted)
+        result = self.evaluated(state, inputs, self.with_memory(known, state.kept, states), outputs, measures, legs=self.legs)
+        found = {**result.sums, "virial": result.virial}
+        kept = state.kept | {name: jax.tree.map(lambda a: jnp.asarray(a, self.dtype), found[name]) for name in parts.sums}
+        return state._replace(f=result.force if FORCE in outputs else state.f, kept=kept, evaluations=state.evaluations + 1)
+
+    def carry_out(self, advance: Advance, parts: Cut, statements: tuple, again: tuple[bool, ...], state: State, inputs: Inputs, known: Globals, listed=None) -> State:
+        """Statements in order, each for all atoms at once. ``again``: those with an evaluation before them.
 
         ``listed`` gives a state a list that holds, before each such evaluation; without it a list that does not
         hold is flagged.
         """
-        values, held = dict(state.held), tuple(state.held)
+        held, kept = tuple(state.held), tuple(state.kept)
+        values, memory = dict(state.held), dict(state.kept)
+        each = per_atom(parts.body)
         key = jax.random.fold_in(inputs.key, state.step)
-        for statement, force in zip(statements, again):
-            if force and listed is not None:
+        for statement, evaluates in zip(statements, again):
+            if evaluates and listed is not None:
                 state = listed(state._replace(held=values))
                 values = dict(state.held)
-            elif force:
+            elif evaluates:
                 state = state._replace(flag=self.flag(state, inputs, STALE_INSIDE))
-            if force:
-                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE}), legs=self.legs).force, evaluations=state.evaluations + 1)
-            if isinstance(statement, Draw):
-                values[statement.target] = self.noise(key, statement.target, state.ids)
-                continue
-            value = self.value(statement, state, values, inputs, known)
-            if statement.target in ("x", "v"):
-                state = state._replace(**{statement.target: value})
+            if evaluates:
+                state = self.refreshed(parts, state._replace(kept=memory), inputs, known, advance.states)
+                memory = dict(state.kept)
+
+            def value(expr, to=statement, state=state):
+                return self.value(to, expr, state, values, memory, inputs, known, advance.states)
+
+            target = statement.target
+            if isinstance(statement, Check):
+                state = state._replace(met=value(statement.value))
+            elif isinstance(statement, Draw) and statement.per_atom:
+                values[target] = self.noise(key, target, state.ids)
+            elif isinstance(statement, Draw):
+                memory[target] = self.number(key, statement, tuple(map(value, statement.args)))
+            elif target in ("x", "v"):
+                new = jax.tree.map(lambda a: jnp.broadcast_to(a, state.ids.shape), self.sum_of(statement, value(statement.value), getattr(state, target)))
+                state = state._replace(**{target: self.where_free(state, new, getattr(state, target))})
+            elif target in each:
+                new = self.sum_of(statement, value(statement.value), values.get(target))
+                values[target] = jax.tree.map(lambda a: jnp.broadcast_to(a, state.ids.shape), new)
             else:
-                values[statement.target] = value
-        return state._replace(held={name: values[name] for name in held})
+                memory[target] = self.sum_of(statement, value(statement.value), memory.get(target))
+        return state._replace(held={name: values[name] for name in held}, kept={name: memory[name] for name in kept})
+
+    def sum_of(self, update: Update, value, old):
+        return value if update.op == "=" else jax.tree.map(jnp.add, old, value)
 
     def noise(self, key, name: str, ids) -> tuple:
         """Standard normal numbers for each atom and axis, the same whatever the order of the atoms.
@@ -386,29 +365,58 @@ class Dynamics:
         drawn = jax.random.normal(key, (self.dim, self.layout.n_atoms), self.dtype)
         return tuple(drawn[a][ids] for a in range(self.dim))
 
-    def value(self, update: Update, state: State, values: Mapping[str, object], inputs: Inputs, known: Globals):
-        """The new value of an update's target, for all rows."""
+    def number(self, key, draw: Draw, args: tuple):
+        """One random number, the same on every device."""
+        key = jax.random.fold_in(key, zlib.crc32(draw.target.encode()))
+        match draw.distribution:
+            case "normal_number":
+                return jax.random.normal(key, (), self.dtype)
+            case "uniform_number":
+                return jax.random.uniform(key, (), self.dtype)
+        # The squares of n normal numbers, added up; of none, nothing. n need not be whole.
+        n = jnp.asarray(args[0], self.dtype)
+        return jnp.where(n > 0, 2 * jax.random.gamma(key, jnp.where(n > 0, n, 1.0) / 2, dtype=self.dtype), 0.0)
+
+    def with_memory(self, known: Globals, memory: Mapping[str, object], states: tuple[Memory, ...]) -> Globals:
+        """What expressions without atoms can read within a step: states too."""
+        params = dict(known.params)
+        for state in states:
+            if state.param is not None and state.name in memory:
+                name, k = state.param
+                axis = self.model.param(name).axes
+                params[name] = memory[state.name] if k is None else params[name].at[k - axis[0].first].set(memory[state.name])
+        return replace(known, params=params, more={**known.more, **memory})
+
+    def value(self, item, expr, state: State, values: Mapping[str, object], memory: Mapping[str, object], inputs: Inputs, known: Globals, states: tuple[Memory, ...]):
+        """The value of an expression of ``item`` at this moment: rows where it is another for each atom."""
         fields = {**self.atoms(state, inputs), **data_of(self.model, known.params, state.ids), **values}
+        now = self.with_memory(known, memory, states)
+        nearest = self.potential.geometry.nearest(known.cell)
+        sums = self.potential.field.on_the_spot
+        found: dict[str, object] = {}
 
         def read(expr: Read):
             if expr.indices == (EACH,):
                 if expr.symbol in fields:
                     return fields[expr.symbol]
-                return known.params[expr.symbol][fields["species"]]
-            return known.read(expr)
+                return now.params[expr.symbol][fields["species"]]
+            if expr.symbol in sums:
+                if expr.symbol not in found:
+                    found[expr.symbol] = each_sum(sums[expr.symbol], now, fields, nearest, self.layout)
+                return found[expr.symbol]
+            return (0.0,) * self.dim if expr.symbol == "origin" else now.read(expr)
 
-        nearest = self.potential.geometry.nearest(known.cell)
-        value = evaluate(update.value, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
-        if update.op == "+=":
-            value = tuple(a + b for a, b in zip(fields[update.target], value))
-        return jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, self.dtype), state.ids.shape), value)
+        result = evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
+        return jax.tree.map(lambda a: a if jnp.asarray(a).dtype == bool else jnp.asarray(a, self.dtype), result)
 
     # -- observing -------------------------------------------------------------------------------------------
 
-    def observer(self, names: tuple[str, ...]):
-        """``observer(inputs, state, t) -> {name: value}`` of energies, observables and built-in quantities."""
+    def observer(self, advance: Advance, names: tuple[str, ...]):
+        """``observer(inputs, state, t) -> {name: value}`` of energies, observables and built-in quantities, while a
+        statement of dynamics is under way."""
         field = self.potential.field
-        combinations = [field.combination(n) or Combination(n, "builtin", Read(n)) for n in names]
+        own = {e.name: Combination(e.name, "observe", e.body) for e in advance.observes}
+        combinations = [own.get(n) or field.combination(n) or Combination(n, "builtin", Read(n)) for n in names]
         reads = {n.symbol for c in combinations for n in walk(c.expr) if isinstance(n, Read)}
         outputs = {ENERGY} if any(f"#{t.number}" in reads for t in field.terms) or "potential" in reads else set()
         if "virial" in reads:
@@ -420,7 +428,8 @@ class Dynamics:
 
         def observe(inputs: Inputs, state: State, t) -> dict[str, object]:
             inputs = self.now(inputs, state)
-            known = self.known(inputs, t)
+            memory = {s.name: state.kept[s.name] for s in advance.states}
+            known = self.with_memory(self.known(inputs, t), memory, advance.states)
             if forces:  # those of the state may be older than its positions
                 state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
             result = self.evaluated(state, inputs, known, frozenset(outputs), measures)
@@ -454,5 +463,7 @@ def _pick(wanted, new: State, old: State) -> State:
         f=new.f,
         held=jax.tree.map(choose, new.held, old.held),
         cell=jax.tree.map(choose, new.cell, old.cell),
+        kept=jax.tree.map(choose, new.kept, old.kept),
+        met=choose(new.met, old.met),
         evaluations=new.evaluations,
     )

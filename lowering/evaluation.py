@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 NOTHING: frozenset[str] = frozenset()
 
 
+def each_sum(measure: Measure, known: Globals, atoms: Mapping[str, object], nearest, layout: Layout):
+    """A sum over atoms, or the largest or smallest of its values. ``atoms``: all that its summand reads of them."""
+    values = _fill(atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest), atoms["x"][0])
+    return total(values, layout.add) if measure.op == "sum" else layout.extreme(values, measure.op)
+
+
 class Evaluation:
     """What is known and what has been added up so far."""
 
@@ -137,8 +143,7 @@ class Evaluation:
         for term in self.field.atom_terms if outputs else ():
             self._atoms(term, outputs)
         for measure in (m for m in measures if m.domain.kind == "each"):
-            values = self.each(measure.summand, measure.domain.binders[0])
-            self.sums[f"#{measure.number}"] = total(values, self.layout.add) if measure.op == "sum" else self.layout.extreme(values, measure.op)
+            self.sums[f"#{measure.number}"] = each_sum(measure, self.known, self.atoms, self.nearest, self.layout)
 
     def _active(self, terms: Iterable[Term], outputs: frozenset[str]) -> tuple[Term, ...]:
         """The terms that have something to give: those that only carry derivatives have no energy."""

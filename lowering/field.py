@@ -13,10 +13,11 @@ per-atom value, and `Read("~rho", (i,))` for its *adjoint*: the derivative of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from mdsl.model import Axis, Domain, Expr, Model, Read, walk
+from mdsl.model import Advance, Axis, Domain, Expr, Model, Read, walk
 
 ADJOINT = "~"
 CUTOFF = "$cutoff"
@@ -148,6 +149,29 @@ class Field:
     values: tuple[PerAtom, ...]
     measures: tuple[Measure, ...]
     combinations: tuple[Combination, ...]
+    dynamics: tuple[Advance, ...] = ()  # the statements of dynamics, with sums and energies read as in combinations
+
+    @cached_property
+    def on_the_spot(self) -> Mapping[str, Measure]:
+        """Sums over atoms that read nothing of other atoms: at any moment they are only added up."""
+        names = {v.name for v in self.values}
+        return {f"#{m.number}": m for m in self.measures if m.domain.kind == "each" and m.axis is None and not names & _reads(m.summand)}
+
+    @cached_property
+    def far(self) -> frozenset[str]:
+        """The other sums: they are known only after an evaluation of the energies at the present positions."""
+        numbers = {t.number for t in self.terms} | {m.number for m in self.measures}
+        return frozenset(f"#{k}" for k in numbers if k is not None) - self.on_the_spot.keys()
+
+    @cached_property
+    def pulled(self) -> frozenset[str]:
+        """The sums over atoms that read forces."""
+        return frozenset(name for name, m in self.on_the_spot.items() if "f" in _reads(m.summand))
+
+    @property
+    def due(self) -> frozenset[str]:
+        """The names of all that is known only after an evaluation of the energies."""
+        return self.far | self.pulled | {"f", "virial"}
 
     @cached_property
     def linear(self) -> bool:
@@ -201,3 +225,7 @@ class Field:
                     names.add(node.symbol)
                     pending.append(value.summand)
         return tuple(v for v in self.values if v.name in names)
+
+
+def _reads(expr: Expr) -> set[str]:
+    return {n.symbol for n in walk(expr) if isinstance(n, Read)}

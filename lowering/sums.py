@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.model import SCALAR, Domain, Equation, Expr, Model, Number, Op, Read, Reduce, children, rebuild, transform, walk
+from mdsl.model import SCALAR, Advance, Domain, Draw, Equation, Expr, Model, Number, Op, Read, Reduce, Update, children, rebuild, transform, walk
 
 from .field import Combination
 from .series import reads_entry
@@ -51,6 +51,7 @@ class Sums:
         self.within: dict[str, Within] = {}  # by name, in an order in which each needs only those before it
         self.combinations: dict[str, Combination] = {}
         self._anonymous: dict[Reduce, str] = {}
+        self._seen: dict[int, tuple[Expr, Expr]] = {}
 
     def combine(self, equation: Equation) -> Combination:
         """The equation with its sums replaced and other equations written out."""
@@ -59,6 +60,26 @@ class Sums:
             known = Combination(equation.name, equation.kind, self._outside(equation.body, equation.name))
             self.combinations[equation.name] = known
         return known
+
+    def dynamics(self, advance: Advance) -> Advance:
+        """A statement of dynamics with its sums replaced and equations written out."""
+        name = advance.scheme
+
+        def outside(expr: Expr) -> Expr:
+            return self._outside(expr, name)
+
+        def statement(item: Update | Draw) -> Update | Draw:
+            if isinstance(item, Draw):
+                return replace(item, args=tuple(map(outside, item.args)))
+            return replace(item, value=outside(item.value))
+
+        return replace(
+            advance,
+            body=tuple(map(statement, advance.body)),
+            until=None if advance.until is None else outside(advance.until),
+            states=tuple(replace(s, value=outside(s.value)) for s in advance.states),
+            observes=tuple(replace(e, body=outside(e.body)) for e in advance.observes),
+        )
 
     def potential(self) -> Expr:
         energies = [self.combine(e).expr for e in self.model.of_kind("energy")]
@@ -83,6 +104,12 @@ class Sums:
     # -- outside of all sums -----------------------------------------------------------------------------
 
     def _outside(self, expr: Expr, name: str) -> Expr:
+        """The expression with its sums replaced; what it shares stays shared."""
+        if id(expr) not in self._seen:
+            self._seen[id(expr)] = (expr, self._taken_out(expr, name))
+        return self._seen[id(expr)][1]
+
+    def _taken_out(self, expr: Expr, name: str) -> Expr:
         match expr:
             case Reduce(domain=Domain(kind=kind)):
                 if kind not in TOTAL:

@@ -1,7 +1,8 @@
 """A run as one pure function of its key and parameters: what `System.run` is inside JAX transformations.
 
 Steps are scanned between records, each stretch under `jax.checkpoint`, so that reverse mode keeps the states at
-records and one stretch of steps. A neighbour list is renewed where it no longer holds; it cannot grow here, so
+records and one stretch of steps. A statement that runs `until` a condition holds goes through its most steps; from
+where the condition holds, nothing changes any more. A neighbour list is renewed where it no longer holds; it cannot grow here, so
 the records of a run whose list overflowed are NaN.
 """
 
@@ -17,15 +18,14 @@ from jax import lax
 from mdsl.model import Advance
 
 from .dynamics import BLOW_UP, FINE, STALE, TOO_SMALL, Dynamics, Inputs, State
-from .kernels import FORCE
-from .step import explicit_time, force_evaluations
 
 
 def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statements: tuple[tuple[Advance, int, dict[str, int | None]], ...]):
     """Records and the final state of a run.
 
     ``statements``: each statement of dynamics with its number of steps and, by recorded name, every how many
-    steps (None: at the end). Returns ``{name: [(step, value), ...]}`` with lists of arrays [rows, ...], and State.
+    steps (None: at the end). Returns ``{name: [value, ...]}`` with an array [rows, ...] for each statement, State, the
+    time, and for each statement its steps and whether its condition holds (None: it has none).
     """
     zeros = tuple(jnp.zeros_like(c) for c in x)
     fits = dynamics.fits(inputs, inputs.cell) if dynamics.changing else True
@@ -33,40 +33,46 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
     if dynamics.plan is not None:
         state = _kept(dynamics.rebuild(inputs, state), state)
     records: dict[str, list] = {}
-    origin, t = 0, inputs.t
+    outcomes: list[tuple] = []
+    t = inputs.t
     for number, (advance, steps, names) in enumerate(statements):
-        now = inputs._replace(t=t, origin=jnp.int32(origin))
+        origin = state.step
+        now = inputs._replace(t=t, origin=origin)
         if dynamics.looks_back:
             now = now._replace(began=dynamics.began(state, now, t))
-        state, dt = _statement(dynamics, now, state, advance, steps, names, records, origin, first=number == 0)
-        origin += steps
-        t = t + steps * dt
-    return records, state, t
+        state, dt = _statement(dynamics, now, state, advance, steps, names, records, first=number == 0)
+        done = steps if advance.until is None else state.step - origin
+        outcomes.append((done, None if advance.until is None else state.met))
+        t = t + done * dt
+    return records, state, t, outcomes
 
 
-def _forced(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
-    inputs = dynamics.now(inputs, state)
-    return state._replace(f=dynamics.evaluated(state, inputs, dynamics.known(inputs, inputs.t), frozenset({FORCE}), legs=dynamics.legs).force)
-
-
-def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advance, steps: int, names: Mapping[str, int | None], records: dict[str, list], origin: int, first: bool):
+def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advance, steps: int, names: Mapping[str, int | None], records: dict[str, list], first: bool):
     known = dynamics.known(inputs, inputs.t)
     dt = known.value(advance.dt) if advance.dt is not None else 0.0
-    evaluations = force_evaluations(advance.body, explicit_time(dynamics.model))
-    observer = dynamics.observer(tuple(names)) if names else None
-    if evaluations.carried:  # what the statement before left may be older than its last positions
-        state = _forced(dynamics, inputs, _listed(dynamics, inputs, state))
+    parts = dynamics.cut(advance)
+    observer = dynamics.observer(advance, tuple(names)) if names else None
+    memory = dynamics.begin(advance)(inputs, state) if advance.states else {}
+    state = dynamics.enter(advance, state, memory)._replace(held={})
+    if parts.carried:  # what the statement before left may be older than its last positions
+        state = _listed(dynamics, inputs, state)
+        state = dynamics.refreshed(parts, state, inputs, dynamics.known(dynamics.now(inputs, state), inputs.t), advance.states)
 
     def at(state: State):
         return dynamics.known(dynamics.now(inputs, state), inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt, known.params)
 
     def step(state: State, _):
+        if advance.until is None:
+            return one_step(state), None
+        return lax.cond(state.met, lambda s: s, one_step, state), None
+
+    def one_step(state: State) -> State:
         state, before = _listed(dynamics, inputs, state), state
-        new = dynamics.carry_out(advance.body, evaluations.before, state._replace(held={}), inputs, at(state), listed=lambda s: _listed(dynamics, inputs, s))
-        new = new._replace(step=state.step + 1)
+        new = dynamics.carry_out(advance, parts, parts.body, parts.before, state, inputs, at(state), listed=lambda s: _listed(dynamics, inputs, s))
+        new = new._replace(step=state.step + 1, held={})
         if dynamics.deforming:
             new = dynamics.deformed(new, inputs, at(new))
-        return _sound(dynamics, inputs, new, before), None
+        return _sound(dynamics, inputs, new, before)
 
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
@@ -88,15 +94,13 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     end_values = observe(state)[1] if None in names.values() else {}
     for name, every in names.items():
         if every is None:
-            chosen, at_steps = jax.tree.map(lambda a: a[None], end_values[name]), [origin + steps]
+            chosen = jax.tree.map(lambda a: a[None], end_values[name])
         else:
             skip = every // base
             chosen = jax.tree.map(lambda a, skip=skip: a[skip - 1 :: skip], rows[name])
-            at_steps = [origin + k for k in range(every, steps + 1, every)]
             if first:
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start_values[name], chosen)
-                at_steps = [origin, *at_steps]
-        records.setdefault(name, []).append((at_steps, chosen))
+        records.setdefault(name, []).append(chosen)
     return state, dt
 
 

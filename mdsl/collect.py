@@ -52,6 +52,7 @@ class Resolution:
     species: dict[str, Entity] = field(default_factory=dict)
     tables: dict[str, Param] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)  # constants that are written as a number
+    states: set[str] = field(default_factory=set)  # at the top level: what flows may change
     lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
 
 
@@ -176,6 +177,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
             declared("param", statement.name, len(statement.axes))
             if isinstance(statement, tree.Declaration) and statement.kind == "const" and isinstance(statement.value, tree.Number):
                 work.numbers[statement.name.id] = statement.value.value
+            if isinstance(statement, tree.Declaration) and statement.kind == "state":
+                work.states.add(statement.name.id)
             declares_units = any(isinstance(s, tree.UnitSystem) for s in module.program.statements)
             if isinstance(statement, tree.Declaration) and statement.kind == "const" and declares_units:
                 work.ambient[statement.name.id] = module.declared[statement.name.id]

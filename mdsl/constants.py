@@ -42,3 +42,22 @@ def constant_value(expr: Expr, dim: int | None = None) -> float | None:
                 return None
             return float(result) if isinstance(result, int | float) and math.isfinite(result) else None
     return None
+
+
+_COMPARISONS = {"lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne}
+
+
+def constant_truth(expr: Expr) -> bool | None:
+    """Whether a condition on numbers holds; None where it depends on anything else."""
+    match expr:
+        case Op(op="not", args=(inner,)):
+            truth = constant_truth(inner)
+            return None if truth is None else not truth
+        case Op(op="and" | "or" as op, args=args):
+            truths = [constant_truth(a) for a in args]
+            decided = op == "or"
+            return decided if decided in truths else None if None in truths else not decided
+        case Op(op=op, args=args) if op in _COMPARISONS:
+            values = [constant_value(a) for a in args]
+            return None if None in values else _COMPARISONS[op](*values)
+    return None

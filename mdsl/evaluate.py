@@ -18,7 +18,7 @@ from .model import (
 from .operators import BUILTINS
 from .physics import BUILTIN_VALUES, box_of, displacement
 from .quadrature import integral
-from .rows import Closure, Rows, expand, local, take
+from .rows import Cells, Closure, Rows, Whole, entries, expand, take
 from .system import NoSystem, System
 
 Indices = tuple[str | int | Label, ...]
@@ -80,6 +80,11 @@ class Interpreter:
                 return self._choose(args, rows)
             case Op(op=op, args=args):
                 return self._operate(op, [self.value(a, rows) for a in args])
+            case Reduce(domain=domain, body=body, op=op) if domain.kind == "over":
+                first, last = (int(round(float(primal(self.value(b, rows))[0]))) for b in domain.bounds)
+                parts = [self.value(body, rows.bind({domain.binders[0]: np.array([k])})) for k in range(first, last + 1)]
+                combine = {"sum": plus, "largest": OPERATIONS["max"], "smallest": OPERATIONS["min"]}[op]
+                return reduce(combine, parts) if parts else np.zeros(1)
             case Reduce(domain=domain, body=body, op=op):
                 owner, inner = expand(domain, rows, len(self.system.x), self.topologies)
                 values = self.value(body, inner)
@@ -148,7 +153,10 @@ class Interpreter:
     # -- names -----------------------------------------------------------------------------------------
 
     def _read(self, symbol: str, indices: Indices, rows: Rows) -> object:
-        bound = rows.find(local(symbol) if indices == (EACH,) else symbol) if indices in ((), (EACH,)) else None
+        whole = rows.find(entries(symbol)) if indices not in ((), (EACH,)) else None
+        if isinstance(whole, Whole):
+            return self._of_name(whole.value, indices, rows)
+        bound = rows.find(symbol) if indices in ((), (EACH,)) else None
         if bound is not None:
             is_index = isinstance(bound, np.ndarray) and bound.dtype.kind == "i"
             return bound.astype(float) if is_index else bound
@@ -164,10 +172,22 @@ class Interpreter:
             return self._of_atom(self.builtin(symbol), indices, rows)
         raise NameError(f"nothing is called `{symbol}`")
 
-    def _index(self, index: str | int, rows: Rows) -> np.ndarray:
+    def _of_name(self, value: object, indices: Indices, rows: Rows) -> object:
+        """The entry of a state, or of a value that a flow computed for each atom."""
+        (places,) = (self._index(i, rows) for i in indices)
+        if not isinstance(value, Cells):
+            return take(value, places)
+        (place,) = set(places.tolist())
+        if not value.first <= place < value.first + len(value.values):
+            raise IndexError(f"a state has no entry {place}")
+        return value.values[place - value.first]
+
+    def _index(self, index: str | int | Expr, rows: Rows) -> np.ndarray:
         """An index as whole numbers, one for each row."""
         if isinstance(index, int):
             return np.array([index])
+        if isinstance(index, Expr):
+            return np.round(primal(self.value(index, rows))).astype(int)
         found = rows.find(index)
         if found is None:
             raise NameError(f"no index is called `{index}` here")

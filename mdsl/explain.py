@@ -10,14 +10,15 @@ import numpy as np
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.unparse import unit_text
 from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
-from mdsl.lowering.step import explicit_time, force_evaluations, moves
+from mdsl.lowering.field import Field
+from mdsl.lowering.step import cut, explicit_time, force_evaluations, moves, statements
 
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
 from .explain_energy import by_species, energies, shown
 from .finite import knows
 from .model import Advance, Draw, Expr, Model, Param, Read, Setup, walk
-from .printing import printed_steps
+from .printing import printed_memory, printed_steps
 from .printing_expr import text_of
 from .species_pairs import pair_constant
 
@@ -190,25 +191,53 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     model = compiled.model
     scheme = advance.scheme.rpartition(".")[2]
     options = ", ".join(f"{name} = {_written(model, v)}" for name, v in advance.options)
-    facts: list[Fact] = [("steps", f"{_written(model, advance.steps)}, with {options}")]
-    evaluations = force_evaluations(advance.body, explicit_time(model))
+    most = "" if advance.until is None else "at most "
+    facts: list[Fact] = [("steps", f"{most}{_written(model, advance.steps)}" + (f", with {options}" if options else ""))]
+    if advance.until is not None:
+        facts.append(("until", f"{_written(model, advance.until)}, checked after every step"))
+    states, observes = printed_memory(model, advance)
+    facts += [("" if k else "states", f"{text} to begin with") for k, text in enumerate(states)]
+    facts += [("" if k else "observes", text) for k, text in enumerate(observes)]
+    lowered = next(a for a in compiled.field.dynamics if a.span is advance.span)
+    body = statements(lowered)
+    evaluations = force_evaluations(body, explicit_time(model), compiled.field.due)
     lines: list[str] = []
-    for k, line in enumerate(printed_steps(model, advance)):
+    printed = [*printed_steps(model, advance), *(["until the condition holds"] if advance.until is not None else [])]
+    what = _evaluated(compiled.field, lowered)
+    for k, line in enumerate(printed):
         if evaluations.before[k]:
-            lines.append("(the force at the new x)" if any(map(moves, advance.body[:k])) else "(the force)")
+            lines.append(f"({what} at the new x)" if any(map(moves, body[:k])) else f"({what})")
         lines.append(line)
     facts += [("" if k else "a step", line) for k, line in enumerate(lines)]
-    facts.append(("forces", _evaluations(evaluations.per_step, evaluations.carried)))
-    draws = sum(isinstance(s, Draw) for s in advance.body)
-    facts.append(("random", "none" if not draws else f"{_times(draws, 'normal vector')} for each atom and step, a function of the seed, the step and the atom"))
+    of = "" if what == "the force" else f" of {what.removeprefix('the ')}"
+    facts.append(("forces", _evaluations(evaluations.per_step, evaluations.carried, of)))
+    facts.append(("random", _random(advance)))
     for output in advance.outputs:
         every = "at the end" if output.every is None else f"every {_written(model, output.every)} steps"
         facts.append((output.kind, f"{', '.join(output.names)} {every}"))
     return f"{scheme}, line {advance.span.line}", facts
 
 
-def _evaluations(count: int, carried: bool) -> str:
-    text = f"{_times(count, 'evaluation')} per step"
+def _evaluated(field: Field, advance: Advance) -> str:
+    """What one evaluation of the energies gives to a scheme."""
+    parts = cut(field, advance)
+    named = [("the force", parts.force), ("the virial", parts.virial), ("sums", any(s.startswith("#") for s in parts.sums))]
+    words = [word for word, wanted in named if wanted]
+    return " and ".join(words) or "the force"
+
+
+def _random(advance: Advance) -> str:
+    draws = [s for s in advance.body if isinstance(s, Draw)]
+    vectors = sum(d.per_atom for d in draws)
+    if not draws:
+        return "none"
+    said = [f"{_times(vectors, 'normal vector')} for each atom and step"] if vectors else []
+    said += [f"{_times(len(draws) - vectors, 'number')} for each step"] if len(draws) > vectors else []
+    return f"{' and '.join(said)}, a function of the seed, the step and the {'atom' if vectors else 'draw'}"
+
+
+def _evaluations(count: int, carried: bool, of: str = "") -> str:
+    text = f"{_times(count, 'evaluation')}{of} per step"
     if carried:
         text += ", carried over to the next step" + (" and needed once before the first" if count else "")
     return text

@@ -15,12 +15,11 @@ from .builders import BUILDERS
 from .constants import constant_value
 from .dimensions import LENGTH, NAMED, ONE, Dimension
 from .faults import fault
+from .infer_flow import infer_advance, same_observes
 from .model import (
-    EACH,
     Advance,
     Axis,
     Area,
-    Draw,
     Equation,
     Expr,
     Label as SpeciesLabel,
@@ -205,7 +204,7 @@ class Inference:
         symbol, indices = expr.symbol, expr.indices
         if expr.type is not None:
             return expr.type
-        if symbol in self.locals and indices in ((), (EACH,)):
+        if symbol in self.locals and len(indices) <= 1:
             return self.locals[symbol]
         if symbol == "m" and len(indices) == 1:
             return self.builtin("m")
@@ -335,7 +334,10 @@ class Inference:
                 return node, f"`{node.op}`, which has no force"
             if not isinstance(node, Read):
                 continue
-            if node.symbol in BEYOND_POSITIONS and self.model.param(node.symbol) is None:
+            param = self.model.param(node.symbol)
+            if param is not None and param.lifetime == "state":
+                return node, f"the state `{node.symbol}`"
+            if node.symbol in BEYOND_POSITIONS and param is None:
                 return node, BEYOND_POSITIONS[node.symbol]
             other = self.model.equation(node.symbol)
             if other is not None and other.name not in seen:
@@ -349,7 +351,8 @@ class Inference:
         for node in walk(expr):
             name = node.symbol if isinstance(node, Read) else None
             atoms = isinstance(node, Reduce) or name is not None and self.model.equation(name) is not None
-            builtin = name in BUILTINS and self.model.param(name) is None and name not in ("pi", "dim", "infinity", *also)
+            param = self.model.param(name) if name is not None else None
+            builtin = param is not None and param.lifetime == "state" or name in BUILTINS and param is None and name not in ("pi", "dim", "infinity", *also)
             if atoms or builtin:
                 shown = f"`{name}`" if name else "a sum over atoms"
                 help = "a function of time is a `def`, and stands where a scheme takes it: `def T_bath(t) = 1.5 - 0.01*t`" if name == "t" else None
@@ -402,51 +405,6 @@ class Inference:
             options.append((name, value))
         return replace(step, options=tuple(options))
 
-    def advance(self, step: Advance) -> Advance:
-        before = len(self.report)
-        options = tuple((n, self.want(v, self.model.units.dimension(dimensions.TIME), "`dt`") if n == "dt" else self.want(v, None, f"`{n}`")) for n, v in step.options)
-        for name, option in options:
-            if name == "T" and (value := constant_value(option)) is not None and value < 0:
-                self.fail("bad-temperature", f"`{name}` is the temperature {value:g}", option, help="a temperature is zero or positive")
-        outputs = tuple(replace(o, every=None if o.every is None else self.whole(o.every, "`every`", 1)) for o in step.outputs)
-        steps = self.whole(step.steps, "the number of steps", 0)
-        if "dt" in dict(options):
-            self.before_run(dict(options)["dt"], "`dt`")
-        body, self.locals = [], {}
-        # A wrong time step has been said once; the flows would only say it again.
-        if len(self.report) == before:
-            for update in step.body:
-                if isinstance(update, Draw):
-                    self.locals[update.target] = Type("vector", ONE)
-                    body.append(update)
-                    continue
-                value = self.typed(update.value)
-                self.in_flow(value)
-                body.append(replace(update, value=value))
-                if update.target in ("x", "v"):
-                    self.assign(update, value)
-                else:
-                    self.locals[update.target] = value.type
-        self.locals = {}
-        self.memo = {}
-        return replace(step, options=options, steps=steps, outputs=outputs, body=tuple(body), dt=dict(options).get("dt"))
-
-    def in_flow(self, value: Expr) -> None:
-        """What a flow computes from, in this version."""
-        for node in walk(value):
-            whole = isinstance(node, Reduce) or isinstance(node, Read) and (node.symbol in ("potential", "virial", "origin") or self.model.equation(node.symbol) is not None)
-            if whole:
-                shown = f"`{node.symbol}`" if isinstance(node, Read) else "a sum"
-                self.fail("not-yet", f"a flow cannot use {shown} yet", node, notes=("this version computes in flows with the fields and values of one atom",))
-                return
-
-    def assign(self, update, value: Expr) -> None:
-        target = self.builtin(update.target)
-        wanted = Type("vector", target.dimension) if update.op == "+=" else target
-        if value.type.kind != "unknown" and (value.type.kind != wanted.kind or value.type.dimension not in (None, wanted.dimension)):
-            id = "wrong-type" if value.type.kind != wanted.kind else "wrong-unit"
-            self.fail(id, f"`{update.target} {update.op}` wants {wanted}, but this is {value.type}", value)
-
 
 def _article(dimension: Dimension) -> str:
     name = str(Type("scalar", dimension))
@@ -467,7 +425,8 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
         box = box.map(lambda e: inference.want(e, length, "an edge of the box"))
         for entry in box.exprs:
             inference.before_run(entry, "an edge of the box", also=("N", "t"))
-    run = tuple(inference.advance(s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
+    run = tuple(infer_advance(inference, s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
+    same_observes(run, report)
     return replace(model, params=params, equations=equations, box=box, run=run), report
 
 

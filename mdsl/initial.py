@@ -264,11 +264,18 @@ def _internal(model: Model, structure: Structure) -> Structure:
 
 def _velocities(model: Model, setup: Setup, placed: Initial, rng: np.random.Generator, params: Mapping[str, object]) -> np.ndarray:
     kT = float(value(model, dict(setup.options)["T"], params)) * float(interpret.parameter(model, "kB", params))
-    v = velocities.maxwell(placed.masses, kT, rng, model.dim)
+    free = ~_still(model, placed.species)
+    v = np.zeros((placed.atoms, model.dim))
+    v[free] = velocities.maxwell(placed.masses[free], kT, rng, model.dim)
     # The runtime counts dim*N - dim degrees of freedom; where the program counts another number, its own
     # temperature is what is asked for.
-    count = placed.atoms * model.dim - model.dim
-    return v * np.sqrt(placed.dof / count) if count else v
+    count = int(free.sum()) * model.dim - model.dim
+    return v * np.sqrt(placed.dof / count) if count > 0 else v
+
+
+def _still(model: Model, species: np.ndarray) -> np.ndarray:
+    """[N]: which atoms are of species that never move."""
+    return np.isin(species, [model.species.index(name) for name in model.frozen])
 
 
 # -- the box, species and masses -------------------------------------------------------------------------
@@ -312,10 +319,11 @@ def _of_place(expr: Expr) -> bool:
 
 
 def conserves_momentum(model: Model) -> bool:
-    """Whether the momentum of the whole stays what it is: no external field, no random forces."""
+    """Whether the momentum of the whole stays what it is: no external field, no random force on each atom, and no
+    atom that never moves. What a thermostat does to all velocities alike leaves a centre of mass at rest."""
     external = any(_of_place(n) for e in (*model.of_kind("energy"), *model.of_kind("quantity")) for n in walk(e.body))
-    random = any(isinstance(s, Draw) for a in model.run if isinstance(a, Advance) for s in a.body or ())
-    return not external and not random
+    random = any(isinstance(s, Draw) and s.per_atom for a in model.run if isinstance(a, Advance) for s in a.body or ())
+    return not external and not random and not model.frozen
 
 
 def _initial(model: Model, structure: Structure, params: Mapping[str, object], boxed: bool = False) -> Initial:
@@ -332,10 +340,12 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
     _check_small(model.box, np.diag(cell))
     labels, species = _species_of(model, structure)
-    dof = model.dim * count - (model.dim if conserves_momentum(model) and count > 1 else 0)
+    still = _still(model, species)
+    dof = model.dim * int((~still).sum()) - (model.dim if conserves_momentum(model) and count > 1 else 0)
+    moving = np.zeros_like(structure.positions) if structure.velocities is None else np.where(still[:, None], 0.0, structure.velocities)
     return Initial(
         x=np.ascontiguousarray(structure.positions),
-        v=np.zeros_like(structure.positions) if structure.velocities is None else structure.velocities,
+        v=moving,
         cell=_extended(cell, periodic),
         periodic=tuple(bool(p) for p in periodic),
         species=species,

@@ -12,23 +12,24 @@ from dataclasses import dataclass, field, replace
 from mdsl.grammar.diagnostics import Diagnostic, Label as Place
 from mdsl.grammar.source import Span
 
+from .constants import constant_truth, constant_value
 from .faults import fault
+from .inline_flow import Cells, inline_advance
 from .model import (
     EACH,
     Advance,
     Apply,
     Area,
     Derivative,
-    Draw,
     Equation,
     Expr,
     Function,
     Integral,
-    Invoke,
     Label,
     Lambda,
     Model,
     Number,
+    Op,
     Read,
     Reduce,
     Scheme,
@@ -37,10 +38,9 @@ from .model import (
     TableOf,
     Text,
     Type,
-    Update,
     children,
     rebuild,
-    walk,
+    transform,
 )
 from .operators import BUILTINS
 
@@ -71,7 +71,7 @@ class Slopes:
     arity = 1
 
 
-Value = Expr | Closure | Slopes
+Value = Expr | Closure | Slopes | Cells
 
 
 @dataclass(eq=False)
@@ -100,9 +100,12 @@ class Inliner:
         self.fresh = 0
         self.calls = 0
         self.given_up = False  # with the expression at hand, since it has no end
+        self.folding = False  # whether choices between constants are decided here: in schemes
+        self.folded: set[str] = set()  # constants that decided something
         # Names that already mean something everywhere; what is made here must not be taken for them.
         self.series: set[str] = set()  # what the index of the observable at hand is called
         self.taken = {p.name for p in model.params} | {e.name for e in model.equations} | BUILTINS.keys()
+        self._open: set[str] = set()  # constants that are being written out
 
     # -- expressions -----------------------------------------------------------------------------------
 
@@ -126,9 +129,15 @@ class Inliner:
     def begin(self) -> None:
         self.calls, self.given_up = 0, False
 
+    def place(self, values: dict[str, Value], via: tuple[Span, ...]) -> Env:
+        """Where the expressions of a scheme are evaluated."""
+        return Env(dict(values), {EACH: EACH}, via)
+
     def number(self, value: Value, at: Expr) -> Expr:
         if isinstance(value, Expr):
             return value
+        if isinstance(value, Cells):
+            return self.fail("wrong-index", f"`{value.name}` is a state with a range: it needs an index", at)
         missing = "one argument" if value.arity == 1 else f"{value.arity} arguments"
         return self.fail("function-as-value", f"this is a function that still needs {missing}", at, help="a pair function ends in its distance: `u(|x[i] - x[j]|)`")
 
@@ -165,12 +174,11 @@ class Inliner:
     def _value(self, expr: Expr, env: Env) -> Value:
         match expr:
             case Read(symbol=symbol, indices=indices):
-                if indices in ((), (EACH,)) and symbol in env.values:
-                    return env.values[symbol]
+                if len(indices) <= 1 and symbol in env.values:
+                    return self.local(expr, env.values[symbol], env)
                 if not indices and symbol in self.functions:
                     return self.value(self.functions[symbol].value, Env(via=env.via))
-                renamed = tuple(env.binders.get(i, i) if isinstance(i, str) else i for i in indices)
-                return replace(expr, indices=renamed, via=env.via)
+                return replace(expr, indices=tuple(self.index(i, env) for i in indices), via=env.via)
             case Lambda(parameters=parameters, body=body):
                 return Closure(parameters, body, env, expr.span)
             case Derivative(function=function):
@@ -192,13 +200,106 @@ class Inliner:
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
                 return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
+            case Reduce(domain=domain) if domain.kind == "over":
+                return self._over(expr, env)
             case Reduce():
                 return self._reduce(expr, env)
+            case Op(op="choose", args=(condition, then, otherwise)) if self.folding:
+                test = self.number(self.value(condition, env), replace(condition, via=env.via))
+                truth = constant_truth(self.constants(test))
+                if truth is not None:
+                    return self.value(then if truth else otherwise, env)
+                parts = (self.number(self.value(c, env), replace(c, via=env.via)) for c in (then, otherwise))
+                return replace(expr, args=(test, *parts), via=env.via)
             case _:
                 parts = tuple(self.number(self.value(c, env), replace(c, via=env.via)) for c in children(expr))
                 return replace(rebuild(expr, parts), via=env.via)
 
+    # -- indices and ranges ------------------------------------------------------------------------------
+
+    def local(self, expr: Read, value: Value, env: Env) -> Value:
+        """What a name that stands for a value is, with its index."""
+        if expr.indices in ((), (EACH,)):
+            return value
+        (index,) = expr.indices
+        at = replace(expr, via=env.via)
+        if isinstance(value, Cells):
+            k = self.index(index, env)
+            if not isinstance(k, int):
+                return self.fail("wrong-index", f"the index of `{value.name}` is a whole number, not an atom", at)
+            name = value.entry(k)
+            return Read(name, span=expr.span, via=env.via) if name is not None else self.no_entry(value, k, at)
+        if isinstance(value, Read) and value.indices == (EACH,) and isinstance(index, str):
+            return replace(value, indices=(env.binders.get(index, index),), span=expr.span, via=env.via)
+        return self.fail("wrong-index", f"`{expr.symbol}` has no indices", at)
+
+    def no_entry(self, cells: Cells, k: int, at: Expr) -> Expr:
+        entries = f"its entries are {cells.first} to {cells.first + len(cells.names) - 1}" if cells.names else "it has no entries"
+        return self.fail("wrong-index", f"`{cells.name}` has no entry {k}", at, help=entries)
+
+    def index(self, index, env: Env):
+        """An index: computed ones, and those of loops, are whole numbers."""
+        if isinstance(index, str):
+            if index not in env.binders and isinstance(number := env.values.get(index), Number):
+                return int(number.value)
+            return env.binders.get(index, index)
+        if isinstance(index, Expr) and not isinstance(index, Label):
+            found = self.whole(index, env, "an index", "wrong-index")
+            return index if found is None else found
+        return index
+
+    def whole(self, expr: Expr, env: Env, what: str, id: str = "nonconstant") -> int | None:
+        """A whole number that is known when the program is compiled; else None, and a diagnostic."""
+        number = self.number(self.value(expr, env), expr)
+        if number.type is not None and number.type.kind == "unknown":
+            return None
+        value = constant_value(self.constants(number))
+        if value is None:
+            self.fail(id, f"{what} is a whole number that is known when the program is compiled", replace(expr, via=env.via), help="it may be made of numbers, of a `const`, and of options that are such")
+        elif value != int(value) or abs(value) > MOST_CALLS:
+            self.fail("bad-number", f"{what} is a whole number{'' if value != int(value) else f' up to {MOST_CALLS:_}'}, not {value:g}", replace(expr, via=env.via))
+        else:
+            return int(value)
+        return None
+
+    def constants(self, expr: Expr) -> Expr:
+        """The expression with constants of the program written out; what is decided by it cannot be set later."""
+
+        def rule(node: Expr) -> Expr:
+            param = self.model.param(node.symbol) if isinstance(node, Read) and not node.indices else None
+            if param is None or param.lifetime != "const" or param.axes or param.default is None or param.name in self._open:
+                return node
+            self._open.add(param.name)
+            value = self.constants(self.number(self.value(param.default, Env()), param.default))
+            self._open.discard(param.name)
+            if constant_value(value) is None:
+                return node
+            self.folded.add(param.name)
+            return value
+
+        return transform(expr, rule)
+
+    def _over(self, expr: Reduce, env: Env) -> Expr:
+        """A sum over whole numbers is written out."""
+        (name,) = expr.domain.binders
+        first, last = (self.whole(e, env, "a bound of a sum over whole numbers") for e in expr.domain.bounds)
+        if first is None or last is None:
+            return Read("?", span=expr.span, via=env.via, type=Type("unknown", None))
+        parts = []
+        for k in range(first, last + 1):
+            inner = env.inside({name: Number(float(k), span=expr.span, via=env.via)})
+            inner.binders.pop(name, None)
+            parts.append(self.number(self.value(expr.body, inner), expr.body))
+        if not parts and expr.op != "sum":
+            return self.fail("bad-axis", f"`{expr.op}` of nothing: the range {first}..{last} is empty", replace(expr, via=env.via))
+        total = parts[0] if parts else Number(0.0, span=expr.span, via=env.via)
+        for part in parts[1:]:
+            total = Op({"sum": "add", "largest": "max", "smallest": "min"}[expr.op], (total, part), span=expr.span, via=env.via)
+        return total
+
     def call(self, callee: Value, args: tuple[Value, ...], at: Expr) -> Value:
+        if isinstance(callee, Cells):
+            return self.number(callee, at)
         if isinstance(callee, Expr):
             if callee.type is not None and callee.type.kind == "unknown" or self.nothing(callee):
                 return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
@@ -247,83 +348,6 @@ class Inliner:
             if f"{stem}{self.fresh}" not in taken:
                 return f"{stem}{self.fresh}"
 
-    # -- dynamics --------------------------------------------------------------------------------------
-
-    def advance(self, advance: Advance) -> Advance:
-        scheme = self.schemes[advance.scheme]
-        self.begin()
-        values: dict[str, Value] = {}
-        for name, option in advance.options:
-            value = self.value(option, Env())
-            if not isinstance(value, Expr) and value.arity == 1:
-                # A schedule: a function of time, taken at the time of the step.
-                value = self.call(value, (Read("t", span=option.span),), option)
-            values[name] = self.number(value, option)
-        counts: dict[str, int] = {}
-        body = self.steps(scheme, values, (advance.span,), counts)
-        return replace(
-            advance,
-            options=tuple((name, values[name]) for name, _ in advance.options),
-            steps=self.first_order(advance.steps),
-            outputs=tuple(replace(o, every=None if o.every is None else self.first_order(o.every)) for o in advance.outputs),
-            body=tuple(body),
-            dt=values.get("dt"),
-        )
-
-    def steps(self, scheme: Scheme, values: dict[str, Value], via: tuple[Span, ...], counts: dict[str, int]) -> list[Update | Draw]:
-        """The updates and draws of a scheme whose parameters have these values."""
-        if self.given_up:
-            return []
-        if len(via) > DEEPEST:
-            self.given_up = True
-            self.fail("cyclic-definition", f"`{scheme.name}` calls itself", Number(0.0, span=scheme.span, via=via))
-            return []
-        values = dict(values)
-        out: list[Update | Draw] = []
-        for step in scheme.body:
-            env = Env(values, {EACH: EACH}, via)
-            match step:
-                case Invoke(symbol=symbol, args=args):
-                    inner = self.schemes.get(symbol)
-                    if inner is None:
-                        continue  # its declaration was wrong, which has been said
-                    if len(args) != len(inner.parameters):
-                        self.fail("wrong-arguments", f"`{inner.name}` takes {len(inner.parameters)} argument{'' if len(inner.parameters) == 1 else 's'}, but is given {len(args)}", Number(0.0, span=step.span, via=via))
-                        continue
-                    bound = {}
-                    for name, arg in zip(inner.parameters, args):
-                        bound[name] = self.value(arg, env)
-                        if isinstance(bound[name], Expr) and _changes(bound[name]):
-                            # An argument has the value that it had at the call, whatever the flow then changes.
-                            local = self._local(name, counts, step.span)
-                            out.append(Update(local.symbol, "=", bound[name], step.span))
-                            bound[name] = local
-                    out += self.steps(inner, bound, (*via, step.span), counts)
-                case Draw(target=target):
-                    values = {**values, target: self._local(target, counts, step.span)}
-                    out.append(replace(step, target=values[target].symbol))
-                case Update(target=target, value=value):
-                    new = self.number(self.value(value, env), value)
-                    if target not in ("x", "v") and target not in values:
-                        values = {**values, target: self._local(target, counts, step.span)}
-                    name = values[target].symbol if target in values else target
-                    out.append(replace(step, target=name, value=new))
-        return out
-
-    def _local(self, name: str, counts: dict[str, int], span: Span) -> Read:
-        """A name of its own for a value of a flow, since a flow may be used twice in a step."""
-        while True:
-            counts[name] = counts.get(name, 0) + 1
-            unique = name if counts[name] == 1 else f"{name}_{counts[name]}"
-            if unique not in self.taken:
-                break
-        return Read(unique, (EACH,), span=span)
-
-
-def _changes(expr: Expr) -> bool:
-    """Whether a value may change within a step: it reads positions, velocities, forces or what a flow computed."""
-    return any(isinstance(n, Read) and n.indices == (EACH,) and n.symbol != "m" for n in walk(expr))
-
 
 def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
     """The first-order Model, and what is wrong with the calls in it."""
@@ -343,5 +367,5 @@ def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
     equations = tuple(inliner.equation(e) for e in model.equations)
     params = tuple(replace(p, default=None if p.default is None else inliner.first_order(p.default)) for p in model.params)
     box = model.box and model.box.map(inliner.first_order)
-    run = tuple(inliner.advance(step) if isinstance(step, Advance) else setup(step) for step in model.run)
-    return replace(model, equations=equations, params=params, box=box, run=run, functions=(), schemes=()), report
+    run = tuple(inline_advance(inliner, step) if isinstance(step, Advance) else setup(step) for step in model.run)
+    return replace(model, equations=equations, params=params, box=box, run=run, functions=(), schemes=(), folded=frozenset(inliner.folded)), report

@@ -12,8 +12,9 @@
          | Area(variable, body, lower, upper)  the integral of body over variable; until `differentiate`
 
 Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
-species table for the species of atoms i and j. In flows every field has the index `EACH`: the statement
-holds for each atom. Expressions are shared, not copied: passes remember nodes by identity.
+species table for the species of atoms i and j. In flows a field, and a value made of fields, has the index `EACH`:
+the statement holds for each atom; a value that is one for all has no index. Expressions are shared, not copied:
+passes remember nodes by identity.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mdsl.grammar.source import Source, Span
 from mdsl.grammar.tree import Unit
 
 from .dimensions import ONE, Dimension
+from .steps import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .tabulation import Curves
 from .units import UnitSystem
 
@@ -93,7 +95,8 @@ class Text(Expr):
 @dataclass(frozen=True)
 class Read(Expr):
     symbol: str
-    indices: tuple[str | int | Label, ...] = ()  # a binder, a whole number, or a fixed species
+    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from.
+    indices: tuple[str | int | Label | Expr, ...] = ()
 
 
 @hashed_once
@@ -189,13 +192,15 @@ class Domain:
     """What a sum runs over. ``kind`` is each, ordered (i < j), others (j != i), triples (i; j < k), around (the
     same where i is bound outside: pairs of others around that i) or members (of ``topology``). ``binders`` are
     the indices that the sum binds; ``centre`` is the outer index of ``others`` and ``around``. ``excluded`` are
-    topologies whose pairs are left out."""
+    topologies whose pairs are left out. Until `inline` there is also over (k in 1..n), the whole numbers from the
+    first to the last of ``bounds``."""
 
     kind: str
     binders: tuple[str, ...]
     centre: str | None = None
     topology: str | None = None
     excluded: tuple[str, ...] = ()
+    bounds: tuple[Expr, ...] = ()
 
     def __str__(self) -> str:
         """As a program writes it."""
@@ -300,89 +305,6 @@ class Equation:
     series: Axis | None = None
 
 
-# -- what has order ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Update:
-    """``target op value`` for each atom (fields) or once (states). ``op`` is ``=`` or ``+=``."""
-
-    target: str
-    op: str
-    value: Expr
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """``target ~ distribution``: fresh random numbers, one for each atom and axis."""
-
-    target: str
-    distribution: str
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Invoke:
-    """A flow or integrator inside an integrator: until `inline`."""
-
-    symbol: str
-    args: tuple[Expr, ...]
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """A ``flow``, ``integrator`` or ``minimizer``: until `inline`."""
-
-    kind: str
-    symbol: str
-    name: str
-    parameters: tuple[str, ...]
-    body: tuple[Update | Draw | Invoke, ...]
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """``x = fcc(...)``, ``x ~ uniform(...)``, ``v ~ maxwell(...)``: a builder of the runtime with its options.
-
-    Options are evaluated to numbers, text, labels or tables when the run starts.
-    """
-
-    target: str
-    builder: str
-    options: tuple[tuple[str, Expr], ...]
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Output:
-    """``record names every n`` (kind record) or ``write path every n`` (kind write); every None: at the end."""
-
-    kind: str
-    names: tuple[str, ...]
-    every: Expr | None
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Advance:
-    """One statement of dynamics: a scheme with its options, for a number of steps.
-
-    ``body`` is None until `inline` writes the scheme out as updates and draws; ``dt`` is the time by
-    which one step advances ``t``.
-    """
-
-    scheme: str
-    options: tuple[tuple[str, Expr], ...]
-    steps: Expr
-    outputs: tuple[Output, ...]
-    span: Span = field(compare=False, repr=False)
-    body: tuple[Update | Draw, ...] | None = None
-    dt: Expr | None = None
-
-
 @dataclass(frozen=True)
 class Box:
     """``box periodic(Lx, Ly, Lz)`` or ``box free``: one edge for all axes, or one each; None where free.
@@ -418,6 +340,8 @@ class Model:
     schemes: tuple[Scheme, ...]
     run: tuple[Setup | Advance, ...]
     derived: tuple[Derived, ...] = ()
+    frozen: tuple[str, ...] = ()  # species whose atoms never move
+    folded: frozenset[str] = field(default=frozenset(), compare=False)  # constants that decided the form of a scheme
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
@@ -444,8 +368,12 @@ def children(expr: Expr) -> tuple[Expr, ...]:
     match expr:
         case Op(args=args):
             return args
-        case Reduce(body=body) | Lambda(body=body):
+        case Reduce(domain=domain, body=body):
+            return (body, *domain.bounds)
+        case Lambda(body=body):
             return (body,)
+        case Read(indices=indices):
+            return tuple(i for i in indices if _computed(i))
         case Apply(function=function, args=args):
             return (function, *args)
         case Derivative(function=function):
@@ -463,13 +391,22 @@ def children(expr: Expr) -> tuple[Expr, ...]:
     return ()
 
 
+def _computed(index: str | int | Label | Expr) -> bool:
+    return isinstance(index, Expr) and not isinstance(index, Label)
+
+
 def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
     """The same node with other children, in the order of :func:`children`."""
     match expr:
         case Op():
             return replace(expr, args=parts)
-        case Reduce() | Lambda():
+        case Reduce(domain=domain):
+            return replace(expr, body=parts[0], domain=replace(domain, bounds=parts[1:]) if parts[1:] else domain)
+        case Lambda():
             return replace(expr, body=parts[0])
+        case Read(indices=indices):
+            rest = iter(parts)
+            return replace(expr, indices=tuple(next(rest) if _computed(i) else i for i in indices))
         case Apply():
             return replace(expr, function=parts[0], args=parts[1:])
         case Derivative():

@@ -53,9 +53,12 @@ def expressions(model: Model):
         yield from step.options
         if isinstance(step, Advance):
             yield step.scheme, step.steps
+            if step.until is not None:
+                yield step.scheme, step.until
             for update in step.body or ():
-                if isinstance(update, Update):
-                    yield step.scheme, update.value
+                yield from ((step.scheme, e) for e in ((update.value,) if isinstance(update, Update) else update.args))
+            yield from ((step.scheme, s.value) for s in step.states)
+            yield from ((step.scheme, e.body) for e in step.observes)
 
 
 def verify(model: Model, after: Pass) -> None:

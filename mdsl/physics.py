@@ -90,6 +90,12 @@ def forces(now: Interpreter, atoms: Sequence[int] | None = None) -> Number:
     return result
 
 
+def forces_of_dynamics(now: Interpreter) -> Number:
+    """[N, d]: the force on each atom; none on atoms that never move."""
+    moves = ~now.system.frozen(now.model)
+    return linear(lambda a: np.where(moves[:, None], a, 0.0), forces(now))
+
+
 def virial(now: Interpreter) -> Number:
     """[1, d, d]: entry (a, b) is minus the derivative by the strain that adds x_a to x_b: the sum of r_a f_b."""
     d = now.model.dim
@@ -111,7 +117,7 @@ def _number(value: float) -> np.ndarray:
 BUILTIN_VALUES: dict[str, Callable[[Interpreter], object]] = {
     "x": lambda now: Point(now.x),
     "v": lambda now: now.system.v,
-    "f": forces,
+    "f": forces_of_dynamics,
     "m": lambda now: now.system.masses,
     "species": lambda now: now.system.species,
     "travelled": lambda now: now.system.x - (now.system.start or now.system).x,

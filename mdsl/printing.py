@@ -11,13 +11,15 @@ from pathlib import PurePath
 
 from mdsl.grammar import tree
 from mdsl.grammar.format import format_expression, format_statement
+from mdsl.grammar.unparse_statement import step as step_text
 
 from .builders import BUILDERS
 from .model import (
-    EACH, Advance, Area, Box, Derived, Draw, Equation, Expr, Function, Invoke, Lambda, Model, Op, Output, Param, Read, Reduce, Scheme,
-    Setup, Slope, Update, walk,
+    EACH, Advance, Area, Box, Derived, Equation, Expr, Function, Invoke, Lambda, Loop, Model, Output, Param, Read, Reduce, Setup, Slope, Update,
+    walk,
 )  # fmt: skip
 from .printing_expr import NOWHERE, Expressions, Names, Place, call, identifier, name_of, shared
+from .printing_flow import Schemes
 from .redimension import redimension
 
 INDICES = "ijklmnopqrst"
@@ -32,24 +34,31 @@ def print_model(model: Model) -> str:
 
 def printed_steps(model: Model, advance: Advance) -> list[str]:
     """The updates and draws of a statement of dynamics, each as it stands in an integrator; options by name."""
-    known = {id(value): name for name, value in advance.options}
-    out = []
-    for step in _Printer(model).steps(advance.body, Place(known=known)):
-        is_draw = isinstance(step, tree.Draw)
-        out.append(f"{step.target.id} {'~' if is_draw else step.op} {format_expression(step.distribution if is_draw else step.value)}")
-    return out
+    at_top = {s.name: s.param for s in advance.states if s.param is not None}
+    steps = _Printer(model).schemes.steps(advance.body, _by_option(advance), at_top)
+    return [step_text(step) for step in steps]
+
+
+def printed_memory(model: Model, advance: Advance) -> tuple[list[str], list[str]]:
+    """The states of a statement of dynamics with what they begin from, and what can be recorded of it."""
+    printer = _Printer(model)
+    states = [f"{s.name} = {format_expression(printer.exprs.expr(s.value, _by_option(advance)))}" for s in advance.states]
+    return states, [f"{e.name} = {format_expression(printer.exprs.expr(e.body, _by_option(advance)))}" for e in advance.observes]
+
+
+def _by_option(advance: Advance) -> Place:
+    return Place(known={id(value): name for name, value in advance.options})
 
 
 class _Printer:
     def __init__(self, model: Model):
         self.model = model
         self.functions = {f.symbol: f for f in model.functions}
-        self.schemes = {s.symbol: s for s in model.schemes}
+        symbols = {s.symbol for s in model.schemes}
         self.used = _used(model)
-        self.names = Names(model, {*self.functions, *self.schemes} & self.used, _locals(model, self.used))
+        self.names = Names(model, {*self.functions, *symbols} & self.used, _locals(model, self.used))
         self.exprs = Expressions(model, self.names)
-        self.integrators: dict[tuple, str] = {}
-        self.written: list[tree.Statement] = []
+        self.schemes = Schemes(self.exprs)
 
     def blocks(self) -> list[list[tree.Statement]]:
         model = self.model
@@ -66,7 +75,7 @@ class _Printer:
                 equations[-1].append(written)
         box = [self.box(model.box)] if model.box else []
         params = [*self.tables(), *(self.param(p) for p in model.params if p.table is None and not self._ambient(p))]
-        schemes = [self.scheme(s) for s in model.schemes if s.symbol in self.used] + self.written
+        schemes = [self.schemes.scheme(s) for s in model.schemes if s.symbol in self.used] + self.schemes.written
         return [[*self.head(), *self.labels()], params, box, self.exprs.definitions, functions, *equations, schemes, run]
 
     # -- what a program begins with --------------------------------------------------------------------
@@ -87,6 +96,8 @@ class _Printer:
         out: list[tree.Statement] = []
         if model.species:
             out.append(tree.SpeciesDecl(NOWHERE, tuple(map(identifier, model.species))))
+        if model.frozen:
+            out.append(tree.Frozen(NOWHERE, tuple(map(identifier, model.frozen))))
         if model.topologies:
             follows = {d.name: self.following(d) for d in model.derived}
             items = (tree.TopologyItem(NOWHERE, identifier(name), tuple(INDICES[:arity]), follows.get(name)) for name, arity in model.topologies)
@@ -151,49 +162,6 @@ class _Printer:
         axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) if series is None else _axis(series, b) for b in equation.binders)
         return tree.Equation(NOWHERE, equation.kind, identifier(equation.name), axes, value, tuple(helpers))
 
-    # -- flows and integrators -------------------------------------------------------------------------
-
-    def scheme(self, scheme: Scheme) -> tree.Statement:
-        name, parameters = identifier(self.names.symbol(scheme.symbol)), tuple(map(identifier, scheme.parameters))
-        body = self.steps(scheme.body, Place(locals=frozenset(scheme.parameters)))
-        if scheme.kind == "flow":
-            return tree.Flow(NOWHERE, name, parameters, body)
-        return tree.Integrator(NOWHERE, scheme.kind, name, parameters, body)
-
-    def steps(self, body, place: Place) -> tuple[tree.Node, ...]:
-        out = []
-        for step in body:
-            match step:
-                case Update(target=target, op=op, value=value):
-                    out.append(tree.Update(NOWHERE, identifier(place.renamed.get(target, target)), op, self.exprs.expr(value, place)))
-                case Draw(target=target, distribution=distribution):
-                    out.append(tree.Draw(NOWHERE, identifier(place.renamed.get(target, target)), name_of(distribution)))
-                case Invoke(symbol=symbol, args=args):
-                    out.append(call(name_of(self.names.symbol(symbol)), *(self.exprs.expr(a, place) for a in args)))
-        return tuple(out)
-
-    def written_out(self, advance: Advance) -> tuple[str, dict[str, str]]:
-        """The name of an integrator made of the updates of a statement, and the names of its parameters."""
-        reads = {n.symbol for s in advance.body if isinstance(s, Update) for n in walk(s.value) if isinstance(n, Read) and not n.indices}
-        # An option must not hide a value of that name which an update reads; `dt` is what advances the time.
-        parameters = {n: n if n == "dt" or n not in self.names.globals & reads else self.names.fresh(n) for n, _ in advance.options}
-        targets = {s.target for s in advance.body if s.target not in ("x", "v")}
-        hidden = self.names.globals | {n for n, _ in advance.options}
-        renamed = {t: self.names.fresh(t) for t in sorted(targets) if t in hidden}
-        values = {id(v): parameters[n] for n, v in advance.options}
-        for step in advance.body:
-            for node in walk(step.value) if isinstance(step, Update) else ():
-                same = next((n for n, v in advance.options if isinstance(v, Op) and node == v), None)
-                if same is not None:
-                    values[id(node)] = parameters[same]
-        body = self.steps(advance.body, Place(known=values, renamed=renamed))
-        key = (advance.scheme, tuple(parameters.values()), body)
-        if key not in self.integrators:
-            name = self.names.fresh(advance.scheme.rpartition(".")[2])
-            self.integrators[key] = name
-            self.written.append(tree.Integrator(NOWHERE, "integrator", identifier(name), tuple(map(identifier, parameters.values())), body))
-        return self.integrators[key], parameters
-
     # -- the run ---------------------------------------------------------------------------------------
 
     def run(self) -> tree.Statement:
@@ -220,10 +188,11 @@ class _Printer:
         if advance.body is None:
             name, parameters = self.names.symbol(advance.scheme), {n: n for n, _ in advance.options}
         else:
-            name, parameters = self.written_out(advance)
+            name, parameters = self.schemes.advance(advance)
         named = tuple(tree.Named(NOWHERE, parameters[n], self.exprs.expr(v, Place())) for n, v in advance.options)
         outputs = tuple(self.output(o) for o in advance.outputs)
-        return tree.Advance(NOWHERE, tree.Call(NOWHERE, name_of(name), (), named), self.exprs.expr(advance.steps, Place()), outputs)
+        until = None if advance.until is None else self.exprs.expr(advance.until, Place())
+        return tree.Advance(NOWHERE, tree.Call(NOWHERE, name_of(name), (), named), self.exprs.expr(advance.steps, Place()), outputs, until)
 
     def output(self, output: Output) -> tree.Node:
         every = None if output.every is None else self.exprs.expr(output.every, Place())
@@ -255,7 +224,10 @@ def _expressions(model: Model) -> Iterator[Expr]:
         if isinstance(step, Advance):
             yield step.steps
             yield from (o.every for o in step.outputs if o.every is not None)
-            yield from (u.value for u in step.body or () if isinstance(u, Update))
+            yield from () if step.until is None else (step.until,)
+            yield from (e for u in step.body or () for e in ((u.value,) if isinstance(u, Update) else u.args))
+            yield from (s.value for s in step.states)
+            yield from (e.body for e in step.observes)
 
 
 def _used(model: Model) -> set[str]:
@@ -274,10 +246,8 @@ def _used(model: Model) -> set[str]:
         if symbol in functions:
             pending += [n.symbol for n in walk(functions[symbol].value) if isinstance(n, Read)]
         if symbol in schemes:
-            for step in schemes[symbol].body:
-                values = step.args if isinstance(step, Invoke) else (step.value,) if isinstance(step, Update) else ()
-                pending += [step.symbol] if isinstance(step, Invoke) else []
-                pending += [n.symbol for v in values for n in walk(v) if isinstance(n, Read)]
+            pending += schemes[symbol].invoked()
+            pending += [n.symbol for e in schemes[symbol].expressions() for n in walk(e) if isinstance(n, Read)]
     return found
 
 
@@ -287,10 +257,12 @@ def _locals(model: Model, used: set[str]) -> set[str]:
     for equation in model.equations:
         found |= set(equation.binders)
     for scheme in (s for s in model.schemes if s.symbol in used):
-        found |= {*scheme.parameters, *(s.target for s in scheme.body if isinstance(s, Update | Draw))}
+        found |= {*scheme.parameters, *(s.name for s in scheme.states), *(e.name for e in scheme.observes)}
+        found |= {s.variable if isinstance(s, Loop) else s.target for s in scheme.statements() if not isinstance(s, Invoke)}
     for step in model.run:
         if isinstance(step, Advance):
             found |= {n for n, _ in step.options} | {s.target for s in step.body or ()}
+            found |= {s.name for s in step.states} | {e.name for e in step.observes}
     for e in (*_expressions(model), *(f.value for f in model.functions if f.symbol in used)):
         for node in walk(e):
             match node:

@@ -136,6 +136,9 @@ class Expressions:
                 return self._read(e, place)
             case TableOf(entries=entries):
                 return tree.Table(NOWHERE, tuple(tree.Entry(NOWHERE, labels, self.expr(v, place)) for labels, v in entries))
+            case Reduce(domain=Domain(kind="over", binders=(k,), bounds=bounds), body=body, op=op):
+                ends = tree.Range(NOWHERE, *(self.expr(b, place) for b in bounds))
+                return tree.Sum(NOWHERE, tree.Over(NOWHERE, k, ends), self.expr(body, place.inside((k,))), op)
             case Reduce(domain=domain, body=body, op=op):
                 return tree.Sum(NOWHERE, self.domain(domain), self.expr(body, place), op)
             case Op(op=op, args=args):
@@ -171,7 +174,14 @@ class Expressions:
                 return name_of(place.renamed[e.symbol])
             is_symbol = "." in e.symbol or e.symbol in self.names.symbols
             return name_of(self.names.symbol(e.symbol) if is_symbol and e.symbol not in place.locals else e.symbol)
-        return tree.Index(NOWHERE, name_of(e.symbol), tuple(self._index(i) for i in e.indices))
+        name = place.renamed.get(e.symbol, e.symbol) if e.symbol in place.locals else e.symbol
+        return tree.Index(NOWHERE, name_of(name), tuple(self._place(i, place) for i in e.indices))
+
+    def _place(self, index: str | int | Label | Expr, place: Place) -> tree.Expr:
+        """An index; that of a loop, or one that is computed, is an expression."""
+        if isinstance(index, Expr) and not isinstance(index, Label):
+            return self.expr(index, place)
+        return name_of(index) if isinstance(index, str) and index in place.locals else self._index(index)
 
     def _table(self, e: Tabulated) -> tree.Expr:
         """The function of a table, without its argument."""
@@ -266,6 +276,8 @@ class Expressions:
                 return frozenset({symbol}) if indices in ((), (EACH,)) else frozenset()
             case Lambda(parameters=parameters, body=body):
                 return self.free_names(body) - set(parameters)
+            case Reduce(domain=Domain(kind="over", binders=binders, bounds=bounds), body=body):
+                return (self.free_names(body) - set(binders)).union(*map(self.free_names, bounds))
             case Slope(variable=variable, body=body, at=at):
                 return (self.free_names(body) - {variable}) | self.free_names(at)
             case Area(variable=variable, body=body, lower=lower, upper=upper):

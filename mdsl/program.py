@@ -6,6 +6,7 @@ results. `program.params` holds the free parameters; energies and forces take ot
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,7 @@ from .grammar.source import Source
 from .initial import Initial, bind, factor, following, start
 from .model import Read, Setup, walk
 from .observables import observable_type
+from .outcome import Outcome, not_converged
 from .sources import read_program
 from .topologies import check_names, check_whole
 
@@ -152,7 +154,8 @@ def _precision(asked: str | None) -> str:
 @dataclass(frozen=True, eq=False)
 class Result:
     """What a run gives: ``records`` name to array [rows, ...], with ``step`` and ``time``; the final state: x and v
-    [N, d], and the box, edges [d] or vectors [d, d], with 1 for an axis that does not repeat."""
+    [N, d], and the box, edges [d] or vectors [d, d], with 1 for an axis that does not repeat; for each statement of
+    dynamics its steps and whether it converged (None where it does not run `until` a condition holds)."""
 
     records: dict[str, np.ndarray]
     x: np.ndarray
@@ -161,6 +164,7 @@ class Result:
     time: float
     box: np.ndarray
     counts: object = field(repr=False, default=None)
+    statements: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,6 +348,7 @@ class System:
             final.time * self._scale(TIME),
             final.cell * self._scale(LENGTH) if self.initial.tilted else np.diag(final.cell) * self._scale(LENGTH),
             runner.counts,
+            tuple(runner.outcomes),
         )
 
     def _traced(self, key, leaves, steps: int | None) -> Result:
@@ -356,11 +361,11 @@ class System:
         with jax.ensure_compile_time_eval():
             defaults = {**self.program.internal(None), **self.initial.data}
             runner = Runner(self.program.compiled.field, self.initial, defaults, None, self.precision, None, self.skin)
-        records, state, time = runner.trace(key, leaves, steps)
+        records, state, time, outcomes = runner.trace(key, leaves, steps)
         arrays = {}
         for name, parts in records.items():
             scale = factor(self.model, observable_type(self.model, name).dimension)
-            values = [jax.tree.map(lambda a: a * scale, value) for _, value in parts]
+            values = [jax.tree.map(lambda a: a * scale, value) for value in parts]
             arrays[name] = jnp.concatenate([jnp.stack(jax.tree.leaves(v), -1).reshape(*_shape(v)) if isinstance(v, tuple) else v for v in values])
         back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
         cell = state.cell or runner.inputs(0.0, 0).cell
@@ -369,7 +374,7 @@ class System:
         box = jnp.stack(cell.edges)
         if cell.tilts:
             box = jnp.array([[*cell.row(k), *[0.0] * (self.model.dim - k - 1)] for k in range(self.model.dim)])
-        return Result(arrays, x * self._scale(LENGTH), v * self._scale(VELOCITY), state.step, time * self._scale(TIME), box * self._scale(LENGTH))
+        return Result(arrays, x * self._scale(LENGTH), v * self._scale(VELOCITY), state.step, time * self._scale(TIME), box * self._scale(LENGTH), statements=tuple(Outcome(*o) for o in outcomes))
 
 
 def _shape(value: tuple) -> tuple[int, ...]:
@@ -393,6 +398,10 @@ class _Memory:
 
     def frame(self, output, snapshot) -> None:
         pass
+
+    def ended(self, advance, outcome) -> None:
+        if outcome.converged is False:
+            warnings.warn(not_converged(advance, outcome), stacklevel=5)
 
     def progress(self, done, runner) -> None:
         pass

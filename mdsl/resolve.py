@@ -12,9 +12,10 @@ from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source
 
 from . import model, modules, resolve_run
-from .collect import BUILT_IN, Module, Resolution, collect, duplicate, import_module
+from .collect import Module, Resolution, collect, import_module
 from .dimensions import ONE
 from .resolve_expr import Resolver
+from .resolve_flow import resolve_scheme, schemes_mean_the_prelude
 from .resolve_tables import read_tables
 from .resolve_topologies import derived
 from .runtime.reading import KNOWN_COLUMNS
@@ -54,6 +55,10 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
     work.tables = read_tables(work)
     for name, entity in work.species.items():  # those of a table are not declared
         main.scope.names.setdefault(name, entity)
+    for module in work.order:
+        if module is not main and module is not prelude:
+            # Modules see the prelude as it is: a program's own `pressure` is not theirs.
+            module.scope = Scope(module.scope.names, Scope(prelude.declared, module.scope.parent))
     built = _Built(params=list(work.tables.values()))
     for module in work.order:
         keep = shadowed if module is prelude else None
@@ -78,7 +83,9 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
         schemes=tuple(built.schemes),
         run=steps,
         derived=_following(work),
+        frozen=tuple(dict.fromkeys(built.frozen)),
     )
+    schemes_mean_the_prelude(work, result, prelude, main)
     if assumed:  # without a unit system, nothing can be said of units
         work.report[:] = [d for d in work.report if d.id not in ("unit-in-reduced", "unknown-unit")]
     return result, work.report
@@ -128,6 +135,7 @@ class _Built:
     schemes: list[model.Scheme] = field(default_factory=list)
     box: model.Box | None = None
     dim: int | None = None
+    frozen: list[str] = field(default_factory=list)
 
 
 def _resolver(work: Resolution, in_flow: bool = False) -> Resolver:
@@ -181,7 +189,7 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
             for group in groups:
                 scope = scope.inside({p.id: Local(p.id, span=p.span) for p in group})
             body = resolver.expr(statement.value, resolver.bindings(where, scope))
-            _unused(work, resolver, where)
+            resolver.unused(where)
             for group in reversed(groups):
                 body = model.Lambda(tuple(p.id for p in group), body, span=name.span)
             return model.Function(module.symbol(name.id), name.id, body, statement.span)
@@ -197,12 +205,17 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
                 resolver.error("not-yet" if axes else "misplaced", f"a quantity of {len(axes)} indices is not implemented yet" if axes else "a quantity has an index: one value for each atom", name, help=f"write `quantity {name.id}[i] = ...`")
             binders = {a.name: Binder(a.name, span=a.span) for a in axes}
             body = resolver.expr(statement.value, resolver.bindings(where, scope.inside(binders)))
-            _unused(work, resolver, where)
+            resolver.unused(where)
             return model.Equation(kind, name.id, tuple(binders), body, statement.span)
-        case tree.Flow(name=name, parameters=parameters, body=body):
-            return _scheme(work, module, "flow", statement, parameters, body)
-        case tree.Integrator(kind=kind, name=name, parameters=parameters, body=body):
-            return _scheme(work, module, kind, statement, parameters, body)
+        case tree.Flow() | tree.Integrator():
+            kind = "flow" if isinstance(statement, tree.Flow) else statement.kind
+            return resolve_scheme(work, module, _resolver(work, in_flow=True), kind, statement)
+        case tree.Frozen(names=names):
+            for name in names:
+                if name.id not in work.species:
+                    near = suggest(name.id, work.species)
+                    resolver.error("unknown-species", f"there is no species `{name.id}`", name, help=near or f"declare it: `species {', '.join([*work.species, name.id])}`")
+                built.frozen.append(name.id)
         case tree.Data():
             return _data(work, resolver, statement)
         case tree.Learned():
@@ -227,7 +240,7 @@ def _series(work: Resolution, resolver: Resolver, statement: tree.Equation, scop
         return None
     inner = scope.inside({first.name: Binder(first.name, "range", span=first.span)})
     body = resolver.expr(statement.value, resolver.bindings(statement.where, inner))
-    _unused(work, resolver, statement.where)
+    resolver.unused(statement.where)
     return model.Equation("observe", statement.name.id, (first.name,), body, statement.span, axis)
 
 
@@ -250,12 +263,6 @@ def _range(work: Resolution, resolver: Resolver, axis: tree.Axis, scope: Scope) 
         resolver.error("bad-axis", f"a range has at most {MOST_ENTRIES:_} numbers", axis.range)
         return None
     return model.Axis("range", int(first), int(last))
-
-
-def _unused(work: Resolution, resolver: Resolver, where: tuple[tree.Binding, ...]) -> None:
-    for binding in where:
-        if id(binding) not in resolver.used:
-            work.report.append(Diagnostic("unused-binding", f"`{binding.name.id}` is never used", binding.name.span))
 
 
 def _box(resolver: Resolver, statement: tree.Box, scope: Scope) -> model.Box | None:
@@ -388,47 +395,3 @@ def _table(work: Resolution, resolver: Resolver, table: tree.Table, axes: tuple[
             help="give each species" + (" pair an entry; A-B also stands for B-A" if len(axes) == 2 else " an entry"),
         )
     return model.TableOf(tuple((e.labels, resolver.expr(e.value, scope)) for e in entries.values()), span=table.span)
-
-
-# -- flows and integrators -------------------------------------------------------------------------------
-
-FIELDS = ("x", "v")
-
-
-def _scheme(work: Resolution, module: Module, kind: str, statement, parameters, body) -> model.Scheme:
-    resolver = _resolver(work, in_flow=True)
-    resolver.parameters(parameters)
-    names: dict[str, Entity] = {p.id: Local(p.id, span=p.span) for p in parameters}
-    locals_: dict[str, Entity] = {}
-    scope = module.scope.inside(names).inside(locals_)
-    steps: list[model.Update | model.Draw | model.Invoke] = []
-    for step in body:
-        match step:
-            case tree.Update(target=target, op=op):
-                value = resolver.expr(step.value, scope)
-                if target.id not in FIELDS and target.id not in locals_:
-                    found = scope.find(target.id)
-                    if op == "+=" or isinstance(found, Global) and found.kind in ("param", "equation", "builtin", "operator"):
-                        resolver.error("misplaced", f"a flow cannot change `{target.id}`", target, help="flows change x, v and values of their own")
-                    locals_[target.id] = Local(target.id, per_atom=True, span=target.span)
-                steps.append(model.Update(target.id, op, value, step.span))
-            case tree.Draw(target=target, distribution=distribution):
-                if not (isinstance(distribution, tree.Name) and distribution.id == "normal"):
-                    resolver.error("wrong-arguments", "a flow draws from `normal`", distribution, help="`xi ~ normal`, then scale it")
-                if target.id in BUILT_IN:
-                    resolver.report.append(duplicate(target, None))
-                locals_[target.id] = Local(target.id, per_atom=True, span=target.span)
-                steps.append(model.Draw(target.id, "normal", step.span))
-            case tree.Call(function=tree.Name(id=name)):
-                entity = scope.find(name)
-                if not (isinstance(entity, Global) and entity.kind == "scheme"):
-                    if resolver.is_lost(name, entity):
-                        continue
-                    known = [n for n in scope.visible() if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"]
-                    resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=suggest(name, known))
-                    continue
-                for named in step.named:
-                    resolver.error("wrong-arguments", "a flow takes its arguments by position", named, help=f"leave out `{named.name} =`")
-                args = tuple(resolver.expr(a, scope) for a in step.args)
-                steps.append(model.Invoke(entity.symbol, args, step.span))
-    return model.Scheme(kind, module.symbol(statement.name.id), statement.name.id, tuple(p.id for p in parameters), tuple(steps), statement.span)

@@ -93,6 +93,8 @@ class Resolver:
         match entity:
             case None:
                 return self.unknown(node.id, node, scope)
+            case Local(symbol=symbol, per_atom=True) if not self.in_flow:
+                return self.error("wrong-index", f"`{node.id}` is one for each atom: it needs an index", node, help=f"write `{node.id}[i]`")
             case Local(symbol=symbol, per_atom=per_atom):
                 return model.Read(symbol, (model.EACH,) if per_atom else (), span=node.span)
             case Binder(symbol=symbol, kind="range"):
@@ -173,6 +175,12 @@ class Resolver:
             names[binding.name.id] = Bound(binding, inner, span=binding.name.span)
         return inner
 
+    def unused(self, where: tuple[tree.Binding, ...]) -> None:
+        """Warn of the bindings that nothing used."""
+        for binding in where:
+            if id(binding) not in self.used:
+                self.report.append(Diagnostic("unused-binding", f"`{binding.name.id}` is never used", binding.name.span))
+
     def parameters(self, names: Iterable[tree.Identifier]) -> None:
         """The parameters of a function have different names."""
         seen: dict[str, tree.Identifier] = {}
@@ -194,6 +202,8 @@ class Resolver:
         entity = scope.find(name)
         if entity is None:
             return self.unknown(name, node.base, scope, "array")
+        if isinstance(entity, Local) and (entity.per_atom or not entity.state or entity.arity):
+            return self._of_local(node, entity, scope)
         if not isinstance(entity, Global) or entity.kind not in ("param", "table", "equation", "builtin"):
             named = (Label(entity.span, "it is named here"),) if entity.span is not None and entity.span.source is node.span.source else ()
             return self.error("wrong-index", f"`{name}` has no indices", node, secondary=named)
@@ -207,7 +217,7 @@ class Resolver:
             unit = arity == 0 and isinstance(node.indices[0], tree.Name) and node.indices[0].id in self.known_units
             help = f"a unit stands after a number; `{name}` has its own" if unit else None
             return self.error("wrong-index", f"`{name}` has {_indices(arity)}, but is given {len(node.indices)}", node, help=help)
-        indices: list[str | int | model.Label] = []
+        indices: list[str | int | model.Label | model.Expr] = []
         for index in node.indices:
             found = scope.find(index.id) if isinstance(index, tree.Name) else None
             if isinstance(found, Binder):
@@ -224,6 +234,8 @@ class Resolver:
                 if entity.kind != "param" and not entity.series:
                     return self.error("not-yet", f"one atom by its number, as in `{node.span.text}`, is not implemented yet", node)
                 indices.append(int(index.value))
+            elif entity.kind == "param" and (isinstance(found, Local) or isinstance(index, tree.Binary | tree.Unary)):
+                indices.append(self.expr(index, scope))
             elif isinstance(index, tree.Name):
                 help = suggest(index.id, scope.binders()) or f"use `{name}` inside a sum such as `sum({index.id})`"
                 if index.id in self.closed:
@@ -234,6 +246,21 @@ class Resolver:
         if entity.kind == "table":
             return self.tabulated(entity, tuple(indices), node)
         return model.Read(entity.symbol, tuple(indices), span=node.span)
+
+    def _of_local(self, node: tree.Index, entity: Local, scope: Scope) -> model.Expr:
+        """A value of a flow at an atom; an entry of a state, or of one that a flow was given as a parameter."""
+        if len(node.indices) != 1:
+            return self.error("wrong-index", f"`{entity.symbol}` has {_indices(1)}, but is given {len(node.indices)}", node)
+        (index,) = node.indices
+        found = scope.find(index.id) if isinstance(index, tree.Name) else None
+        if isinstance(found, Binder):
+            return model.Read(entity.symbol, (found.symbol,), span=node.span)
+        if entity.per_atom:
+            return self.error("wrong-index", f"`{entity.symbol}` is one for each atom: its index is that of a sum", index)
+        flow, self.in_flow = self.in_flow, False
+        computed = self.expr(index, scope)
+        self.in_flow = flow
+        return model.Read(entity.symbol, (computed,), span=node.span)
 
     def _member(self, node: tree.Member, scope: Scope) -> model.Expr:
         if node.field not in MEMBERS:
@@ -304,12 +331,13 @@ class Resolver:
         domain = self.domain(node.domain, scope)
         if domain is None:
             return model.Read("?", span=node.span, type=model.Type("unknown", None))
-        inner = scope.inside({name: Binder(name, span=node.domain.span) for name in domain.binders})
-        flow, self.in_flow = self.in_flow, False
+        kind = "range" if domain.kind == "over" else "atoms"
+        inner = scope.inside({name: Binder(name, kind, span=node.domain.span) for name in domain.binders})
+        flow, self.in_flow = self.in_flow, self.in_flow and domain.kind == "over"
         body = self.expr(node.body, inner)
         self.in_flow = flow
         self.closed.update(domain.binders)
-        if node.op != "sum" and domain.kind != "each":
+        if node.op != "sum" and domain.kind not in ("each", "over"):
             return self.error("not-yet", f"`{node.op}` over anything but all atoms, `{node.op}(i)`, is not implemented yet", node)
         return model.Reduce(domain, body, node.op, span=node.span)
 
@@ -317,6 +345,7 @@ class Resolver:
         names: tuple[str, ...] = ()
         centre = topology = None
         excluded: tuple[str, ...] = ()
+        bounds: tuple[model.Expr, ...] = ()
         if isinstance(node, tree.Excluding):
             excluded = tuple(c.topology for c in node.conditions)
             for condition in node.conditions:
@@ -336,6 +365,9 @@ class Resolver:
                     self.error("wrong-index", f"`{i}` is not an index: nothing around this sum binds it", node, help=f"`sum({i} < {j})` sums over all pairs")
                     return None
                 centre = found.symbol
+            case tree.Over(k=k, range=range):
+                kind, names = "over", (k,)
+                bounds = self.expr(range.first, scope), self.expr(range.last, scope)
             case tree.Triples(i=i, j=j, k=k):
                 kind, names = "triples", (i, j, k)
                 found = scope.find(i)
@@ -354,7 +386,7 @@ class Resolver:
         if len(set(names)) < len(names) or (centre in names):
             self.error("duplicate-name", "an index is bound twice in one sum", node)
             return None
-        return model.Domain(kind, names, centre, topology, excluded)
+        return model.Domain(kind, names, centre, topology, excluded, bounds)
 
     def topology(self, node: tree.Members, count: int | None = None) -> bool:
         """Whether there is such a topology, of ``count`` atoms; of any that has two ends, where it leaves pairs out."""

@@ -10,6 +10,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from . import model
 from .builders import BUILDERS, Builder
 from .resolve_expr import Resolver
+from .resolve_flow import observes
 from .runtime.folder import check_name
 from .runtime.trajectories import check_format
 from .scope import Entity, Global, Scope
@@ -145,9 +146,12 @@ def _species(resolver: Resolver, scope: Scope, node: tree.Expr, species: tuple[s
 
 
 def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict[str, model.Scheme], paths: dict[str, tree.Node]):
-    outputs = tuple(_output(resolver, scope, o, paths) for o in node.outputs)
     name = node.call.function.id
     entity = scope.find(name)
+    scheme = schemes.get(entity.symbol) if isinstance(entity, Global) else None
+    own = observes(scheme, schemes) if scheme is not None else {}
+    outputs = tuple(_output(resolver, scope, o, paths, own) for o in node.outputs)
+    until = None if node.until is None else resolver.expr(node.until, scope)
     if resolver.is_lost(name, entity):
         return None
     if not (isinstance(entity, Global) and entity.kind == "scheme"):
@@ -159,17 +163,16 @@ def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict
             help=suggest(name, known) or "take one from the library, such as `use integrators (velocity_verlet)`; `mdsl list integrators` shows all",
         )
         return None
-    scheme = schemes.get(entity.symbol)
     if scheme is None:  # its declaration was wrong, which has been said
         return None
     if scheme.kind == "flow":
         resolver.error("misplaced", f"`{name}` is a flow: a part of an integrator", node.call.function, help=f"integrator my_scheme(dt) {{ {name}(dt) }}")
         return None
     options = tuple((n, resolver.expr(v, scope)) for n, v in _bind(resolver, node.call, name, scheme.parameters))
-    missing = [p for p in scheme.parameters if p not in dict(options)]
+    missing = [p for p in scheme.parameters if p not in dict(options) and scheme.default(p) is None]
     if missing and not _strange(node.call, scheme.parameters):
         resolver.error("missing-option", f"`{name}` needs {' and '.join(f'`{m}`' for m in missing)}", node.call, help=f"{name}({', '.join(scheme.parameters)})")
-    return model.Advance(entity.symbol, options, resolver.expr(node.steps, scope), outputs, node.span)
+    return model.Advance(entity.symbol, options, resolver.expr(node.steps, scope), outputs, node.span, until=until)
 
 
 # Names that are usual for what every program can record.
@@ -184,7 +187,8 @@ USUAL = {
 OBSERVABLE = ("t", "potential", "volume", "virial", "degrees_of_freedom", "N")
 
 
-def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, paths: dict[str, tree.Node]) -> model.Output:
+def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, paths: dict[str, tree.Node], own: dict[str, model.Equation]) -> model.Output:
+    """``own`` are the observables of the scheme, which step back behind those of the program."""
     every = resolver.expr(node.every, scope) if node.every is not None else None
     if isinstance(node, tree.Write):
         try:
@@ -204,10 +208,12 @@ def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, pa
         kind = entity.kind if isinstance(entity, Global) else None
         if kind == "equation" and (entity.arity == 0 or entity.series) or kind == "builtin" and identifier.id in OBSERVABLE:
             names.append(entity.symbol)
+        elif identifier.id in own:
+            names.append(identifier.id)
         elif resolver.is_lost(identifier.id, entity):
             continue
         elif entity is None:
-            known = [n for n in set(scope.visible()) if isinstance(scope.find(n), Global) and (scope.find(n).kind == "equation" or n in OBSERVABLE)]
+            known = [*own, *(n for n in set(scope.visible()) if isinstance(scope.find(n), Global) and (scope.find(n).kind == "equation" or n in OBSERVABLE))]
             help = USUAL.get(identifier.id) or suggest(identifier.id, known) or f"declare it: `observe {identifier.id} = ...`"
             resolver.error("unknown-name", f"there is nothing called `{identifier.id}` to record", identifier, help=help)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .model import Advance, Expr, Model, Update
+from .model import Advance, Draw, Expr, Model, Update
 
 
 def rewrite_model(model: Model, rewrite: Callable[[Expr], Expr]) -> Model:
@@ -15,10 +15,14 @@ def rewrite_model(model: Model, rewrite: Callable[[Expr], Expr]) -> Model:
     def step(item):
         if not isinstance(item, Advance):
             return replace(item, options=tuple((n, rewrite(v)) for n, v in item.options))
-        body = item.body and tuple(replace(s, value=rewrite(s.value)) if isinstance(s, Update) else s for s in item.body)
+        body = item.body and tuple(_statement(s, rewrite) for s in item.body)
         options = tuple((n, rewrite(v)) for n, v in item.options)
         outputs = tuple(replace(o, every=optional(o.every)) for o in item.outputs)
-        return replace(item, options=options, body=body, dt=optional(item.dt), steps=rewrite(item.steps), outputs=outputs)
+        states = tuple(replace(s, value=rewrite(s.value)) for s in item.states)
+        observes = tuple(replace(e, body=rewrite(e.body)) for e in item.observes)
+        return replace(
+            item, options=options, body=body, dt=optional(item.dt), steps=rewrite(item.steps), outputs=outputs, until=optional(item.until), states=states, observes=observes
+        )
 
     return replace(
         model,
@@ -27,3 +31,9 @@ def rewrite_model(model: Model, rewrite: Callable[[Expr], Expr]) -> Model:
         box=model.box and model.box.map(rewrite),
         run=tuple(step(s) for s in model.run),
     )
+
+
+def _statement(statement: Update | Draw, rewrite: Callable[[Expr], Expr]) -> Update | Draw:
+    if isinstance(statement, Draw):
+        return replace(statement, args=tuple(map(rewrite, statement.args)))
+    return replace(statement, value=rewrite(statement.value))

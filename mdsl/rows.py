@@ -14,7 +14,7 @@ import numpy as np
 
 from . import algebra
 from .algebra import Value
-from .model import EACH, Domain, Expr
+from .model import Domain, Expr
 
 
 class Rows:
@@ -65,9 +65,24 @@ class Rows:
         return value
 
 
-def local(name: str) -> str:
-    """How rows call a value that a flow computes for each atom, which is read with the index EACH."""
-    return f"{name}[{EACH}]"
+@dataclass(eq=False)
+class Cells:
+    """A state: its entries from ``first`` on; one without a range has ``first`` None."""
+
+    first: int | None
+    values: list
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What a name of a flow stands for in all its entries, whichever row reads it: a value for each atom, or Cells."""
+
+    value: object
+
+
+def entries(name: str) -> str:
+    """How rows call what is read of a name with an index."""
+    return f"{name}[]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +100,7 @@ def take(value: object, index: np.ndarray) -> Value | Closure | str:
     match value:
         case Closure():
             return Closure(value.parameters, value.body, value.rows.select(index), value.derived)
-        case str():
+        case str() | Whole():
             return value
     return algebra.take(value, index)
 

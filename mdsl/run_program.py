@@ -21,6 +21,7 @@ from .dimensions import LENGTH, TIME, VELOCITY
 from .initial import factor, start, whole
 from .model import Advance, Model, Output
 from .observables import observable_type
+from .outcome import Outcome, not_converged
 from .options import RunOptions, Setting
 from .runtime.display import Display, Summary
 from .runtime.folder import RunFolder
@@ -32,6 +33,7 @@ from .terminal import show
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 AUTOMATIC = "double"
+STATE = "state "  # before the names of states in a checkpoint
 
 
 def run_file(path: Path, options: RunOptions) -> int:
@@ -78,8 +80,9 @@ def run_file(path: Path, options: RunOptions) -> int:
     folder.write_run({**description, "status": "running"})
     snapshot, place, last = None, Place(), None
     if header is not None:
-        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("cell", initial.cell), arrays.get("began"))
-        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]))
+        memory = {n.removeprefix(STATE): a for n, a in arrays.items() if n.startswith(STATE)}
+        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("cell", initial.cell), arrays.get("began"), memory)
+        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
         last = header
     with Listener(model, initial, folder, options.quiet, description, last) as listener:
         listener.greet(source.name, seed, runner, precision)
@@ -196,7 +199,7 @@ class Listener:
             nanoseconds = self.model.units._internal_si(TIME) * dt * 1e9
             self.nanoseconds += nanoseconds * (steps - done)
         self.dt = dt
-        title = f"{advance.scheme.rpartition('.')[2]} for {steps:,} steps"
+        title = f"{advance.scheme.rpartition('.')[2]} for {'at most ' if advance.until is not None else ''}{steps:,} steps"
         self.display.phase(title, [self.column(n) for n in names], steps, done=done, ns_per_step=nanoseconds)
         self.first_done, self.compiling = done, True
 
@@ -252,6 +255,10 @@ class Listener:
         if time.perf_counter() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
             self.checkpoint(runner)
 
+    def ended(self, advance: Advance, outcome: Outcome) -> None:
+        if outcome.converged is not None:
+            self.display.note(f"converged after {outcome.steps:,} steps" if outcome.converged else f"warning: {not_converged(advance, outcome)}")
+
     def checkpoint(self, runner) -> None:
         snapshot, place = runner.checkpoint()
         header = {
@@ -260,11 +267,13 @@ class Listener:
             "statement": place.statement,
             "done": place.done,
             "t": place.t,
+            "met": place.met,
             "frames": {**self.frames_kept, **{name: t.frames for name, t in self.trajectories.items()}},
             "options": self.description["options"],
         }
         began = {} if snapshot.began is None else {"began": snapshot.began}
-        self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, "cell": snapshot.cell, **began})
+        memory = {STATE + name: value for name, value in snapshot.memory.items()}
+        self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, "cell": snapshot.cell, **began, **memory})
         self.saved = time.perf_counter()
 
     def final(self, snapshot) -> None:

@@ -18,10 +18,12 @@ class Entity:
 
 @dataclass(frozen=True)
 class Local(Entity):
-    """A parameter of a function, flow or integrator, or a value that a flow computed."""
+    """A parameter of a function, flow or integrator, a value that a flow computed, or a state of its own."""
 
     symbol: str
     per_atom: bool = False
+    state: bool = False
+    arity: int = 0  # number of indices of a state
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ def with_settings(model: Model, settings: tuple[Setting, ...]) -> Model:
             raise Rejected(
                 Diagnostic("unknown-parameter", f"the program has no parameter `{setting.name}`", setting.name_span, help=suggest(setting.name, known) or (f"its parameters are {', '.join(known)}" if known else None))
             )
+        if setting.name in model.folded:
+            help = "change it in the program: loops and states are written out when it is compiled"
+            raise Rejected(Diagnostic("nonconstant", f"`{setting.name}` decides the form of a scheme", setting.name_span, help=help))
         new = _declared(model, old, setting)
         model = replace(model, params=tuple(new if p.name == old.name else p for p in model.params))
     found = check_finite(model)

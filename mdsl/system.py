@@ -25,6 +25,7 @@ class System:
     degrees_of_freedom: float | None = None  # None: d*N - d
     start: System | None = None  # when the statement of dynamics began; None: now
     cell: np.ndarray | None = None  # [d, d], rows are the box vectors; None: what the program's `box` says
+    memory: Mapping[tuple, object] = field(default_factory=dict)  # the states of the statement of dynamics under way
 
     def __post_init__(self):
         n, d = np.shape(self.x)
@@ -40,6 +41,10 @@ class System:
         for name, kind in kinds.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
+
+    def frozen(self, model) -> np.ndarray:
+        """[N]: which atoms are of species that never move."""
+        return np.isin(self.species, [model.species.index(name) for name in model.frozen])
 
 
 @dataclass(frozen=True, eq=False)

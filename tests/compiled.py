@@ -9,7 +9,7 @@ import numpy as np
 
 import mdsl
 
-HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian)\n"
+HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian, nose_hoover, csvr, berendsen)\n"
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference"
 PROGRAMS = REFERENCE.parent / "programs"
 TRAVERSALS = ("all pairs", "list")

@@ -45,7 +45,7 @@ members = node(tree.Members, several(names, 2), names, st.booleans())
 plain_domains = st.one_of(
     node(tree.Each, names), node(tree.Ordered, names, names), node(tree.Others, names, names), node(tree.Triples, names, names, names), members
 )
-domains = plain_domains | node(tree.Excluding, plain_domains, several(members, 1))
+domains = plain_domains | node(tree.Over, names, node(tree.Range, st.just(tree.Number(HERE, "1")), node(tree.Name, names))) | node(tree.Excluding, plain_domains, several(members, 1))
 leaves = st.one_of(node(tree.Name, names), node(tree.Number, numbers, st.none() | units), node(tree.Text, st.sampled_from(["", "a b", "#"])))
 operators = st.sampled_from(["+", "-", "*", "/", "^", "·", "==", "!=", "<", "<=", ">", ">=", "and", "or"])
 
@@ -71,13 +71,22 @@ small = st.recursive(leaves, grow, max_leaves=3)
 axes = several(node(tree.Axis, names | st.just("species"), st.none() | node(tree.Range, small, small)))
 groups = several(several(identifiers), 1)
 where = several(node(tree.Binding, identifiers, several(several(identifiers), 0, 2), small))
-steps = st.one_of(
+settings_up = st.one_of(
     node(tree.Update, identifiers, st.sampled_from(["=", "+="]), small),
     node(tree.Draw, identifiers, small),
 )
 calls = node(tree.Call, node(tree.Name, names), several(small), several(node(tree.Named, names, small)))
+flat_steps = st.one_of(
+    settings_up,
+    calls,
+    node(tree.Update, identifiers, st.sampled_from(["=", "+="]), small, small),
+    node(tree.Declaration, st.just("state"), identifiers, axes, small),
+    node(tree.Equation, st.just("observe"), identifiers, axes, small, where),
+)
 # After `for` and `every` stands a number of steps, which no comparison is.
 counts = st.one_of(leaves, st.builds(lambda a, b: tree.Binary(HERE, "*", a, b), leaves, leaves))
+steps = st.recursive(flat_steps, lambda inner: node(tree.Loop, identifiers, node(tree.Range, counts, counts), st.booleans(), several(inner)), max_leaves=4)
+parameters = several(node(tree.Parameter, names, st.none() | small))
 outputs = st.one_of(
     node(tree.Record, several(identifiers, 1), st.none() | counts),
     node(tree.Write, node(tree.Text, st.just("f.xyz")), st.none() | counts),
@@ -86,6 +95,7 @@ statements = st.one_of(
     node(tree.Use, several(names | st.just("units"), 1), st.none() | several(identifiers, 1)),
     node(tree.Dim, st.integers(1, 9)),
     node(tree.SpeciesDecl, several(identifiers, 1)),
+    node(tree.Frozen, several(identifiers, 1)),
     node(tree.Topology, several(node(tree.TopologyItem, identifiers, several(names, 1)), 1)),
     node(tree.Box, small),
     node(tree.Declaration, st.sampled_from(["const", "param", "state"]), identifiers, axes, small),
@@ -97,9 +107,9 @@ statements = st.one_of(
     st.builds(lambda n, v: tree.UnitDecl(HERE, n, v, None), identifiers, small),
     st.builds(lambda n, d: tree.UnitDecl(HERE, n, None, d), identifiers, names),
     node(tree.UnitSystem, several(st.tuples(identifiers, units))),
-    node(tree.Flow, identifiers, several(identifiers), several(steps | calls)),
-    node(tree.Integrator, st.sampled_from(["integrator", "minimizer"]), identifiers, several(identifiers), several(steps | calls)),
-    node(tree.Run, several(steps | node(tree.Advance, calls, counts, several(outputs)))),
+    node(tree.Flow, identifiers, parameters, several(steps)),
+    node(tree.Integrator, st.sampled_from(["integrator", "minimizer"]), identifiers, parameters, several(steps)),
+    node(tree.Run, several(settings_up | node(tree.Advance, calls, counts, several(outputs), st.none() | small))),
 )
 
 

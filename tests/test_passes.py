@@ -166,6 +166,28 @@ flow spread(h) { kick = h*f/m
 flow shake(h) { kick ~ normal
   v += h*kick }
 integrator mine(dt) { shake(dt) spread(dt/2) shake(dt) spread(dt/2) }
+state top = 0.5
+state tops[k in 0..2] = k
+flow push(h, p, k, moved) {
+  p[k] += h*(if k > 1 then p[k - 1] else sum(i) m[i]*|moved[i]|)
+}
+integrator numbers(dt, chain = 2, last = chain) {
+  state p[k in 1..chain] = 0.1*k
+  state drift = sum(i) m[i]*v[i]
+  state turns = 0
+  observe memory = top + sum(k in 1..chain) p[k]
+  R ~ normal_number   u ~ uniform_number   S ~ chi_squared(3*N - 1)
+  for k in chain..1 down { push(50*dt, p, k, v) }
+  drift = 0.9*drift + 0.1*(sum(i) m[i]*v[i])
+  slow = if R + u < sqrt(S/N) and not drift.x > 100 then 1 - 0.1*u*p[last] else 1 + 0.01*p[last]
+  top += 0.01*slow + trace(virial)/1e4
+  tops[chain - 2] += tops[chain - 1]*top
+  v = slow*v - 0.01*(drift + R*v)/N - 0.1*tanh(potential/1e4)*v
+  x += dt*v
+  off = x - origin
+  v += 1e-3*(largest(i) |off[i]|)*off*tops[1]
+  turns += 1
+}
 def bath(t) = if t < 0.1 then 1.5 - 10*t else 0.5
 def ramp(t) = 1 + 3*t^2
 """
@@ -175,6 +197,12 @@ SCHEMES = {
     "brownian(dt = 0.001, T = 0.3, gamma = 2)": ("flat", 3),
     "baoab(dt = 0.05, T = bath, gamma = ramp)": ("external field", 4),
     "mine(dt = 0.001)": ("entries and masses", 3),
+    "numbers(dt = 0.001, chain = 3)": ("species table", 3),
+    "nose_hoover(dt = 0.001, T = 0.7, tau = 0.05)": ("one pair function", 4),
+    "nose_hoover(dt = 0.001, T = bath, tau = 0.05, chain = 1, order = 5)": ("flat", 3),
+    "csvr(dt = 0.001, T = 0.7, tau = 0.01)": ("species table", 4),
+    "berendsen(dt = 0.001, T = 0.7, tau = 0.01)": ("flat", 3),
+    "fire(dt = 0.001)": ("one pair function", 12),
 }
 
 
@@ -182,7 +210,7 @@ def steps_differ(scheme):
     """The largest difference in positions and velocities after a few steps with the same noise."""
     name, steps = SCHEMES[scheme]
     case = CASES[name]
-    text = f'{case.head}{case.text}{OWN}run {{\n  x = read("nothing.xyz")\n  {scheme} for {steps}\n}}'
+    text = f'{case.head}use minimizers\n{case.text}{OWN}run {{\n  x = read("nothing.xyz")\n  {scheme} for {steps}\n}}'
     model, report = resolve(Source("test", text), None)
     assert not report, [d.message for d in report]
     advance = next(s for s in model.run if isinstance(s, Advance))
@@ -195,11 +223,19 @@ def steps_differ(scheme):
             jax.debug.callback(lambda *n: drawn.append(np.stack(n, axis=1)), *numbers, ordered=True)
             return numbers
 
+        right_number = Dynamics.number
+
+        def number(self, *args):
+            drawn_number = right_number(self, *args)
+            jax.debug.callback(lambda n: drawn.append(np.asarray(n)), drawn_number, ordered=True)
+            return drawn_number
+
         patch.setattr(Dynamics, "noise", noise)
+        patch.setattr(Dynamics, "number", number)
         found = bind(program, case).run(jax.random.key(11))
         jax.effects_barrier()
     # The driver may carry out a part of a step again, or of the step after the last.
-    drawn = [numbers for k, numbers in enumerate(drawn) if not any((numbers == d).all() for d in drawn[:k])]
+    drawn = [numbers for k, numbers in enumerate(drawn) if not any(np.array_equal(numbers, d) for d in drawn[:k])]
     per_step = sum(isinstance(s, Draw) for a in program.model.run if isinstance(a, Advance) for s in a.body)
     if len(drawn) < steps * per_step:
         return np.inf
@@ -307,7 +343,9 @@ def never_again(right):
 IN_DYNAMICS = {
     "the force is not evaluated again": (planted("lowering.step", "moves", lambda right: lambda statement: False), "velocity_verlet(dt = 0.001)"),
     "draws are the same": (planted("lowering.dynamics", "jax.random.fold_in", lambda right: lambda key, data: right(key, 0)), "mine(dt = 0.001)"),
-    "a flow shares its local names": (planted("inline", "Inliner._local", lambda right: lambda self, name, counts, span: right(self, name, {}, span)), "mine(dt = 0.001)"),
+    "a flow shares its local names": (planted("inline_flow", "_Statement.unique", lambda right: lambda self, name: name), "mine(dt = 0.001)"),
+    "a state begins anew at every step": (planted("lowering.dynamics", "Dynamics.with_memory", lambda right: lambda self, known, memory, states: right(self, known, memory | {s.name: 0.1 for s in states if s.type.kind == "scalar"}, states)), "numbers(dt = 0.001, chain = 3)"),
+    "a loop runs the other way": (planted("inline_flow", "_Statement.numbers", lambda right: lambda self, loop, env: list(right(self, loop, env))[::-1]), "numbers(dt = 0.001, chain = 3)"),
 }
 
 
