@@ -72,7 +72,9 @@ def _chunks(text: Text, statement: tree.Statement, start: int, end: int, index) 
     chunks = [Chunk(start, brace + 1, 0, key, cell)]
     for (first, indent), (after, _) in pairwise([*items, (end - 1, 0)]):
         signs = (k for k in range(first, after) if depth[k] == depth[first] and text.tokens[k].text in ("=", "+=", "~"))
-        chunks.append(Chunk(first, after, indent, "item" if indent == INDENT else "", next(signs, None)))
+        word = text.tokens[first].text
+        item = word if word in ("state", "observe", "for") else "item"
+        chunks.append(Chunk(first, after, indent, item if indent == INDENT else "", next(signs, None)))
     return [*chunks, Chunk(end - 1, end)]
 
 
