@@ -85,7 +85,9 @@ class Program:
         given = dict(params or {})
         for name, value in given.items():
             if name not in self.params:
-                raise Rejected(Diagnostic("unknown-parameter", f"the program has no free parameter `{name}`", help=suggest(name, self.params)))
+                data = any(p.name == name for p in self.model.data)
+                help = f'it is data: `data={{"{name}": ...}}`' if data else suggest(name, self.params)
+                raise Rejected(Diagnostic("unknown-parameter", f"the program has no free parameter `{name}`", help=help))
             if jnp.shape(value) != jnp.shape(self.params[name]):
                 raise Rejected(Diagnostic("wrong-shape", f"`{name}` has the shape {jnp.shape(value)}, not {jnp.shape(self.params[name])}"))
         return {name: jnp.asarray(given.get(name, default)) / self._scale(name) for name, default in self.params.items()}

@@ -13,15 +13,12 @@ from mdsl.grammar.source import Source
 
 from . import model, modules, resolve_run
 from .collect import Module, Resolution, collect, import_module
-from .dimensions import ONE
+from .resolve_data import data_declaration
 from .resolve_expr import Resolver
 from .resolve_flow import resolve_scheme, schemes_mean_the_prelude
 from .resolve_tables import read_tables
 from .resolve_topologies import derived
-from .runtime.reading import KNOWN_COLUMNS
 from .scope import Binder, Entity, Global, Local, Scope
-from .unit_library import unit_value
-from .units import UnitValue
 
 MOST_ENTRIES = 100_000  # of a range
 
@@ -217,7 +214,7 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
                     resolver.error("unknown-species", f"there is no species `{name.id}`", name, help=near or f"declare it: `species {', '.join([*work.species, name.id])}`")
                 built.frozen.append(name.id)
         case tree.Data():
-            return _data(work, resolver, statement)
+            return data_declaration(work, resolver, statement)
         case tree.Learned():
             work.report.append(
                 Diagnostic("not-yet", "`learned` is not implemented yet", statement.span, notes=("the grammar knows it, the compiler of this version does not",))
@@ -327,38 +324,6 @@ def _param(work: Resolution, resolver: Resolver, statement: tree.Declaration, sc
     else:
         default = resolver.expr(statement.value, scope)
     return model.Param(statement.kind, statement.name.id, tuple(axes), default, statement.span, binder=binder)
-
-
-def _data(work: Resolution, resolver: Resolver, statement: tree.Data) -> model.Param | None:
-    """An array that comes with the atoms: its axes and its unit."""
-    name = statement.name.id
-    axes = tuple(model.Axis(a.name) for a in statement.axes)
-    kinds = [a.kind for a in axes]
-    for axis in statement.axes:
-        if axis.range is not None or axis.name not in ("species", "atoms"):
-            resolver.error("bad-axis", f"an axis of `data` is `atoms` or `species`, not `{axis.name}`", axis)
-            return None
-    if "atoms" in kinds and len(kinds) > 1 or len(kinds) > 2:
-        resolver.error("bad-axis", "`data` has one axis of atoms, or at most two of species", statement.axes[1], help=f"`data {name}[atoms]`, `data {name}[species, species]`")
-        return None
-    if name == "m":
-        resolver.error("misplaced", "`m` is the mass, which atoms have already", statement.name, help="masses are bound as `masses=`, come with the structure, or are a `param m`")
-        return None
-    if name in KNOWN_COLUMNS:
-        resolver.error("duplicate-name", f"`{name}` is a column of structure files with a meaning of its own", statement.name, help="choose another name")
-        return None
-    unit = UnitValue(1.0, ONE)
-    if statement.unit is not None:
-        if work.units.reduced:
-            resolver.error("unit-in-reduced", f"`units.{work.units.name}` has no units: every quantity is a pure number", statement.unit, help=f"write `data {name}{'[' + ', '.join(kinds) + ']' if kinds else ''}`")
-            return None
-        try:
-            unit = unit_value(statement.unit, work.known_units)
-        except Rejected as rejected:
-            work.report += rejected.diagnostics
-            return None
-    kind = model.Type("scalar", unit.dimension)
-    return model.Param("data", name, axes, None, statement.span, kind, data=model.Data(statement.unit, work.units.to_internal(1.0, unit)))
 
 
 def _table(work: Resolution, resolver: Resolver, table: tree.Table, axes: tuple[model.Axis, ...], scope: Scope) -> model.Expr:

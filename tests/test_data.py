@@ -316,7 +316,7 @@ def test_other_data_keep_their_shape():
     system = mdsl.compile("use units.lj\ndata q[atoms]\n" + U).bind(atoms()[0], box=9.0, data={"q": np.ones(27)})
     with pytest.raises(mdsl.Rejected, match="wrong-shape"):
         system.energy(data={"q": np.ones(3)})
-    with pytest.raises(mdsl.Rejected, match="unknown-parameter"):
+    with pytest.raises(mdsl.Rejected, match="it is data"):
         system.energy(params={"q": np.ones(27)})
 
 
