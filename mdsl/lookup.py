@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import sympy
-from sympy.core.symbol import Str
 
 from .model import SCALAR, Expr, Tabulated
 from .tabulation import Curves
+
+
+class Functions(sympy.Atom):
+    """The functions of a table, by its name."""
+
+    def __new__(cls, name: str, curves: Curves):
+        self = super().__new__(cls)
+        self.name, self.curves = name, curves
+        return self
+
+    def _hashable_content(self) -> tuple:
+        return self.name, id(self.curves)
+
+    def _sympystr(self, printer) -> str:
+        return self.name
 
 
 class Lookup(sympy.Function):
@@ -19,6 +33,7 @@ class Lookup(sympy.Function):
         return None
 
     table = property(lambda self: self.args[0].name)
+    curves = property(lambda self: self.args[0].curves)
     order = property(lambda self: int(self.args[1]))
     which = property(lambda self: self.args[2])
     end = property(lambda self: self.args[3])
@@ -46,8 +61,8 @@ class Lookup(sympy.Function):
 
 def to_lookup(expr: Tabulated, which: sympy.Expr, at: sympy.Expr) -> Lookup:
     end = expr.curves.end
-    return Lookup(Str(expr.table), sympy.Integer(expr.order), which, sympy.oo if end is None else sympy.Float(end, 17), sympy.Integer(expr.extended), at)
+    return Lookup(Functions(expr.table, expr.curves), sympy.Integer(expr.order), which, sympy.oo if end is None else sympy.Float(end, 17), sympy.Integer(expr.extended), at)
 
 
-def from_lookup(e: Lookup, curves: Curves, which: Expr, at: Expr, **place) -> Tabulated:
-    return Tabulated(e.table, which, e.order, at, bool(e.args[4]), curves=curves, type=SCALAR, **place)
+def from_lookup(e: Lookup, which: Expr, at: Expr, **place) -> Tabulated:
+    return Tabulated(e.table, which, e.order, at, bool(e.args[4]), curves=e.curves, type=SCALAR, **place)

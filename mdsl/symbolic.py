@@ -16,7 +16,6 @@ import sympy
 from .lookup import Lookup, from_lookup, to_lookup
 from .model import BOOL, SCALAR, Expr, Number, Op, Read, Tabulated
 from .operators import OPERATORS
-from .tabulation import Curves
 
 
 
@@ -85,7 +84,6 @@ class Leaves:
 
     symbols: dict[Expr, sympy.Symbol] = field(default_factory=dict)
     exprs: dict[sympy.Symbol, Expr] = field(default_factory=dict)
-    tables: dict[str, Curves] = field(default_factory=dict)  # of the tabulated functions that passed
 
     def symbol(self, expr: Expr) -> sympy.Symbol:
         known = self.symbols.get(expr)
@@ -131,8 +129,7 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
         case Op(op=op, args=args) if all(a.type is None or a.type.kind in ("scalar", "bool", "index", "label") for a in args):
             parts = [to_sympy(a, leaves, memo) for a in args]
             return _operation(op, parts, expr, leaves)
-        case Tabulated(table=table, which=which, at=at):
-            leaves.tables[table] = expr.curves
+        case Tabulated(which=which, at=at):
             return to_lookup(expr, to_sympy(which, leaves, memo), to_sympy(at, leaves, memo))
     return leaves.symbol(expr)
 
@@ -217,7 +214,7 @@ class _Writer:
         if e in self.leaves.exprs:
             return self.leaves.exprs[e]
         if isinstance(e, Lookup):
-            return from_lookup(e, self.leaves.tables[e.table], self.expr(e.which), self.expr(e.at), **self.place)
+            return from_lookup(e, self.expr(e.which), self.expr(e.at), **self.place)
         if e in (sympy.zoo, sympy.oo, -sympy.oo, sympy.nan):  # what a branch that is not taken may hold
             above = {sympy.nan: 0.0, -sympy.oo: -1.0}.get(e, 1.0)
             return self.op("div", self.number(above), self.number(0.0))

@@ -197,6 +197,23 @@ def test_a_run_conserves_energy_and_observes(folder):
     assert np.isfinite(records["near"]).all()
 
 
+def test_tables_of_a_module_and_outside_sums(folder):
+    """As the weight of a sum, by a parameter; and a name that a function gives its own argument stays apart."""
+    (folder / "shapes.mdsl").write_text('table u = tabulated("pair.txt")\ndef twice(v)(r) = 2*v(r) + u(r)\n')
+    program = mdsl.compile(
+        LJ + "use shapes\nparam a = 1.23\ndef squared(u)(r) = u(r)^2\nenergy U = sum(i < j) twice(squared(u))(|x[i] - x[j]|)\n"
+        "energy V = N*u(a)*sum(i) |x[i] - origin|^2\nobserve bend = D(D(u))(a)\n",
+        folder,
+    )
+    x, _ = atoms(8, 4.0)
+    there = System(x, np.full(3, 6.0))
+    system = program.bind(x, box=6.0)
+    assert system.energy() == pytest.approx(interpret.energy(program.model, there), rel=1e-13)
+    slope = jax.grad(lambda p: system.energy(params=p))(program.params)["a"]
+    assert slope == pytest.approx(interpret.param_gradient(program.model, there, "a"), rel=1e-12)
+    np.testing.assert_allclose(system.forces(), interpret.forces(program.model, there), atol=1e-12)
+
+
 # -- proofs ----------------------------------------------------------------------------------------------
 
 
