@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdsl.box import decided_by
+from mdsl.box_shape import changes_box
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.initial import Initial, value, whole
 from mdsl.model import Advance, Output
@@ -109,7 +110,7 @@ class Runner:
         self.dtype, kernel_dtype = PRECISIONS[precision]
         self.potential = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
         self.skin = skin
-        self.changing = initial.declared and "t" in decided_by(self.model)
+        self.changing = initial.declared and "t" in decided_by(self.model) or changes_box(self.model)
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
         self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing)

@@ -22,7 +22,7 @@ from mdsl.model import EACH, Advance, Draw, Read, State as Memory, Type, Update,
 
 from . import neighbours
 from .box import carried, declared, strain
-from .cell import Cell, combination
+from .cell import Cell, combination, entries_of, of_matrix
 from .emit import evaluate
 from .evaluation import each_sum
 from .field import Combination
@@ -83,7 +83,17 @@ class Dynamics:
 
     def deformed(self, state: State, inputs: Inputs, known: Globals) -> State:
         """The state in the box of the time ``known.t``, all positions carried along."""
-        cell = declared(self.model, known.params, known.t, self.layout.n_atoms, self.dtype)
+        return self.resized(state, declared(self.model, known.params, known.t, self.layout.n_atoms, self.dtype))
+
+    def box(self, cell: Cell) -> Cell:
+        """A new box, as it was along axes that do not repeat."""
+        periodic, one = self.potential.geometry.periodic, jnp.ones((), self.dtype)
+        fixed = [one if k == j else jnp.zeros_like(one) for k, j in entries_of(cell)]
+        kept = [v if periodic[k] else f for (k, _), v, f in zip(entries_of(cell), cell.leaves, fixed)]
+        return Cell(tuple(kept[: self.dim]), tuple(kept[self.dim :]))
+
+    def resized(self, state: State, cell: Cell) -> State:
+        """The state in another box, all positions carried along."""
         return state._replace(x=carried(state.x, state.cell, cell), cell=cell)
 
     def radius(self, inputs: Inputs, cell: Cell):
@@ -343,6 +353,9 @@ class Dynamics:
                 values[target] = self.noise(key, target, state.ids)
             elif isinstance(statement, Draw):
                 memory[target] = self.number(key, statement, tuple(map(value, statement.args)))
+            elif target == "cell":
+                cell = self.box(of_matrix(self.sum_of(statement, value(statement.value), known.read(Read("cell"))), bool(state.cell.tilts)))
+                state, known = self.resized(state, cell), replace(known, cell=cell)
             elif target in ("x", "v"):
                 new = jax.tree.map(lambda a: jnp.broadcast_to(a, state.ids.shape), self.sum_of(statement, value(statement.value), getattr(state, target)))
                 state = state._replace(**{target: self.where_free(state, new, getattr(state, target))})

@@ -25,6 +25,8 @@ SCALARS: dict[str, Callable] = {
     "atan2": jnp.arctan2, "floor": jnp.floor, "round": jnp.round, "erf": erf, "erfc": erfc, "abs": jnp.abs, "min": jnp.minimum, "max": jnp.maximum, "choose": jnp.where,
 }  # fmt: skip
 
+MOST_SQUARINGS = 12  # of the exponential of a matrix: exact up to a size of a thousand
+
 Read_ = Callable[[Read], object]
 Displacement = Callable[[object, object], tuple]
 
@@ -107,6 +109,10 @@ def operate(op: str, args: list):
             return sum(row[k] for k, row in enumerate(args[0]))
         case "inverse":
             return inverse(args[0])
+        case "exp" if isinstance(args[0], tuple):
+            return exponential(args[0])
+        case "diagonal":
+            return tuple(tuple(e if k == n else jnp.zeros_like(e) for n, e in enumerate(row)) for k, row in enumerate(args[0]))
         case "transpose":
             return tuple(zip(*args[0]))
         case "component_x" | "component_y" | "component_z":
@@ -137,6 +143,24 @@ def inverse(a: tuple):
         volume = dot(a[0], columns[0])
         turned = tuple(zip(*columns))
     return tuple(tuple(e / volume for e in row) for row in turned)
+
+
+def exponential(a: tuple):
+    """exp of a matrix that is one for all atoms: the series of a part 2^-k of it, squared k times."""
+    matrix = jnp.stack([jnp.stack([jnp.asarray(e) for e in row]) for row in a])
+    size = jnp.max(jnp.sum(jnp.abs(lax.stop_gradient(matrix)), axis=1))
+    squarings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(size, 1e-30))) + 2, 0, MOST_SQUARINGS)
+    part = matrix / 2.0**squarings
+    one = jnp.eye(len(a), dtype=matrix.dtype)
+
+    def add(total, n):
+        result, term = total
+        term = term @ part / n
+        return (result + term, term), None
+
+    (result, _), _ = lax.scan(add, (one, one), jnp.arange(1, 19, dtype=matrix.dtype))
+    result, _ = lax.scan(lambda m, k: (jnp.where(k < squarings, m @ m, m), None), result, jnp.arange(MOST_SQUARINGS))
+    return tuple(tuple(result[k, n] for n in range(len(a))) for k in range(len(a)))
 
 
 def spread(function: Callable, args: list):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mdsl.box import decided_by
 from mdsl.model import EACH, Advance, Draw, Expr, Model, Read, Update, walk
+from mdsl.steps import FIELDS
 
 from .field import Field
 
@@ -96,8 +97,8 @@ def needs(statement: Statement, due: frozenset[str]) -> bool:
 
 
 def moves(statement: Statement) -> bool:
-    """Whether a statement changes the positions."""
-    return isinstance(statement, Update) and statement.target == "x"
+    """Whether a statement changes the positions, or the box and them with it."""
+    return isinstance(statement, Update) and statement.target in ("x", "cell")
 
 
 def _before(body: Sequence[Statement], known: bool, due: frozenset[str]) -> tuple[bool, ...]:
@@ -149,7 +150,7 @@ def cut(field: Field, advance: Advance) -> Cut:
     k = before.index(True) if any(before) else 0
     head, tail = body[:k], body[k:]
     read = {name for s in body for name in reads(s)}
-    made = {s.target for s in head} & {name for s in tail for name in reads(s)} - {"x", "v"}
+    made = {s.target for s in head} & {name for s in tail for name in reads(s)} - {*FIELDS}
     each = per_atom(body)
     states = {s.name for s in advance.states}
     sums = tuple(sorted(field.far & read)) + (("virial",) if "virial" in read else ())
@@ -177,4 +178,4 @@ def per_atom(body: Sequence[Statement]) -> set[str]:
             found |= {statement.target} if statement.per_atom else set()
         elif isinstance(statement, Update) and any(isinstance(n, Read) and EACH in n.indices for n in walk(statement.value)):
             found.add(statement.target)
-    return found - {"x", "v"}
+    return found - {*FIELDS}

@@ -173,6 +173,23 @@ def inverse(a: Number) -> Number:
     return np.linalg.inv(a)
 
 
+def exponential(a: Number) -> Number:
+    """exp of a number, or of a matrix: the series of a part 2^-k of it, squared k times."""
+    if rank(a) < 2:
+        return dual.exp(a)
+    size = np.abs(primal(a)).sum(-1).max(initial=0.0)
+    k = max(0, int(np.ceil(np.log2(size))) + 2) if 0 < size < np.inf else 0
+    part = linear(lambda m: m / 2.0**k, a)
+    one = np.broadcast_to(np.eye(primal(a).shape[-1]), primal(a).shape)
+    result = term = one
+    for n in range(1, 19):
+        term = linear(lambda m, n=n: m / n, matrix_times_matrix(term, part))
+        result = dual.add(result, term)
+    for _ in range(k):
+        result = matrix_times_matrix(result, result)
+    return result
+
+
 def adjacent(a: Number, b: Number) -> Number:
     """a·b of vectors and matrices."""
     match rank(a), rank(b):
@@ -204,7 +221,7 @@ OPERATIONS: dict[str, Callable] = {
     "and": np.logical_and,
     "or": np.logical_or,
     "not": np.logical_not,
-    "exp": dual.exp,
+    "exp": exponential,
     "log": dual.log,
     "sin": dual.sin,
     "cos": dual.cos,
@@ -231,6 +248,7 @@ OPERATIONS: dict[str, Callable] = {
     "outer": outer,
     "trace": lambda a: linear(lambda m: np.trace(m, axis1=-2, axis2=-1), a),
     "inverse": inverse,
+    "diagonal": lambda a: linear(lambda m: m * np.eye(m.shape[-1]), a),
     "transpose": lambda a: linear(lambda m: np.swapaxes(m, -1, -2), a),
     **{f"component_{a}": component(k) for k, a in enumerate("xyz")},
     **{f"entry_{a}{b}": entry(k, n) for k, a in enumerate("xyz") for n, b in enumerate("xyz")},

@@ -27,8 +27,9 @@ from .box import decided_by
 from .dual import primal
 from .evaluate import Interpreter, plain, recorded
 from .model import EACH, Advance, Draw, Equation, Expr, Invoke, Loop, Model, Number, Read, Scheme, State, Update, walk
-from .physics import BUILTIN_VALUES
+from .physics import BUILTIN_VALUES, periodic
 from .rows import Cells, Closure, Rows, Whole, entries
+from .steps import FIELDS
 from .system import System
 
 Noise = Callable[[int, int], np.ndarray]  # (step, number of the draw in the step) -> [N, d], or one number
@@ -126,7 +127,7 @@ class _Step:
                 case Update(target=target, op="=", value=value):
                     self.assign(target, self.value(value, names), names)
                 case Update(target=target, op="+=", value=value):
-                    before = names[target] if target in names else self.value(Read(target, (EACH,)), names)
+                    before = names[target] if target in names else self.value(Read(target, () if target == "cell" else (EACH,)), names)
                     self.assign(target, plus(before, self.value(value, names)), names)
                 case _:
                     raise TypeError(f"no meaning for {statement}")
@@ -150,9 +151,12 @@ class _Step:
         return next(s for s in self.model.schemes if s.symbol == symbol)
 
     def assign(self, target: str, value: object, names: Names) -> None:
-        """A new value of x, of v, or of a name of the flow's own. Atoms of frozen species stay as they are."""
-        if target not in ("x", "v"):
+        """A new value of x, of v, of the box, or of a name of the flow's own. Atoms of frozen species stay as they are."""
+        if target not in FIELDS:
             names[target] = value
+            return
+        if target == "cell":
+            self.system = resized(self.system, Interpreter(self.model, self.system), _array(value)[0])
             return
         old = getattr(self.system, target)
         array = np.where(self.system.frozen(self.model)[:, None], old, np.broadcast_to(_array(value), old.shape))
@@ -243,6 +247,14 @@ def _carried(model: Model, after: System, before: System) -> System:
         return after
     old, new = (primal(Interpreter(model, system).cell)[0] for system in (before, after))
     return replace(after, x=after.x @ np.linalg.inv(old) @ new)
+
+
+def resized(system: System, now: Interpreter, cell: np.ndarray) -> System:
+    """The system in another box, all positions carried along. Along an axis that does not repeat the box has no edge,
+    and nothing changes."""
+    repeats = periodic(now)
+    old, new = primal(now.cell)[0], np.where(repeats[:, None], cell, np.eye(len(cell)))
+    return replace(system, x=system.x @ np.linalg.inv(old) @ new, cell=new, lengths=None, periodic=repeats)
 
 
 @np.errstate(all="ignore")

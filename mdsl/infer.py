@@ -15,6 +15,7 @@ from .builders import BUILDERS
 from .constants import constant_value
 from .dimensions import LENGTH, NAMED, ONE, Dimension
 from .faults import fault
+from .box_shape import check_box
 from .infer_flow import infer_advance, same_observes
 from .model import (
     Advance,
@@ -427,6 +428,9 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
             inference.before_run(entry, "an edge of the box", also=("N", "t"))
     run = tuple(infer_advance(inference, s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
     same_observes(run, report)
-    return replace(model, params=params, equations=equations, box=box, run=run), report
+    model = replace(model, params=params, equations=equations, box=box, run=run)
+    if not any(d.severity == "error" for d in report):
+        report += check_box(model)
+    return model, report
 
 

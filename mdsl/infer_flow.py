@@ -127,6 +127,11 @@ class _Flow:
         target = update.target
         if update.state:
             self.remember(update, value)
+        elif target == "cell":
+            if any(isinstance(n, Read) and EACH in n.indices for n in walk(value)):
+                self.work.fail("wrong-type", "`cell` is one for all atoms, but this is one for each", value)
+            else:
+                self.want(update, value, Type("matrix", self.work.builtin("cell").dimension))
         elif target in ("x", "v"):
             wanted = self.work.builtin(target)
             self.want(update, value, Type("vector", wanted.dimension) if update.op == "+=" else wanted)

@@ -17,6 +17,7 @@ from mdsl.grammar.source import Span
 from . import interpret
 from .atom_data import charges, check_data_names, internal_data
 from .box import decided_by
+from .box_shape import becomes_skew
 from .dimensions import LENGTH, MASS, TIME, VELOCITY, Dimension
 from .infer import MOST_STEPS
 from .model import Advance, Box, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
@@ -354,7 +355,7 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         dof=float(dof),
         topologies=read_topologies(model, structure),
         data=internal_data(model, {**charges(model, structure), **structure.data}, count),
-        tilted=tilted,
+        tilted=tilted or becomes_skew(model),
         declared=model.box is not None and not boxed,
         notes=structure.notes,
     )

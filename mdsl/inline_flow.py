@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mdsl.grammar.source import Span
 
 from .model import EACH, Advance, Draw, Equation, Expr, Invoke, Loop, Number, Op, Param, Read, Reduce, Scheme, State, Update, walk
+from .steps import FIELDS
 
 if TYPE_CHECKING:
     from .inline import Inliner, Value
@@ -129,7 +130,7 @@ class _Statement:
                     if step.state:
                         name = self.remembered(step, values, env)
                         self.out += [] if name is None else [replace(step, target=name, value=new, index=None)]
-                    elif target in ("x", "v"):
+                    elif target in FIELDS:
                         self.out.append(replace(step, value=new))
                     else:
                         self.assign(step, new, values)

@@ -58,6 +58,7 @@ OPERATORS: dict[str, Operator] = {
     "trace": Operator(1, "trace", "the sum of a matrix' diagonal"),
     "transpose": Operator(1, "transpose", "the matrix with rows and columns exchanged"),
     "inverse": Operator(1, "inverse", "the inverse of a matrix"),
+    "diagonal": Operator(1, "transpose", "the matrix with 0 beside its diagonal"),
     **{f"component_{a}": Operator(1, "component", f"a.{a}") for a in "xyz"},
     **{f"entry_{a}{b}": Operator(1, "entry", f"a.{a}{b}: row {a}, column {b}") for a in "xyz" for b in "xyz"},
     # geometry of points
@@ -68,7 +69,7 @@ OPERATORS: dict[str, Operator] = {
 # What a program may call, by these names; the rest has its own notation.
 CALLABLE = (
     "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
-    "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "angle", "dihedral",
+    "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "diagonal", "angle", "dihedral",
 )  # fmt: skip
 
 # What stands after the point: `d.x`, `stress.xy`.

@@ -13,6 +13,7 @@ from mdsl.grammar import tree
 
 from .model import Advance, Draw, Equation, Expr, Invoke, Loop, Op, Read, Scheme, State, Update, walk
 from .printing_expr import NOWHERE, Expressions, Place, call, identifier, name_of
+from .steps import FIELDS
 
 
 class Schemes:
@@ -75,7 +76,7 @@ class Schemes:
         parameters = {n: n if n == "dt" or n not in self.names.globals & reads else self.names.fresh(n) for n, _ in advance.options}
         at_top = {s.name: s.param for s in advance.states if s.param is not None}
         targets = {s.target for s in advance.body} | {s.name for s in advance.states}
-        targets -= {"x", "v", *at_top}
+        targets -= {*FIELDS, *at_top}
         hidden = self.names.globals | {n for n, _ in advance.options}
         renamed = {t: self.names.fresh(t) for t in sorted(targets) if t in hidden}
         values = {id(v): parameters[n] for n, v in advance.options}
@@ -104,4 +105,4 @@ def _expressions(advance: Advance) -> Iterable[Expr]:
 
 
 def _computed(statements) -> set[str]:
-    return {s.target for s in statements if isinstance(s, Update | Draw)} - {"x", "v"}
+    return {s.target for s in statements if isinstance(s, Update | Draw)} - {*FIELDS}

@@ -12,8 +12,8 @@ from .collect import BUILT_IN, Module, Resolution, duplicate
 from .model import DISTRIBUTIONS, EACH
 from .resolve_expr import Resolver
 from .scope import Binder, Entity, Global, Local, Scope
+from .steps import FIELDS
 
-FIELDS = ("x", "v")
 
 
 def resolve_scheme(work: Resolution, module: Module, resolver: Resolver, kind: str, statement: tree.Flow | tree.Integrator) -> model.Scheme:
@@ -126,7 +126,7 @@ class _Block:
             self.resolver.error("wrong-index", f"`{target.id}` is no state with indices", target, help=f"declare it: `state {target.id}[k in 1..3] = 0`")
         elif target.id not in FIELDS and target.id not in self.locals:
             if op == "+=" or isinstance(found, Binder) or isinstance(found, Global) and found.kind in ("param", "equation", "builtin", "operator"):
-                help = "flows change x, v, states and values of their own"
+                help = "flows change x, v, cell, states and values of their own"
                 if isinstance(found, Global) and found.kind == "param":
                     help = f"what changes is declared `state {target.id} = ...`"
                 self.resolver.error("misplaced", f"a flow cannot change `{target.id}`", target, help=help)

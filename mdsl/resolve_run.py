@@ -184,7 +184,7 @@ USUAL = {
     "step": "the step and the time are always recorded",
     "time": "the step and the time are always recorded",
 }
-OBSERVABLE = ("t", "potential", "volume", "virial", "degrees_of_freedom", "N")
+OBSERVABLE = ("t", "potential", "volume", "cell", "virial", "degrees_of_freedom", "N")
 
 
 def _output(resolver: Resolver, scope: Scope, node: tree.Record | tree.Write, paths: dict[str, tree.Node], own: dict[str, model.Equation]) -> model.Output:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .model import Equation, Expr, Type
 
 
+FIELDS = ("x", "v", "cell")  # what every scheme can change
+
+
 @dataclass(frozen=True)
 class Update:
     """``target op value`` for each atom (fields, and values that hold for each atom) or once. ``op`` is ``=`` or ``+=``.

@@ -130,10 +130,11 @@ def _root(op: str, args: tuple[Type, ...], context: Context) -> Type:
 
 
 def _elementary(op: str, args: tuple[Type, ...], context: Context) -> Type:
-    _need("scalar", args[0], op)
+    if op != "exp" or args[0].kind != "matrix":
+        _need("scalar", args[0], op)
     if args[0].dimension is not None and not args[0].dimension.is_one:
         raise Mismatch("wrong-unit", f"`{op}` wants a pure number, not {args[0]}", "divide by a quantity of the same dimension first")
-    return Type("scalar", ONE)
+    return Type(args[0].kind, ONE)
 
 
 def _direction(op: str, args: tuple[Type, ...], context: Context) -> Type:
