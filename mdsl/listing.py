@@ -17,17 +17,20 @@ from .operators import BUILTINS, CALLABLE, FUNCTIONALS, OPERATORS
 from .signatures import Signature, signature
 
 WIDTH = 50  # of the first column, at most
+LONGEST = 120  # of the steps of a scheme in a table
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a table: how a thing is written, what it is, what is said of it, and of which dimensions it is made."""
+    """A line of a table: how a thing is written, what it is, what is said of it, and of which dimensions it is made.
+    ``text`` is the whole of a flow or integrator, as it is written."""
 
     name: str
     usage: str
     formula: str = ""
     comment: str = ""
     signature: Signature | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def _entries(statement: tree.Statement, source: Source) -> list[Entry]:
             return [Entry(name.id, name.id + _parameters(*groups), format_expression(value) + _where(where), comment, kinds)]
         case tree.Flow(name=name, parameters=parameters) | tree.Integrator(name=name, parameters=parameters):
             kind = statement.kind if isinstance(statement, tree.Integrator) else "flow"
-            return [Entry(name.id, f"{kind} {name.id}{_parameters(parameters)}", _steps(statement.body), comment, kinds)]
+            given = ", ".join(p.id if p.default is None else f"{p.id} = {format_expression(p.default)}" for p in parameters)
+            return [Entry(name.id, f"{kind} {name.id}({given})", _steps(statement.body), comment, kinds, statement.span.text)]
         case tree.Declaration(kind=kind, name=name, axes=axes, value=value):
             index = f"[{', '.join(a.name for a in axes)}]" if axes else ""
             return [Entry(name.id, f"{kind} {name.id}{index}", format_expression(value), comment, kinds)]
@@ -111,7 +115,10 @@ def _where(where: Sequence[tree.Binding]) -> str:
 
 
 def _steps(body: Sequence[tree.Node]) -> str:
-    return "; ".join(" ".join(step.span.text.split()) for step in body)
+    """The first steps, or all where these are few."""
+    steps = [" ".join(step.span.text.split()) for step in body]
+    kept = [s for k, s in enumerate(steps) if len("; ".join(steps[: k + 1])) <= LONGEST]
+    return "; ".join(kept if len(kept) == len(steps) else [*kept, "..."])
 
 
 def comment_of(source: Source, node: tree.Node) -> tuple[str, Signature | None]:
@@ -126,7 +133,8 @@ def comment_of(source: Source, node: tree.Node) -> tuple[str, Signature | None]:
     kinds = signature(above[0]) if above else None
     if kinds is not None:
         del above[0]
-    beside = [source.line(n).partition("#")[2].strip() for n in range(first, last + 1)]
+    lines = range(first, last + 1) if not isinstance(node, tree.Flow | tree.Integrator) else (first,)
+    beside = [source.line(n).partition("#")[2].strip() for n in lines]
     parts = [" ".join(reversed(above)), *beside]
     return "; ".join(p for p in parts if p), kinds
 
@@ -187,6 +195,8 @@ def _table(page: Page, colour: bool) -> str:
         out.append(f"  {paint('36', entry.usage)}{' ' * (width - len(entry.usage))}  {beside}".rstrip())
         if below:
             out.append(" " * (width + 4) + paint("2", f"# {below}"))
-        if entry.signature is not None:
+        if entry.signature is not None and str(entry.signature):
             out.append(" " * (width + 4) + paint("2", f"# {entry.signature}"))
+        if entry.formula.endswith("...") and len(page.entries) == 1:
+            out += ["", *(f"    {line}" for line in entry.text.splitlines())]
     return "\n".join(out) + "\n"

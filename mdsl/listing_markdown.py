@@ -30,11 +30,11 @@ def _entry(entry: Entry) -> str:
     lines = [f"### {entry.name}\n"]
     if entry.comment:
         lines.append(f"{_escaped(_sentence(entry.comment))}\n")
-    equals = " = " if entry.formula and not entry.usage.startswith(("flow", "integrator", "minimizer")) else " { "
-    lines += ["```text", f"{entry.usage}{equals}{entry.formula}{' }' if equals == ' { ' else ''}", "```\n"]
+    lines += ["```text", entry.text or f"{entry.usage} = {entry.formula}", "```\n"]
     if entry.signature is not None:
         given = [f"`{name}`: {kind}" if kind else f"`{name}`" for group in entry.signature.groups for name, kind in group]
-        lines.append(f"{', '.join(given)}{f'; gives {entry.signature.result}' if entry.signature.result else ''}\n")
+        gives = [f"gives {entry.signature.result}"] if entry.signature.result else []
+        lines += [f"{'; '.join([', '.join(given), *gives] if given else gives)}\n"] if given or gives else []
     return "\n".join(lines)
 
 

@@ -40,7 +40,7 @@ def test_documentation(module, entry):
     assert re.search(r"\b1[6-9]\d\d\b|\b20\d\d\b|LAMMPS", entry.comment), "the comment names no source"
     assert entry.signature is not None, "the comment does not end in a signature"
     if not entry.usage.startswith(("param ", "const ")):
-        assert "".join(f"({', '.join(n for n, _ in group)})" for group in entry.signature.groups) == re.sub(r"^(flow|integrator|minimizer) |^\w+(?=\()|^(flow|integrator|minimizer) \w+", "", re.sub(r"^(flow|integrator|minimizer) ", "", entry.usage))
+        assert "".join(f"({', '.join(n for n, _ in group)})" for group in entry.signature.groups) == re.sub(r"^(\w+ )?\w+(?=\()| = [^,)]*(\(.*?\))?", "", entry.usage)
     for kind in [k for group in entry.signature.groups for _, k in group if k] + ([entry.signature.result] if entry.signature.result else []):
         for part in kind.split(" of "):
             assert part in OTHERS or dimension(part)
