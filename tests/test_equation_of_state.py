@@ -1,6 +1,8 @@
-"""The Lennard-Jones fluid at the state points of NIST's molecular dynamics: energy, temperature and pressure.
+"""The Lennard-Jones fluid at state points of NIST: energy, temperature and pressure.
 
-NIST Standard Reference Simulation Website, MD at constant energy: N = 500, cut at 3 with tail corrections, dt 0.005.
+NIST Standard Reference Simulation Website: N = 500, cut at 3 with tail corrections; MD at constant energy, dt 0.005, and
+Monte Carlo at constant temperature. At the densities that both have, the two differ by up to eight of the standard
+deviations that are printed for MD (0.776: U of -5.517(1) at T 0.851, of -5.5121 at T 0.85): the second point is from MC.
 """
 
 import jax
@@ -9,8 +11,8 @@ import pytest
 from compiled import program
 
 N, STEPS, EVERY, BLOCKS = 500, 20_000, 10, 20
-# T, density, energy per atom, pressure, each with its standard deviation as printed.
-POINTS = [((0.851, 0.001), 0.776, (-5.517, 0.001), (0.030, 0.006)), ((0.851, 0.001), 0.840, (-5.909, 0.001), (0.910, 0.006))]
+# T, density, energy per atom, pressure, each with its standard deviation as printed; None where there is none: like ours.
+POINTS = [((0.851, 0.001), 0.840, (-5.909, 0.001), (0.910, 0.006)), ((0.85, None), 0.776, (-5.5121, None), (0.0067714, None))]
 FLUID = """
 def u(r) = lennard_jones(1, 1)(r)
 energy pairs = sum(i < j) truncated(u, 3)(|x[i] - x[j]|)
@@ -43,5 +45,4 @@ def test_equation_of_state(temperature, density, energy, pressure):
     found = program(FLUID + text).bind(molten.x, box=start.box, velocities=v, precision="mixed").run(jax.random.key(2)).records
     for name, (value, deviation) in {"T": temperature, "E": energy, "P": pressure}.items():
         mean, own = measured(found[name])
-        print(name, mean, own, value, deviation)
-        assert abs(mean - value) < 3 * np.hypot(own, deviation), name
+        assert abs(mean - value) < 3 * np.hypot(own, deviation or own), (name, mean, own)
