@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compiled import program
 
-N, STEPS, EVERY, BLOCKS = 500, 20_000, 10, 20
+N, STEPS, EVERY, BLOCKS = 500, 14_000, 10, 14
 # T, density, energy per atom, pressure, each with its standard deviation as printed; None where there is none: like ours.
 POINTS = [((0.851, 0.001), 0.840, (-5.909, 0.001), (0.910, 0.006)), ((0.85, None), 0.776, (-5.5121, None), (0.0067714, None))]
 FLUID = """
@@ -35,13 +35,13 @@ def test_equation_of_state(temperature, density, energy, pressure):
 
     Means of blocks; three standard deviations of theirs and ours together.
     """
-    melt = f"run {{\n  x = fcc(density = {density}, cells = 5)\n  v ~ maxwell(1.8)\n  baoab(dt = 0.005, T = 1.2, gamma = 1) for 1_000\n  baoab(dt = 0.005, T = {temperature[0]}, gamma = 1) for 4_000 record E\n}}"
+    melt = f"run {{\n  x = fcc(density = {density}, cells = 5)\n  v ~ maxwell(1.8)\n  baoab(dt = 0.005, T = 1.2, gamma = 1) for 1_000\n  baoab(dt = 0.005, T = {temperature[0]}, gamma = 1) for 3_000 record E\n}}"
     start = program(FLUID + melt).bind(precision="mixed")
     molten = start.run(jax.random.key(1))
     wanted = (energy[0] - molten.records["E"][-1]) * N + 1.5 * temperature[0] * (N - 1)  # of motion, for NIST's total
     v = molten.v - molten.v.mean(axis=0)
     v *= (2 * wanted / (v**2).sum()) ** 0.5
-    text = f'run {{\n  x = read("bound in Python")\n  velocity_verlet(dt = 0.005) for 3_000\n  velocity_verlet(dt = 0.005) for {STEPS} record E, P, T every {EVERY}\n}}'
+    text = f'run {{\n  x = read("bound in Python")\n  velocity_verlet(dt = 0.005) for 1_000\n  velocity_verlet(dt = 0.005) for {STEPS} record E, P, T every {EVERY}\n}}'
     found = program(FLUID + text).bind(molten.x, box=start.box, velocities=v, precision="mixed").run(jax.random.key(2)).records
     for name, (value, deviation) in {"T": temperature, "E": energy, "P": pressure}.items():
         mean, own = measured(found[name])
