@@ -21,9 +21,10 @@ from .field import ADJOINT, Measure, PerAtom, Term
 from .gather import padded
 from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, atom_arrays, atom_values, slope_name, total, virial_components
 from .layout import Layout
+from .legs import legs
 from .topologies import IDS, TupleSums, inverse, reads
 from .traversal import all_pairs_in_blocks, slot_sum
-from .triples import ENDS, Wanted, legs, triple_sums
+from .triples import ENDS, TWIST, TripleSums
 from .values import Globals, data_of
 
 if TYPE_CHECKING:
@@ -215,13 +216,13 @@ class Evaluation:
         found_legs = legs(slots, arrays["x"], others["x"], rows, nearest, reach, self.room if terms else None, static)
         if terms:
             self.crowd = jnp.maximum(self.crowd, layout.largest(jnp.max(found_legs.count, initial=0)))
-        found = triple_sums(self.model, self.known, Wanted(terms, outputs, sums), found_legs, arrays, others, nearest, static)
+        found = TripleSums(self.model, self.known, terms, outputs, sums, found_legs, arrays, others, nearest, static)()
         found = jax.tree.map(lambda v: v.astype(self.dtype), found)
         for n, term in enumerate(terms if SLOPES in outputs else ()):
             for k, (leaf, _) in enumerate(term.slopes):
                 self._slope(leaf, layout.plus(found.pop(slope_name(n, k))))
         if ENDS in found:
-            self._legs(found.pop(ENDS), found.pop("twist", None), found_legs, outputs)
+            self._legs(found.pop(ENDS), found.pop(TWIST, None), found_legs, outputs)
         for key in [k for k in found if k.startswith(ENDS)]:
             name, ends = key.removeprefix(ENDS), self._scattered(found.pop(key), found_legs.index)
             found[name] = found[name] + ends if name in found else ends
