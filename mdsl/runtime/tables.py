@@ -98,6 +98,12 @@ class _Words:
             raise self.fail(f"{what} is {value:g}")
         return float(value)
 
+    def announced(self, count: int) -> None:
+        """Refuse a file that is too short for so many values, before room is made for them."""
+        left = len(self.words) - self.place
+        if left < count:
+            raise self.fail(f"it announces {count} values, and {left} words follow")
+
     def finish(self) -> None:
         if self.place < len(self.words):
             raise self.fail(f"{len(self.words) - self.place} values follow its last function, beginning with `{self.words[self.place]}`")
@@ -134,6 +140,7 @@ def _alloy(text: str, name: str, hosts: bool) -> TableFile:
     if len(set(elements)) < count:
         raise words.fail("it names an element twice")
     knots, drho, radial, dr, cutoff = _grids(words)
+    words.announced(count * knots + (count**2 if hosts else count) * radial + count * (count + 1) // 2 * radial)
     embedding, density, pair = np.empty((count, knots)), np.empty((count, count, radial)), np.empty((count, count, radial))
     for a, element in enumerate(elements):
         words.whole(f"the atomic number of {element}", 0)
