@@ -17,6 +17,7 @@ import sympy
 from mdsl.dimensions import LENGTH
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
+from mdsl.interpret import constant
 from mdsl.model import EACH, Advance, SCALAR, Domain, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
@@ -147,7 +148,8 @@ class Derivation:
         if domain is None:
             return PerAtom(within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint)
         if domain.kind == "around":
-            return PerAtom(within.name, within.equation, centre, domain, body, adjoint.support if adjoint else NOWHERE, within.depth, adjoint)
+            support = adjoint.support if adjoint else self.end(domain, (centre, *domain.binders), body)
+            return PerAtom(within.name, within.equation, centre, domain, body, support, within.depth, adjoint)
         displacement = self.displacement((centre, *domain.binders))
         plain = transform(body, self.canonical(displacement))
         if not scalar:
@@ -185,21 +187,25 @@ class Derivation:
         summand = transform(body, self.canonical(self.displacement(domain.binders)))
         return Measure(number, equation, domain, summand, op=reduce.op)
 
-    def near(self, summand: Expr, reaching: list[Term]) -> bool:
-        """Whether a sum over pairs for an observable is proved to end where the energies do, or before."""
+    def end(self, domain: Domain, binders: tuple[str, ...], summand: Expr) -> Support:
+        """How far a sum over pairs or triples for an observable reaches: the pair, or each leg of a triple."""
         if summand.type is not None and summand.type.kind != "scalar":
-            return False
+            return Support(None, why="this is only looked for in sums of numbers")
+        triples = domain.kind in ("triples", "around")
+        d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else self.displacement(binders)
         leaves = Leaves()
-        kernel = to_sympy(summand, leaves)
-        displacement = next((n for n in walk(summand) if isinstance(n, Op) and n.op == "displacement"), None)
-        s = leaves.symbols.get(Op("dot", (displacement, displacement)))
-        found = reach(kernel, s) if s is not None else None
-        if found is None:
-            return False
-        cutoff = from_sympy(found.cutoff, leaves)
+        written = to_sympy(transform(summand, tuples.oriented(binders)) if triples else summand, leaves)
+        found = self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
+        if found.cutoff is not None and series.reads_entry(found.cutoff):
+            return Support(None, why="the bound is another for each entry of the series")
+        return found
+
+    def near(self, support: Support, reaching: list[Term]) -> bool:
+        """Whether a sum for an observable is proved to end where the energies do, or before, whatever the parameters."""
         reaches = [t.support.cutoff for t in reaching if t.support.cutoff is not None]
-        numbers = [r.value for r in reaches if isinstance(r, Number)]
-        return cutoff in reaches or isinstance(cutoff, Number) and bool(numbers) and cutoff.value <= max(numbers)
+        fixed = [v for v in (fixed_value(self.model, r) for r in reaches) if v is not None]
+        own = None if support.cutoff is None else fixed_value(self.model, support.cutoff)
+        return support.cutoff is not None and support.cutoff in reaches or own is not None and own <= max(fixed, default=0.0)
 
     # -- geometry ------------------------------------------------------------------------------------------
 
@@ -258,6 +264,14 @@ class Derivation:
 
     def no_derivative(self, leaf: Expr, body: Expr, note: str) -> Rejected:
         return Rejected(fault(self.model.source, "not-yet", "this geometry has no derivative in this version", leaf if leaf.span else body, notes=(note,)))
+
+
+def fixed_value(model: Model, expr: Expr) -> float | None:
+    """What an expression is worth whatever the parameters; None where that is not known."""
+    reads = [n for n in walk(expr) if isinstance(n, Read) and n.symbol != "pi"]
+    if any(n.indices or (p := model.param(n.symbol)) is None or p.lifetime != "const" for n in reads):
+        return None
+    return float(constant(model, expr))
 
 
 def _copy(leaves: Leaves | None) -> Leaves:
@@ -338,8 +352,9 @@ def derive(model: Model) -> Field:
     needed = _needed(sums, [t.summand for t in terms])
     values = [work.value(w, w.name in needed) for w in sums.within.values()]
     reaching = [t for t in (*terms, *(v.adjoint for v in values if v.adjoint)) if t.domain.kind in ("ordered", "triples")]
-    measures = [replace(m, near=work.near(series.bounded(m), reaching)) if m.domain.kind == "ordered" else m for m in measures]
-    values = [replace(v, near=v.adjoint is not None or v.pairs and work.near(v.summand, reaching)) for v in values]
+    ends = {m.number: work.end(m.domain, m.binders, series.bounded(m)) for m in measures if m.domain.kind in ("ordered", "triples")}
+    measures = [replace(m, support=ends[m.number], near=work.near(ends[m.number], reaching)) if m.number in ends else m for m in measures]
+    values = [replace(v, near=v.adjoint is not None or v.domain is not None and work.near(v.support, reaching)) for v in values]
     for equation in model.equations:
         if equation.kind != "quantity":
             _no_atoms_left(model, equation, sums.combine(equation).expr)

@@ -122,6 +122,7 @@ class Measure:
     domain: Domain
     summand: Expr
     near: bool = False
+    support: Support = Support(None)
     op: str = "sum"
     axis: Axis | None = None
     bin: Expr | None = None

@@ -158,6 +158,7 @@ observe weighed[n in 0..4] = sum(i < j) (if floor(|x[i] - x[j]|/0.5) == n then 1
 quantity near[i] = sum(j != i) if |x[i] - x[j]| < 1.5 then 1 else 0
 observe around[n in 0..12] = sum(i) if near[i] == n then 1 else 0
 observe alike[n in 0..3] = sum(i < j) (if floor(|x[i] - x[j]|/0.5) == n then 1 else 0)*near[i]*near[j]
+observe within[n in 1..4] = sum(i < j) if |x[i] - x[j]| < 0.5*n then 1 else 0
 observe angles[n in 0..5] = sum(i; j < k) if near[i] > 2 and |x[i] - x[j]| < 1 and |x[i] - x[k]| < 1 and floor(angle(x[j], x[i], x[k])/(pi/6)) == n then 1 else 0
 """
 
@@ -188,7 +189,7 @@ def test_which_series_are_histograms_and_end_with_the_list():
     field = program(SERIES).compiled.field
     found = {m.equation: m for m in field.measures if m.axis}
     assert {n for n, m in found.items() if m.bin is not None} == {"h", "free", "lengths", "g", "speeds", "momenta", "weighed", "around", "alike"}
-    assert {n for n, m in found.items() if m.near} == {"h", "g", "alike"}
+    assert {n for n, m in found.items() if m.near} == {"h", "g", "alike", "angles"}
 
 
 def test_a_histogram_of_many_bins_is_quick():
