@@ -18,14 +18,14 @@ from mdsl.initial import Initial, value, whole
 from mdsl.model import Advance, Output
 from mdsl.outcome import Outcome
 
-from . import images as images_of, neighbours
+from . import images as images_of, neighbours, observing
 from .box import carried, declared
 from .cell import Cell, cast as cast_cell, matrix_of, of_matrix
 from .choice import Traversal, choose, leg_room, too_small
 from .culprit import culprit
 from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
-from .limits import ATOMS_EACH
+from .limits import ALL_PAIRS, ATOMS_EACH
 from .potential import Geometry, Potential
 from .topologies import Topologies
 from .traced import trajectory
@@ -108,11 +108,15 @@ class Runner:
         self.field, self.initial = fielded, initial
         self.model = fielded.model
         self.dtype, kernel_dtype = PRECISIONS[precision]
-        self.potential = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
+        # Which sums the list holds all pairs of, whatever the parameters: for transformations, which may change these.
+        self.always = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
+        self.potential = self.always
         self.skin = skin
         self.changing = initial.declared and "t" in decided_by(self.model) or changes_box(self.model)
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
+        self.ends = self._ends(params)
+        self.potential = replace(self.always, field=observing.within(fielded, self.ends, self.cutoff or 0.0))
         self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing)
         reach = self.potential.reach(complete(self.model, self.params), fielded.triple_terms)
         self.legs = leg_room(fielded, initial.x, initial.cell, initial.periodic, None if reach is None else float(reach))
@@ -121,6 +125,7 @@ class Runner:
         if len(shared) > 1 and self.traversal.plan is not None:
             self.layout = ManyDevices(initial.atoms, shared)
         self._programs: dict[object, object] = {}
+        self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
         self.dynamics = self._dynamics()
 
     def prepare(self, params: Mapping[str, object], key) -> None:
@@ -130,11 +135,14 @@ class Runner:
 
     def fits(self, params: Mapping[str, object], initial: Initial) -> bool:
         """Whether what was compiled for one run serves another with these parameters and atoms."""
-        return self._cutoff(params) == self.cutoff and np.array_equal(initial.cell, self.initial.cell)
+        return self._cutoff(params) == self.cutoff and self._ends(params) == self.ends and np.array_equal(initial.cell, self.initial.cell)
 
     def _cutoff(self, params: Mapping[str, object]) -> float | None:
         cutoff = self.potential.cutoff(complete(self.model, params))
         return None if cutoff is None else float(cutoff)
+
+    def _ends(self, params: Mapping[str, object]) -> dict[str, float]:
+        return observing.reaches(self.always, complete(self.model, params))
 
     # -- programs ------------------------------------------------------------------------------------------
 
@@ -361,14 +369,27 @@ class Runner:
         row: dict[str, object] = {}
         for output in due:
             if output.kind == "record" and recorded != int(state.step):
-                observer = self._program(("observe", id(advance), output.names), lambda o=output: self.dynamics.observer(advance, o.names))
-                row |= observer(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
+                row |= self._observed(advance, output.names, state, t)
         if row:
             values = {name: np.array(jax.tree.map(np.asarray, value)) for name, value in row.items()}
             self.counts.add("observe", time.perf_counter() - begun)
             listener.record(int(state.step), t, values)
             recorded = int(state.step)
         return recorded
+
+    def _observed(self, advance: Advance, names: tuple[str, ...], state: State, t: float) -> dict[str, object]:
+        """The values of observables; where they have a list of their own, it is grown until it fits."""
+        if names not in self._beyond:
+            far = self.initial.atoms > ALL_PAIRS and not self.changing
+            self._beyond[names] = observing.beyond(self.potential, names, self.ends, self.snapshot(state, t).x, self.initial.cell, self.initial.periodic) if far else None
+        for _ in range(MOST_GROWTHS):
+            more = self._beyond[names]
+            observer = self._program(("observe", id(advance), names, more and more.plan), lambda m=more: observing.observer(self.dynamics, advance, names, m))
+            values, needed = observer(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
+            if not needed or not bool(neighbours.overflows(more.plan, needed)):
+                return values
+            self._beyond[names] = replace(more, plan=neighbours.grow(more.plan, neighbours.Needed(*(np.asarray(n) for n in needed))))
+        raise Rejected(Diagnostic("neighbour-overflow", "the list of an observable does not stop growing", notes=("atoms gather without bound in one place",)))
 
     def _every(self, output) -> int | None:
         return None if output.every is None else max(1, whole(self.model, output.every, self.params, "`every`"))
@@ -395,7 +416,7 @@ class Runner:
             names = {n: self._every(o) for o in advance.outputs if o.kind == "record" for n in o.names}
             statements.append((advance, steps, names))
         follows = self.initial.declared and bool(decided_by(self.model) & params.keys())  # the box follows these parameters
-        dynamics = Dynamics(self.potential, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, legs=self.legs, traced=True, changing=self.changing or follows)
+        dynamics = Dynamics(self.always, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, legs=self.legs, traced=True, changing=self.changing or follows)
         inputs = self.inputs(0.0, 0)._replace(key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
         x = self._columns(self.initial.x)
         if follows:

@@ -25,12 +25,9 @@ from .box import carried, declared, strain
 from .cell import Cell, combination, entries_of, of_matrix
 from .emit import evaluate
 from .evaluation import each_sum
-from .field import Combination
-from .kernels import ENERGY, FORCE, VIRIAL
+from .kernels import FORCE
 from .layout import Layout
 from .potential import Potential, Result
-from .series import ENTRY
-from .series_sums import numbers, series_sums
 from .state import BETWEEN, BLOW_UP, FINE, NEW, OVERFLOW, STALE, STALE_INSIDE, STATE, TOO_SMALL, WAITING, Began, Inputs, State
 from .step import Check, Cut, cut, expressions, per_atom, statements
 from .topologies import IDS, inverse
@@ -143,8 +140,7 @@ class Dynamics:
         return values | (self.looking_back(state, inputs) if inputs.began else {})
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=(), legs: int | None = None) -> Result:
-        slots = None if self.plan is None else state.slots
-        used = None if self.plan is None or self.traced else state.used
+        slots, used = self.list_of(state)
         result = self.potential.evaluate(known, self.atoms(state, inputs), slots, outputs, measures, self.layout, used, driven=not self.traced, legs=legs)
         if FORCE in outputs and self.model.frozen:
             return replace(result, force=self.where_free(state, result.force, tuple(jnp.zeros_like(c) for c in result.force)))
@@ -157,10 +153,9 @@ class Dynamics:
         still = jnp.isin(state.species, jnp.asarray([self.model.species.index(name) for name in self.model.frozen]))
         return tuple(jnp.where(still, b, a) for a, b in zip(new, old))
 
-    def series_sums(self, state: State, inputs: Inputs, known: Globals, measures) -> dict[str, object]:
-        slots = None if self.plan is None else state.slots
-        used = None if self.plan is None or self.traced else state.used
-        return series_sums(self.potential, known, self.atoms(state, inputs), slots, measures, self.layout, used) if measures else {}
+    def list_of(self, state: State) -> tuple:
+        """The slots of the list and how many are used; None where all pairs are visited, or how many is not to be known."""
+        return None if self.plan is None else state.slots, None if self.plan is None or self.traced else state.used
 
     # -- starting, and building lists ------------------------------------------------------------------------
 
@@ -421,50 +416,6 @@ class Dynamics:
 
         result = evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
         return jax.tree.map(lambda a: a if jnp.asarray(a).dtype == bool else jnp.asarray(a, self.dtype), result)
-
-    # -- observing -------------------------------------------------------------------------------------------
-
-    def observer(self, advance: Advance, names: tuple[str, ...]):
-        """``observer(inputs, state, t) -> {name: value}`` of energies, observables and built-in quantities, while a
-        statement of dynamics is under way."""
-        field = self.potential.field
-        own = {e.name: Combination(e.name, "observe", e.body) for e in advance.observes}
-        combinations = [own.get(n) or field.combination(n) or Combination(n, "builtin", Read(n)) for n in names]
-        reads = {n.symbol for c in combinations for n in walk(c.expr) if isinstance(n, Read)}
-        outputs = {ENERGY} if any(f"#{t.number}" in reads for t in field.terms) or "potential" in reads else set()
-        if "virial" in reads:
-            outputs |= {VIRIAL}
-        measures = tuple(m for m in field.measures if f"#{m.number}" in reads and m.axis is None)
-        series = tuple(m for m in field.measures if f"#{m.number}" in reads and m.axis is not None)
-        potential = tuple(c for c in field.combinations if c.kind == "energy")
-        forces = any(isinstance(n, Read) and n.symbol == "f" for m in (*measures, *series) for n in walk(m.summand))
-
-        def observe(inputs: Inputs, state: State, t) -> dict[str, object]:
-            inputs = self.now(inputs, state)
-            memory = {s.name: state.kept[s.name] for s in advance.states}
-            known = self.with_memory(self.known(inputs, t), memory, advance.states)
-            if forces:  # those of the state may be older than its positions
-                state = state._replace(f=self.evaluated(state, inputs, known, frozenset({FORCE})).force)
-            result = self.evaluated(state, inputs, known, frozenset(outputs), measures)
-            sums = self.series_sums(state, inputs, known, series)
-            known.more = {**known.more, **result.sums, **sums, "virial": result.virial}
-            if "potential" in reads:
-                known.more["potential"] = sum(known.value(c.expr) for c in potential)
-            return {c.name: self.recorded(c, known) for c in combinations}
-
-        return self.layout.program(observe, ("all", STATE, "all"), "all")
-
-    def recorded(self, combination: Combination, known: Globals):
-        """The value of an observable; of one over a range an array [K, ...]."""
-        equation = self.model.equation(combination.name)
-        if equation is None or equation.series is None:
-            return jax.tree.map(jnp.asarray, known.value(combination.expr))
-        entries = numbers(equation.series, self.dtype)
-        value = replace(known, more={**known.more, ENTRY: entries}).value(combination.expr)
-        value = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, self.dtype), entries.shape), value)
-        while isinstance(value, tuple):
-            value = jax.tree.map(lambda *a: jnp.stack(a, -1), *value) if isinstance(value[0], tuple) else jnp.stack(value, -1)
-        return value
 
 
 def _pick(wanted, new: State, old: State) -> State:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mdsl.model import BOOL, SCALAR, Axis, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
+from mdsl.model import BOOL, SCALAR, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
 from mdsl.rewrite import rewrite_model
 
 from .field import Measure

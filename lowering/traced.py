@@ -17,6 +17,7 @@ from jax import lax
 
 from mdsl.model import Advance
 
+from . import observing
 from .dynamics import BLOW_UP, FINE, STALE, TOO_SMALL, Dynamics, Inputs, State
 
 
@@ -51,7 +52,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     known = dynamics.known(inputs, inputs.t)
     dt = known.value(advance.dt) if advance.dt is not None else 0.0
     parts = dynamics.cut(advance)
-    observer = dynamics.observer(advance, tuple(names)) if names else None
+    observer = observing.observer(dynamics, advance, tuple(names)) if names else None
     memory = dynamics.begin(advance)(inputs, state) if advance.states else {}
     state = dynamics.enter(advance, state, memory)._replace(held={})
     if parts.carried:  # what the statement before left may be older than its last positions
@@ -76,7 +77,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
 
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
-        values = observer(inputs, state, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt) if observer else {}
+        values, _ = observer(inputs, state, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt) if observer else ({}, ())
         return state, jax.tree.map(lambda a: jnp.where(state.flag == FINE, a, jnp.nan), values)
 
     everys = [n for n in names.values() if n is not None]

@@ -3,12 +3,13 @@
 import jax
 import numpy as np
 import pytest
-from compiled import program, run, running
+from compiled import pairs_by, program, run, running
 from interpreted import jumbled, moved
 from observed import agree
 
 import mdsl
 from mdsl import cli, interpret, run_program
+from mdsl.lowering import driver, observing
 from mdsl.model import Advance
 from mdsl.options import RunOptions
 from mdsl.grammar.diagnostics import Rejected
@@ -321,3 +322,37 @@ def test_records_of_several_shapes_and_a_run_that_is_cut_off(tmp_path, monkeypat
     assert np.allclose(result["core"] + result["tail"], result["potential"], equal_nan=True)
     assert np.allclose(-np.trace(result["stress"], axis1=1, axis2=2) / 3, result["pressure"], rtol=1e-9, equal_nan=True)
 
+
+
+# -- sums beyond the energies' list ------------------------------------------------------------------------
+
+FAR = "energy U = sum(i < j) force_shifted(lennard_jones(1.0, 1.0), 1.3)(|x[i] - x[j]|)\nparam dr = 0.12\nparam rc = 2.2\n" + """observe h[k in 1..20] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0
+observe close = sum(i < j) if |x[i] - x[j]| < rc then |x[i] - x[j]|^2 else 0
+observe near = sum(i < j) if |x[i] - x[j]| < 0.6*rc then 1 else 0
+observe all = sum(i < j) exp(-|x[i] - x[j]|)
+quantity n[i] = sum(j != i) if |x[i] - x[j]| < rc then 1 else 0
+observe most = largest(i) n[i]
+observe spread = sum(i) (n[i] - 20)^2
+"""
+
+
+def test_sums_beyond_the_list_have_one_of_their_own(monkeypatch):
+    """Sums that end farther than the energies, at the parameters of the run, have a list of their own."""
+    monkeypatch.setattr(observing, "MOST_OF_BOX", 1.0)
+    monkeypatch.setattr(driver, "ALL_PAIRS", 1)
+    made = []
+    monkeypatch.setattr(observing, "beyond", lambda *a, make=observing.beyond: made.append(make(*a)) or made[-1])
+    system = jumbled(60, edge=5.6, seed=3)
+    agree(FAR, system, "list")
+    (more,) = made
+    assert more.radius == pytest.approx(2.4, abs=1e-5) and more.potential.field.value("n").near
+    assert {m.equation for m in more.potential.field.measures if not m.near and m.domain.kind == "ordered"} == {"all"}
+    # With other parameters the list of the energies is enough.
+    compiled = program(FAR)
+    initial = compiled.bind(system.x, box=system.lengths).initial
+    params = {**compiled.params, "dr": 0.06, "rc": 1.2}
+    with pairs_by("list"):
+        runner = driver.Runner(compiled.compiled.field, initial, params, jax.random.key(0), "double")
+    assert {m.equation for m in runner.potential.field.measures if not m.near and m.domain.kind == "ordered"} == {"all"}
+    assert observing.beyond(runner.potential, ("h", "close", "most", "all"), runner.ends, initial.x, initial.cell, initial.periodic) is None
+    assert not any(m.near for m in runner.always.field.measures)  # what holds for any parameters
