@@ -18,7 +18,7 @@ from mdsl.dimensions import LENGTH
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.interpret import constant
-from mdsl.model import EACH, Advance, SCALAR, Domain, Expr, Model, Number, Op, Read, Reduce, Type, transform, walk
+from mdsl.model import EACH, Advance, SCALAR, Domain, Expr, Model, Op, Read, Reduce, Type, transform, walk
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
 from . import series, tuples

@@ -25,7 +25,7 @@ from .box import carried, declared, strain
 from .cell import Cell, combination, entries_of, of_matrix
 from .emit import evaluate
 from .evaluation import each_sum
-from .kernels import FORCE
+from .kernels import ENERGY, FORCE, VIRIAL
 from .layout import Layout
 from .potential import Potential, Result
 from .state import BETWEEN, BLOW_UP, FINE, NEW, OVERFLOW, STALE, STALE_INSIDE, STATE, TOO_SMALL, WAITING, Began, Inputs, State

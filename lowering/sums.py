@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.model import SCALAR, Advance, Domain, Draw, Equation, Expr, Model, Number, Op, Read, Reduce, Update, children, rebuild, transform, walk
+from mdsl.model import SCALAR, Advance, Axis, Domain, Draw, Equation, Expr, Model, Number, Op, Read, Reduce, Update, children, rebuild, transform, walk
 
 from .field import Combination
 from .series import reads_entry
@@ -51,13 +51,16 @@ class Sums:
         self.within: dict[str, Within] = {}  # by name, in an order in which each needs only those before it
         self.combinations: dict[str, Combination] = {}
         self._anonymous: dict[Reduce, str] = {}
-        self._seen: dict[int, tuple[Expr, Expr]] = {}
+        self._seen: dict[tuple[int, Axis | None], tuple[Expr, Expr]] = {}
+        self._range: Axis | None = None  # of the observable at hand: a sum has as many entries
 
     def combine(self, equation: Equation) -> Combination:
         """The equation with its sums replaced and other equations written out."""
         known = self.combinations.get(equation.name)
         if known is None:
+            outside, self._range = self._range, equation.series
             known = Combination(equation.name, equation.kind, self._outside(equation.body, equation.name))
+            self._range = outside
             self.combinations[equation.name] = known
         return known
 
@@ -105,9 +108,10 @@ class Sums:
 
     def _outside(self, expr: Expr, name: str) -> Expr:
         """The expression with its sums replaced; what it shares stays shared."""
-        if id(expr) not in self._seen:
-            self._seen[id(expr)] = (expr, self._taken_out(expr, name))
-        return self._seen[id(expr)][1]
+        key = id(expr), self._range
+        if key not in self._seen:
+            self._seen[key] = (expr, self._taken_out(expr, name))
+        return self._seen[key][1]
 
     def _taken_out(self, expr: Expr, name: str) -> Expr:
         match expr:

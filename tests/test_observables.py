@@ -145,6 +145,7 @@ observe far[k in 1..bins] = sum(i < j) if k == floor(r/0.3) then shift[k]*r else
 observe free[k in 0..4] = sum(i < j, (i, j) not in bonds) if k == floor(|x[i] - x[j]|/0.5) then 1 else 0
 observe lengths[k in 0..9] = sum((i, j) in bonds) if k == floor(|x[i] - x[j]|/0.5) then 1 else 0
 observe g[n in 1..10] = h[n]/shell(n)
+observe short[n in 2..3] = h[n]*n
 observe one = h[3] + N
 observe currents[n in -1..1] = n*sum(i) v[i] + k*p where p = sum(i) v[i]
 observe debye[n in 1..3] = sum(i < j) sin(n*r)/(n*r) where r = |x[i] - x[j]|
@@ -189,8 +190,8 @@ def test_species_are_compared(traversal):
 def test_which_series_are_histograms_and_end_with_the_list():
     field = program(SERIES).compiled.field
     found = {m.equation: m for m in field.measures if m.axis}
-    assert {n for n, m in found.items() if m.bin is not None} == {"h", "free", "lengths", "g", "speeds", "momenta", "weighed", "around", "alike"}
-    assert {n for n, m in found.items() if m.near} == {"h", "g", "alike", "angles"}
+    assert {n for n, m in found.items() if m.bin is not None} == {"h", "free", "lengths", "speeds", "momenta", "weighed", "around", "alike", "short"}
+    assert {n for n, m in found.items() if m.near} == {"h", "short", "alike", "angles"}
 
 
 def test_a_histogram_of_many_bins_is_quick():
