@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,13 +63,10 @@ def test_check_says_one_line_for_each_file(program, capsys):
     assert "did you mean `sigmo`?" in err
 
 
-def test_check_is_quick_and_imports_no_jax(program):
+def test_check_imports_no_jax(program):
     code = "import sys\nfrom mdsl import cli\nstatus = cli.main(['check', 'lj.mdsl'])\nprint([m for m in sys.modules if m.split('.')[0] in ('jax', 'jaxlib', 'ase', 'mdtraj')])\nsys.exit(status)"
-    began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=program)
-    took = time.perf_counter() - began
     assert done.returncode == 0 and done.stdout.splitlines() == ["lj.mdsl: fine, 1 warning", "[]"]
-    assert took < 2.5  # about 0.6 s on an idle machine
 
 
 def test_check_reads_standard_input(program):
