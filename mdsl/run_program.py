@@ -44,6 +44,8 @@ def run_file(path: Path, options: RunOptions) -> int:
         folder = RunFolder.open(options.resume)
         header, arrays = folder.read_checkpoint()
     source, base = read_program(path)
+    if folder is not None and base.resolve() == folder.path.resolve():  # its own copy: its files lie where they lay
+        base = Path(folder.read_run().get("folder", base))
     compiled = compile_source(source, base)
     if not options.quiet:
         show(compiled.warnings)
@@ -71,6 +73,7 @@ def run_file(path: Path, options: RunOptions) -> int:
     runner = Runner(field, initial, {**params, **initial.data}, jax.random.key(seed), precision, devices)
     description = {
         "program": str(path),
+        "folder": str(base.resolve()),
         "options": {"steps": steps, "seed": seed, "precision": precision, "settings": {s.name: s.text for s in settings}},
         "versions": versions(),
         "machine": {"processor": platform.processor() or platform.machine(), "devices": [str(d) for d in devices or jax.devices()[:1]]},

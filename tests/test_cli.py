@@ -297,3 +297,31 @@ def test_version_and_help(capsys):
     for argv in ([], ["--help"], ["run", "--help"]):
         status, out, _ = call(capsys, *argv)
         assert status == 0 and out.startswith("usage: mdsl")
+
+
+def test_a_run_goes_on_from_its_own_copy_of_the_program(tmp_path, monkeypatch):
+    """The copy in the folder of the run reads the files that lie beside the original."""
+    from mdsl import run_program
+    from mdsl.options import RunOptions
+
+    (tmp_path / "pair.txt").write_text("".join(f"{r:.2f} {(2 - r) ** 3:.6f}\n" for r in [0.05 * k for k in range(41)]))
+    path = tmp_path / "tabled.mdsl"
+    path.write_text(
+        "use units.lj\nuse integrators (velocity_verlet)\ntable u = tabulated(\"pair.txt\")\nenergy U = sum(i < j) u(|x[i] - x[j]|)\n"
+        "run { x = fcc(density = 0.5, cells = 2)\n v ~ maxwell(1.0)\n velocity_verlet(dt = 0.01) for 40 record U every 10 }\n"
+    )
+    checkpoint = run_program.Listener.checkpoint
+
+    def killed(self, runner):
+        checkpoint(self, runner)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patched.setattr(run_program.Listener, "checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_program.run_file(path, RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "out"))
+    monkeypatch.chdir(tmp_path.parent)
+    assert cli.main(["run", str(tmp_path / "out" / "program.mdsl"), "--resume", str(tmp_path / "out"), "--quiet"]) == 0
+    steps = [line.split(",")[0] for line in (tmp_path / "out" / "records.csv").read_text().splitlines()]
+    assert steps == ["step", "0", "10", "20", "30", "40"]
