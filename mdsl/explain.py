@@ -16,6 +16,7 @@ from mdsl.lowering.step import cut, explicit_time, force_evaluations, moves, sta
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
 from .explain_energy import by_species, energies, shown
+from .explain_observables import observables
 from .finite import knows
 from .model import Advance, Draw, Expr, Model, Param, Read, Setup, walk
 from .printing import printed_memory, printed_steps
@@ -30,9 +31,9 @@ def explain(compiled: Compiled) -> str:
     model = compiled.model
     tables = list(_tables(model))
     sections = [("units", list(_units(model))), *([("tables", tables)] if tables else []), *energies(compiled)]
-    observed = [e for e in model.of_kind("observe") if e.span.source is model.source]
+    observed = list(observables(compiled))
     if observed:
-        sections.append(("observables", [(e.name, f"= {text_of(model, e.body)} (line {e.span.line})") for e in observed]))
+        sections.append(("observables", observed))
     if compiled.field.reaching:
         sections.append(("finding pairs", list(_pairs(compiled))))
     sections += [_advance(compiled, step) for step in model.run if isinstance(step, Advance)]

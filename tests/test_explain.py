@@ -209,3 +209,29 @@ def test_a_function_in_three_pieces_ends_with_the_last():
     program = mdsl.compile("use units.lj\nuse pair\nparam sigma = 1.0\nenergy U = sum(i < j) switched(lennard_jones(sigma, 1), 2.2*sigma, 2.5*sigma)(|x[i] - x[j]|)")
     assert not program.warnings
     assert "0 for r >= 2.5 (2.5*sigma)" in program.explain() and "continuous at the cutoff" in program.explain()
+
+
+# -- observables -----------------------------------------------------------------------------------------
+
+
+def test_what_observables_cost():
+    """Each says what it sums over, and which list holds its pairs."""
+    text = (
+        "param dr = 0.05\nenergy U = sum(i < j) truncated(lennard_jones(1, 1), 2.5)(|x[i] - x[j]|)\ntopology bonds(i, j)\n"
+        "observe near[k in 1..50] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0\nobserve far[k in 1..100] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0\n"
+        "observe waves[n in 1..9] = sum(i) cos(n*x[i].x)\nobserve whole = sum(i < j) exp(-|x[i] - x[j]|)\nobserve most = largest(i) |f[i]|\nobserve P = trace(virial)\n"
+        "observe bonded = sum((i, j) in bonds) |x[i] - x[j]|\nobserve legs = sum(i; j < k) if |x[i] - x[j]| < 1.5 and |x[i] - x[k]| < 1.5 then 1 else 0\nobserve kinks = sum(i) (sum(j != i) if |x[i] - x[j]| < 3 then 1 else 0)^2\n"
+    )
+    lines = [line.strip() for line in told(text).splitlines()]
+
+    def costs(name):
+        first = next(k for k, line in enumerate(lines) if line.startswith(name) and " = " in line)
+        return " ".join(lines[first + 1 : first + 3])
+
+    assert "histogram over pairs, each visited once; 0 for r >= 2.5: the list of the energies has them" in costs("near[k in 1..50]")
+    assert "0 for r >= 5, beyond the energies' 2.5" in costs("far[k in 1..100]") and "a list of their own" in costs("far[k in 1..100]")
+    assert "sum over all atoms, for each of the 9 entries in turn" in costs("waves")
+    assert "all pairs are visited: no condition bounds the distance" in costs("whole")
+    assert "the largest over all atoms" in costs("most") and "the virial is summed up" in costs("P ") and "the members of `bonds`" in costs("bonded")
+    assert "sum over triples; 0 for r >= 1.5: the list of the energies has them" in costs("legs")
+    assert "sum around each atom; 0 for r >= 3, beyond the energies' 2.5" in costs("kinks")
