@@ -158,6 +158,7 @@ def _terms(f: sympy.Expr, s: sympy.Symbol) -> tuple[sympy.Expr, ...]:
 
 def _split(term: sympy.Expr, s: sympy.Symbol) -> _Term:
     found = _Term()
+    rooted = False
     for factor in sympy.Mul.make_args(term):
         if s not in factor.free_symbols:
             found.constant *= factor
@@ -177,10 +178,13 @@ def _split(term: sympy.Expr, s: sympy.Symbol) -> _Term:
                 # (c s^k)^e is c^e s^(k e) for every s > 0
                 found.constant *= sympy.Pow(outer, exponent)
                 found.power += power * exponent
+                rooted = rooted or power != 0 and exponent.is_integer is False
             elif found.base is None:
                 found.base, found.exponent = base, exponent
             else:
                 raise NoClosedForm(term)
+    if rooted and found.power.is_integer:
+        raise NoClosedForm(term, "it is a root for s below 0")
     return found
 
 

@@ -52,9 +52,12 @@ def _slope(expr: Expr) -> Expr:
 def _area(expr: Expr) -> Expr:
     if not isinstance(expr, Area):
         return expr
-    kernel, symbol, leaves = _open(expr.variable, expr.body)
-    lower, upper = (_bound(b, leaves) for b in (expr.lower, expr.upper))
-    return replace(from_sympy(definite(kernel, symbol, lower, upper), leaves, like=expr), type=expr.type)
+    try:
+        kernel, symbol, leaves = _open(expr.variable, expr.body)
+        lower, upper = (_bound(b, leaves) for b in (expr.lower, expr.upper))
+        return replace(from_sympy(definite(kernel, symbol, lower, upper), leaves, like=expr), type=expr.type)
+    except TypeError as error:  # SymPy cannot compare what is infinite or complex
+        raise NoClosedForm(sympy.Symbol(expr.variable, real=True), f"in a part of it {str(error).lower()}") from error
 
 
 def _bound(expr: Expr, leaves: Leaves) -> sympy.Expr:

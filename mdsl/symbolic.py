@@ -135,6 +135,8 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
 
 
 def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sympy.Expr:
+    if op == "div" and parts[1] == 0 or op == "pow" and parts[0] == 0 and parts[1].is_negative:
+        return leaves.symbol(expr)  # SymPy's infinity has no sign, and does not compare
     match op:
         case "add":
             return sympy.Add(*parts)
@@ -190,6 +192,15 @@ def from_sympy(expr: sympy.Basic, leaves: Leaves, order: Callable[[sympy.Expr], 
     return _Writer(leaves, order or (lambda e: 0), like).expr(expr)
 
 
+def _real(e: sympy.Expr) -> float | None:
+    """The value of a constant; None where it has none that is real and finite."""
+    try:
+        value = float(e)
+    except (TypeError, NotImplementedError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) or e.is_Atom else None
+
+
 class _Writer:
     def __init__(self, leaves: Leaves, order: Callable[[sympy.Expr], int], like: Expr | None):
         self.leaves, self.order = leaves, order
@@ -215,11 +226,13 @@ class _Writer:
             return self.leaves.exprs[e]
         if isinstance(e, Lookup):
             return from_lookup(e, self.expr(e.which), self.expr(e.at), **self.place)
-        if e in (sympy.zoo, sympy.oo, -sympy.oo, sympy.nan):  # what a branch that is not taken may hold
-            above = {sympy.nan: 0.0, -sympy.oo: -1.0}.get(e, 1.0)
+        if e in (sympy.zoo, sympy.oo, -sympy.oo, sympy.nan, sympy.I):  # what a branch that is not taken may hold
+            above = {sympy.nan: 0.0, sympy.I: 0.0, -sympy.oo: -1.0}.get(e, 1.0)
             return self.op("div", self.number(above), self.number(0.0))
-        if e.is_Number or e.is_NumberSymbol or (not e.free_symbols and isinstance(e, sympy.Expr)):
-            return self.number(float(e))
+        if not e.free_symbols and isinstance(e, sympy.Expr):
+            value = _real(e)
+            if value is not None:
+                return self.number(value)
         if e.is_Add:
             terms = sorted(e.args, key=lambda a: (self.order(a), a.could_extract_minus_sign()))
             total = self.expr(terms[0])

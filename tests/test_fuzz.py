@@ -159,7 +159,7 @@ def test_programs_with_other_lines(text, random, count):
 
 scalars = st.sampled_from(["a", "b", "c", "s[i]", "s[j]", "e[i, j]", "m[i]", "r", "1", "2", "0.5", "0", "-1", "pi", "N", "dim", "t", "q[2]", "U0", "kinetic", "1 [angstrom]", "3 [eV]", "z"])
 vectors = st.sampled_from(["(x[i] - x[j])", "v[i]", "f[i]", "(x[i] - origin)", "x[i]", "(x[j] - x[i])", "d"])
-functions = st.sampled_from(["g(a)", "h", "lennard_jones(a, b)", "morse(1, 2, 1)", "exp", "sqrt", "D(g(a))", "D(h)", "abs", "erfc", "truncated(g(a), 2)", "force_shifted(lennard_jones(1, 1), 2.5)", "shifted(h, c)", "switched(morse(a, b, 1), 2, 3)", "g", "u", "D"])
+functions = st.sampled_from(["g(a)", "h", "lennard_jones(a, b)", "morse(1, 2, 1)", "exp", "sqrt", "D(g(a))", "D(h)", "abs", "erfc", "truncated(g(a), 2)", "force_shifted(lennard_jones(1, 1), 2.5)", "shifted(h, c)", "switched(morse(a, b, 1), 2, 3)", "g", "u", "D", "integral(g(a), 0, b)*abs", "integral(h, 1, infinity)*exp", "integral(morse(1, a, b), c, infinity)*abs"])
 
 
 def grow(inner):

@@ -38,6 +38,7 @@ INTEGRALS = {
     "a choice to infinity": ("if s/k < 1.2 then s^2 else 1/s^4", "0.5", "infinity"),
     "a choice beyond the bounds": ("if s > 5 then s^2 else s", "0.5", "k"),
     "choices in choices": ("s*(if s < 1 then 1 + s else if s < k and k < 2 then s^2 else exp(-s))", "0.5", "infinity"),
+    "a root of a square": ("sqrt(k*s^2)*s", "z", "k"),
     "a magnitude": ("|s - k|*s + min(s, k) + max(s, 1)", "z", "p"),
     "a condition without the variable": ("if k > 1 then s else s^2", "0", "1"),
     "a derivative inside": ("s^3*D(g)(s)", "k", "infinity"),
@@ -69,7 +70,7 @@ def test_the_closed_form_is_the_integral(name):
             assert slopes[1] == pytest.approx(slopes[0], rel=1e-7, abs=1e-9)
 
 
-@pytest.mark.parametrize("body, lower, upper", [("s^-2", "-1", "1"), ("s^-2", "0", "1"), ("s^-1", "0", "1"), ("s^z", "2", "infinity"), ("exp(-z*s)", "0", "infinity")])
+@pytest.mark.parametrize("body, lower, upper", [("s^-2", "-1", "1"), ("s^-2", "0", "1"), ("s^-1", "0", "1"), ("s^z", "2", "infinity"), ("exp(-z*s)", "0", "infinity"), ("if s < 0/0 then s else 1/0", "0", "1")])
 def test_what_diverges_is_not_finite(body, lower, upper):
     *_, after = stages(f"{HELPERS}def u(s) = {body}\nenergy U = integral(u, {lower}, {upper})\n")
     assert not np.isfinite(interpret.energy(after, SYSTEM))
@@ -82,6 +83,7 @@ REFUSED = [
     ("s^2", "0", "infinity", "no-integral", "diverges"),
     ("1/s", "1", "infinity", "no-integral", "diverges"),
     ("exp(s)", "1", "infinity", "no-integral", "diverges"),
+    ("(2/s^3)^(1/3)", "1", "2", "no-integral", "a root"),
     ("if s^2 < 4 then s else 0", "1", "3", "no-integral", "s^2"),
     ("s*(sum(i) x[i].x^s)", "1", "2", "not-yet", "inside a sum"),
 ]
