@@ -92,13 +92,16 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     state, rows = lax.scan(segment, state, None, length=count)
     if steps - count * base:
         state = lax.scan(step, state, None, length=steps - count * base)[0]
-    end_values = observe(state)[1] if None in names.values() else {}
+    ends = {n for n, every in names.items() if every is None or advance.until is not None and steps % every}
+    end_values = observe(state)[1] if ends else {}
     for name, every in names.items():
         if every is None:
             chosen = jax.tree.map(lambda a: a[None], end_values[name])
         else:
             skip = every // base
             chosen = jax.tree.map(lambda a, skip=skip: a[skip - 1 :: skip], rows[name])
+            if name in ends:  # where a condition holds, or may, the last step is recorded
+                chosen = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), chosen, end_values[name])
             if first:
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start_values[name], chosen)
         records.setdefault(name, []).append(chosen)
