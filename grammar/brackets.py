@@ -5,7 +5,7 @@ from __future__ import annotations
 from .diagnostics import Diagnostic, Label
 from .spot import CLOSERS, OPERAND_TYPES, PAIRS, REDUCTIONS, Spot, begins_statement, block_opener, is_operand, show
 
-BREAKS = frozenset("then else where for every record write".split())
+BREAKS = frozenset("then else where for until every record write".split())
 DOMAINS = "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)`, `sum((i, j) in bonds)` or `sum(k in 1..3)`"
 
 # -- sums ----------------------------------------------------------------------------------------------

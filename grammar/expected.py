@@ -84,11 +84,12 @@ def _name(spot: Spot) -> Diagnostic | None:
 
 
 LITERALS = {
-    "for": ("expected `for` and a number of steps", "an integrator runs for a number of steps: `baoab(...) for 1_000`"),
+    "for": ("expected `for` and a number of steps", "an integrator runs for a number of steps: `baoab(...) for 1_000`, or `until` a condition holds, `at most` so many"),
     ":": ("expected `:` and a value", "a table is written `{ A: 1.0, B: 0.5 }`, for pairs `{ A-A: 1.0, A-B: 0.8 }`"),
     "STRING": ('expected the name of a file in `"`', 'write `write "melt.extxyz" every 100`'),
     "(": ("expected `(`", None),
-    "in": ("expected `in`", "write `(i, j) in bonds`"),
+    "AT": ("expected `at most` and a number of steps", "`fire(...) until U < 0, at most 1_000`"),
+    "in": ("expected `in`", "write `(i, j) in bonds`, or `k in 1..3`"),
     "<": ("expected `<`", None),
     "..": ("expected `..`", "a range is written `1..16`"),
     "=": ("expected `=`", None),

@@ -75,6 +75,32 @@ def begun(spot: Spot) -> Diagnostic | None:
     return _missing_after(spot, spot.at - 1) if begins_step and spot.peek(-2) in (*OPERATORS, "for", "every") else None
 
 
+def limit(spot: Spot) -> Diagnostic | None:
+    """`until` and a condition without the most steps."""
+    block = block_opener(spot.tokens, spot.at)
+    inside = [spot.tokens[k].text for k in spot.since(-1 if block is None else block)]
+    if not spot.after_operand or not spot.expects(",") or "until" not in inside:
+        return None
+    if not {"at", "for", "record", "write"}.isdisjoint(inside[len(inside) - inside[::-1].index("until") :]):
+        return None
+    help = "a statement that runs until a condition holds has a limit: `fire(...) until U < 0, at most 1_000`"
+    return Diagnostic("syntax", f"expected `, at most` and a number of steps before {show(spot.token)}", spot.gap(), help=help)
+
+
+def loop(spot: Spot) -> Diagnostic | None:
+    """`for k in 1..3` without its range or its brace."""
+    words = [t.text for t in spot.tokens[: spot.at]]
+    start = len(words) - 1 - words[::-1].index("for") if "for" in words else None
+    if start is None or words[start + 2 : start + 3] != ["in"] or "{" in words[start:] or not spot.after_operand:
+        return None
+    help = "a loop is written `for k in 1..3 { ... }`, or `for k in 3..1 down { ... }`"
+    if ".." not in words[start:] and spot.expects(".."):
+        return Diagnostic("syntax", f"expected `..` and the end of the range before {show(spot.token)}", spot.gap(), help=help)
+    if ".." in words[start:] and spot.expects("{"):
+        return Diagnostic("syntax", f"expected `{{` before {show(spot.token)}", spot.gap(), help=help)
+    return None
+
+
 def chain(spot: Spot) -> Diagnostic | None:
     """`a < b < c`."""
     if spot.text not in COMPARISONS or not spot.before:
@@ -284,6 +310,8 @@ RULES = (
     begun,
     equals,
     chain,
+    limit,
+    loop,
     reserved,
     binding,
     statement,

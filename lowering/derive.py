@@ -18,12 +18,14 @@ from mdsl.dimensions import LENGTH
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.interpret import constant
-from mdsl.model import EACH, Advance, SCALAR, Domain, Expr, Model, Op, Read, Reduce, Type, transform, walk
+from mdsl.model import EACH, SCALAR, Advance, Domain, Expr, Model, Op, Read, Reduce, Type, transform, walk
+from mdsl.steps import FIELDS
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
 from . import series, tuples
 from .bounds import bounded
 from .field import ADJOINT, CUTOFF, Field, Gradient, Measure, PerAtom, Support, Term
+from .step import reads, statements
 from .sums import Sums, Within, renamed
 from .support import reach
 
@@ -358,7 +360,23 @@ def derive(model: Model) -> Field:
     for equation in model.equations:
         if equation.kind != "quantity":
             _no_atoms_left(model, equation, sums.combine(equation).expr)
-    return Field(model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()), dynamics)
+    field = Field(model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()), dynamics)
+    for advance in dynamics:
+        _nothing_computed(field, advance)
+    return field
+
+
+def _nothing_computed(field: Field, advance: Advance) -> None:
+    """Sums that flows read, and that are known after an evaluation of the energies, must not depend on what flows compute
+    or remember, which changes in between."""
+    read = {name for statement in statements(advance) for name in reads(statement)}
+    changing = {s.target for s in advance.body} | {s.name for s in advance.states} | {p.name for p in field.model.params if p.lifetime == "state"}
+    for measure in field.measures:
+        if f"#{measure.number}" in read & field.far:
+            found = next((n for n in walk(measure.summand) if isinstance(n, Read) and n.symbol in changing - {*FIELDS}), None)
+            if found is not None:
+                notes = ("sums over atoms may: `sum(i) ...`", "a factor that does not depend on the pair may stand before the sum")
+                raise Rejected(fault(field.model.source, "not-yet", f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet", found, notes=notes))
 
 
 def _needed(sums: Sums, summands: list[Expr]) -> set[str]:

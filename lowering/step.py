@@ -145,11 +145,12 @@ class Cut:
 def cut(field: Field, advance: Advance) -> Cut:
     """Where a step is cut; without any evaluation, at its beginning."""
     body = statements(advance)
-    evaluations = force_evaluations(body, explicit_time(field.model), field.due)
+    read = {name for s in body for name in reads(s)}
+    timed = any(f"#{m.number}" in read & field.far and Read("t") in walk(m.summand) for m in field.measures)
+    evaluations = force_evaluations(body, timed or explicit_time(field.model), field.due)
     before = evaluations.before
     k = before.index(True) if any(before) else 0
     head, tail = body[:k], body[k:]
-    read = {name for s in body for name in reads(s)}
     made = {s.target for s in head} & {name for s in tail for name in reads(s)} - {*FIELDS}
     each = per_atom(body)
     states = {s.name for s in advance.states}

@@ -7,7 +7,7 @@ refuses really differs; the Model is unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from .finite import known
 from .interpret import parameter
 from .evaluate import Interpreter
 from .system import System
-from .model import Equation, Model, Param, Read, Reduce, walk
+from .model import Advance, Equation, Expr, Model, Param, Read, Reduce, Update, walk
 from .rows import Rows
+from .steps import FIELDS
 
 PAIRS = 64
 TOLERANCE = 1e-8
@@ -30,9 +31,9 @@ TOLERANCE = 1e-8
 def check_exchange(model: Model) -> tuple[Model, list[Diagnostic]]:
     """The same Model, and a diagnostic for each summand that is not symmetric."""
     report: list[Diagnostic] = []
-    for equation in model.equations:
-        for node in walk(equation.body):
-            if isinstance(node, Reduce) and node.domain.kind in HELP and not symmetric(model, node, _entries(equation)):
+    for body, names in (*((e.body, _entries(e)) for e in model.equations), *_in_flows(model)):
+        for node in walk(body):
+            if isinstance(node, Reduce) and node.domain.kind in HELP and not symmetric(model, node, names):
                 i, j = node.domain.binders[-2:]
                 report.append(
                     fault(
@@ -93,6 +94,19 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
     i, j = names[-2:]
     there, back = values(atoms), values({**atoms, i: atoms[j], j: atoms[i]})
     return bool(np.allclose(there, back, rtol=TOLERANCE, atol=0.0, equal_nan=True))
+
+
+def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
+    """The sums in statements of dynamics, and numbers for the states that they read."""
+    for advance in (s for s in model.run if isinstance(s, Advance)):
+        exprs = [e for s in advance.body for e in ((s.value,) if isinstance(s, Update) else s.args)]
+        exprs += [*(e.body for e in advance.observes), *([] if advance.until is None else [advance.until])]
+        states = {s.name: np.array([1.3]) for s in advance.states if s.type is not None and s.type.kind == "scalar"}
+        computed = ({s.target for s in advance.body} | {s.name for s in advance.states}) - states.keys() - {*FIELDS}
+        for reduce in (n for e in exprs for n in walk(e) if isinstance(n, Reduce)):
+            # Sums over pairs of what flows compute are refused later.
+            if not any(isinstance(n, Read) and n.symbol in computed for n in walk(reduce)):
+                yield reduce, states
 
 
 def _entries(equation: Equation) -> dict[str, np.ndarray]:

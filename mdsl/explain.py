@@ -10,8 +10,7 @@ import numpy as np
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.unparse import unit_text
 from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
-from mdsl.lowering.field import Field
-from mdsl.lowering.step import cut, explicit_time, force_evaluations, moves, statements
+from mdsl.lowering.step import Cut, cut, moves
 
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
@@ -200,18 +199,17 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     facts += [("" if k else "states", f"{text} to begin with") for k, text in enumerate(states)]
     facts += [("" if k else "observes", text) for k, text in enumerate(observes)]
     lowered = next(a for a in compiled.field.dynamics if a.span is advance.span)
-    body = statements(lowered)
-    evaluations = force_evaluations(body, explicit_time(model), compiled.field.due)
+    parts = cut(compiled.field, lowered)
     lines: list[str] = []
     printed = [*printed_steps(model, advance), *(["until the condition holds"] if advance.until is not None else [])]
-    what = _evaluated(compiled.field, lowered)
+    what = _evaluated(parts)
     for k, line in enumerate(printed):
-        if evaluations.before[k]:
-            lines.append(f"({what} at the new x)" if any(map(moves, body[:k])) else f"({what})")
+        if parts.before[k]:
+            lines.append(f"({what} at the new x)" if any(map(moves, parts.body[:k])) else f"({what})")
         lines.append(line)
     facts += [("" if k else "a step", line) for k, line in enumerate(lines)]
     of = "" if what == "the force" else f" of {what.removeprefix('the ')}"
-    facts.append(("forces", _evaluations(evaluations.per_step, evaluations.carried, of)))
+    facts.append(("forces", _evaluations(sum(parts.before), parts.carried, of)))
     facts.append(("random", _random(advance)))
     for output in advance.outputs:
         every = "at the end" if output.every is None else f"every {_written(model, output.every)} steps"
@@ -219,9 +217,8 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     return f"{scheme}, line {advance.span.line}", facts
 
 
-def _evaluated(field: Field, advance: Advance) -> str:
+def _evaluated(parts: Cut) -> str:
     """What one evaluation of the energies gives to a scheme."""
-    parts = cut(field, advance)
     named = [("the force", parts.force), ("the virial", parts.virial), ("sums", any(s.startswith("#") for s in parts.sums))]
     words = [word for word, wanted in named if wanted]
     return " and ".join(words) or "the force"

@@ -7,10 +7,10 @@ import pytest
 
 import mdsl
 from mdsl.compiler import compile_source
-from mdsl.explain import atoms_of_run, explain, explicit_time
+from mdsl.explain import atoms_of_run, explain
 from mdsl.grammar.source import Source
 from mdsl.lowering import limits
-from mdsl.lowering.step import force_evaluations
+from mdsl.lowering.step import explicit_time, force_evaluations
 from mdsl.model import Advance
 
 HEAD = "use units.lj\nuse pair (lennard_jones, truncated, force_shifted, shifted)\nuse integrators (velocity_verlet, baoab)\n"
