@@ -12,6 +12,8 @@ from mdsl.grammar.unparse import unit_text
 from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
 from mdsl.lowering.step import Cut, cut, moves
 
+from .box import decided_by
+from .box_shape import changes_box
 from .compiler import Compiled
 from .dimensions import ENERGY, LENGTH, MASS, TIME
 from .explain_energy import by_species, energies, shown
@@ -109,7 +111,8 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     if len(reaches) > 1:
         ends = ", ".join(f"{t.equation} {by_species(model, r, length)}" for t, r in zip(field.reaching, reaches))
         yield "", f"one traversal serves all pair energies, as far as the farthest reaches: {ends}"
-    yield "", "a list is rebuilt when an atom has moved by half the skin"
+    changing = changes_box(model) or "t" in decided_by(model)
+    yield "", "a list is rebuilt when " + ("the box and the atoms in it have changed so far that it might lack a pair" if changing else "an atom has moved by half the skin")
     if field.triple_terms:
         yield "", "three-body sums pick the neighbours within their own cutoff from it, and go through pairs of these"
     exclusions = {frozenset(t.domain.excluded) for t in field.pair_terms}

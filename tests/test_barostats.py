@@ -1,5 +1,7 @@
 """The box as part of the state: flows that change it, constant pressure, and relaxation."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ from compiled import HEAD, pairs_by, running
 from test_cell import fractions
 
 import mdsl
-from mdsl import interpret
+from mdsl import interpret, run_program
 from mdsl.model import Advance
+from mdsl.options import RunOptions
+from mdsl.runtime.reading import read
 
 SOFT = "energy U = sum(i < j) if r < 1.5 then 20*(1.5 - r)^4 else 0 where r = |x[i] - x[j]|"
 NPT = HEAD + "use barostats\n"
@@ -108,6 +112,46 @@ def test_a_box_has_one_master():
     with pytest.raises(mdsl.Rejected) as caught:
         mdsl.compile(text)
     assert caught.value.diagnostics[0].id == "bad-box" and "function of time" in str(caught.value)
+
+
+FOLDER = NPT + SOFT + """
+observe shape = cell.xx
+run {
+  x = fcc(density = 0.6, cells = 2)
+  v ~ maxwell(0.8)
+  mtk_anisotropic(dt = 0.005, T = 0.8, P = 2.5, tau = 0.3, tau_P = 0.5) for 60
+    record conserved, volume, shape every 10
+    write "all.extxyz" every 20
+}
+"""
+
+
+def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path, monkeypatch):
+    path = tmp_path / "npt.mdsl"
+    path.write_text(FOLDER)
+    options = RunOptions(seed=3, precision="double", quiet=True)
+    run_program.run_file(path, replace(options, out=tmp_path / "whole"))
+    checkpoint = run_program.Listener.checkpoint
+
+    def killed(self, runner):
+        checkpoint(self, runner)
+        if runner.checkpoint()[0].step >= 25:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patched.setattr(run_program.Listener, "checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_program.run_file(path, replace(options, out=tmp_path / "parts"))
+    run_program.run_file(path, RunOptions(quiet=True, resume=tmp_path / "parts"))
+    whole, parts = (np.genfromtxt(tmp_path / name / "records.csv", delimiter=",", names=True) for name in ("whole", "parts"))
+    for name in whole.dtype.names:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-9)
+    assert np.ptp(whole["shape"]) > 0.01
+    for frame, step in enumerate((0, 20, 40, 60)):
+        found = [read(tmp_path / name / "all.extxyz", frame=frame) for name in ("whole", "parts")]
+        assert np.isclose(found[0].cell[0, 0], whole["shape"][step // 10], rtol=1e-8)
+        np.testing.assert_allclose(found[0].cell, found[1].cell, rtol=1e-8)
 
 
 # -- physics -------------------------------------------------------------------------------------------
