@@ -159,8 +159,8 @@ def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path, monkeypatch):
 
 def invariant(text, cells, density, scheme, steps, dt):
     """Of a system that has come to equilibrium before."""
-    schemes = [f"{scheme}(dt = {h}, T = {{T}}, P = {{P}}, tau = 0.5, tau_P = 1.0)" for h in (0.004, dt)]
-    state = {"mtk": {"T": 0.8, "P": 2.0}, "mtk_anisotropic": {"T": 0.05, "P": 3.0}}[scheme]
+    schemes = [f"{scheme}(dt = {h}, T = {{T}}, P = {{P}}, tau = 0.5, tau_P = 1.0, chain = {{chain}}, order = {{chain}})" for h in (0.004, dt)]
+    state = {"mtk": {"T": 0.8, "P": 2.0, "chain": 3}, "mtk_anisotropic": {"T": 0.05, "P": 3.0, "chain": 1}}[scheme]
     first, second = (s.format(**state) for s in schemes)
     run = f"run {{ x = fcc(density = {density}, cells = {cells})  v ~ maxwell({state['T']})  {first} for 1_000  {second} for {steps} record conserved every 20 }}"
     return mdsl.compile(f"{NPT}{text}\n{run}").bind(seed=2).run(jax.random.key(0)).records["conserved"]
@@ -203,3 +203,17 @@ def test_an_ideal_gas_fluctuates_as_it_must(name):
     assert abs(volume.mean() - n * kT / P) < 4 * error + 0.02 * n * kT / P
     assert np.isclose(volume.var(), n * (kT / P) ** 2, rtol=0.2)
     assert np.isclose(pressure.mean(), P, rtol=0.05)
+
+
+@pytest.mark.slow
+def test_the_volume_of_a_fluid_fluctuates_as_its_compressibility_says():
+    """The mean pressure is the one asked for, and <δV²> = -kT dV/dP."""
+    kT, found = 0.8, {}
+    for P in (1.8, 2.2):
+        scheme = f"mtk(dt = 0.01, T = {kT}, P = {P}, tau = 0.2, tau_P = 0.5, chain = 2, order = 1)"
+        text = NPT + SOFT + f"\nrun {{ x = fcc(density = 0.55, cells = 2)  v ~ maxwell({kT})  {scheme} for 30_000 record volume, pressure every 10 }}"
+        records = mdsl.compile(text).bind(seed=1).run(jax.random.key(1)).records
+        found[P] = records["volume"][200:]
+        assert np.isclose(records["pressure"][200:].mean(), P, rtol=3e-3)
+    slope = (found[2.2].mean() - found[1.8].mean()) / 0.4
+    assert np.isclose((found[1.8].var() + found[2.2].var()) / 2, -kT * slope, rtol=0.15)
