@@ -1,5 +1,10 @@
 """Observables: what is recorded is what the interpreter says, and what physics says."""
 
+import json
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -76,14 +81,6 @@ def test_largest_and_smallest(traversal):
     found = agree(text, system, traversal)
     assert found["fast"] == pytest.approx(np.linalg.norm(system.v, axis=1).max(), rel=1e-14)
     assert found["low"] == system.v[system.v[:, 0] > 0, 0].min()
-
-
-def test_largest_over_two_devices():
-    from mdsl.lowering.layout import ManyDevices
-
-    layout = ManyDevices(5, tuple(jax.devices()[:1]) * 1)
-    program = layout.program(lambda v: layout.extreme(layout.local(v), "smallest"), ("all",), "all")
-    assert program(np.arange(2.0, 7.0)) == 2
 
 
 def test_steps_have_no_slope():
@@ -194,14 +191,14 @@ def test_which_series_are_histograms_and_end_with_the_list():
     assert {n for n, m in found.items() if m.near} == {"h", "short", "alike", "angles"}
 
 
-def test_a_histogram_of_many_bins_is_quick():
-    """100 bins, 2,000 atoms, all two million pairs."""
-    rng = np.random.default_rng(1)
-    text = "observe h[k in 1..100] = sum(i < j) if floor(|x[i] - x[j]|/0.05) + 1 == k then 1 else 0"
-    system = running("energy W = sum(i) 0*(x[i].x)^2\n" + text, "velocity_verlet(dt = 1e-9)", 8, "record h every 1").bind(rng.uniform(0, 10, (2000, 3)), box=10.0)
-    result = system.run(jax.random.key(0))
-    assert result.records["h"].shape == (9, 100)
-    assert result.counts.seconds["observe"] < 5  # 0.15 s, most of it compiling
+def test_a_histogram_of_many_bins():
+    """100 bins, 1,100 atoms, in blocks of rows: every pair is counted once."""
+    x = np.random.default_rng(1).uniform(0, 10, (1100, 3))
+    text = "energy W = sum(i) 0*(x[i].x)^2\nobserve h[k in 1..100] = sum(i < j) if floor(|x[i] - x[j]|/0.05) + 1 == k then 1 else 0"
+    found = running(text, "velocity_verlet(dt = 1)", 0, "record h every 1").bind(x, box=10.0).run(jax.random.key(0)).records["h"][0]
+    d = x[:, None] - x[None]
+    r = np.linalg.norm(d - 10 * np.round(d / 10), axis=-1)[np.triu_indices(1100, 1)]
+    assert np.array_equal(found, np.histogram(r, np.arange(101) * 0.05)[0])
 
 
 def test_histograms_in_traced_runs():
@@ -357,3 +354,53 @@ def test_sums_beyond_the_list_have_one_of_their_own(monkeypatch):
     assert {m.equation for m in runner.potential.field.measures if not m.near and m.domain.kind == "ordered"} == {"all"}
     assert observing.beyond(runner.potential, ("h", "close", "most", "all"), runner.ends, initial.x, initial.cell, initial.periodic) is None
     assert not any(m.near for m in runner.always.field.measures)  # what holds for any parameters
+
+
+TWO_DEVICES = """
+import json
+import jax
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)
+import test_observables as here
+print(json.dumps(here.on_devices()))
+"""
+SHARED = """energy U = sum(i < j) force_shifted(lennard_jones(1.0, 1.0), 1.3)(|x[i] - x[j]|)
+quantity n[i] = sum(j != i) if |x[i] - x[j]| < 2.1 then 1 else 0
+observe near[k in 1..6] = sum(i < j) if floor(|x[i] - x[j]|/0.2) + 1 == k then 1 else 0
+observe far[k in 1..12] = sum(i < j) if floor(|x[i] - x[j]|/0.2) + 1 == k then 1 else 0
+observe all = sum(i < j) exp(-|x[i] - x[j]|)
+observe kinds[k in 0..9] = sum(i) if floor(n[i]/10) == k then 1 else 0
+observe most = largest(i) n[i] - smallest(i) |f[i]|
+observe waves[n in 1..3] = sum(i) cos(2*pi*n*x[i].x/6)
+observe way = sum(i) travelled[i]*travelled[i].x
+observe c = sum(i) v[i]·v_start[i]
+"""
+
+
+def on_devices():
+    """The records of a run of 99 atoms on one device, and on two of which one holds padding."""
+    driver.ATOMS_EACH = driver.ALL_PAIRS = 1
+    observing.MOST_OF_BOX = 1.0
+    names = ["near", "far", "all", "kinds", "most", "waves", "way", "c"]
+    compiled = running(SHARED, "baoab(dt = 0.02, T = 1.0, gamma = 1.0)", 8, f"record {', '.join(names)} every 4")
+    x = np.stack(np.meshgrid(*[np.arange(5.0) * 1.2] * 3), -1).reshape(-1, 3)[:99] + 0.1
+    found = []
+    for traversal, devices in (("all pairs", 1), ("list", 2)):
+        with pairs_by(traversal):
+            system = compiled.bind(x, box=6.0, velocities=np.random.default_rng(0).normal(size=x.shape), devices=jax.devices()[:devices], skin=0.15)
+            records = system.run(jax.random.key(1)).records
+        layout = type(system._runners["last"].layout).__name__
+        found.append({"layout": layout, **{name: records[name].tolist() for name in names}})
+    return found
+
+
+@pytest.mark.slow
+def test_observables_of_atoms_on_two_devices():
+    """In a process of its own, for JAX is set up once."""
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = json.loads(done.stdout.splitlines()[-1])
+    assert (one.pop("layout"), two.pop("layout")) == ("OneDevice", "ManyDevices")
+    for name in one:
+        assert np.abs(one[name]).max() > 0.1 and np.allclose(one[name], two[name], rtol=1e-10, atol=1e-10), name
