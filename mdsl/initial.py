@@ -23,7 +23,7 @@ from .infer import MOST_STEPS
 from .model import Advance, Box, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
 from .runtime import lattices, reading, velocities
 from .runtime.structure import Structure
-from .topologies import check_names, read as read_topologies
+from .topologies import check_names, read as read_topologies, types_alike
 from .units import UnitValue
 
 ANGSTROM, DALTON, FEMTOSECOND = 1e-10, 1.66053906660e-27, 1e-15
@@ -94,7 +94,9 @@ def start(
         try:
             if statement.target == "x":
                 structure = _place(model, statement, folder, rng, params)
-                structure = replace(structure, topology={**structure.topology, **(topologies or {})}, data={**structure.data, **(data or {})})
+                given = topologies or {}
+                types = {name: t for name, t in structure.topology_types.items() if name not in given}
+                structure = replace(structure, topology={**structure.topology, **given}, topology_types=types, data={**structure.data, **(data or {})})
                 placed = _initial(model, structure, params)
             else:
                 if placed is None:
@@ -357,7 +359,7 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         data=internal_data(model, {**charges(model, structure), **structure.data}, count),
         tilted=tilted or becomes_skew(model),
         declared=model.box is not None and not boxed,
-        notes=structure.notes,
+        notes=(*structure.notes, *types_alike(model, structure)),
     )
 
 

@@ -244,13 +244,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Derived:
-    """A topology of ``width`` atoms that follows from bonds, ``of``: the pairs ``count`` bonds apart, or, where it is 0,
-    the paths along bonds."""
+    """A topology of ``width`` atoms that follows from another, ``of``: its tuples of the type ``label``; where that is
+    empty, of bonds, the pairs ``count`` bonds apart, or, where that is 0, the paths along bonds."""
 
     name: str
     of: str
     count: int
     width: int
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,8 @@ class _Printer:
 
     def following(self, topology: Derived) -> tree.Expr:
         of = name_of(topology.of)
+        if topology.label:
+            return call(name_of("of_type"), of, tree.Text(NOWHERE, topology.label))
         return call(name_of("apart"), of, tree.Number(NOWHERE, str(topology.count))) if topology.count else call(name_of("path"), of)
 
     # -- declarations ----------------------------------------------------------------------------------

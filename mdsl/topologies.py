@@ -1,6 +1,6 @@
-"""Topologies: the tuples of atoms that come with the atoms, and those that follow from bonds.
+"""Topologies: the tuples of atoms that come with the atoms, and those that follow from others.
 
-`apart(bonds, n)` are the pairs whose shortest way along the bonds has n of them, each pair once; `path(bonds)` all
+`of_type(bonds, 2)` are the tuples to which the atoms' file gives that type; `apart(bonds, n)` are the pairs whose shortest way along the bonds has n of them, each pair once; `path(bonds)` all
 chains of different atoms in which neighbours are bonded, each once, as long as the tuple is.
 """
 
@@ -22,7 +22,7 @@ def complete(model: Model, given: Mapping[str, np.ndarray], atoms: int) -> dict[
     """The topologies that are given, [M, k] each, with those that follow from them."""
     found = dict(given)
     for item in model.derived:
-        if item.of in found:
+        if item.of in found and not item.label:
             found[item.name] = members_of(item, np.asarray(found[item.of], int).reshape(-1, 2), atoms)
     return found
 
@@ -66,12 +66,19 @@ def paths(bonds: np.ndarray, atoms: int, width: int) -> np.ndarray:
     return chains[chains[:, 0] < chains[:, -1]].astype(np.int32)
 
 
+def types_alike(model: Model, structure: Structure) -> tuple[str, ...]:
+    """What is to be said of tuples of several types that a program does not tell apart."""
+    told = {item.of for item in model.derived if item.label}
+    found = ((name, sorted(set(structure.topology_types.get(name, ())))) for name, _ in model.topologies if name not in told)
+    return tuple(f"the {name} of types {', '.join(types)} are treated alike: `of_type({name}, {types[0]})` are those of one" for name, types in found if len(types) > 1)
+
+
 # -- what comes with the atoms ---------------------------------------------------------------------------
 
 
 def check_names(model: Model, topologies: Mapping[str, object] | None) -> Mapping[str, object]:
-    """Topologies that a user gives must be those of the program, and not follow from others."""
-    derived = {item.name: item.of for item in model.derived}
+    """Topologies that a user gives must be those of the program, and not follow from bonds."""
+    derived = {item.name: item.of for item in model.derived if not item.label}
     names = [name for name, _ in model.topologies if name not in derived]
     for name in topologies or ():
         if name in derived:
@@ -84,9 +91,27 @@ def check_names(model: Model, topologies: Mapping[str, object] | None) -> Mappin
 
 def read(model: Model, structure: Structure) -> dict[str, np.ndarray]:
     """All topologies of a program, name to [M, k]. Raises Rejected: ``missing-topology``, ``bad-topology``."""
-    derived = {item.name for item in model.derived}
-    given = {name: _members(name, width, structure) for name, width in model.topologies if name not in derived}
-    return complete(model, given, structure.atoms)
+    typed = {item.name: item for item in model.derived if item.label}
+    derived = {item.name for item in model.derived if not item.label}
+    found = {}
+    for name, width in model.topologies:
+        if name in typed and name not in structure.topology:
+            found[name] = _of_type(typed[name], structure)
+        elif name not in derived:
+            found[name] = _members(name, width, structure)
+    return complete(model, found, structure.atoms)
+
+
+def _of_type(item: Derived, structure: Structure) -> np.ndarray:
+    """[M, width]: the tuples of one type. Raises Rejected: ``missing-topology``, ``bad-topology``."""
+    members, types = _members(item.of, item.width, structure), structure.topology_types.get(item.of)
+    if types is None:
+        help = f'`program.bind(x, topologies={{"{item.name}": ...}})` in Python, or a LAMMPS data file'
+        raise Rejected(Diagnostic("missing-topology", f"`{item.name}` is a type of `{item.of}`, but the atoms come without types of these", help=help))
+    if item.label not in types:
+        notes = (f"its types are {', '.join(sorted(set(types)))}",) if types else ()
+        raise Rejected(Diagnostic("bad-topology", f"no tuple of the topology `{item.of}` is of the type `{item.label}`", notes=notes))
+    return members[np.array([t == item.label for t in types])]
 
 
 def _members(name: str, width: int, structure: Structure) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from compiled import REFERENCE, program
 
+import mdsl
 from mdsl.runtime.lammps import read_lammps_data
 
 STYLES = REFERENCE / "force_styles"
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.skipif(not STYLES.exists(), reason="needs the unit test
 HEAD = "use units.lj\nuse pair\nuse bonded\nuse coulomb\n"
 ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # xx yy zz xy xz yz
 COULOMB = 332.06371  # kcal A/mol/e^2 in LAMMPS
-TYPES = range(1, 6)
 
 
 @functools.cache
@@ -216,21 +216,20 @@ SHAPES = {
 
 @functools.cache
 def bonded():
-    """All styles in one program, each with a weight; a topology for each type."""
-    one, topologies = molecules(), {}
-    lines = []
+    """All styles in one program, each with a weight; a topology for each type of the file."""
+    lines, topologies = ['run { x = read("data.fourmol") }'], set()
     for kind, (atoms, _) in SHAPES.items():
-        types = np.array(one.topology_types[f"{kind}s"], int)
-        for k in sorted(set(types)):
-            topologies[f"{kind}{k}"] = one.topology[f"{kind}s"][types == k]
-            lines.append(f"topology {kind}{k}{atoms}")
+        lines.append(f"topology {kind}s{atoms}")
+        for k in sorted(set(molecules().topology_types[f"{kind}s"])):
+            topologies.add(f"{kind}{k}")
+            lines.append(f"topology {kind}{k}{atoms} = of_type({kind}s, {k})")
     for file, formula in FILES.items():
         kind, name = file.split("-")
         atoms, where = SHAPES[kind]
         sums = [f"sum({atoms} in {kind}{k}) {formula(*map(float, values))}" for k, *values in wanted(file)[f"{kind}_coeff"] if f"{kind}{k}" in topologies]
         w = f"w_{kind}_{name}"
         lines += [f"param {w} = 0.0", f"energy U_{kind}_{name} = {w}*({' + '.join(sums)}) {where}"]
-    return program("\n".join(lines), HEAD).bind(one.positions, box=one.lengths, topologies=topologies)
+    return mdsl.compile(HEAD + "\n".join(lines), STYLES).bind()
 
 
 @pytest.mark.slow  # for what there is to compile

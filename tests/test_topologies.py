@@ -447,7 +447,10 @@ FOLLOWING = [
     ("angles(i, j, k) = paths(bonds)", "unknown-name", "did you mean `path`"),
     ("angles(i, j, k), ends(i, j) = apart(angles, 2)", "bad-topology", "pairs of atoms that come with the atoms"),
     ("ends(i, j) = apart(bonds, 2), more(i, j) = apart(ends, 2)", "bad-topology", "pairs of atoms that come with the atoms"),
-    ("ends(i, j) = 3", "misplaced", "follows from bonds"),
+    ("ends(i, j) = 3", "misplaced", "follows from another"),
+    ("ends(i, j) = of_type(bonds)", "wrong-arguments", "a topology and a type"),
+    ("ends(i, j) = of_type(bonds, 1.5)", "wrong-arguments", "a number, a word"),
+    ("angles(i, j, k), ends(i, j) = of_type(angles, 2)", "bad-topology", "has 2 atoms"),
 ]
 
 
@@ -456,3 +459,39 @@ def test_wrong_following(text, id, words):
     with pytest.raises(mdsl.Rejected) as caught:
         mdsl.compile(HEAD + BOND + "\ntopology " + text)
     assert caught.value.diagnostics[0].id == id and words in str(caught.value)
+
+
+TYPED = """topology bonds(i, j), soft(i, j) = of_type(bonds, 1), stiff(i, j) = of_type(bonds, "2"), pairs13(i, j) = apart(bonds, 2)
+energy U = sum((i, j) in soft) harmonic_bond(1, 1)(|x[i] - x[j]|) + 10*sum((i, j) in stiff) harmonic_bond(1, 1)(|x[i] - x[j]|)
+energy W = sum((i, j) in pairs13) |x[i] - x[j]|
+run { x = read("typed.data") }
+"""
+FILE = "types\n\n4 atoms\n1 atom types\n3 bonds\n2 bond types\n0 20 xlo xhi\n0 20 ylo yhi\n0 20 zlo zhi\n\nAtoms # bond\n\n1 1 1 1 1 1\n2 1 1 3 1 1\n3 1 1 3 4 1\n4 1 1 3 4 5\n\nBonds\n\n1 1 1 2\n2 2 2 3\n3 1 3 4\n"
+
+
+def test_types_of_a_file(tmp_path):
+    """Lengths 2, 3 and 4; the bond of length 3 is stiff."""
+    (tmp_path / "typed.data").write_text(FILE)
+    compiled = mdsl.compile(HEAD + TYPED, tmp_path)
+    system = compiled.bind()
+    assert system.initial.topologies["stiff"].tolist() == [[1, 2]] and system.initial.topologies["soft"].tolist() == [[0, 1], [2, 3]]
+    assert system.energy() == pytest.approx((1 + 9) / 2 + 10 * 4 / 2 + 13**0.5 + 5, rel=1e-14)
+    oracle = System(system.x, [20.0] * 3, topologies={k: system.initial.topologies[k] for k in ("bonds", "soft", "stiff")})
+    assert interpret.energy(compiled.compiled.stage("resolve"), oracle) == pytest.approx(float(system.energy()), rel=1e-14)
+    with pytest.raises(mdsl.Rejected) as caught:
+        mdsl.compile(HEAD + TYPED.replace("of_type(bonds, 1)", "of_type(bonds, 7)"), tmp_path).bind()
+    assert caught.value.diagnostics[0].id == "bad-topology" and "is of the type `7`" in str(caught.value) and "1, 2" in str(caught.value)
+    assert not system.initial.notes
+    alike = mdsl.compile(HEAD + "topology bonds(i, j)\nenergy U = sum((i, j) in bonds) |x[i] - x[j]|\nrun { x = read(\"typed.data\") }", tmp_path).bind()
+    assert alike.initial.notes == ("the bonds of types 1, 2 are treated alike: `of_type(bonds, 1)` are those of one",)
+    with pytest.raises(mdsl.Rejected, match="without types of these"):
+        compiled.bind(topologies={"bonds": [[0, 1], [1, 2]]})
+    given = compiled.bind(topologies={"bonds": [[0, 1], [1, 2]], "soft": [[0, 1]], "stiff": [[1, 2]]})
+    assert given.energy() == pytest.approx(1 / 2 + 10 * 4 / 2 + 13**0.5, rel=1e-14)
+
+
+def test_types_are_printed():
+    from mdsl.printing import print_model
+
+    text = print_model(mdsl.compile(HEAD + TYPED).compiled.stage("resolve"))
+    assert 'stiff(i, j) = of_type(bonds, "2")' in text and mdsl.compile(text).model.derived == mdsl.compile(HEAD + TYPED).model.derived
