@@ -255,6 +255,8 @@ class Derivation:
         cutoff = from_sympy(found.cutoff, leaves, like=body)
         if rank(cutoff, self.model) > 1 and not bounded(cutoff, self.model):
             return Support(None, why="the bound is another for each atom")
+        if changing := next((n.symbol for n in walk(cutoff) if isinstance(n, Read) and n.symbol not in ("pi", "dim", series.ENTRY) and self.model.param(n.symbol) is None), None):
+            return Support(None, why=f"the bound depends on `{changing}`, not on parameters alone")
         why = "the summand is 0 from there on"
         if not ends:
             return Support(cutoff, why=why)

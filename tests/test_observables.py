@@ -175,6 +175,17 @@ def test_series(traversal):
     assert np.allclose(found["momenta"][1], system.v[system.v[:, 0] > 0].sum(0))
 
 
+def test_ends_that_are_not_of_parameters_alone():
+    """A bound that moves with the box or in time proves nothing: all pairs are visited."""
+    text = "energy U = sum(i < j) if r < L/3 then (r - L/3)^2 else 0 where r = |x[i] - x[j]|, L = volume^(1/3)\n"
+    text += "observe h[k in 1..10] = sum(i < j) if floor(|x[i] - x[j]|/w) + 1 == k then 1 else 0 where w = volume^(1/3)/20\nobserve n = sum(i < j) if |x[i] - x[j]| < N/20 + t then 1 else 0"
+    agree(text, jumbled(24, edge=5.0))
+    field = program(text).compiled.field
+    assert {m.support.why for m in field.measures if m.domain.kind == "ordered"} | {field.terms[0].support.why} == {
+        "the bound depends on `volume`, not on parameters alone", "the bound depends on `t`, not on parameters alone"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("traversal", ["all pairs", "list"])
 def test_species_are_compared(traversal):
     text = "species A, B\n" + WCA + "topology bonds(i, j)\nobserve mixed = sum(i < j) if species[i] == A and species[j] == B or species[i] == B and species[j] == A then 1 else 0\n"
