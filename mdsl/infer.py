@@ -15,6 +15,7 @@ from .builders import BUILDERS
 from .constants import constant_value
 from .dimensions import LENGTH, NAMED, ONE, Dimension
 from .faults import fault
+from .box import decided_by
 from .box_shape import check_box
 from .infer_flow import infer_advance, same_observes
 from .model import (
@@ -426,6 +427,8 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
         box = box.map(lambda e: inference.want(e, length, "an edge of the box"))
         for entry in box.exprs:
             inference.before_run(entry, "an edge of the box", also=("N", "t"))
+        for param in (p for p in model.params if p.lifetime == "state" and p.name in decided_by(model)):
+            report.append(Diagnostic("nonconstant", f"the box reads `{param.name}`, a state", box.span, help="a flow changes the box by `cell = ...`"))
     run = tuple(infer_advance(inference, s) if isinstance(s, Advance) else inference.setup(s) for s in model.run)
     same_observes(run, report)
     model = replace(model, params=params, equations=equations, box=box, run=run)

@@ -7,6 +7,7 @@ results. `program.params` holds the free parameters; energies and forces take ot
 from __future__ import annotations
 
 import warnings
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -130,6 +131,8 @@ class Program:
         else:
             initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data)
         self._check_whole(initial)
+        for note in initial.notes:
+            warnings.warn(note, stacklevel=2)
         length = factor(self.model, LENGTH)
         return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length, x is None)
 

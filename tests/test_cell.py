@@ -192,6 +192,16 @@ def test_files_of_skew_boxes(tmp_path):
     np.testing.assert_allclose(found.positions[1] @ np.linalg.inv(found.cell), np.array([1, 2, 3]) @ np.linalg.inv(general), atol=1e-12)
 
 
+def test_a_structure_that_is_rotated_says_so(tmp_path):
+    (tmp_path / "POSCAR").write_text("fcc\n1.0\n0 4 4\n4 0 4\n4 4 0\nAr\n2\nCartesian\n0 0 0\n1 2 3\n")
+    text = "use units.metal\nenergy U = sum(i < j) if r < 2 [angstrom] then (1 - r/(2 [angstrom]))^2*1 [eV] else 0 where r = |x[i] - x[j]|\n"
+    with pytest.warns(UserWarning, match="POSCAR: box, positions and velocities are rotated"):
+        mdsl.compile(text + 'run { x = read("POSCAR") }', folder=tmp_path).bind()
+    with pytest.raises(mdsl.Rejected) as caught:
+        mdsl.compile(text + 'box triclinic((5 [angstrom], 0, 0), (1 [angstrom], 5 [angstrom], 0), free)\nrun { x = read("POSCAR") }', folder=tmp_path).bind()
+    assert caught.value.diagnostics[0].id == "bad-box" and "(2.82843, 4.89898, 0)" in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["extxyz", "dcd", "xtc"])
 def test_trajectories_of_skew_boxes(tmp_path, kind):
     path = tmp_path / f"a.{kind}"

@@ -237,6 +237,7 @@ WRONG = [
     (LJ, "param a = temperature", "nonconstant", "temperature", "before the run"),
     (LJ, "param a = U", "nonconstant", "U", "before the run"),
     (LJ, "param a = 1 - 0.1*t", "nonconstant", "t", "`def T_bath(t)"),
+    (LJ, "state s = 3\nbox periodic(s)", "nonconstant", "box periodic(s)", "a state"),
     (LJ, "box periodic(kinetic)", "nonconstant", "kinetic", "an edge of the box"),
     (LJ, run("v ~ maxwell(temperature)"), "nonconstant", "temperature", "`T` of maxwell"),
     (LJ, "def h(t) = 0.1*t\n" + run("velocity_verlet(dt = h) for 1"), "nonconstant", "h", "`dt` must be known"),
