@@ -3,8 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from compiled import HEAD, bound, pairs_by, program, run, running
-from interpreted import moved
+from compiled import HEAD, PROGRAMS, pairs_by, program, run, running
 from test_cell import LJ, fractions
 
 import mdsl
@@ -103,3 +102,16 @@ def test_a_run_can_be_differentiated_by_the_box(traversal):
         assert np.isclose(slope, central(compiled, 0.9), rtol=1e-6)
         if traversal == "all pairs":
             assert np.isclose(compiled(0.93), outcome(0.93), rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_the_derivative_of_jamming_by_a_diameter_that_decides_the_box():
+    path = PROGRAMS / "jamming.mdsl"
+    if not path.exists():
+        pytest.skip("the program is not here")
+    system = mdsl.load(path).bind(seed=1)
+    outcome = lambda D: system.run(jax.random.key(0), params={"D": D}, steps=60).records["U"][-1]  # noqa: E731
+    compiled = jax.jit(outcome)
+    slope = jax.jit(jax.grad(outcome))(0.8)
+    assert np.isclose(slope, central(compiled, 0.8), rtol=1e-6)
+    assert np.isclose(outcome(0.81), compiled(0.81), rtol=1e-10)
