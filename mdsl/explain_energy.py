@@ -16,7 +16,7 @@ from .compiler import Compiled
 from .dimensions import LENGTH, Dimension
 from .faults import place
 from .finite import knows
-from .model import Domain, Model, Number, Op, Tabulated, walk
+from .model import Domain, Expr, Model, Number, Op, Tabulated, walk
 from .printing_expr import text_of
 from .species_pairs import pair_constant
 from .symbolic import Leaves, to_sympy
@@ -37,11 +37,19 @@ def energies(compiled: Compiled) -> Iterator[tuple[str, list[tuple[str, str]]]]:
             facts += _term(compiled, term, ends.get(id(term)))
         if not terms:
             facts.append(("domain", "no sum of its own: it is made of other energies, or does not depend on the atoms"))
+            facts += [("U" if k == 0 else "", line) for k, line in enumerate(_formula(_symbols(field.model, equation.body)))]
         yield f"energy {equation.name}, line {equation.span.line}", facts
     for value in field.values:
         equation = field.model.equation(value.equation)
         head = f"quantity {value.name}" if value.name == equation.name else f"a sum around each atom in {equation.kind} {equation.name}"
         yield f"{head}, line {equation.span.line}", list(_value(compiled, value, ends.get(id(value))))
+
+
+def _symbols(model: Model, body: Expr) -> sympy.Expr:
+    """An expression over symbols with the names of what it reads."""
+    leaves = Leaves()
+    written = to_sympy(body, leaves)
+    return written.xreplace({s: sympy.Symbol(text_of(model, leaf), real=True) for s, leaf in leaves.exprs.items()})
 
 
 def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[str, str]]:

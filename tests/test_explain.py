@@ -235,3 +235,10 @@ def test_what_observables_cost():
     assert "the largest over all atoms" in costs("most") and "the virial is summed up" in costs("P ") and "the members of `bonds`" in costs("bonded")
     assert "sum over triples; 0 for r >= 1.5: the list of the energies has them" in costs("legs")
     assert "sum around each atom; 0 for r >= 3, beyond the energies' 2.5" in costs("kinks")
+
+
+def test_an_energy_without_a_sum_shows_its_formula():
+    """The tail of a Lennard-Jones fluid, an integral in closed form: 8 pi/9 (s^12/rc^9 - 3 s^6/rc^3) N^2/volume."""
+    text = mdsl.compile("use units.lj\nuse pair\nparam s = 1.0\ndef u(r) = lennard_jones(s, 1)(r)\nenergy pairs = sum(i < j) shifted(u, 2)(|x[i] - x[j]|)\nenergy tail = energy_tail(u, 2)").explain()
+    line = next(line for line in text.splitlines() if line.strip().startswith("U "))
+    assert "N^2*s^12/volume" in line and "N^2*s^6/volume" in line and f"{8 / 9 / 2**9:g}"[:7] in line
