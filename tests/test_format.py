@@ -46,7 +46,7 @@ use pair (lennard_jones, truncated)
 dim 2
 
 species small, large
-topology bonds(i, j), angles(i, j, k)
+topology bonds(i, j), angles(i, j, k) = path(bonds)
 
 param D   = 0.8                                  # a column that the author chose
 const phi = 0.98                                 # and kept

@@ -96,7 +96,7 @@ statements = st.one_of(
     node(tree.Dim, st.integers(1, 9)),
     node(tree.SpeciesDecl, several(identifiers, 1)),
     node(tree.Frozen, several(identifiers, 1)),
-    node(tree.Topology, several(node(tree.TopologyItem, identifiers, several(names, 1)), 1)),
+    node(tree.Topology, several(node(tree.TopologyItem, identifiers, several(names, 1), st.none() | small), 1)),
     node(tree.Box, small),
     node(tree.Declaration, st.sampled_from(["const", "param", "state"]), identifiers, axes, small),
     node(tree.Data, identifiers, axes, st.none() | units),

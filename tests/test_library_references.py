@@ -113,6 +113,17 @@ def test_rock_salt(law, own):
     assert np.abs(forces).max() < 1e-10
 
 
+def test_charges_of_atoms():
+    """Charges that come with the atoms mean what those of species mean."""
+    x, charges = np.random.default_rng(3).uniform(0, 6, (12, 3)), np.where(np.arange(12) % 2, -1.0, 1.0)
+    law = "energy U = sum(i < j) wolf(q[i], q[j], 0.8, 2.9)(|x[i] - x[j]|)\nenergy self = sum(i) wolf_self(q[i], 0.8, 2.9)"
+    head = "use units.lj\nuse coulomb\n"
+    by_atom = everything(program("data q[atoms]\n" + law, head).bind(x, box=6.0, data={"q": charges}))
+    by_species = everything(program(SALT + law, head).bind(x, box=6.0, species=np.arange(12) % 2))
+    for a, b in zip(by_atom, by_species):
+        assert np.allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("unit, expected", [("metal", 14.3996454), ("real", 332.063713)])
 def test_the_constant_of_coulomb(unit, expected):
     """e^2/(4 pi epsilon_0 angstrom): 14.3996 eV, 332.0637 kcal/mol."""
