@@ -146,21 +146,22 @@ def inverse(a: tuple):
 
 
 def exponential(a: tuple):
-    """exp of a matrix that is one for all atoms: the series of a part 2^-k of it, squared k times."""
-    matrix = jnp.stack([jnp.stack([jnp.asarray(e) for e in row]) for row in a])
-    size = jnp.max(jnp.sum(jnp.abs(lax.stop_gradient(matrix)), axis=1))
+    """exp of a matrix, of arrays of any shape: the series of a part 2^-k of it, squared k times."""
+    entries = jnp.broadcast_arrays(*(e for row in a for e in row))
+    matrix = jnp.stack(entries, axis=-1).reshape(*entries[0].shape, len(a), len(a))
+    size = jnp.max(jnp.sum(jnp.abs(lax.stop_gradient(matrix)), axis=-1), axis=-1)[..., None, None]
     squarings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(size, 1e-30))) + 2, 0, MOST_SQUARINGS)
     part = matrix / 2.0**squarings
-    one = jnp.eye(len(a), dtype=matrix.dtype)
+    one = jnp.broadcast_to(jnp.eye(len(a), dtype=matrix.dtype), matrix.shape)
 
     def add(total, n):
         result, term = total
-        term = term @ part / n
+        term = jnp.matmul(term, part, precision="highest") / n
         return (result + term, term), None
 
     (result, _), _ = lax.scan(add, (one, one), jnp.arange(1, 19, dtype=matrix.dtype))
-    result, _ = lax.scan(lambda m, k: (jnp.where(k < squarings, m @ m, m), None), result, jnp.arange(MOST_SQUARINGS))
-    return tuple(tuple(result[k, n] for n in range(len(a))) for k in range(len(a)))
+    result, _ = lax.scan(lambda m, k: (jnp.where(k < squarings, jnp.matmul(m, m, precision="highest"), m), None), result, jnp.arange(MOST_SQUARINGS))
+    return tuple(tuple(result[..., k, n] for n in range(len(a))) for k in range(len(a)))
 
 
 def spread(function: Callable, args: list):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from compiled import HEAD, pairs_by, running
+from scipy.linalg import expm
 from test_cell import fractions
 
 import mdsl
@@ -152,6 +153,22 @@ def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path, monkeypatch):
         found = [read(tmp_path / name / "all.extxyz", frame=frame) for name in ("whole", "parts")]
         assert np.isclose(found[0].cell[0, 0], whole["shape"][step // 10], rtol=1e-8)
         np.testing.assert_allclose(found[0].cell, found[1].cell, rtol=1e-8)
+
+
+def test_exponentials_of_matrices():
+    """Against SciPy, one for all and one for each atom, of any size."""
+    text = "param s = 1.0\nobserve E = exp(s*cell)\nobserve P = sum(i) exp(outer(v[i], v[i]) + s*cell)\nobserve D = diagonal(exp(s*cell))\nenergy U = 0*sum(i) x[i].x"
+    prog = running(text, "velocity_verlet(dt = 0.01)", 0, "record E, P, D")
+    v = np.random.default_rng(0).normal(0, 1.5, (7, 3))
+    cell = np.array([[1.0, 0, 0], [0.4, 2.0, 0], [-0.7, 0.3, 1.5]])
+    for s in (1.0, -3.0, 1e-3):
+        bound = prog.bind(v, box=cell, velocities=v)
+        found = bound.run(jax.random.key(0), params={"s": s}).records
+        there = interpret.System(v, cell=cell, v=v, params={"s": s})
+        one, each = expm(s * cell), sum(expm(np.outer(a, a) + s * cell) for a in v)
+        for name, wanted in {"E": one, "P": each, "D": np.diag(np.diag(one))}.items():
+            np.testing.assert_allclose(found[name][-1], wanted, rtol=1e-11, atol=1e-13)
+            np.testing.assert_allclose(interpret.observe(prog.model, name, there), wanted, rtol=1e-11, atol=1e-13)
 
 
 # -- physics -------------------------------------------------------------------------------------------
