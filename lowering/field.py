@@ -3,8 +3,8 @@
     Term     one sum of an energy: its domain, its summand, the gradient of the summand, its support
     PerAtom  one value for each atom: a sum over its neighbours, or a quantity made of such sums
     Measure  one sum of an observable: its domain and its summand
-    Field    the terms, per-atom values and measures of a program, and how energies and observables are put
-             together from them
+    Field    the terms, per-atom values and measures of a program, and how energies, observables and the statements
+             of dynamics are put together from them
 
 All summands are typed, first-order expressions of the Model over `Read`s and displacements. `Read("#k")` in a
 combination stands for the value of sum number k, `Read("rho", (i,))` or `Read("#k", (i,))` in a summand for a

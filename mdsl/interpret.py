@@ -15,7 +15,8 @@ an atom is the param ``m`` where a program declares one, otherwise the system's.
 *The box* is the system's, or the one that the program declares, in terms of its params.
 *Params* have their value in ``System.params``, otherwise their default in terms of the other params' values. On
 an axis of species an atom stands for its species. An entry A-B of a table is also B-A.
-*Dynamics* carry out statements in order, each for all atoms at once (`dynamics`).
+*Dynamics* carry out statements in order, each for all atoms at once; states are remembered from step to step, and
+begin with the statement of dynamics (`dynamics`).
 
 This module is the way in; `evaluate` holds the interpreter itself.
 """
