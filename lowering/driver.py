@@ -14,7 +14,8 @@ import numpy as np
 from mdsl.box import decided_by
 from mdsl.box_shape import changes_box
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
-from mdsl.initial import Initial, value, whole
+from mdsl.before_run import value, whole
+from mdsl.initial import Initial
 from mdsl.model import Advance, Output
 from mdsl.outcome import Outcome
 

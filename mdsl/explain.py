@@ -147,7 +147,8 @@ def _ball(radius: float, dim: int) -> float:
 
 def atoms_of_run(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | None]:
     """How many atoms the run block places, and the edges of their box; None where that is not known yet."""
-    from .initial import declared_box, value, whole
+    from .before_run import value, whole
+    from .initial_box import declared_box
     from .runtime.lattices import LATTICES
 
     model = compiled.model

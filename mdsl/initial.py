@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
-from mdsl.grammar.source import Span
 
 from . import interpret
 from .atom_data import charges, check_data_names, internal_data
+from .before_run import array, factor, value, whole
 from .box import decided_by
 from .box_shape import becomes_skew
-from .dimensions import LENGTH, MASS, TIME, VELOCITY, Dimension
-from .infer import MOST_STEPS
-from .model import Advance, Box, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
+from .dimensions import LENGTH, MASS, TIME, VELOCITY
+from .initial_box import box_of_array, check_small, declared_box, extended, other_box
+from .model import Advance, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
 from .runtime import lattices, reading, velocities
 from .runtime.structure import Structure
 from .topologies import check_names, read as read_topologies, types_alike
@@ -62,11 +62,6 @@ class Initial:
     @property
     def atoms(self) -> int:
         return len(self.x)
-
-
-def factor(model: Model, dimension: Dimension) -> float:
-    """Shown number per internal number of a dimension: what a user's arrays are divided by."""
-    return model.units.shown_per_internal(dimension)
 
 
 def start(
@@ -128,14 +123,14 @@ def bind(
     an array, in the unit of its declaration. Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
     """
     length = factor(model, LENGTH)
-    positions = _array("x", x, (None, model.dim)) / length
+    positions = array("x", x, (None, model.dim)) / length
     count = len(positions)
     if count == 0:
         raise Rejected(Diagnostic("no-atoms", "x holds no atoms"))
     cell = np.diag(np.full(model.dim, np.inf))
     periodic = (False,) * model.dim
     if box is not None:
-        cell = _box_of_array(box, model.dim) / length
+        cell = box_of_array(box, model.dim) / length
         periodic = tuple(bool(np.isfinite(e)) for e in np.diag(cell))
     labels = None
     if species is not None:
@@ -147,37 +142,12 @@ def bind(
         cell,
         periodic,
         labels,
-        None if masses is None else _array("masses", masses, (count,)) / factor(model, MASS),
-        None if velocities is None else _array("velocities", velocities, (count, model.dim)) / factor(model, VELOCITY),
+        None if masses is None else array("masses", masses, (count,)) / factor(model, MASS),
+        None if velocities is None else array("velocities", velocities, (count, model.dim)) / factor(model, VELOCITY),
         topology=check_names(model, topologies),
         data=check_data_names(model, data),
     )
     return _initial(model, structure, params or {}, boxed=box is not None)
-
-
-def _array(name: str, value, shape) -> np.ndarray:
-    array = np.asarray(value, float)
-    if shape is not None and (array.ndim != len(shape) or any(w is not None and w != h for w, h in zip(shape, array.shape))):
-        wanted = " × ".join("N" if w is None else str(w) for w in shape)
-        raise Rejected(Diagnostic("wrong-shape", f"{name} has the shape {array.shape}, not {wanted}"))
-    if not np.isfinite(array[~np.isinf(array)] if name == "box" else array).all():
-        raise Rejected(Diagnostic("not-finite", f"{name} holds a number that is not finite"))
-    return array
-
-
-def _box_of_array(box, dim: int) -> np.ndarray:
-    """[d, d] from one edge, [d] or [d, d]."""
-    box = _array("box", box, None)
-    if box.shape == (dim, dim):
-        if np.triu(box, 1).any():
-            raise Rejected(Diagnostic("bad-box", "the box vectors are not those of a triangular matrix", help="rotate atoms and box so that a lies along x and b in the plane of x and y: box = [[ax, 0, 0], [bx, by, 0], [cx, cy, cz]]"))
-    elif box.size not in (1, dim):
-        raise Rejected(Diagnostic("wrong-shape", f"box has the shape {box.shape}; it is one positive length, one for each of {dim} axes, or {dim} vectors"))
-    else:
-        box = np.diag(np.broadcast_to(box, (dim,)))
-    if not (np.diag(box) > 0).all() or np.isinf(np.tril(box, -1)).any():
-        raise Rejected(Diagnostic("bad-box", "an edge of the box is not positive", help="edges are positive lengths"))
-    return box
 
 
 def _name(model: Model, place: int) -> str:
@@ -189,26 +159,6 @@ def _name(model: Model, place: int) -> str:
 
 
 # -- the builders of the run block -----------------------------------------------------------------------
-
-
-def value(model: Model, expr: Expr, params: Mapping[str, object], what: str = "this"):
-    """A number that must be known before the run. Raises Rejected: ``nonconstant``."""
-    try:
-        return interpret.constant(model, expr, params)
-    except (NameError, AttributeError, TypeError, KeyError):
-        raise Rejected(Diagnostic("nonconstant", f"{what} must be known before the run starts", _span(expr))) from None
-
-
-def _span(expr: Expr) -> Span | None:
-    return expr.via[0] if expr.via else expr.span
-
-
-def whole(model: Model, expr: Expr, params: Mapping[str, object], what: str, least: int = 0) -> int:
-    """A whole number that must be known before the run."""
-    number = float(value(model, expr, params, what))
-    if not number.is_integer() or not least <= number <= MOST_STEPS:
-        raise Rejected(Diagnostic("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {number:g}", _span(expr)))
-    return int(number)
 
 
 def _place(model: Model, setup: Setup, folder: Path, rng: np.random.Generator, params: Mapping[str, object]) -> Structure:
@@ -284,34 +234,13 @@ def _still(model: Model, species: np.ndarray) -> np.ndarray:
 # -- the box, species and masses -------------------------------------------------------------------------
 
 
-def declared_box(model: Model, params: Mapping[str, object], atoms: int) -> tuple[np.ndarray, tuple[bool, ...]]:
-    """The box vectors that the program's `box` declares, [d, d] with edge inf where free, and which axes repeat."""
-    box = model.box
-    if box is None:
-        raise Rejected(Diagnostic("missing-box", "there is no box", help="`box periodic(L)`, `box free`, or a builder with a density"))
-    edges = box.edges * model.dim if len(box.edges) == 1 else box.edges
-    known = {**params, "N": atoms, "t": 0.0}
-    lengths = np.array([np.inf if e is None else float(value(model, e, known, "an edge of the box")) for e in edges])
-    if not (lengths > 0).all():
-        raise Rejected(Diagnostic("bad-box", f"an edge of the box is {lengths.min():g}", box.span, help="edges are positive lengths"))
-    cell = np.diag(lengths)
-    if box.tilts:
-        cell[np.tril_indices(model.dim, -1)] = [float(value(model, e, known, "a box vector")) for e in box.tilts]
-    return cell, tuple(e is not None for e in edges)
-
-
 def following(model: Model, initial: Initial, params: Mapping[str, object]) -> Initial:
     """The state in the box that the program declares for these parameters, its positions carried along."""
     if not initial.declared or not decided_by(model) & params.keys():
         return initial
     cell, periodic = declared_box(model, {k: np.asarray(v) for k, v in params.items()}, initial.atoms)
-    cell = _extended(cell, periodic)
+    cell = extended(cell, periodic)
     return replace(initial, cell=cell, x=initial.x @ np.linalg.inv(initial.cell) @ cell)
-
-
-def _extended(cell: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
-    """Box vectors with edge 1 on an axis that does not repeat: a length there only says where the atoms are."""
-    return np.where(np.array(periodic)[:, None], cell, np.eye(len(cell)))
 
 
 def _of_place(expr: Expr) -> bool:
@@ -337,11 +266,11 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         declared, repeats = declared_box(model, params, count)
         given = np.isfinite(structure.lengths) & np.array(periodic) & np.isfinite(np.diag(declared))
         if not np.allclose(declared[given], cell[given], rtol=1e-6, atol=1e-6 * np.min(np.diag(declared))):
-            raise Rejected(_other_box(model, declared, cell))
+            raise Rejected(other_box(model, declared, cell))
         cell, periodic, tilted = declared, repeats, bool(model.box.tilts)
     elif not any(np.isfinite(structure.lengths)) and not boxed:
         raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
-    _check_small(model.box, np.diag(cell))
+    check_small(model.box, np.diag(cell))
     labels, species = _species_of(model, structure)
     still = _still(model, species)
     dof = model.dim * int((~still).sum()) - (model.dim if conserves_momentum(model) and count > 1 else 0)
@@ -349,7 +278,7 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
     return Initial(
         x=np.ascontiguousarray(structure.positions),
         v=moving,
-        cell=_extended(cell, periodic),
+        cell=extended(cell, periodic),
         periodic=tuple(bool(p) for p in periodic),
         species=species,
         labels=labels,
@@ -361,28 +290,6 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         declared=model.box is not None and not boxed,
         notes=(*structure.notes, *types_alike(model, structure)),
     )
-
-
-def _other_box(model: Model, declared: np.ndarray, built: np.ndarray) -> Diagnostic:
-    unit = model.units.display(LENGTH).text
-
-    def edges(cell: np.ndarray) -> str:
-        shown = cell * factor(model, LENGTH)
-        if np.tril(cell, -1).any():
-            return f"the vectors {', '.join('(' + ', '.join(f'{e:g}' for e in row) + ')' for row in shown)} {unit}".rstrip()
-        return f"{' × '.join(f'{e:g}' for e in np.diag(shown))} {unit}".rstrip()
-
-    return Diagnostic(
-        "bad-box",
-        f"the program declares a box of {edges(declared)}, but the atoms come in one of {edges(built)}",
-        model.box.span,
-        help="leave out one of the two; `uniform(atoms = ...)` without a density fills the declared box",
-    )
-
-
-def _check_small(box: Box | None, lengths: np.ndarray) -> None:
-    if np.nanmin(lengths) <= 0:
-        raise Rejected(Diagnostic("bad-box", f"an edge of the box is {np.nanmin(lengths):g}", box.span if box else None))
 
 
 def _species_of(model: Model, structure: Structure) -> tuple[tuple[str, ...], np.ndarray]:

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from .atom_data import check_data_names
+from .before_run import factor
 from .box import decided_by
 from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
 from .grammar.source import Source
-from .initial import Initial, bind, factor, following, start
+from .initial import Initial, bind, following, start
 from .model import Read, Setup, walk
 from .observables import observable_type
 from .outcome import Outcome, not_converged

@@ -16,9 +16,10 @@ import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
 from .atom_data import columns
+from .before_run import factor, whole
 from .compiler import compile_source
 from .dimensions import LENGTH, TIME, VELOCITY
-from .initial import factor, start, whole
+from .initial import start
 from .model import Advance, Model, Output
 from .observables import observable_type
 from .outcome import Outcome, not_converged

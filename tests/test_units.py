@@ -15,7 +15,7 @@ from mdsl import interpret
 from mdsl.dimensions import BASES
 from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source
-from mdsl.initial import factor
+from mdsl.before_run import factor
 from mdsl.runtime.trajectories import open_trajectory
 from mdsl.unit_library import declare
 
