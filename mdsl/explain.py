@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -194,7 +194,8 @@ def _read(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | None]:
 def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     model = compiled.model
     scheme = advance.scheme.rpartition(".")[2]
-    options = ", ".join(f"{name} = {_written(model, v)}" for name, v in advance.options)
+    # A default is written by the options that it is made of.
+    options = ", ".join(f"{name} = {_written(model, v, {id(w): n for n, w in advance.options if w is not v})}" for name, v in advance.options)
     most = "" if advance.until is None else "at most "
     facts: list[Fact] = [("steps", f"{most}{_written(model, advance.steps)}" + (f", with {options}" if options else ""))]
     if advance.until is not None:
@@ -275,12 +276,12 @@ def _made_of(param: Param, params: list[Param]) -> bool:
     return any(isinstance(n, Read) and n.symbol in names for n in walk(param.default))
 
 
-def _written(model: Model, e: Expr) -> str:
+def _written(model: Model, e: Expr, known: Mapping[int, str] = {}) -> str:  # noqa: B006
     """An expression as the author wrote it, where it is in the program's own text."""
     span = e.span if not e.via else None
     if span is not None and span.source is model.source and "#" not in span.text:
         return " ".join(span.text.split())
-    return text_of(model, e)
+    return text_of(model, e, known)
 
 
 def _data(param: Param) -> str:

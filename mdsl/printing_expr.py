@@ -316,6 +316,6 @@ def _stem(e: Expr) -> str:
 # -- single expressions --------------------------------------------------------------------------------
 
 
-def text_of(model: Model, e: Expr) -> str:
-    """One expression of a Model as text, without helpers."""
-    return format_expression(Expressions(model, Names(model, set(), set())).expr(e, Place()))
+def text_of(model: Model, e: Expr, known: Mapping[int, str] = {}) -> str:  # noqa: B006
+    """One expression of a Model as text, without helpers; ``known`` are expressions (by identity) that have a name."""
+    return format_expression(Expressions(model, Names(model, set(), set())).expr(e, Place(known=dict(known))))

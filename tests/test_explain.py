@@ -242,3 +242,9 @@ def test_an_energy_without_a_sum_shows_its_formula():
     text = mdsl.compile("use units.lj\nuse pair\nparam s = 1.0\ndef u(r) = lennard_jones(s, 1)(r)\nenergy pairs = sum(i < j) shifted(u, 2)(|x[i] - x[j]|)\nenergy tail = energy_tail(u, 2)").explain()
     line = next(line for line in text.splitlines() if line.strip().startswith("U "))
     assert "N^2*s^12/volume" in line and "N^2*s^6/volume" in line and f"{8 / 9 / 2**9:g}"[:7] in line
+
+
+def test_schemes_tell_their_states_and_defaults():
+    text = explain(mdsl.compile("use units.lj\nuse minimizers\nenergy U = sum(i < j) exp(-|x[i] - x[j]|^2)\nrun { x = fcc(density = 1, cells = 2)\n fire(dt = 0.1) until U < 1, at most 9 }").compiled)
+    assert "at most 9, with dt = 0.1, dt_max = 4*dt" in text and "U < 1, checked after every step" in text
+    assert "mixing = 0.1 to begin with" in text and "1 evaluation of force and sums per step, carried over" in text
