@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import pairs_by, program, run, running
@@ -219,6 +220,31 @@ def test_histograms_in_traced_runs():
     traced = jax.jit(lambda key: {n: system.run(key).records[n] for n in ("h", "c")})(jax.random.key(0))
     assert traced["h"].shape == (3, 9) and traced["c"].shape == (3, 2, 3)
     assert all(np.allclose(plain[n], traced[n]) for n in ("h", "c"))
+
+
+@pytest.mark.slow
+def test_observables_are_differentiable():
+    """The derivative of the last records by a parameter of the energy, through the dynamics, against differences."""
+    text = (
+        "param a = 1.0\nenergy U = sum(i < j) a*force_shifted(lennard_jones(1.0, 1.0), 1.7)(|x[i] - x[j]|)\n"
+        "observe debye[n in 1..3] = sum(i < j) sin(n*r)/(n*r) where r = |x[i] - x[j]|\n"
+        "observe weighed[n in 0..4] = sum(i < j) if floor(r/0.5) == n then r^2 else 0 where r = |x[i] - x[j]|\n"
+        "observe way = sum(i) travelled[i]·travelled[i]\nobserve top = largest(i) |v[i]|\nobserve around = sum(i) (sum(j != i) exp(-|x[i] - x[j]|))^2\n"
+    )
+    names = ["debye", "weighed", "way", "top", "around"]
+    system = jumbled(14)
+    compiled = running(text, "velocity_verlet(dt = 0.002)", 6, f"record {', '.join(names)} every 3")
+    with pairs_by("list"):
+        bound = compiled.bind(system.x, box=system.lengths, velocities=system.v)
+        weights = dict(zip(names, (1.0, -0.4, 30.0, 0.5, 2.0)))  # each counts
+
+        def last(a):
+            records = bound.run(jax.random.key(0), params={"a": a}).records
+            return sum(w * jnp.sum(records[n][-1] * jnp.arange(1.0, 1 + records[n][-1].size)) for n, w in weights.items())
+
+        slope, h = jax.grad(last)(1.0), 1e-5
+        expected = (last(1 + h) - last(1 - h)) / (2 * h)
+    assert float(slope) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_components_have_the_dimension_of_their_vector():
