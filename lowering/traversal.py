@@ -10,6 +10,7 @@ kernel's own business, and increments where `valid` is false must be zero.
 slot_sum       loop over neighbour slots, vectorised over rows: CPUs
 row_sum        all slots gathered, one reduction: GPUs
 all_pairs_sum  no list: small systems
+slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a function of the caller: histograms
 
 `Shards` splits rows over devices; its methods belong inside `jax.shard_map`.
 """
