@@ -7,6 +7,7 @@ What a `Read` means is the business of the environment that the caller gives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 from jax import lax
@@ -14,6 +15,7 @@ from jax.scipy.special import erf, erfc
 
 from mdsl.model import Expr, Number, Op, Read, Tabulated
 
+from .guard import at_risk, singular
 from .lookup import lookup
 
 SCALARS: dict[str, Callable] = {
@@ -31,33 +33,72 @@ Read_ = Callable[[Read], object]
 Displacement = Callable[[object, object], tuple]
 
 
-def evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: dict[int, tuple[Expr, object]] | None = None):
+@dataclass
+class Memo:
+    """What is known: values by expression and guard, and which expressions have anything to guard."""
+
+    values: dict[tuple[int, int | None], tuple[Expr, object, object]] = field(default_factory=dict)
+    risks: dict[int, tuple[Expr, bool]] = field(default_factory=dict)
+
+
+def evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: Memo | None = None):
     """The value of an expression. ``read`` gives the value of a Read, ``displacement`` that of point - point."""
-    memo = {} if memo is None else memo
-    known = memo.get(id(expr))
-    if known is None:
-        known = memo[id(expr)] = (expr, _evaluate(expr, read, displacement, memo))
-    return known[1]
+    return _value(expr, _Reader(read, displacement, Memo() if memo is None else memo), None)
 
 
-def _evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: dict[int, tuple[Expr, object]]):
+@dataclass(frozen=True)
+class _Reader:
+    read: Read_
+    displacement: Displacement
+    memo: Memo
+
+
+def _value(expr: Expr, reader: _Reader, taken):
+    """``taken``: where the branch is taken in which the expression stands; None where it always is."""
+    if taken is not None and not at_risk(expr, reader.memo.risks):
+        taken = None
+    key = (id(expr), None if taken is None else id(taken))
+    if key not in reader.memo.values:
+        reader.memo.values[key] = (expr, taken, _evaluate(expr, reader, taken))
+    return reader.memo.values[key][2]
+
+
+def _evaluate(expr: Expr, reader: _Reader, taken):
     if isinstance(expr, Number):
         return expr.value
     if isinstance(expr, Read):
-        return read(expr)
+        return reader.read(expr)
     if isinstance(expr, Tabulated):
-        which, at = (evaluate(e, read, displacement, memo) for e in (expr.which, expr.at))
+        which, at = (_value(e, reader, taken) for e in (expr.which, expr.at))
         return lookup(expr.curves, expr.order, expr.extended, which, jnp.asarray(at))
     if not isinstance(expr, Op):
         raise AssertionError(f"{type(expr).__name__} cannot be lowered")
+    if expr.op == "choose":
+        return _choice(expr, reader, taken)
+    place, harmless = (None if taken is None else singular(expr)) or (None, None)
+
+    def argument(k: int):
+        value = _value(expr.args[k], reader, taken)
+        return jnp.where(taken, value, harmless) if k == place else value
+
     if expr.op == "pow":
-        return power(evaluate(expr.args[0], read, displacement, memo), expr.args[1], lambda e: evaluate(e, read, displacement, memo))
-    args = [evaluate(a, read, displacement, memo) for a in expr.args]
+        return power(argument(0), expr.args[1], lambda e: _value(e, reader, taken))
+    args = [argument(k) for k in range(len(expr.args))]
     if expr.op == "displacement":
-        return displacement(*args)
+        return reader.displacement(*args)
     if expr.op in GEOMETRY:
-        return GEOMETRY[expr.op](displacement, *args)
+        return GEOMETRY[expr.op](reader.displacement, *args)
     return operate(expr.op, args)
+
+
+def _choice(expr: Op, reader: _Reader, taken):
+    """Both branches, each kept from singular points where the other is taken."""
+    condition, then, otherwise = expr.args
+    holds = _value(condition, reader, taken)
+    here, there = (holds, ~holds) if hasattr(holds, "dtype") else (None, None)  # a Python bool is decided already
+    if taken is not None and here is not None:
+        here, there = here & taken, there & taken
+    return operate("choose", [holds, _value(then, reader, here), _value(otherwise, reader, there)])
 
 
 def angle(displacement: Displacement, a, b, c):

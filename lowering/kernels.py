@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from mdsl.model import SCALAR, Expr, Model, Op, Read, transform, walk
 
 from .cell import Cell, cast, entries_of, fractions
-from .emit import evaluate
+from .emit import Memo, evaluate
 from .field import ADJOINT, Measure, PerAtom, Term
 from .hoist import Hoisted
 from .values import Globals
@@ -154,11 +154,11 @@ class PairKernel:
 
             out: dict[str, object] = {}
             total = [None] * dim
-            memos: dict[tuple[str, ...], dict] = {}
+            memos: dict[tuple[str, ...], Memo] = {}
             for kind, part in parts:
                 if kind in ("sum", "slope"):
                     name, binders, expr = part[:3]
-                    value = evaluate(expr, reader(binders), _pair_displacement, memos.setdefault(binders, {}))
+                    value = evaluate(expr, reader(binders), _pair_displacement, memos.setdefault(binders, Memo()))
                     if not self.bounded:
                         value = jax.tree.map(lambda a: jnp.where(valid, a, 0), value)
                     value = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, dtype), square.shape), value)
@@ -170,7 +170,7 @@ class PairKernel:
                         out[name] = (value,)
                     continue
                 term, radial, direct = part
-                memo = memos.setdefault(term.domain.binders, {})
+                memo = memos.setdefault(term.domain.binders, Memo())
                 read = reader(term.domain.binders)
                 for k in range(dim):
                     if radial is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from mdsl.model import Expr, Label, Model, Op, Read, walk
 
 from .cell import entries_of, fractions
-from .emit import evaluate
+from .emit import Memo, evaluate
 from .field import Measure, Term
 from .gather import padded, take
 from .kernels import BOX, VIRIAL, virial_components
@@ -83,7 +83,7 @@ class TupleSums:
         self.dtype = everyone["x"][0].dtype
         self.forces: dict[str, list[list[object]]] = {}  # topology, atom of the tuple, axis: [M]
         self.gathered: dict[tuple[str, int], dict[str, object]] = {}
-        self.memos: dict[tuple[str, ...], dict] = {}
+        self.memos: dict[tuple[str, ...], Memo] = {}
 
     def value(self, domain, expr: Expr):
         """The value of an expression for each tuple of a domain, [M] (or tuples of [M])."""
@@ -96,7 +96,7 @@ class TupleSums:
                 return self.atoms(domain, atom)[node.symbol]
             return self.known.params[node.symbol][self.entry(domain, node)]
 
-        memo = self.memos.setdefault((domain.topology, *domain.binders), {})
+        memo = self.memos.setdefault((domain.topology, *domain.binders), Memo())
         return evaluate(expr, read, lambda a, b: self.nearest(_apart(a, b)), memo)
 
     def atoms(self, domain, name: str) -> dict[str, object]:

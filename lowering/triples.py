@@ -16,7 +16,7 @@ from jax import lax
 
 from mdsl.model import Expr, Label, Model, Read
 
-from .emit import evaluate
+from .emit import Memo, evaluate
 from .field import ADJOINT, Gradient, Term
 from .gather import take
 from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, slope_name, virial_components
@@ -142,11 +142,11 @@ class _Triple:
         sides = [tuple(jnp.where(self.valid, c[leg], around.far * (1 + axis * side)) for axis, c in enumerate(around.d)) for side, leg in ((1, b), (2, a))]
         self.leg = (None, *sides)
         self.gathered: dict[tuple[int, str], object] = {}
-        self.memos: dict[tuple[str, ...], dict] = {}
+        self.memos: dict[tuple[str, ...], Memo] = {}
 
     def value(self, expr: Expr, binders: tuple[str, ...]):
         """[n], and 0 where there is no such triple."""
-        found = evaluate(expr, self._reader(binders), self.displacement, self.memos.setdefault(binders, {}))
+        found = evaluate(expr, self._reader(binders), self.displacement, self.memos.setdefault(binders, Memo()))
         dtype = self.leg[1][0].dtype
         return jnp.where(self.valid, jnp.broadcast_to(jnp.asarray(found, dtype), self.valid.shape), 0)
 

@@ -199,3 +199,23 @@ def test_second_derivatives(small):
     expected = central(lambda h: np.asarray(forces(x + h * direction)))
     assert np.allclose(product(direction), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
     assert float((other * product(direction)).sum()) == pytest.approx(float((direction * product(other)).sum()), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "param D = 1.0\nenergy U = sum(i < j) soft_sphere(D, 1.0, 2.5)(|x[i] - x[j]|)",
+        "param D = 1.8\nenergy U = sum(i < j) (if r < D then exp(1/(r - D)) else 0) where r = |x[i] - x[j]|",
+        "param D = 1.5\nenergy U = sum(i < j) (if r < D then log(D - r + 1)*sqrt(D - r)*acos(r/D) else 0)*r where r = |x[i] - x[j]|",
+        "param D = 1.8\nenergy U = sum(i; j < k) u(|x[i] - x[j]|)*u(|x[i] - x[k]|) where u(r) = if r < D then exp(1/(r - D)) else 0",
+    ],
+)
+def test_what_is_beyond_a_cutoff_has_no_part_in_derivatives_of_forces(text):
+    """A negative number to a broken power, or exp(1/(r - rc)) just beyond rc: no number there, and yet none here."""
+    x = np.array([[0, 0, 0], [1.8005, 0, 0], [0.2, 0.8, 0.3], [1.2, 1.0, -0.9], [1.4, 0.6, 0.2]])
+    system = program(text).bind(x, box=9.0)
+    hessian = np.asarray(jax.jacrev(system.forces)(x)).reshape(15, 15)
+    assert np.allclose(hessian, hessian.T, atol=1e-12) and np.abs(hessian).max() > 1e-3
+    h = 1e-6
+    steps = [(system.forces(x + h * e.reshape(5, 3)) - system.forces(x - h * e.reshape(5, 3))) / (2 * h) for e in np.eye(15)]
+    assert np.allclose(hessian, np.stack([np.asarray(s).ravel() for s in steps], -1), atol=1e-6 * np.abs(hessian).max())
