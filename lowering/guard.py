@@ -20,11 +20,11 @@ def singular(expr: Expr) -> tuple[int, float] | None:
     place, _ = found = SINGULAR[expr.op]
     if expr.op == "pow" and isinstance(expr.args[1], Number) and (p := expr.args[1].value) == int(p) and p >= 0:
         return None
-    return None if regular(expr.args[place]) else found
+    return None if expr.op not in ("asin", "acos") and positive(expr.args[place]) else found
 
 
-def regular(expr: Expr) -> bool:
-    """Whether an expression is as good in one branch as in another: a parameter, or a product of distances."""
+def positive(expr: Expr) -> bool:
+    """Whether an expression is a product of distances and of parameters, none of which is 0 in one branch alone."""
     match expr:
         case Number() | Read(indices=()):
             return True
@@ -33,7 +33,7 @@ def regular(expr: Expr) -> bool:
         case Op(op="dot", args=(a, b)):
             return a == b
         case Op(op="mul" | "div" | "pow" | "sqrt", args=args):
-            return all(regular(a) for a in args)
+            return all(positive(a) for a in args)
     return False
 
 
