@@ -1,4 +1,5 @@
-"""The workload `start`: how long `mdsl run` of a small system takes to its first record, from the command on."""
+"""`start`: how long `mdsl run` of a small system takes to its first record, from the command on, without (`cold`) and
+with (`warm`) a cache of compiled programs."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from .protocol import Engine, Job, Measured, Ready, Size, Workload
 
 PROGRAM = """
 use units.lj
@@ -22,15 +25,15 @@ run {
 """
 
 
-def measure(cache: Path) -> tuple[float, float]:
+def command(cache: str) -> tuple[float, float]:
     """Seconds to the first record and to the end, with the compiled programs that ``cache`` holds."""
     with tempfile.TemporaryDirectory() as folder:
         program, out = Path(folder, "small.mdsl"), Path(folder, "out")
         program.write_text(PROGRAM)
-        environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
+        environment = {**os.environ, "XDG_CACHE_HOME": cache, "JAX_PLATFORMS": "cpu"}
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "mdsl.cli", "run", str(program), "--out", str(out), "--seed", "1", "--quiet"]
-        run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        words = [sys.executable, "-m", "mdsl.cli", "run", str(program), "--out", str(out), "--seed", "1", "--quiet"]
+        run = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
         first = None
         while run.poll() is None:
             records = out / "records.csv"
@@ -43,11 +46,28 @@ def measure(cache: Path) -> tuple[float, float]:
         return total if first is None else first, total
 
 
-def rounds(count: int) -> dict[str, list[tuple[float, float]]]:
-    """``count`` runs each without and with a cache of compiled programs, in turn."""
-    found: dict[str, list[tuple[float, float]]] = {"cold": [], "warm": []}
-    for _ in range(count):
+def mdsl(job: Job, size: Size) -> Ready:
+    import mdsl
+
+    ends = []
+
+    def run() -> Measured:
         with tempfile.TemporaryDirectory() as cache:
-            found["cold"].append(measure(Path(cache)))
-            found["warm"].append(measure(Path(cache)))
-    return found
+            if job.engine == "mdsl warm":
+                command(cache)
+            first, total = command(cache)
+        ends.append(total)
+        return Measured(first, first, 1, mdsl.__version__, {"seconds to the end": round(total, 2)})
+
+    return Ready(lambda: 0.0, run, lambda: 0.0)
+
+
+WORKLOAD = Workload(
+    "start",
+    "`mdsl run` of 256 atoms, from the command on",
+    {"256": Size(256, 256, 0, 100)},
+    {"mdsl cold": Engine(mdsl, ("double",)), "mdsl warm": Engine(mdsl, ("double",))},
+    outcome=("", float("inf")),
+    unit="seconds to the first record",
+    shown=lambda seconds, work: seconds / work,
+)

@@ -1,4 +1,4 @@
-"""One timed run in a process of its own: `python -m benchmarks.worker JOB`, JOB and the answer in JSON."""
+"""One engine at work in a process of its own: `python -m benchmarks.worker (check | run) JOB`, JOB and the answer in JSON."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ import resource
 import sys
 
 
-def main(text: str) -> None:
+def main(task: str, text: str) -> None:
     given = json.loads(text)
-    threads = given["threads"]
     # No engine may use more cores than it is said to, whatever its own threads think.
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given["threads"]])
+    os.environ["OMP_NUM_THREADS"] = str(given["threads"])
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from . import melt
+    from .protocol import Job
+    from .workloads import WORKLOADS
 
-    job = melt.Job(**given)
-    measured = melt.ENGINES[job.engine][0](job)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print("\n" + json.dumps({**dataclasses.asdict(measured), "peak_megabytes": peak}))
+    job = Job(**given)
+    workload = WORKLOADS[job.workload]
+    ready = workload.engines[job.engine].ready(job, workload.sizes[job.size])
+    if task == "check":
+        answer = {"energy": ready.energy()}
+    else:
+        measured = ready.run()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        answer = {**dataclasses.asdict(measured), "peak_megabytes": peak, "outcome": ready.outcome()}
+    print("\n" + json.dumps(answer))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
