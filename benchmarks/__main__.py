@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from pathlib import Path
 
 from . import plot, table
@@ -24,11 +23,9 @@ def main() -> int:
     if load > 0.5:
         print("other programs are busy here: compare the ratios of a round, not the times")
     groups: list[Group] = []
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["MDSL_BENCHMARK_FOLDER"] = folder  # systems that take time to make are kept there for all processes
-        for name in options.workloads or WORKLOADS:
-            groups += ran(name, options)
-            write(groups, load, options)
+    for name in options.workloads or WORKLOADS:
+        groups += ran(name, options)
+        write(groups, load, options)
     return int(any(group.wrong for group in groups))
 
 
@@ -66,8 +63,7 @@ def ran(name: str, options: argparse.Namespace) -> list[Group]:
         for size in [s for s in workload.sizes if s in (options.sizes or workload.usual)]:
             group = measured(workload, size, threads, options.precisions, options.peers, options.rounds, options.steps)
             print(table.shown(group), flush=True)
-            # Only where sizes are numbers of atoms in the same box of physics does the cost of an atom-step compare.
-            if smaller and workload.unit.endswith("atom-steps/s"):
+            if smaller and workload.grows:
                 print(*table.growth(smaller, group), sep="\n")
             if smaller is None or size == "32k":
                 smaller = group

@@ -95,7 +95,7 @@ WORKLOAD = Workload(
         "4k": Size(10, 4_000, 200, 1_000),
         "32k": Size(20, 32_000, 100, 200),
         "256k": Size(40, 256_000, 20, 60),
-        "1M": Size(63, 1_000_188, 5, 25),
+        "1M": Size(63, 1_000_188, 20, 40),
     },
     {
         "mdsl": Engine(mdsl, PRECISIONS),
@@ -107,4 +107,5 @@ WORKLOAD = Workload(
         "jax-md dense": Engine(jax_md, ("single",), largest=40_000),
     },
     outcome=("energy per atom at the end", 0.01),
+    grows=True,
 )

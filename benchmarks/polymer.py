@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from . import with_lammps, with_mdsl
 from .protocol import PRECISIONS, Engine, Job, Ready, Size, Workload
-from .systems import System, chains, kept
+from .systems import System, chains
 
 DENSITY, CUTOFF, SKIN, DT, TEMPERATURE, DAMPING = 0.8442, 1.12, 0.4, 0.012, 1.0, 10.0
+BLOCKS = {16: (2, 2, 4), 40: (4, 5, 2), 320: (8, 8, 5)}  # how so many chains are laid out
 
 PROGRAM = f"""
 use units.lj
@@ -24,8 +25,7 @@ run {{ x = sc(density = {DENSITY}, cells = 1)  baoab(dt = {DT}, T = {TEMPERATURE
 
 
 def start(size: Size) -> System:
-    length = min(100, size.atoms // size.number)
-    return kept(f"polymer-{size.number}", lambda: chains(size.number, length, DENSITY))
+    return chains(BLOCKS[size.number], DENSITY)
 
 
 def mdsl(job: Job, size: Size) -> Ready:
@@ -52,7 +52,7 @@ def lammps(job: Job, size: Size) -> Ready:
 WORKLOAD = Workload(
     "polymer",
     "bead-spring chains in a Langevin thermostat",
-    {"tiny": Size(16, 512, 50, 50), "4k": Size(40, 4_000, 500, 2_000), "32k": Size(320, 32_000, 200, 400)},
+    {"tiny": Size(16, 1_600, 50, 50), "4k": Size(40, 4_000, 500, 2_000), "32k": Size(320, 32_000, 500, 500)},
     {"mdsl": Engine(mdsl, PRECISIONS), "lammps": Engine(lammps, ("double",))},
     outcome=("energy per atom at the end", 0.02),
     sets=("32k",),

@@ -88,6 +88,7 @@ class Workload:
     unit: str = "million atom-steps/s"
     shown: Callable[[float, float], float] = lambda seconds, work: work / seconds / 1e6
     sets: tuple[str, ...] = ()  # the sizes that run unless told otherwise; by default all but `tiny`
+    grows: bool = False  # whether the sizes are one system, in larger boxes
     lacking: Callable[[], str | None] = lambda: None
 
     @property

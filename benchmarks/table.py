@@ -21,11 +21,15 @@ def spread(values, digits: int = 3) -> str:
     return f"{median(values):.{digits}g} ({min(values):.{digits}g}-{max(values):.{digits}g})"
 
 
+def plural(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def shown(group: Group) -> str:
     """The table of one size of a workload."""
     size = group.workload.sizes[group.size]
     count = max((len(r) for r in group.rounds.values()), default=0)
-    head = f"{group.workload.name} {group.size}: {size.atoms:,} atoms, {group.workload.title}; {group.threads} thread{'s' * (group.threads > 1)}, {count} round{'s' * (count != 1)}"
+    head = f"{group.workload.name} {group.size}: {size.atoms:,} atoms, {group.workload.title}; {plural(group.threads, 'thread')}, {plural(count, 'round')}"
     lines = ["", head]
     if group.energy:
         lines.append(f"  energy per atom at the start {group.energy:.6f}, the same for all below")
@@ -62,5 +66,5 @@ def growth(small: Group, large: Group) -> list[str]:
         before = next((r for j, r in small.rounds.items() if (j.engine, j.precision, j.threads) == (job.engine, job.precision, job.threads)), None)
         if before and rounds:
             ratio = median(map(cost, rounds)) / median(map(cost, before))
-            lines.append(f"  {job.name}, {job.threads} threads: an atom-step of {large.size} costs {ratio:.2f} of one of {small.size}")
+            lines.append(f"  {job.name}, {plural(job.threads, 'thread')}: an atom-step of {large.size} costs {ratio:.2f} of one of {small.size}")
     return lines
