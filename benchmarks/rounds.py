@@ -78,10 +78,10 @@ def measured(workload: Workload, size: str, threads: int, precisions: list[str],
                 del rounds[job]
             else:
                 rounds[job].append(answer)
-    return replace_wrong(Group(workload, size, threads, energy, rounds, tuple(wrong)))
+    return with_outcomes(Group(workload, size, threads, energy, rounds, tuple(wrong)))
 
 
-def replace_wrong(group: Group) -> Group:
+def with_outcomes(group: Group) -> Group:
     """With the engines named whose outcome is another than that of mdsl in its highest precision."""
     name, tolerance = group.workload.outcome
     outcomes = {job: rounds[0]["outcome"] for job, rounds in group.rounds.items() if rounds}

@@ -14,7 +14,8 @@ def jax_for(job: Job):
     import jax
 
     jax.config.update("jax_enable_x64", job.precision != "single")
-    jax.config.update("jax_num_cpu_devices", job.threads)
+    if job.threads > 1:
+        jax.config.update("jax_num_cpu_devices", job.threads)
     return jax
 
 
