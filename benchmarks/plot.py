@@ -7,6 +7,7 @@ from statistics import median
 
 from .protocol import family
 from .rounds import Group
+from .table import plural
 
 
 def draw(groups: list[Group], path: Path) -> str | None:
@@ -30,7 +31,7 @@ def draw(groups: list[Group], path: Path) -> str | None:
         colours = ["tab:blue" if family(name) == "mdsl" else "tab:gray" for name in rounds]
         panel.barh(list(rounds), middle, xerr=ends, color=colours, ecolor="black", capsize=2)
         panel.invert_yaxis()
-        panel.set_title(f"{group.workload.name} {group.size}, {group.threads} threads", loc="left", fontsize="medium")
+        panel.set_title(f"{group.workload.name} {group.size}, {plural(group.threads, 'thread')}", loc="left", fontsize="medium")
         panel.set_xlabel(group.workload.unit)
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
