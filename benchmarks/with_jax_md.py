@@ -32,12 +32,18 @@ def list_format(engine: str):
 
 
 def lennard_jones(start: System, cutoff: float, skin: float, format):
-    """jax-md's cutoff is always a switching function; the region of switching is made so thin that no pair is in it."""
-    from jax_md import energy, space
+    """jax-md's formula, truncated as a user of its own pair functions would. (`lennard_jones_neighbor_list` switches the
+    energy off: in a region so thin that energies agree, rare strong forces would heat the system.)"""
+    import jax.numpy as jnp
+    from jax_md import energy, partition, smap, space
 
     displacement, shift = space.periodic(start.edges)
-    make, energy_of = energy.lennard_jones_neighbor_list(displacement, start.edges, r_onset=cutoff - 1e-4, r_cutoff=cutoff, dr_threshold=skin, format=format)
-    return shift, make, energy_of
+
+    def truncated(dr, **_):
+        return jnp.where(dr < cutoff, energy.lennard_jones(dr), 0.0)
+
+    make = partition.neighbor_list(displacement, start.edges, cutoff, skin, format=format)
+    return shift, make, smap.pair_neighbor_list(truncated, space.canonicalize_displacement_or_metric(displacement))
 
 
 def checked(neighbors) -> None:
