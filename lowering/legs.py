@@ -52,4 +52,4 @@ def legs(slots, own: tuple, others: tuple, rows, nearest: Callable, reach, capac
     start = jnp.broadcast_to(rows, (capacity, n)), jnp.zeros(n, jnp.int32)
     index, count = lax.fori_loop(0, total, pick, start)
     apart = tuple(a - take(b, index) for a, b in zip(own, others))
-    return Legs(index, apart, nearest(apart), count, 1.0 if reach is None else 2 * reach)
+    return Legs(index, apart, nearest(apart), count, jnp.asarray(1.0 if reach is None else 2 * reach, own[0].dtype))
