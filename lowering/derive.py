@@ -283,10 +283,13 @@ def _copy(leaves: Leaves | None) -> Leaves:
 
 
 def _squared_conditions(kernel: sympy.Expr, squares: Iterable[sympy.Symbol | None]) -> sympy.Expr:
-    """``r < b`` as ``r² < b|b|``, which is the same for every b and needs no square root."""
+    """``r < b`` as ``r² < b|b|``, which is the same for every b and needs no square root.
+
+    Not where the function may be singular at its end, as exp(1/(r - b)) is: rounded, r² < b² does not mean r < b.
+    """
     changed = {}
     for s in squares:
-        if s is None:
+        if s is None or _singular(kernel, s):
             continue
         root = sympy.sqrt(s)
         for relation in kernel.atoms(sympy.core.relational.Relational):
@@ -295,6 +298,16 @@ def _squared_conditions(kernel: sympy.Expr, squares: Iterable[sympy.Symbol | Non
             elif relation.rhs == root and s not in relation.lhs.free_symbols:
                 changed[relation] = relation.func(relation.lhs * sympy.Abs(relation.lhs), s)
     return kernel.xreplace(changed)
+
+
+def _singular(kernel: sympy.Expr, s: sympy.Symbol) -> bool:
+    """Whether a function of the squared distance may have singular points beside 0."""
+
+    def product(e: sympy.Expr) -> bool:
+        return all(f == s or s not in f.free_symbols for f in sympy.Mul.make_args(e) for f in [f.as_base_exp()[0]])
+
+    powers = (p.base for p in kernel.atoms(sympy.Pow) if not (p.exp.is_Integer and p.exp.is_nonnegative))
+    return any(s in e.free_symbols and not product(e) for e in (*powers, *(f.args[0] for f in kernel.atoms(sympy.log))))
 
 
 def _without_sign(vector: Expr) -> Expr:

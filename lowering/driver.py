@@ -432,7 +432,7 @@ class Runner:
         found = culprit(self.field, replace(self.initial, cell=snapshot.cell), self.params, snapshot.x, self.cutoff)
         if found is not None and not found.finite:
             message = "two atoms are on top of each other" if found.distance == 0 else "an energy is not finite at the start"
-            raise Rejected(found.diagnostic("overlap", message, help="move them apart: check the file, or place the atoms on a lattice"))
+            raise Rejected(found.diagnostic("overlap", message, help="move them apart: check the file, or place the atoms on a lattice" if found.distance == 0 else "check the file: atoms may be too close, or a bond longer than its formula allows"))
 
     def _too_small(self, advance: Advance, state: State, t: float, origin: int, dt: float) -> None:
         edges = np.diag(matrix_of(state.cell))[list(self.initial.periodic)]

@@ -338,8 +338,10 @@ class Dynamics:
                 state = self.refreshed(parts, state._replace(kept=memory), inputs, known, advance.states)
                 memory = dict(state.kept)
 
-            def value(expr, to=statement, state=state):
-                return self.value(to, expr, state, values, memory, inputs, known, advance.states)
+            at = self.ended(advance, known) if isinstance(statement, Check) else known
+
+            def value(expr, to=statement, state=state, at=at):
+                return self.value(to, expr, state, values, memory, inputs, at, advance.states)
 
             target = statement.target
             if isinstance(statement, Check):
@@ -360,6 +362,11 @@ class Dynamics:
             else:
                 memory[target] = self.sum_of(statement, value(statement.value), memory.get(target))
         return state._replace(held={name: values[name] for name in held}, kept={name: memory[name] for name in kept})
+
+    def ended(self, advance: Advance, known: Globals) -> Globals:
+        """What is known at the end of a step, where a condition is checked: the time has gone on, and a box with it."""
+        end = replace(known, t=known.t + (0.0 if advance.dt is None else known.value(advance.dt)))
+        return replace(end, cell=declared(self.model, end.params, end.t, self.layout.n_atoms, self.dtype)) if self.deforming else end
 
     def sum_of(self, update: Update, value, old):
         return value if update.op == "=" else jax.tree.map(jnp.add, old, value)

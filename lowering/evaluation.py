@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from mdsl.model import Read
+from mdsl.model import Expr, Read
 
 from .cell import cast, entries_of, fractions
 from .field import ADJOINT, Measure, PerAtom, Term
 from .gather import padded
+from .guard import at_risk
 from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, atom_arrays, atom_values, slope_name, total, virial_components
 from .layout import Layout
 from .legs import legs
@@ -99,7 +100,7 @@ class Evaluation:
 
         for term in (t for t in terms if t.domain.kind == "each"):
             for leaf, partial in term.partials:
-                add(leaf.symbol, self.each(partial, term.domain.binders[0]))
+                add(leaf.symbol, self._own_partial(leaf, partial, term.domain.binders[0]))
         for excluded in self.potential.exclusions:
             pairs = tuple(t for t in terms if t.domain.kind == "ordered" and frozenset(t.domain.excluded) == excluded)
             if pairs:
@@ -123,6 +124,19 @@ class Evaluation:
         self._partials(tuple(replace(t, partials=t.data) for t in terms if t.data), found)
         for name, rows in found.items():
             self.slopes[name] = jnp.zeros_like(self.known.params[name]).at[self.atoms[IDS]].add(rows)
+
+    def _own_partial(self, leaf: Read, partial: Expr, binder: str):
+        """The derivative by a per-atom value of the same atom. That of sqrt(rho) where rho is 0 is infinite; but there
+        rho is 0 because no atom is near, and does not change: such an atom has no part in derivatives."""
+        found = self.each(partial, binder)
+        if not at_risk(partial, {}):
+            return found
+        value = self.atoms[leaf.symbol]
+        alone = (value == 0) & ~jnp.isfinite(jax.lax.stop_gradient(found))
+        self.atoms[leaf.symbol] = jnp.where(alone, 1.0, value)
+        found = jnp.where(alone, 0.0, self.each(partial, binder))
+        self.atoms[leaf.symbol] = value
+        return found
 
     # -- sums --------------------------------------------------------------------------------------------
 

@@ -176,9 +176,9 @@ class Version(argparse.Action):
 def run(options: argparse.Namespace) -> int:
     from mdsl import options as given
 
-    def number(name: str, least: int) -> int | None:
+    def number(name: str, least: int, most: int | None = None) -> int | None:
         text = getattr(options, name)
-        return None if text is None else given.whole(f"--{name}", text, least)
+        return None if text is None else given.whole(f"--{name}", text, least, most)
 
     if options.resume and (options.seed is not None or options.set):
         raise given.bad_option("--resume goes on with the seed and the settings of the run: it takes no --seed and no --set")
@@ -186,7 +186,7 @@ def run(options: argparse.Namespace) -> int:
         raise given.bad_option("--resume goes on in the folder of the run: it takes no --out and no --overwrite")
     chosen = given.RunOptions(
         steps=number("steps", 0),
-        seed=number("seed", 0),
+        seed=number("seed", 0, 2**63 - 1),
         settings=given.settings(options.set),
         out=Path(options.out) if options.out else None,
         overwrite=options.overwrite,

@@ -59,6 +59,10 @@ class _Flow:
         for name, option in options:
             if name == "T" and (value := constant_value(option)) is not None and value < 0:
                 work.fail("bad-temperature", f"`{name}` is the temperature {value:g}", option, help="a temperature is zero or positive")
+            elif name in ("tau", "tau_P") and (value := constant_value(option)) is not None and value <= 0:
+                work.fail("bad-number", f"`{name}` is the time {value:g}", option, help="the time in which a thermostat or barostat answers is positive")
+            elif name == "gamma" and (value := constant_value(option)) is not None and value < 0:
+                work.fail("bad-number", f"`{name}` is the friction {value:g}", option, help="a friction is zero or positive")
         outputs = tuple(replace(o, every=None if o.every is None else work.whole(o.every, "`every`", 1)) for o in step.outputs)
         steps = work.whole(step.steps, "the number of steps", 0)
         dt = dict(options).get("dt") if step.dt is not None else None

@@ -84,8 +84,8 @@ def settings(texts: list[str]) -> tuple[Setting, ...]:
     return found
 
 
-def whole(name: str, text: str, least: int) -> int:
-    """A whole number, at least ``least``; 10_000 and 1e6 are numbers too."""
+def whole(name: str, text: str, least: int, most: int | None = None) -> int:
+    """A whole number, at least ``least`` and at most ``most``; 10_000 and 1e6 are numbers too."""
     digits = text.replace("_", "")
     try:
         value = int(digits)
@@ -98,4 +98,6 @@ def whole(name: str, text: str, least: int) -> int:
         raise bad_option(f"{name} is a whole number, not {text!r}")
     if value < least:
         raise bad_option(f"{name} is at least {least}, not {value}")
+    if most is not None and value > most:
+        raise bad_option(f"{name} is at most {most}, not {value}")
     return value

@@ -138,8 +138,9 @@ def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     try:
         devices = jax.devices()
-    except RuntimeError as error:
-        raise Rejected(Diagnostic("bad-option", f"the platform {options.platform} is not to be had here: {str(error).splitlines()[0]}")) from None
+    except (RuntimeError, AssertionError) as error:  # the latter where no plugin for it is installed at all
+        why = str(error).splitlines()[:1]
+        raise Rejected(Diagnostic("bad-option", ": ".join([f"the platform {options.platform} is not to be had here", *why]))) from None
     return tuple(devices[:threads]) if devices[0].platform == "cpu" and len(devices) > 1 else None
 
 

@@ -275,3 +275,13 @@ def test_wrong(name):
     said = " ".join([first.message, first.help or "", *first.notes, *(label.text for label in first.secondary)])
     assert first.id == id and phrase in said, str(first)
     assert first.span.source.name == "<string>" and {d.id for d in rejected.value.diagnostics} == {id}
+
+
+def test_a_condition_sees_the_end_of_the_step():
+    """Time, and a box that follows it, are those that the row of the step records."""
+    text = "use units.lj\nuse integrators (velocity_verlet)\n{}energy U = sum(i) 0.1*x[i].x^2\n"
+    go = "run {{ {}\n velocity_verlet(dt = 0.005) until {}, at most 50 record t, volume every 1 }}\n"
+    result = mdsl.compile(text.format("") + go.format("x = sc(density = 0.9, cells = 2)", "t > 0.0149")).bind().run(jax.random.key(0))
+    assert result.step == 3 and result.records["t"][-1] > 0.0149
+    result = mdsl.compile(text.format("box periodic(8 - 0.2*t)\n") + go.format("x ~ uniform(atoms = 8)", "volume < 510")).bind().run(jax.random.key(0))
+    assert result.records["volume"][-1] < 510 <= result.records["volume"][-2]

@@ -134,3 +134,31 @@ def test_room_for_neighbours_grows(monkeypatch):
     assert np.isnan(jax.jit(little.energy)(little.x)) and little._energies.energies.legs == 2
     monkeypatch.undo()
     assert float(little.energy()) == pytest.approx(float(enough.energy()), rel=1e-12)
+
+
+def test_an_atom_alone_leaves_the_others_their_forces():
+    """The derivative of sqrt(rho) where rho is 0 is infinite, but no neighbour means no change."""
+    text = BELL + "param c = 1.2\nquantity rho[i] = sum(j != i) c*bell(1.9)(|x[i] - x[j]|)\nenergy E = -sum(i) sqrt(rho[i])"
+    x = np.array([[1, 1, 1], [2.1, 1, 1], [6, 6, 6.0]])
+    system, pair = (program(text).bind(some, box=12.0) for some in (x, x[:2]))
+    assert np.allclose(system.forces(x)[:2], pair.forces(x[:2]), rtol=1e-12) and np.all(np.asarray(system.forces(x)[2]) == 0)
+    assert np.isfinite(system.virial(x)).all()
+    slope = [jax.grad(lambda p, s=s: s.energy(params=p))(s.program.params)["c"] for s in (system, pair)]
+    assert float(slope[0]) == pytest.approx(float(slope[1]), rel=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["single", "mixed", "double"])
+def test_what_ends_as_an_exponential_of_a_pole_is_finite_at_its_end(precision):
+    text = "energy a = sum(i < j) (if r < 1.8 then exp(1/(r - 1.8)) else 0) where r = |x[i] - x[j]|"
+    rng = np.random.default_rng(4)
+    d = rng.normal(size=(2000, 3))
+    d *= (1.8 + 3e-7 * rng.normal(size=(2000, 1))) / np.linalg.norm(d, axis=1)[:, None]
+    system = program(text).bind(np.stack([np.zeros(3), d[0]]), box=10.0, precision=precision)
+    energies, forces = jax.vmap(lambda e: (system.energy(jax.numpy.stack([0 * e, e])), system.forces(jax.numpy.stack([0 * e, e]))))(d.astype("float32"))
+    assert np.all(np.abs(energies) < 1e-30) and np.all(np.abs(forces) < 1e-30)
+
+
+def test_mixed_precision_of_three_bodies():
+    x, box = atoms(30, 4.0)
+    results = [run(running(THREE, "velocity_verlet(dt = 0.001)", 3, "record three"), x % box, box=box, precision=p) for p in ("mixed", "double")]
+    assert np.allclose(results[0].records["three"], results[1].records["three"], rtol=1e-5)
