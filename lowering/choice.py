@@ -13,7 +13,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from . import neighbours
 from .field import Field
 from .images import most_near
-from .limits import ALL_PAIRS, MORE_LEGS, MOST_ALL_PAIRS, SKIN
+from .limits import ALL_PAIRS, MORE_LEGS, MOST_ALL_PAIRS, skin_of
 
 
 
@@ -50,7 +50,8 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
         raise Rejected(too_small(field, cutoff, shortest))
     if count <= ALL_PAIRS:
         return Traversal(None, cutoff, 0.0, f"{count} atoms are few")
-    skin = SKIN * cutoff if skin is None else skin
+    spacing = float(abs(np.linalg.det(cell)) / count) ** (1 / len(cell)) if all(periodic) else None
+    skin = skin_of(cutoff, spacing) if skin is None else skin
     if cutoff + skin > shortest / 2:
         skin = shortest / 2 - cutoff
         if skin < 0.02 * cutoff and count <= MOST_ALL_PAIRS:

@@ -2,6 +2,14 @@
 
 ALL_PAIRS = 400  # atoms up to which visiting every pair is faster than keeping a list
 MOST_ALL_PAIRS = 20_000  # atoms beyond which a sum without a cutoff is refused
-SKIN = 0.12  # of the cutoff
+SKIN, SPACING = 0.12, 0.25  # what a list holds beyond the cutoff: a part of it, or of the spacing of atoms
+MOST_SKIN = 0.3  # of the cutoff
 ATOMS_EACH = 2_000  # atoms for each device, below which it does not pay to share them
 MORE_LEGS = 1.5  # room for neighbours in three-body sums, over what the first positions need
+
+
+def skin_of(cutoff: float, spacing: float | None) -> float:
+    """What a list holds beyond the cutoff. Atoms move by a part of their spacing before they have new neighbours: with a
+    short cutoff a part of that alone would have the list rebuilt at nearly every step. ``spacing``: the edge of the cube
+    (square) that an atom has for itself, None where it is not known."""
+    return max(SKIN * cutoff, min(SPACING * (spacing or 0.0), MOST_SKIN * cutoff))

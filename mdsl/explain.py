@@ -9,7 +9,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.unparse import unit_text
-from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, SKIN
+from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, skin_of
 from mdsl.lowering.step import Cut, cut, moves
 
 from .box import decided_by
@@ -106,7 +106,8 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
         yield "rule", f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists whose radius is known with the data of the atoms"
         return
     cutoff = max(float(np.max(r)) for r in reaches)
-    radius = (1 + SKIN) * cutoff
+    spacing = None if atoms is None or lengths is None else (math.prod(lengths) / atoms) ** (1 / model.dim)
+    radius = cutoff + skin_of(cutoff, spacing)
     yield "rule", f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists of radius cutoff + skin = " + shown(model, radius, length)
     if len(reaches) > 1:
         ends = ", ".join(f"{t.equation} {by_species(model, r, length)}" for t, r in zip(field.reaching, reaches))
@@ -124,7 +125,7 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
         yield "here", "the number of atoms is known when the run starts"
         return
     room = math.inf if lengths is None else min(lengths) / 2
-    tight = room - cutoff < min(SKIN, 0.02) * cutoff and atoms <= MOST_ALL_PAIRS
+    tight = room - cutoff < 0.02 * cutoff and atoms <= MOST_ALL_PAIRS
     if cutoff > room:
         yield "here", f"half the box is {shown(model, room, length)}, less than the cutoff: the run will be refused"
         return

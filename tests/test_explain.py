@@ -161,7 +161,7 @@ def test_the_limits_are_those_of_the_driver():
     """`choice` imports JAX, so the numbers are compared in its text unless it takes them from `limits`."""
     source = Path(limits.__file__).with_name("choice.py").read_text()
     for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id in ("ALL_PAIRS", "MOST_ALL_PAIRS", "SKIN"):
+        if isinstance(node, ast.Assign) and node.targets[0].id in ("ALL_PAIRS", "MOST_ALL_PAIRS", "SKIN", "SPACING"):
             assert ast.literal_eval(node.value) == getattr(limits, node.targets[0].id)
 
 
