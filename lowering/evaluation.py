@@ -129,7 +129,7 @@ class Evaluation:
         """The derivative by a per-atom value of the same atom. That of sqrt(rho) where rho is 0 is infinite; but there
         rho is 0 because no atom is near, and does not change: such an atom has no part in derivatives."""
         found = self.each(partial, binder)
-        if not at_risk(partial, {}):
+        if self.field.value(leaf.symbol) is None or not at_risk(partial, {}):
             return found
         value = self.atoms[leaf.symbol]
         alone = (value == 0) & ~jnp.isfinite(jax.lax.stop_gradient(found))
