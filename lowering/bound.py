@@ -54,7 +54,7 @@ class GrowingEnergies:
         cutoff = None if cutoff is None else float(cutoff)
         x, matrix, periodic = np.asarray(x, float), matrix_of(cell), potential.geometry.periodic
         traversal = choose(potential.field, x, matrix, periodic, cutoff, skin=0.0)
-        legs = leg_room(potential.field, x, matrix, periodic, _reach(self.energies, leaves))
+        legs = leg_room(potential, self.energies.complete(leaves), x, matrix)
         if (traversal.plan, legs) != (self.energies.plan, self.energies.legs):
             self.energies = replace(self.energies, plan=traversal.plan, legs=legs)
             self.compiled.clear()
@@ -71,11 +71,5 @@ def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[s
     if plan is not None:
         # Room for what positions do later: a list inside a transformation cannot grow.
         plan = replace(plan, slots=int(plan.slots * ROOM) + 8, window=int(plan.window * ROOM) + 8)
-    legs = leg_room(fielded, initial.x, initial.cell, initial.periodic, _reach(unplanned, leaves))
+    legs = leg_room(potential, unplanned.complete(leaves), initial.x, initial.cell)
     return GrowingEnergies(replace(unplanned, plan=plan, legs=legs), dtype)
-
-
-def _reach(energies: Energies, leaves: Mapping[str, object]) -> float | None:
-    """How far three-body energies reach from the atom in the middle."""
-    reach = energies.potential.reach(energies.complete(leaves), energies.potential.field.triple_terms)
-    return None if reach is None else float(reach)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from . import neighbours
 from .field import Field
 from .images import most_near
 from .limits import ALL_PAIRS, MORE_LEGS, MOST_ALL_PAIRS, skin_of
-
+from .potential import Potential
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
     return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff")
 
 
-def leg_room(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...], reach: float | None) -> int | None:
-    """For how many neighbours of an atom to make room in sums over triples that end at ``reach``; None: for all."""
-    if not field.triple_terms or reach is None or not np.isfinite(reach):
+def leg_room(potential: Potential, params: Mapping[str, object], x: np.ndarray, cell: np.ndarray) -> int | None:
+    """For how many neighbours of an atom to make room in the three-body energies of a potential; None: for all."""
+    terms = potential.field.triple_terms
+    reach = potential.reach(params, terms) if terms else None
+    if reach is None or not np.isfinite(reach):
         return None
-    return int(MORE_LEGS * most_near(x, cell, periodic, reach)) + 2
+    return int(MORE_LEGS * most_near(x, cell, potential.geometry.periodic, float(reach))) + 2
 
 
 def _equation(field: Field, endless: bool):

@@ -119,8 +119,7 @@ class Runner:
         self.ends = self._ends(params)
         self.potential = replace(self.always, field=observing.within(fielded, self.ends, self.cutoff or 0.0))
         self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing)
-        reach = self.potential.reach(complete(self.model, self.params), fielded.triple_terms)
-        self.legs = leg_room(fielded, initial.x, initial.cell, initial.periodic, None if reach is None else float(reach))
+        self.legs = leg_room(self.potential, complete(self.model, self.params), initial.x, initial.cell)
         self.layout: Layout = OneDevice(initial.atoms)
         shared = tuple(devices or ())[: initial.atoms // ATOMS_EACH]
         if len(shared) > 1 and self.traversal.plan is not None:
@@ -319,7 +318,7 @@ class Runner:
             self._called.add(id(advance))
             self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
             if flag == TOO_SMALL:
-                self._too_small(advance, new, t, origin, dt)
+                self._too_small(advance, new)
             if flag == BLOW_UP and self._more_legs():
                 continue
             if flag == BLOW_UP:
@@ -434,7 +433,7 @@ class Runner:
             message = "two atoms are on top of each other" if found.distance == 0 else "an energy is not finite at the start"
             raise Rejected(found.diagnostic("overlap", message, help="move them apart: check the file, or place the atoms on a lattice" if found.distance == 0 else "check the file: atoms may be too close, or a bond longer than its formula allows"))
 
-    def _too_small(self, advance: Advance, state: State, t: float, origin: int, dt: float) -> None:
+    def _too_small(self, advance: Advance, state: State) -> None:
         edges = np.diag(matrix_of(state.cell))[list(self.initial.periodic)]
         when = f"at step {int(state.step)}, of {advance.scheme.rpartition('.')[2]}, the box has become so small"
         raise Rejected(too_small(self.field, self.cutoff, float(edges.min()), when))

@@ -76,7 +76,7 @@ def differentiate(model: Model) -> tuple[Model, list[Diagnostic]]:
     def rule(expr: Expr) -> Expr:
         try:
             return _area(_slope(expr))
-        except Hidden as hidden:
+        except Hidden:
             what = "D" if isinstance(expr, Slope) else "integral"
             notes = ("its variable is read inside a sum or a vector",)
             report.append(fault(model.source, "not-yet", f"{what} of this function is not implemented yet", expr, notes=notes))

@@ -87,8 +87,8 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
 
     def values(atoms: dict[str, np.ndarray]) -> np.ndarray:
         now = Interpreter(model, system)
-        for name, known in quantities.items():  # what they are is no matter here
-            now.assume(name, known)
+        for name, assumed in quantities.items():  # what they are is no matter here
+            now.assume(name, assumed)
         return np.asarray(now.value(reduce.body, Rows(PAIRS, {**atoms, **entries})), float)
 
     i, j = names[-2:]

@@ -7,7 +7,6 @@ results. `program.params` holds the free parameters; energies and forces take ot
 from __future__ import annotations
 
 import warnings
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 import mdsl
+from mdsl import run_program
 
 HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian, nose_hoover, csvr, berendsen)\n"
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference"
@@ -78,3 +80,19 @@ def apart(a, b, box):
     box = np.broadcast_to(box, d.shape)
     whole = np.where(np.isfinite(box), np.round(d / box), 0.0)
     return np.abs(d - np.where(np.isfinite(box), box, 0.0) * whole).max()
+
+
+def killed(path, options, step=0):
+    """Run a program file that is cut off at its first checkpoint from a step on."""
+    checkpoint = run_program.Listener.checkpoint
+
+    def last(self, runner):
+        checkpoint(self, runner)
+        if runner.checkpoint()[0].step >= step:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patched.setattr(run_program.Listener, "checkpoint", last)
+        with pytest.raises(KeyboardInterrupt):
+            run_program.run_file(path, options)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from compiled import HEAD, pairs_by, running
+from compiled import HEAD, killed, pairs_by, running
 from scipy.linalg import expm
 from test_cell import fractions
 
@@ -127,23 +127,12 @@ run {
 """
 
 
-def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path, monkeypatch):
+def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path):
     path = tmp_path / "npt.mdsl"
     path.write_text(FOLDER)
     options = RunOptions(seed=3, precision="double", quiet=True)
     run_program.run_file(path, replace(options, out=tmp_path / "whole"))
-    checkpoint = run_program.Listener.checkpoint
-
-    def killed(self, runner):
-        checkpoint(self, runner)
-        if runner.checkpoint()[0].step >= 25:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patched.setattr(run_program.Listener, "checkpoint", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run_program.run_file(path, replace(options, out=tmp_path / "parts"))
+    killed(path, replace(options, out=tmp_path / "parts"), 25)
     run_program.run_file(path, RunOptions(quiet=True, resume=tmp_path / "parts"))
     whole, parts = (np.genfromtxt(tmp_path / name / "records.csv", delimiter=",", names=True) for name in ("whole", "parts"))
     for name in whole.dtype.names:

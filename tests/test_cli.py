@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from compiled import killed
 
 from mdsl import cli
 from mdsl.errors_page import _find
@@ -301,7 +302,6 @@ def test_version_and_help(capsys):
 
 def test_a_run_goes_on_from_its_own_copy_of_the_program(tmp_path, monkeypatch):
     """The copy in the folder of the run reads the files that lie beside the original."""
-    from mdsl import run_program
     from mdsl.options import RunOptions
 
     (tmp_path / "pair.txt").write_text("".join(f"{r:.2f} {(2 - r) ** 3:.6f}\n" for r in [0.05 * k for k in range(41)]))
@@ -310,17 +310,7 @@ def test_a_run_goes_on_from_its_own_copy_of_the_program(tmp_path, monkeypatch):
         "use units.lj\nuse integrators (velocity_verlet)\ntable u = tabulated(\"pair.txt\")\nenergy U = sum(i < j) u(|x[i] - x[j]|)\n"
         "run { x = fcc(density = 0.5, cells = 2)\n v ~ maxwell(1.0)\n velocity_verlet(dt = 0.01) for 40 record U every 10 }\n"
     )
-    checkpoint = run_program.Listener.checkpoint
-
-    def killed(self, runner):
-        checkpoint(self, runner)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patched.setattr(run_program.Listener, "checkpoint", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run_program.run_file(path, RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "out"))
+    killed(path, RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "out"))
     monkeypatch.chdir(tmp_path.parent)
     assert cli.main(["run", str(tmp_path / "out" / "program.mdsl"), "--resume", str(tmp_path / "out"), "--quiet"]) == 0
     steps = [line.split(",")[0] for line in (tmp_path / "out" / "records.csv").read_text().splitlines()]

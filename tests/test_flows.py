@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from compiled import program, run, running
+from compiled import killed, program, run, running
 
 import mdsl
 from mdsl import cli, run_program
@@ -175,7 +175,7 @@ run { x = fcc(density = 0.8, cells = 2, species = { A_: 0.5, wall: 0.5 })
 # -- runs that are cut off -----------------------------------------------------------------------------
 
 
-def test_a_resumed_run_goes_on_with_its_states(tmp_path, monkeypatch):
+def test_a_resumed_run_goes_on_with_its_states(tmp_path):
     path = tmp_path / "chains.mdsl"
     path.write_text(HEAD + LJ + """run {
   x = fcc(density = 0.8, cells = 2)
@@ -185,18 +185,7 @@ def test_a_resumed_run_goes_on_with_its_states(tmp_path, monkeypatch):
 }""")
     options = {"seed": 3, "precision": "double", "quiet": True}
     assert run_program.run_file(path, RunOptions(**options, out=tmp_path / "whole")) == 0
-    checkpoint = run_program.Listener.checkpoint
-
-    def killed(self, runner):
-        checkpoint(self, runner)
-        if runner.checkpoint()[0].step >= 30:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patched.setattr(run_program.Listener, "checkpoint", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run_program.run_file(path, RunOptions(**options, out=tmp_path / "parts"))
+    killed(path, RunOptions(**options, out=tmp_path / "parts"), 30)
     assert cli.main(["run", str(path), "--resume", str(tmp_path / "parts"), "--quiet"]) == 0
     whole, parts = (np.genfromtxt(tmp_path / name / "records.csv", delimiter=",", skip_header=1) for name in ("whole", "parts"))
     assert whole.shape == parts.shape and np.allclose(whole, parts, rtol=1e-9, equal_nan=True)

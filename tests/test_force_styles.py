@@ -9,7 +9,6 @@ import functools
 import itertools
 import math
 import re
-from pathlib import Path
 
 import jax
 import numpy as np

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled import pairs_by, program, run, running
+from compiled import killed, pairs_by, program, run, running
 from interpreted import jumbled, moved
 from observed import agree
 
 import mdsl
-from mdsl import cli, interpret, run_program
+from mdsl import cli, interpret
 from mdsl.lowering import driver, observing
 from mdsl.model import Advance
 from mdsl.options import RunOptions
@@ -321,25 +321,14 @@ run {
 """
 
 
-def test_records_of_several_shapes_and_a_run_that_is_cut_off(tmp_path, monkeypatch):
+def test_records_of_several_shapes_and_a_run_that_is_cut_off(tmp_path):
     """One program observes numbers, vectors, matrices and series; a run that is resumed writes what one in a piece does."""
     path = tmp_path / "everything.mdsl"
     path.write_text(EVERYTHING)
     arguments = ["run", str(path), "--seed", "3", "--quiet", "--precision", "double"]
     assert cli.main([*arguments, "--out", str(tmp_path / "whole")]) == 0
 
-    checkpoint = run_program.Listener.checkpoint
-
-    def killed(self, runner):
-        checkpoint(self, runner)
-        if runner.checkpoint()[0].step >= 45:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patched.setattr(run_program.Listener, "checkpoint", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run_program.run_file(path, RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "parts"))
+    killed(path, RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "parts"), 45)
     assert cli.main(["run", str(path), "--resume", str(tmp_path / "parts"), "--quiet"]) == 0
     whole, parts = ([line.split(",") for line in (tmp_path / name / "records.csv").read_text().splitlines()] for name in ("whole", "parts"))
     assert whole[0] == parts[0] and [row[0] for row in whole] == [row[0] for row in parts]

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from compiled import bound, program, run, running
+from compiled import program, run, running
 
 HEAD = "use units.lj\nuse pair\nuse integrators\n"
 MELT = "energy U = sum(i < j) force_shifted(lennard_jones(1, 1), 1.6)(|x[i] - x[j]|)\nobserve E = potential + kinetic\nobserve p = sum(i) m[i]*v[i]\n"
