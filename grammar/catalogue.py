@@ -80,6 +80,7 @@ CATALOGUE: dict[str, Entry] = {
     "unsupported-jax": Entry("error", "The installed release of JAX is missing, or one that computes wrong results or crashes."),
     # -- trouble while running ---------------------------------------------------------------------
     "overlap": Entry("failure", "Two atoms are on top of each other, where an energy is infinite."),
+    "box-collapsed": Entry("failure", "In the course of a run the box has become smaller than twice the cutoff."),
     "blow-up": Entry("failure", "Positions, velocities or forces are no longer finite, or an atom leaps through the box."),
     "neighbour-overflow": Entry("failure", "A neighbour list cannot be made large enough."),
     "nonconstant": Entry("error", "A value that must be known before the run depends on the state of the run."),

@@ -96,9 +96,9 @@ def too_small(field: Field, cutoff: float, shortest: float, when: str | None = N
 
     return fault(
         field.model.source,
-        "box-too-small",
+        "box-collapsed" if when else "box-too-small",
         f"the cutoff {length(cutoff)} is larger than half the box, {length(shortest / 2)}",
         equation.body,
         notes=(*((when,) if when else ()), "beyond half the box an atom would meet several images of another"),
-        help="use a larger system or a shorter cutoff",
+        help="a gentler change of the box, a larger system or a shorter cutoff" if when else "use a larger system or a shorter cutoff",
     )

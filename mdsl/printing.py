@@ -32,6 +32,12 @@ def print_model(model: Model) -> str:
     return "\n".join("".join(format_statement(s).rstrip("\n") + "\n" for s in block) for block in blocks if block)
 
 
+def print_params(model: Model) -> list[str]:
+    """The declarations of parameters and constants that have values of their own: no data, no tables."""
+    printer = _Printer(redimension(model))
+    return [format_statement(printer.param(p)) for p in printer.model.params if not (p.data or p.table or printer._ambient(p))]
+
+
 def printed_steps(model: Model, advance: Advance) -> list[str]:
     """The updates and draws of a statement of dynamics, each as it stands in an integrator; options by name."""
     at_top = {s.name: s.param for s in advance.states if s.param is not None}

@@ -14,6 +14,7 @@ from .infer import infer
 from .inline import inline
 from .model import Model, Param, TableOf
 from .options import Setting
+from .printing import print_params
 from .resolve import resolve
 
 
@@ -45,10 +46,12 @@ def with_settings(model: Model, settings: tuple[Setting, ...]) -> Model:
 
 
 def _declared(model: Model, old: Param, setting: Setting) -> Param:
-    """The parameter with its new default, compiled as a declaration of a small program with the same units and species."""
+    """The parameter with its new default, compiled as a declaration of a small program with the same units, species
+    and other parameters."""
     axes = f"[{', '.join(a.kind for a in old.axes)}]" if old.axes else ""
     species = f"species {', '.join(model.species)}\n" if model.species else ""
-    text = f"use units.{model.units.name}\n{species}param {setting.name}{axes} = {setting.text}\n"
+    others = "\n".join(print_params(replace(model, params=tuple(p for p in model.params if p.name != old.name))))
+    text = f"use units.{model.units.name}\n{species}param {setting.name}{axes} = {setting.text}\n{others}"
     small, report = resolve(Source("--set", text), Path.cwd())
     small, more = inline(small)
     report = [d for d in report + more if d.id != "empty-program"]

@@ -67,7 +67,7 @@ def test_a_box_that_becomes_too_small_ends_the_run():
     with pytest.raises(mdsl.Rejected) as caught:
         prog.bind(fractions(27) * 4).run(jax.random.key(0))
     (found,) = caught.value.diagnostics
-    assert found.id == "box-too-small" and "at step 2" in str(found)
+    assert found.id == "box-collapsed" and "at step 2" in str(found) and caught.value.exit_status == 1
     system = prog.bind(fractions(27) * 4)
     traced = jax.jit(lambda key: system.run(key).records["potential"])(jax.random.key(0))
     assert np.isfinite(traced[:2]).all() and np.isnan(traced[3:]).all()

@@ -244,7 +244,7 @@ def test_what_is_set_is_marked(folder, capsys):
 
 # -- while running ---------------------------------------------------------------------------------------
 
-SPECIAL = {"overlap", "blow-up", "neighbour-overflow", "unsupported-jax", "ambiguous-module"}
+SPECIAL = {"overlap", "box-collapsed", "blow-up", "neighbour-overflow", "unsupported-jax", "ambiguous-module"}
 
 
 def rejected(call):
@@ -286,6 +286,13 @@ run { x ~ uniform(atoms = 600, density = 1.0) velocity_verlet(dt = 0.005) for 20
     with patch.object(driver, "MOST_GROWTHS", 1):
         found, status = rejected(lambda: lj(text).bind().run(jax.random.key(0)))
     assert (found.id, status) == ("neighbour-overflow", 1)
+
+
+def test_a_box_that_collapses_ends_the_run():
+    text = LJ + "box periodic(5.5*(1 - t))\nrun { x = sc(a = 1.1, cells = 5) v ~ maxwell(1.0) velocity_verlet(dt = 0.005) for 100 }"
+    found, status = rejected(lambda: lj(text).bind().run(jax.random.key(0)))
+    assert (found.id, status) == ("box-collapsed", 1)
+    assert any("at step 19" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("release", ["0.10.2", "0.11.0", "0.11.1"])
