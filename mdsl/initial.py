@@ -265,7 +265,7 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
     if model.box is not None and not boxed:
         declared, repeats = declared_box(model, params, count)
         given = np.isfinite(structure.lengths) & np.array(periodic) & np.isfinite(np.diag(declared))
-        if not np.allclose(declared[given], cell[given], rtol=1e-6, atol=1e-6 * np.min(np.diag(declared))):
+        if given.any() and not np.allclose(declared[given], cell[given], rtol=1e-6, atol=1e-6 * np.min(np.diag(declared)[given])):
             raise Rejected(other_box(model, declared, cell))
         cell, periodic, tilted = declared, repeats, bool(model.box.tilts)
     elif not any(np.isfinite(structure.lengths)) and not boxed:
