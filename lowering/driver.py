@@ -227,8 +227,10 @@ class Runner:
             out[ids, k] = np.asarray(column)[: len(ids)]
         return out
 
-    def first(self) -> Snapshot:
-        return Snapshot(self.initial.x, self.initial.v, np.zeros_like(self.initial.x), 0, 0.0, self.initial.cell)
+    def first(self, initial: Initial | None = None) -> Snapshot:
+        """The beginning of a run, of these atoms or others in the same box."""
+        initial = initial or self.initial
+        return Snapshot(initial.x, initial.v, np.zeros_like(initial.x), 0, 0.0, initial.cell)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -403,8 +405,9 @@ class Runner:
         following = steps if every is None else (done // every + 1) * every
         return following if following <= steps else None
 
-    def trace(self, key, params: Mapping[str, object], most_steps: int | None = None):
-        """The run as a pure function of ``key`` and free parameters, for use inside transformations.
+    def trace(self, key, params: Mapping[str, object], most_steps: int | None = None, x=None, v=None, cell: Cell | None = None):
+        """The run as a pure function of ``key``, free parameters, and where given the start [N, d] and the box, for
+        use inside transformations.
 
         How many steps and records there are, and the room of the neighbour list, follow from the parameters that
         this runner was made with. Returns the records, the final state, the time, and how each statement ended.
@@ -415,14 +418,16 @@ class Runner:
             steps = steps if most_steps is None else min(steps, most_steps)
             names = {n: self._every(o) for o in advance.outputs if o.kind == "record" for n in o.names}
             statements.append((advance, steps, names))
-        follows = self.initial.declared and bool(decided_by(self.model) & params.keys())  # the box follows these parameters
-        dynamics = Dynamics(self.always, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, legs=self.legs, traced=True, changing=self.changing or follows)
+        follows = cell is None and self.initial.declared and bool(decided_by(self.model) & params.keys())  # the box follows these parameters
+        changing = self.changing or follows or cell is not None
+        dynamics = Dynamics(self.always, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, legs=self.legs, traced=True, changing=changing)
         inputs = self.inputs(0.0, 0)._replace(key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
-        x = self._columns(self.initial.x)
+        x, v = (self._columns(bound if given is None else given) for bound, given in ((self.initial.x, x), (self.initial.v, v)))
         if follows:
             cell = declared(self.model, complete(self.model, inputs.params), 0.0, self.initial.atoms, self.dtype)
-            x, inputs = carried(x, inputs.cell, cell), inputs._replace(cell=cell)
-        return trajectory(dynamics, inputs, x, self._columns(self.initial.v), tuple(statements))
+            x = carried(x, inputs.cell, cell)
+        inputs = inputs if cell is None else inputs._replace(cell=cell)
+        return trajectory(dynamics, inputs, x, v, tuple(statements))
 
     # -- trouble -------------------------------------------------------------------------------------------
 

@@ -217,7 +217,7 @@ def _internal(model: Model, structure: Structure) -> Structure:
 
 def _velocities(model: Model, setup: Setup, placed: Initial, rng: np.random.Generator, params: Mapping[str, object]) -> np.ndarray:
     kT = float(value(model, dict(setup.options)["T"], params)) * float(interpret.parameter(model, "kB", params))
-    free = ~_still(model, placed.species)
+    free = ~still(model, placed.species)
     v = np.zeros((placed.atoms, model.dim))
     v[free] = velocities.maxwell(placed.masses[free], kT, rng, model.dim)
     # The runtime counts dim*N - dim degrees of freedom; where the program counts another number, its own
@@ -226,7 +226,7 @@ def _velocities(model: Model, setup: Setup, placed: Initial, rng: np.random.Gene
     return v * np.sqrt(placed.dof / count) if count > 0 else v
 
 
-def _still(model: Model, species: np.ndarray) -> np.ndarray:
+def still(model: Model, species: np.ndarray) -> np.ndarray:
     """[N]: which atoms are of species that never move."""
     return np.isin(species, [model.species.index(name) for name in model.frozen])
 
@@ -272,9 +272,9 @@ def _initial(model: Model, structure: Structure, params: Mapping[str, object], b
         raise Rejected(Diagnostic("missing-box", "there is no box", help="give `box=` in Python, or declare `box periodic(L)` or `box free`"))
     check_small(model.box, np.diag(cell))
     labels, species = _species_of(model, structure)
-    still = _still(model, species)
-    dof = model.dim * int((~still).sum()) - (model.dim if conserves_momentum(model) and count > 1 else 0)
-    moving = np.zeros_like(structure.positions) if structure.velocities is None else np.where(still[:, None], 0.0, structure.velocities)
+    resting = still(model, species)
+    dof = model.dim * int((~resting).sum()) - (model.dim if conserves_momentum(model) and count > 1 else 0)
+    moving = np.zeros_like(structure.positions) if structure.velocities is None else np.where(resting[:, None], 0.0, structure.velocities)
     return Initial(
         x=np.ascontiguousarray(structure.positions),
         v=moving,

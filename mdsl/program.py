@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
 from .grammar.source import Source
-from .initial import Initial, bind, following, start
+from .initial import Initial, bind, following, start, still
 from .model import Read, Setup, walk
 from .observables import observable_type
 from .outcome import Outcome, not_converged
@@ -322,29 +322,43 @@ class System:
         virial = self._energies.call("virial", leaves, x, cell)
         return -virial / volume(cell) * self._scale(ENERGY / LENGTH**self.model.dim)
 
-    def run(self, key, *, params: Mapping[str, object] | None = None, data: Mapping[str, object] | None = None, steps: int | None = None) -> Result:
+    def run(
+        self,
+        key,
+        *,
+        x=None,
+        v=None,
+        box=None,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        steps: int | None = None,
+    ) -> Result:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
 
-        ``key`` is a JAX random key. Inside JAX transformations (jit, grad, vmap over ``key`` and ``params``) the
-        run is one pure function, its records are traced arrays, and NaN says that a neighbour list overflowed or
-        that the run blew up. Raises Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``.
+        ``key`` is a JAX random key. ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the
+        box that was bound, which a box that the program declares by its parameters carries along with it. ``box`` is
+        another box, as for `energy`, in which positions are where they are said to be. Inside JAX transformations
+        (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, and NaN says
+        that a neighbour list overflowed or that the run blew up. Raises Rejected: ``blow-up``, ``overlap``,
+        ``neighbour-overflow``, ``wrong-shape``.
         """
         import jax
 
         from .lowering.driver import Runner
 
-        self._check_fixed(params)
+        self._check_fixed(params, x)
         leaves = {**self.program.internal(params), **self._data(data)}
-        if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves))):
-            return self._traced(key, leaves, steps)
+        start = self._start(x, v, box, leaves)
+        if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves, start))):
+            return self._traced(key, leaves, steps, *start)
         # What one run has compiled serves the next.
-        runner, initial = self._runners.get("last"), following(self.model, self.initial, leaves)
+        runner, initial = self._runners.get("last"), self._bound(leaves, *start)
         if runner is None or not runner.fits(leaves, initial):
             runner = Runner(self.program.compiled.field, initial, leaves, key, self.precision, self.devices, self.skin)
             self._runners["last"] = runner
         runner.prepare(leaves, key)
         listener = _Memory(self.model)
-        final = runner.run(listener, steps)
+        final = runner.run(listener, steps, runner.first(initial))
         return Result(
             listener.arrays(),
             final.x * self._scale(LENGTH),
@@ -356,7 +370,31 @@ class System:
             tuple(runner.outcomes),
         )
 
-    def _traced(self, key, leaves, steps: int | None) -> Result:
+    def _start(self, x, v, box, leaves):
+        """Positions, velocities and box that are given, in internal units; None where they are not."""
+        import jax.numpy as jnp
+
+        dtype = jnp.float32 if self.precision == "single" else jnp.float64
+        scales = {"x": self._scale(LENGTH), "v": self._scale(VELOCITY)}
+        given = {name: None if a is None else jnp.asarray(a, dtype) / scales[name] for name, a in (("x", x), ("v", v))}
+        for name, array in given.items():
+            if array is not None and array.shape != self.initial.x.shape:
+                raise Rejected(Diagnostic("wrong-shape", f"{name} has the shape {array.shape}, the system {self.initial.x.shape}"))
+        if given["v"] is not None and self.model.frozen:
+            given["v"] = jnp.where(still(self.model, self.initial.species)[:, None], 0.0, given["v"])
+        return given["x"], given["v"], None if box is None else self._cell(box, leaves, dtype)
+
+    def _bound(self, leaves, x, v, cell) -> Initial:
+        """The state of a run outside of transformations that starts from these."""
+        from .lowering.cell import matrix_of
+
+        given = {name: np.asarray(a, float) for name, a in (("x", x), ("v", v)) if a is not None}
+        initial = replace(self.initial, **given)
+        if cell is not None:
+            return replace(initial, cell=matrix_of(cell), tilted=initial.tilted or bool(cell.tilts), declared=False)
+        return following(self.model, initial, leaves)
+
+    def _traced(self, key, leaves, steps: int | None, x=None, v=None, box=None) -> Result:
         import jax
         import jax.numpy as jnp
 
@@ -366,14 +404,14 @@ class System:
         with jax.ensure_compile_time_eval():
             defaults = {**self.program.internal(None), **self.initial.data}
             runner = Runner(self.program.compiled.field, self.initial, defaults, None, self.precision, None, self.skin)
-        records, state, time, outcomes = runner.trace(key, leaves, steps)
+        records, state, time, outcomes = runner.trace(key, leaves, steps, x, v, box)
         arrays = {}
         for name, parts in records.items():
             scale = factor(self.model, observable_type(self.model, name).dimension)
             values = [jax.tree.map(lambda a: a * scale, value) for value in parts]
             arrays[name] = jnp.concatenate([jnp.stack(jax.tree.leaves(v), -1).reshape(*_shape(v)) if isinstance(v, tuple) else v for v in values])
         back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
-        cell = state.cell or runner.inputs(0.0, 0).cell
+        cell = state.cell or box or runner.inputs(0.0, 0).cell
         wrapped, _ = runner.potential.geometry.wrap(state.x, cell)
         x, v = (jnp.stack(rows, axis=1)[back] for rows in (wrapped, state.v))
         box = jnp.stack(cell.edges)
