@@ -15,9 +15,11 @@ from .cell import Cell, cast, entries_of, fractions
 from .emit import Memo, evaluate
 from .field import ADJOINT, Measure, PerAtom, Term
 from .hoist import Hoisted
+from .traversal import Staged
 from .values import Globals
 
 SQUARE, DISPLACEMENT = "$square", "$displacement"
+RADIAL, DIRECT = "$radial", "$direct"
 FORCE, ENERGY, VIRIAL, BOX, SLOPES, PARTIALS = "force", "energy", "virial", "box", "slopes", "partials"
 
 
@@ -123,11 +125,14 @@ class PairKernel:
         count = max(1, len(self.model.species))
         dim = self.model.dim
 
-        def kernel(own, other, valid):
+        def geometry(own, other, valid) -> tuple[tuple, tuple]:
             apart = tuple(a - b for a, b in zip(own["x"], other["x"]))
             d = nearest(apart)
-            if self.masked:
-                d = tuple(jnp.where(valid, c, 0) for c in d)
+            return apart, tuple(jnp.where(valid, c, 0) for c in d) if self.masked else d
+
+        def factors(own, other, valid) -> dict[str, object]:
+            """The terms of sums, and of the gradient what multiplies the displacement and what does not."""
+            _, d = geometry(own, other, valid)
             square = jnp.where(valid, sum(c * c for c in d), safe)
             if tables and count > 1:
                 entry = own["species"] * count + other["species"]
@@ -153,7 +158,6 @@ class PairKernel:
                 return read
 
             out: dict[str, object] = {}
-            total = [None] * dim
             memos: dict[tuple[str, ...], Memo] = {}
             for kind, part in parts:
                 if kind in ("sum", "slope"):
@@ -170,16 +174,20 @@ class PairKernel:
                         out[name] = (value,)
                     continue
                 term, radial, direct = part
-                memo = memos.setdefault(term.domain.binders, Memo())
-                read = reader(term.domain.binders)
-                for k in range(dim):
-                    if radial is not None:
-                        slope = 2 * evaluate(radial, read, _pair_displacement, memo) * d[k]
-                        total[k] = slope if total[k] is None else total[k] + slope
-                    if direct is not None:
-                        slope = jnp.where(valid, evaluate(direct[k], read, _pair_displacement, memo), 0)
-                        total[k] = slope if total[k] is None else total[k] + slope
-            gradient = tuple(jnp.zeros_like(square) if g is None else g for g in total)
+                memo, read = memos.setdefault(term.domain.binders, Memo()), reader(term.domain.binders)
+                if radial is not None:
+                    slope = 2 * evaluate(radial, read, _pair_displacement, memo)
+                    out[RADIAL] = out[RADIAL] + slope if RADIAL in out else slope
+                if direct is not None:
+                    slopes = tuple(jnp.where(valid, evaluate(c, read, _pair_displacement, memo), 0) for c in direct)
+                    out[DIRECT] = tuple(map(jnp.add, out[DIRECT], slopes)) if DIRECT in out else slopes
+            return out
+
+        def increments(found: dict[str, object], own, other, valid) -> dict[str, object]:
+            out = dict(found)
+            radial, direct = out.pop(RADIAL, None), out.pop(DIRECT, (0,) * dim)
+            apart, d = geometry(own, other, valid)
+            gradient = tuple(jnp.broadcast_to(b if radial is None else radial * c + b, c.shape) for c, b in zip(d, direct))
             if FORCE in self.outputs:
                 out[FORCE] = tuple(-g for g in gradient)
             if BOX in self.outputs:
@@ -189,7 +197,7 @@ class PairKernel:
                 out[VIRIAL] = tuple(-d[a] * gradient[b] for a, b in virial_components(dim))
             return out
 
-        return kernel
+        return Staged(factors, increments) if self.outputs & {FORCE, BOX, VIRIAL} else factors
 
 
 def slope_name(term: int, leaf: int) -> str:

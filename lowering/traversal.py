@@ -18,6 +18,7 @@ slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a fun
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,22 @@ from .gather import padded, take
 
 MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ATOMS = "atoms"  # name of the mesh axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """A pair kernel in two stages: `increments(factors(own, other, valid), own, other, valid)`.
+
+    `factors` gives few arrays that are costly, such as the force between two atoms; `increments` makes many of them,
+    such as its components. XLA would compute what many results share anew for each of them, or store all that it is
+    made of. A loop that carries the factors to its next turn makes it compute them once, each in one go.
+    """
+
+    factors: Callable
+    increments: Callable
+
+    def __call__(self, own, other, valid):
+        return self.increments(self.factors(own, other, valid), own, other, valid)
 
 
 def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2):
@@ -47,22 +64,37 @@ def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2)
     rows = lax.iota(slots.dtype, n) if rows is None else rows
     others = jax.tree.map(padded, others)
 
-    def add(total, index):
-        other = jax.tree.map(lambda values: take(values, index), others)
-        return jax.tree.map(jnp.add, total, body(own, other, index != rows))
+    def at(k):
+        index = lax.dynamic_index_in_dim(slots, k, 0, keepdims=False)
+        return jax.tree.map(lambda values: take(values, index), others), index != rows
+
+    def add(total, increments):
+        return jax.tree.map(jnp.add, total, increments)
 
     def step(k, total):
         for u in range(unroll):
-            total = add(total, lax.dynamic_index_in_dim(slots, k * unroll + u, 0, keepdims=False))
+            total = add(total, body(own, *at(k * unroll + u)))
+        return total
+
+    def factors(k):
+        return [body.factors(own, *at(k * unroll + u)) for u in range(unroll)]
+
+    def push(k, total, found):
+        for u in range(unroll):
+            total = add(total, body.increments(found[u], own, *at(k * unroll + u)))
         return total
 
     rest = count % unroll
     steps = count // unroll
     if used is not None:
         steps = jnp.minimum(steps, (used + unroll - 1) // unroll)
-    total = lax.fori_loop(0, steps, step, zeros)
+    if isinstance(body, Staged) and count >= unroll:
+        total, found = lax.fori_loop(1, steps, lambda k, carry: (push(k - 1, *carry), factors(k)), (zeros, factors(0)))
+        total = push(jnp.maximum(steps, 1) - 1, total, found)
+    else:
+        total = lax.fori_loop(0, steps, step, zeros)
     for k in range(count - rest, count):
-        total = add(total, slots[k])
+        total = add(total, body(own, *at(k)))
     return total
 
 

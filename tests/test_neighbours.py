@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mdsl.lowering import neighbours
-from mdsl.lowering.traversal import all_pairs_sum, row_sum, slot_sum
+from mdsl.lowering.traversal import Staged, all_pairs_sum, row_sum, slot_sum
 
 
 HURRY = {"xla_backend_optimization_level": 0}
@@ -215,12 +215,16 @@ def test_schedules_agree(n):
     f = jnp.zeros(n)
     zeros = {"u": f, "n": jnp.zeros(n, jnp.int32), "f": (f, f, f)}
     body = repulsion(lengths, 2.5)
+    factors = lambda own, other, valid: {"whole": body(own, other, valid), "u": body(own, other, valid)["u"]}  # noqa: E731
+    staged = Staged(factors, lambda found, own, other, valid: found["whole"] | {"u": found["u"] * valid})
 
     @functools.partial(jax.jit, compiler_options=HURRY)
     def schedules(atoms, slots, used):
         return (
             slot_sum(body, slots, atoms, atoms, zeros),
             slot_sum(body, slots, atoms, atoms, zeros, unroll=3, used=used),
+            slot_sum(staged, slots, atoms, atoms, zeros, unroll=3, used=used),
+            slot_sum(staged, slots, atoms, atoms, zeros),
             row_sum(body, slots, atoms, atoms, zeros),
             all_pairs_sum(body, atoms, atoms, zeros),
         )
