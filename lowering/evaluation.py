@@ -21,8 +21,9 @@ from .field import ADJOINT, Measure, PerAtom, Term
 from .gather import padded
 from .guard import at_risk
 from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, atom_arrays, atom_values, slope_name, total, virial_components
-from .layout import Layout
+from .layout import Layout, OneDevice
 from .legs import legs
+from .pair_sum import pair_sum
 from .topologies import IDS, TupleSums, inverse, reads
 from .traversal import all_pairs_in_blocks, slot_sum
 from .triples import ENDS, TWIST, TripleSums
@@ -48,6 +49,7 @@ class Evaluation:
         self.field, self.model, self.geometry = potential.field, potential.model, potential.geometry
         self.atoms = {**atoms, **data_of(self.model, known.params, atoms[IDS])}
         self.slots, self.used, self.driven, self.room = slots, used, driven, legs
+        self.differentiable = not driven and isinstance(layout, OneDevice)
         x = atoms["x"]
         self.dtype, self.dim = x[0].dtype, len(x)
         self.nearest = self.geometry.nearest(known.cell)
@@ -198,12 +200,18 @@ class Evaluation:
         if slots is None:
             left_out = self.potential.topologies.excluded(excluded, self.place, self.atoms[IDS]) if excluded else None
             others = jax.tree.map(lambda a: a[: layout.n_atoms], others)
-            found = all_pairs_in_blocks(body, arrays, others, zeros, rows=layout.rows(), excluded=left_out)
+            if self.differentiable:
+                found = pair_sum(body, None, arrays, zeros, excluded=left_out)
+            else:
+                found = all_pairs_in_blocks(body, arrays, others, zeros, rows=layout.rows(), excluded=left_out)
         else:
             still_in = excluded - self.potential.always_excluded
             if still_in:
                 slots = self.potential.topologies.without(slots, still_in, self.place, self.atoms[IDS], layout.rows())
-            found = slot_sum(body, slots, arrays, others, zeros, rows=layout.rows(), used=self.used)
+            if self.differentiable:
+                found = pair_sum(body, slots, arrays, zeros)
+            else:
+                found = slot_sum(body, slots, arrays, others, zeros, rows=layout.rows(), used=self.used)
         return jax.tree.map(lambda v: v.astype(self.dtype), found)
 
     # -- triples -----------------------------------------------------------------------------------------
