@@ -26,6 +26,7 @@ from .cell import Cell, combination, entries_of, of_matrix
 from .emit import evaluate
 from .evaluation import each_sum
 from .kernels import ENERGY, FORCE, VIRIAL
+from .kept import noted
 from .layout import Layout
 from .potential import Potential, Result
 from .state import BETWEEN, BLOW_UP, FINE, NEW, OVERFLOW, STALE, STALE_INSIDE, STATE, TOO_SMALL, WAITING, Began, Inputs, State
@@ -204,10 +205,11 @@ class Dynamics:
             every = jax.tree.map(lambda a: a[: self.layout.n_atoms], self.layout.everywhere(rows))
             positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
             found = self.layout.build(self.plan, positions, inputs.cell, self.radius(inputs, inputs.cell))
-            mine = self.layout.local(jax.tree.map(lambda a: a[found.order], every))
+            order = noted(found.order)
+            mine = self.layout.local(jax.tree.map(lambda a: a[order], every))
             return state._replace(
                 **mine,
-                slots=self.potential.without_excluded(found.slots, every["ids"][found.order], self.layout.rows()),
+                slots=self.potential.without_excluded(found.slots, every["ids"][order], self.layout.rows()),
                 at=mine["x"],
                 used=found.needed.slots,
                 flag=jnp.where(found.overflow, OVERFLOW, FINE),

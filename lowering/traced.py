@@ -19,6 +19,7 @@ from mdsl.model import Advance
 
 from . import observing
 from .dynamics import BLOW_UP, FINE, STALE, TOO_SMALL, Dynamics, Inputs, State
+from .kept import noted, repeated, spacing, sparing
 
 
 def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statements: tuple[tuple[Advance, int, dict[str, int | None]], ...]):
@@ -62,13 +63,14 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     def at(state: State):
         return dynamics.known(dynamics.now(inputs, state), inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt, known.params)
 
-    def step(state: State, _):
+    def step(state: State):
         if advance.until is None:
             return one_step(state), None
         return lax.cond(state.met, lambda s: s, one_step, state), None
 
-    def one_step(state: State) -> State:
-        state, before = _listed(dynamics, inputs, state), state
+    @sparing
+    def one_step(before: State) -> State:
+        state = before
         new = dynamics.carry_out(advance, parts, parts.body, parts.before, state, inputs, at(state), listed=lambda s: _listed(dynamics, inputs, s))
         new = new._replace(step=state.step + 1, held={})
         if dynamics.deforming:
@@ -84,21 +86,21 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     base = math.gcd(*everys) if everys else steps
     count = steps // base if base else 0
     start_values = observe(state)[1] if first and everys else {}
-    stretch = jax.checkpoint(lambda s: lax.scan(step, s, None, length=base)[0])
+    every = spacing(steps, state)
 
-    def segment(state: State, _):
-        return observe(stretch(state))
+    def segment(state: State):
+        return observe(repeated(step, state, base, every)[0])
 
-    state, rows = lax.scan(segment, state, None, length=count)
+    state, rows = repeated(segment, state, count, every // max(1, base))
     if steps - count * base:
-        state = lax.scan(step, state, None, length=steps - count * base)[0]
+        state = repeated(step, state, steps - count * base, every)[0]
     ends = {n for n, every in names.items() if every is None or advance.until is not None and steps % every}
     end_values = observe(state)[1] if ends else {}
-    for name, every in names.items():
-        if every is None:
+    for name, each in names.items():
+        if each is None:
             chosen = jax.tree.map(lambda a: a[None], end_values[name])
         else:
-            skip = every // base
+            skip = each // base
             chosen = jax.tree.map(lambda a, skip=skip: a[skip - 1 :: skip], rows[name])
             if name in ends:  # where a condition holds, or may, the last step is recorded
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), chosen, end_values[name])
@@ -123,7 +125,7 @@ def _listed(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
     still = lax.stop_gradient(state)
     flag = dynamics.flag(still._replace(flag=jnp.int32(FINE)), inputs)
     state = state._replace(flag=jnp.maximum(state.flag, jnp.where(flag >= BLOW_UP, flag, FINE)))
-    return lax.cond(flag == STALE, lambda s: _kept(dynamics.rebuild(inputs, s), s), lambda s: s, state)
+    return noted(lax.cond(flag == STALE, lambda s: _kept(dynamics.rebuild(inputs, s), s), lambda s: s, state))
 
 
 def _kept(new: State, old: State) -> State:
