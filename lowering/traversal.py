@@ -10,6 +10,7 @@ kernel's own business, and increments where `valid` is false must be zero.
 slot_sum       loop over neighbour slots, vectorised over rows: CPUs
 row_sum        all slots gathered, one reduction: GPUs
 all_pairs_sum  no list: small systems
+each_other_sum the same, one other atom after the other: the smallest systems, and ensembles of these
 slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a function of the caller: histograms
 
 `Shards` splits rows over devices; its methods belong inside `jax.shard_map`.
@@ -30,6 +31,7 @@ from . import neighbours
 from .gather import padded, take
 
 MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
+SMALLEST = 100  # atoms up to which `each_other_sum` is the faster way to visit all pairs
 ATOMS = "atoms"  # name of the mesh axis
 
 
@@ -120,6 +122,21 @@ def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
     return _reduced(body(own, other, valid), (len(every), n), zeros)
 
 
+def each_other_sum(body, own, others, zeros, *, rows=None, excluded=None, unroll=2):
+    """As `all_pairs_sum`: the others are taken in one after the other by all rows and, under `vmap`, all replicas at
+    once, so that what is added up stays in the cache. 64 replicas of 32 atoms: a third of the time."""
+    rows = lax.iota(jnp.int32, jax.tree.leaves(zeros)[0].shape[0]) if rows is None else rows
+
+    def step(j, total):
+        other = jax.tree.map(lambda values: lax.dynamic_index_in_dim(values, j, 0, keepdims=False), others)
+        valid = rows != j
+        if excluded is not None:
+            valid &= (excluded != j).all(0)
+        return jax.tree.map(lambda a, b: a + jnp.asarray(b, a.dtype), total, body(own, other, valid))
+
+    return lax.fori_loop(0, jax.tree.leaves(others)[0].shape[0], step, zeros, unroll=unroll)
+
+
 def slot_fold(body, slots, own, others, start, into, *, rows, used=None):
     """As `slot_sum`, where `into(total, increments, valid)` takes in what `body` gives for all rows at one slot."""
     others = jax.tree.map(padded, others)
@@ -151,9 +168,12 @@ def all_pairs_fold(body, own, others, start, into, *, rows, last, excluded=None)
 
 
 def all_pairs_in_blocks(body, own, others, zeros, *, rows=None, excluded=None):
-    """As `all_pairs_sum`, a block of rows at a time where all pairs at once would need too much memory."""
+    """As `all_pairs_sum`, by whichever way is the fastest for so many atoms: a block of rows at a time where all pairs at
+    once would need too much memory."""
     n = jax.tree.leaves(zeros)[0].shape[0]
     total = jax.tree.leaves(others)[0].shape[0]
+    if total <= SMALLEST:
+        return each_other_sum(body, own, others, zeros, rows=rows, excluded=excluded)
     size = max(1, MOST_PAIRS // max(1, total))
     if n <= size:
         return all_pairs_sum(body, own, others, zeros, rows=rows, excluded=excluded)

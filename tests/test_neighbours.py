@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mdsl.lowering import neighbours
-from mdsl.lowering.traversal import Staged, all_pairs_sum, row_sum, slot_sum
+from mdsl.lowering.traversal import Staged, all_pairs_sum, each_other_sum, row_sum, slot_sum
 
 
 HURRY = {"xla_backend_optimization_level": 0}
@@ -227,6 +227,8 @@ def test_schedules_agree(n):
             slot_sum(staged, slots, atoms, atoms, zeros),
             row_sum(body, slots, atoms, atoms, zeros),
             all_pairs_sum(body, atoms, atoms, zeros),
+            each_other_sum(body, atoms, atoms, zeros),
+            each_other_sum(staged, atoms, atoms, zeros),
         )
 
     for result in schedules(atoms, found.slots, found.needed.slots):
