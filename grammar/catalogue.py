@@ -84,6 +84,7 @@ CATALOGUE: dict[str, Entry] = {
     "blow-up": Entry("failure", "Positions, velocities or forces are no longer finite, or an atom leaps through the box."),
     "neighbour-overflow": Entry("failure", "A neighbour list cannot be made large enough."),
     "nonconstant": Entry("error", "A value that must be known before the run depends on the state of the run."),
+    "batch-shape": Entry("error", "The replicas of a batch are not of one shape: they differ in numbers of atoms, of steps, or of records."),
     # -- the command line ---------------------------------------------------------------------------
     "bad-option": Entry("error", "An option or command on the command line is unknown, or has a value that it cannot have."),
     # -- files and structures ----------------------------------------------------------------------

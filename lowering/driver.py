@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from . import images as images_of, neighbours, observing
 from .box import carried, declared
 from .cell import Cell, cast as cast_cell, matrix_of, of_matrix
 from .choice import Traversal, choose, leg_room, too_small
-from .culprit import culprit
+from .culprit import Culprit, culprit
 from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
 from .limits import ALL_PAIRS, ATOMS_EACH
@@ -85,12 +85,12 @@ class Counts:
 @dataclass(frozen=True)
 class Place:
     """Where a run is: the statement of dynamics, its steps done, the time at its start, and whether its condition
-    (`until`) holds already."""
+    (`until`) holds already; of a batch, arrays with one entry for each replica."""
 
     statement: int = 0
-    done: int = 0
-    t: float = 0.0
-    met: bool = False
+    done: int | np.ndarray = 0
+    t: float | np.ndarray = 0.0
+    met: bool | np.ndarray = False
 
 
 class Runner:
@@ -162,7 +162,7 @@ class Runner:
 
     def _columns(self, rows: np.ndarray) -> tuple:
         """[N, d] as d arrays [N]."""
-        return tuple(jnp.asarray(rows[:, k], self.dtype) for k in range(self.model.dim))
+        return tuple(jnp.asarray(rows[..., k], self.dtype) for k in range(self.model.dim))
 
     def inputs(self, t: float, origin: int) -> Inputs:
         cast = lambda a: jnp.asarray(a, self.dtype)  # noqa: E731
@@ -185,7 +185,8 @@ class Runner:
     def start(self, snapshot: Snapshot) -> State:
         """The state on the devices, with a list that holds; its force is not known yet."""
         inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=self._cell(snapshot.cell))
-        state = self.dynamics.start(inputs, self._columns(snapshot.x), self._columns(snapshot.v), self._columns(snapshot.images), jnp.int32(snapshot.step))
+        step = jnp.asarray(snapshot.step, jnp.int32)
+        state = self.dynamics.start(inputs, self._columns(snapshot.x), self._columns(snapshot.v), self._columns(snapshot.images), step)
         return self.listed(state, inputs)
 
     def listed(self, state: State, inputs: Inputs) -> State:
@@ -195,7 +196,7 @@ class Runner:
         for _ in range(MOST_GROWTHS):
             begun = time.perf_counter()
             state = self.dynamics.rebuild(inputs, state)
-            flag = int(state.flag)
+            flag = most(state.flag)
             self.counts.list_builds += 1
             self.counts.add("lists" if self.counts.list_builds > 1 + self.counts.regrown else "compile", time.perf_counter() - begun)
             if flag != OVERFLOW:
@@ -206,12 +207,15 @@ class Runner:
     def _grow(self, state: State) -> State:
         """The same state with room for a longer list."""
         self.counts.regrown += 1
-        needed = neighbours.Needed(*(np.asarray(n) for n in state.needed))
-        plan = neighbours.grow(self.traversal.plan, needed)
+        plan = neighbours.grow(self.traversal.plan, self._needed(state.needed))
         self.traversal = replace(self.traversal, plan=plan)
         self.dynamics = self._dynamics()
-        rows = state.slots.shape[1]
-        return state._replace(slots=jax.device_put(jnp.zeros((plan.slots, rows), jnp.int32), state.slots.sharding))
+        *replicas, _, rows = state.slots.shape
+        return state._replace(slots=jax.device_put(jnp.zeros((*replicas, plan.slots, rows), jnp.int32), state.slots.sharding))
+
+    def _needed(self, needed) -> neighbours.Needed:
+        """The capacities that a list needed, as numbers."""
+        return neighbours.Needed(*(np.asarray(n) for n in needed))
 
     def snapshot(self, state: State, t: float) -> Snapshot:
         x, images = self._by_user(state, state.x), self._by_user(state, state.images)
@@ -246,29 +250,30 @@ class Runner:
         t, recorded = place.t, None
         statements = self.field.dynamics
         for index, advance in enumerate(statements[place.statement :], place.statement):
-            steps = whole(self.model, advance.steps, self.params, "the number of steps")
-            steps = steps if most_steps is None else min(steps, most_steps)
-            dt = 0.0 if advance.dt is None else float(value(self.model, advance.dt, self.params, "`dt`"))
-            done = place.done if index == place.statement else 0
+            steps = self._steps(advance, most_steps)
+            dt = self._dt(advance)
+            each = place.done if index == place.statement else 0  # steps done, of each replica
             met = index == place.statement and place.met
-            origin = int(state.step) - done
+            done, origin = most(each), plain(state.step) - each
             memory = self._memory(advance, snapshot) if done else self._begin(advance, state, t, origin)
             state = self.dynamics.enter(advance, state, memory)
+            if np.any(met):
+                state = state._replace(met=jnp.asarray(met))
             listener.statement(index, advance, steps, done, dt)
-            self.place = Place(index, done, t)
+            self.place = Place(index, each, t, met)
             if self.dynamics.looks_back:
                 self._began = snapshot.began if done else np.stack([self._by_user(state, rows) for rows in (state.x, state.images, state.v)])
             if index == 0 and done == 0:
                 recorded = self._outputs(listener, advance, state, 0, steps == 0, t, recorded)
             size, warm = 1, False
-            while done < steps and not met:
+            while done < steps and not np.all(met):
                 due = min((n for n in (self._next(o, done, steps) for o in advance.outputs) if n is not None), default=steps)
                 count = min(due, done + size) - done
                 begun = time.perf_counter()
                 state = self._advance(advance, state, count, t, origin, dt)
                 elapsed = time.perf_counter() - begun
-                met = bool(state.met)
-                count = int(state.step) - origin - done
+                met, each = plain(state.met), plain(state.step) - origin
+                count = most(each) - done
                 done += count
                 self.counts.steps += count
                 if warm:
@@ -276,14 +281,21 @@ class Runner:
                     size = max(1, min(4 * size, int(count * seconds / max(elapsed, 1e-9))))
                 else:
                     size, warm = 16, True  # the first call compiled
-                self.place = Place(index, done, t, met)
-                recorded = self._outputs(listener, advance, state, done, met or done == steps, t + done * dt, recorded)
-                self._state, self._time = state, t + done * dt
+                self.place = Place(index, each, t, met)
+                recorded = self._outputs(listener, advance, state, done, met | (done == steps), t + each * dt, recorded)
+                self._state, self._time = state, t + each * dt
                 listener.progress(done, self)
-            self.outcomes.append(Outcome(done, None if advance.until is None else met))
+            self.outcomes.append(Outcome(each, None if advance.until is None else met))
             listener.ended(advance, self.outcomes[-1])
-            t += done * dt
+            t = t + each * dt
         return self.snapshot(state, t)
+
+    def _steps(self, advance: Advance, most_steps: int | None) -> int:
+        steps = whole(self.model, advance.steps, self.params, "the number of steps")
+        return steps if most_steps is None else min(steps, most_steps)
+
+    def _dt(self, advance: Advance) -> float:
+        return 0.0 if advance.dt is None else float(value(self.model, advance.dt, self.params, "`dt`"))
 
     def checkpoint(self) -> tuple[Snapshot, Place]:
         """Where the run stands, to go on from."""
@@ -311,12 +323,12 @@ class Runner:
     def _advance(self, advance: Advance, state: State, count: int, t: float, origin: int, dt: float) -> State:
         """``count`` steps, with a new list wherever the old one no longer holds. Raises Rejected: ``blow-up``."""
         inputs = self.inputs(t, origin)
-        before, last = state, int(state.step) + count
-        evaluations = int(state.evaluations)
+        before, last = state, state.step + count
+        evaluations = most(state.evaluations)
         while True:
             begun = time.perf_counter()
-            new = self._chunk(advance)(inputs, state, jnp.int32(last))
-            flag, compiled = int(new.flag), id(advance) in self._called
+            new = self._chunk(advance)(inputs, state, last)
+            flag, compiled = most(new.flag), id(advance) in self._called
             self._called.add(id(advance))
             self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
             if flag == TOO_SMALL:
@@ -332,9 +344,9 @@ class Runner:
                 state = new
                 break
             state = self.listed(new, inputs)
-            if int(state.phase) == BETWEEN:
+            if np.all(np.asarray(state.phase) == BETWEEN):
                 break
-        self.counts.force_evaluations += int(state.evaluations) - evaluations
+        self.counts.force_evaluations += most(state.evaluations) - evaluations
         return state
 
     def _more_legs(self) -> bool:
@@ -346,13 +358,13 @@ class Runner:
         self.dynamics = self._dynamics()
         return True
 
-    def _single_steps(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
+    def _single_steps(self, advance: Advance, state: State, last, inputs: Inputs) -> State:
         """Step by step, each with a new list: for schemes that move the atoms far between forces of one step."""
         chunk = self._chunk(advance)
-        while int(state.step) < last and not bool(state.met):
+        while np.any((state.step < last) & ~state.met):
             state = chunk(inputs, self.listed(state, inputs), state.step + 1)
-            if int(state.flag) == STALE_INSIDE:
-                raise Rejected(Diagnostic("blow-up", f"within step {int(state.step)} atoms move farther than half the skin of the neighbour list", advance.span, help="use a shorter time step"))
+            if most(state.flag) == STALE_INSIDE:
+                raise Rejected(Diagnostic("blow-up", f"within step {most(state.step)} atoms move farther than half the skin of the neighbour list", advance.span, help="use a shorter time step"))
         return state
 
     def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, last: bool, t: float, recorded: int | None) -> int | None:
@@ -388,9 +400,9 @@ class Runner:
             more = self._beyond[names]
             observer = self._program(("observe", id(advance), names, more and more.plan), lambda m=more: observing.observer(self.dynamics, advance, names, m))
             values, needed = observer(self.inputs(t, 0), state, jnp.asarray(t, self.dtype))
-            if not needed or not bool(neighbours.overflows(more.plan, needed)):
+            if not needed or not bool(neighbours.overflows(more.plan, self._needed(needed))):
                 return values
-            self._beyond[names] = replace(more, plan=neighbours.grow(more.plan, neighbours.Needed(*(np.asarray(n) for n in needed))))
+            self._beyond[names] = replace(more, plan=neighbours.grow(more.plan, self._needed(needed)))
         raise Rejected(Diagnostic("neighbour-overflow", "the list of an observable does not stop growing", notes=("atoms gather without bound in one place",)))
 
     def _every(self, output) -> int | None:
@@ -435,8 +447,7 @@ class Runner:
         """Refuse positions at which a pair has no finite force. Raises Rejected: ``overlap``."""
         found = culprit(self.field, replace(self.initial, cell=snapshot.cell), self.params, snapshot.x, self.cutoff)
         if found is not None and not found.finite:
-            message = "two atoms are on top of each other" if found.distance == 0 else "an energy is not finite at the start"
-            raise Rejected(found.diagnostic("overlap", message, help="move them apart: check the file, or place the atoms on a lattice" if found.distance == 0 else "check the file: atoms may be too close, or a bond longer than its formula allows"))
+            raise Rejected(overlap(found))
 
     def _too_small(self, advance: Advance, state: State) -> None:
         edges = np.diag(matrix_of(state.cell))[list(self.initial.periodic)]
@@ -445,10 +456,8 @@ class Runner:
 
     def _blown_up(self, advance: Advance, before: State, after: State, t: float, origin: int, dt: float) -> None:
         """Say which pair or atom carried the run away, from the last positions that were fine."""
-        failed = int(after.step) + 1
-        snapshot = self.snapshot(self._replayed(advance, before, int(after.step), self.inputs(t, origin)), t)
-        found = culprit(self.field, replace(self.initial, cell=snapshot.cell), self.params, snapshot.x, self.cutoff)
-        words = f"the run blew up at step {failed}"
+        found, words, dt = self._suspect(before, after, lambda: self.snapshot(self._replayed(advance, before, after.step, self.inputs(t, origin)), t), dt)
+        words = f"the run blew up at {words}"
         shown = self.model.units.display(advance.dt.type.dimension) if advance.dt is not None else None
         size = f"{dt * self.model.units.shown_per_internal(advance.dt.type.dimension):g} {shown.text}".strip() if shown else ""
         help = f"the time step {size} may be too long for these forces, or atoms start too close" if size else "the forces are too strong for this scheme"
@@ -456,15 +465,37 @@ class Runner:
             raise Rejected(Diagnostic("blow-up", words, advance.span, help=help))
         raise Rejected(found.diagnostic("blow-up", words, help=help, statement=advance.span))
 
+    def _suspect(self, before: State, after: State, last: Callable[[], Snapshot], dt: float) -> tuple[Culprit | None, str, float]:
+        """The strongest interaction in the ``last`` positions that were fine, when it was, and the time step."""
+        snapshot = last()
+        return culprit(self.field, replace(self.initial, cell=snapshot.cell), self.params, snapshot.x, self.cutoff), f"step {int(after.step) + 1}", dt
 
-    def _replayed(self, advance: Advance, state: State, last: int, inputs: Inputs) -> State:
+    def _replayed(self, advance: Advance, state: State, last, inputs: Inputs) -> State:
         """The state at step ``last``, which was reached before, computed anew."""
         chunk = self._chunk(advance)
-        while int(state.step) < last:
-            state = chunk(inputs, state, jnp.int32(last))
-            if int(state.flag) == STALE:
+        while np.any(state.step < last):
+            state = chunk(inputs, state, last)
+            if most(state.flag) == STALE:
                 state = self.listed(state, inputs)
         return state
+
+
+def overlap(found: Culprit, who: str = "") -> Diagnostic:
+    """What is said of positions at which an interaction has no finite energy."""
+    if found.distance == 0:
+        return found.diagnostic("overlap", f"two atoms{who} are on top of each other", help="move them apart: check the file, or place the atoms on a lattice")
+    return found.diagnostic("overlap", f"an energy{who} is not finite at the start", help="check the file: atoms may be too close, or a bond longer than its formula allows")
+
+
+def most(values) -> int:
+    """The largest, of all replicas where there are several."""
+    return int(np.max(values))
+
+
+def plain(values):
+    """A number, or an array with one for each replica."""
+    array = np.asarray(values)
+    return array if array.ndim else array.item()
 
 
 def initial_params(model, given: Mapping[str, object] | None = None) -> dict[str, object]:

@@ -189,7 +189,7 @@ class Dynamics:
                 **({"cell": inputs.cell, "built": inputs.cell} if self.changing else {}),
             )
 
-        return self.layout.program(start, ("all", "all", "all", "all", "all"), STATE)
+        return self.layout.program(start, ("inputs", "all", "all", "all", "one"), STATE)
 
     @cached_property
     def rebuild(self):
@@ -217,7 +217,7 @@ class Dynamics:
                 built=state.cell,
             )
 
-        return self.layout.program(rebuild, ("all", STATE), STATE)
+        return self.layout.program(rebuild, ("inputs", STATE), STATE)
 
     def flag(self, state: State, inputs: Inputs, stale: int = STALE) -> object:
         """Whether the list still holds at the positions of a state, and whether these are still sound."""
@@ -238,7 +238,7 @@ class Dynamics:
         flag = jnp.where(moved < leap**2, flag, BLOW_UP)
         if self.changing:
             flag = jnp.where(self.fits(inputs, state.cell), flag, TOO_SMALL)
-        return jnp.maximum(state.flag, flag)
+        return self.layout.agreed(jnp.maximum(state.flag, flag))
 
     # -- stepping --------------------------------------------------------------------------------------------
 
@@ -251,11 +251,11 @@ class Dynamics:
         types = {s.target: Type("vector") if s.per_atom else Type("scalar") for s in advance.body if isinstance(s, Draw)}
         types |= {s.target: s.value.type for s in advance.body if isinstance(s, Update)}
         held = {name: self.zero(types[name], jnp.zeros_like(state.v[0])) for name in parts.held}
-        one = jnp.zeros((), self.dtype)
+        one = jnp.zeros(state.step.shape, self.dtype)
         kept = {name: memory[name] if name in memory else self.zero(types[name], one) for name in parts.kept}
         kept |= {name: self.zero(Type("matrix" if name == "virial" else "scalar"), one) for name in parts.sums}
         # What the statement before left in `f` may be older than its last positions.
-        return state._replace(held=held, kept=kept, phase=jnp.int32(NEW if parts.carried else BETWEEN), met=jnp.bool_(False))
+        return state._replace(held=held, kept=kept, phase=jnp.full_like(state.phase, NEW if parts.carried else BETWEEN), met=jnp.zeros_like(state.met))
 
     def zero(self, kind: Type, like):
         if kind.kind == "matrix":
@@ -269,7 +269,7 @@ class Dynamics:
             known = self.known(self.now(inputs, state), inputs.t)
             return {s.name: self.value(s, s.value, state, {}, {}, inputs, known, advance.states) for s in advance.states}
 
-        return self.layout.program(begin, ("all", STATE), "all")
+        return self.layout.program(begin, ("inputs", STATE), "all")
 
     def chunk(self, advance: Advance):
         """``chunk(inputs, state, last) -> State``: steps of a statement up to step ``last``, or until flagged, or until
@@ -303,11 +303,11 @@ class Dynamics:
                 state = head(state, (state.step < last) & ~state.met)
                 return state._replace(flag=self.flag(state, inputs))
 
-            state = head(state, (state.phase == BETWEEN) & (state.step < last))
+            state = head(state, (state.phase == BETWEEN) & (state.step < last) & ~state.met)
             state = state._replace(flag=self.flag(state, inputs))
             return lax.while_loop(lambda s: (s.phase != BETWEEN) & (s.flag == FINE), body, state)
 
-        return self.layout.program(chunk, ("all", STATE, "all"), STATE)
+        return self.layout.program(chunk, ("inputs", STATE, "one"), STATE)
 
     def refreshed(self, parts: Cut, state: State, inputs: Inputs, known: Globals, states: tuple[Memory, ...]) -> State:
         """The state with what an evaluation at its positions gives."""

@@ -57,6 +57,10 @@ class OneDevice:
         """The sum of values of each device over all devices."""
         return values
 
+    def agreed(self, flag):
+        """The largest flag of all replicas."""
+        return flag
+
     def extreme(self, values, op):
         """The largest or smallest of an [N] array over all atoms."""
         return jnp.max(values) if op == "largest" else jnp.min(values)
@@ -65,7 +69,7 @@ class OneDevice:
         return neighbours.build(plan, positions, cell, radius)
 
     def program(self, function, arguments, results):
-        """The function compiled; ``arguments`` and ``results`` say which of its values hold rows."""
+        """The function compiled; ``arguments`` and ``results`` say which of its values hold rows (`state.STATE`)."""
         return jax.jit(function)
 
 
@@ -113,6 +117,9 @@ class ManyDevices:
 
     def across(self, values):
         return lax.psum(values, ATOMS)
+
+    def agreed(self, flag):
+        return flag
 
     def extreme(self, values, op):
         pick, over, none = (jnp.max, lax.pmax, -jnp.inf) if op == "largest" else (jnp.min, lax.pmin, jnp.inf)

@@ -131,7 +131,7 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
             known.more["potential"] = sum(known.value(c.expr) for c in field.combinations if c.kind == "energy")
         return {c.name: _recorded(dynamics, c, known) for c in wanted.combinations}, needed
 
-    return layout.program(observe, ("all", STATE, "all"), "all")
+    return layout.program(observe, ("inputs", STATE, "all"), "all")
 
 
 def _summands(measures: tuple[Measure, ...]):

@@ -50,8 +50,9 @@ class State(NamedTuple):
     built: Cell | tuple = ()
 
 
-# Which parts of a state hold rows of atoms; the rest is the same on every device.
-STATE = State("rows", "rows", "rows", "rows", "rows", "rows", "rows", "rows", "slots", "rows", *("all",) * 10)
+# Which parts of a state hold rows of atoms; the rest is the same on every device, and where it is said to be "one", of
+# all replicas as well. What stays the same during a chunk is "inputs".
+STATE = State(*("rows",) * 8, "slots", "rows", "all", *("one",) * 7, "all", "all")
 
 
 class Inputs(NamedTuple):

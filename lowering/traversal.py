@@ -128,7 +128,7 @@ def each_other_sum(body, own, others, zeros, *, rows=None, excluded=None, unroll
     rows = lax.iota(jnp.int32, jax.tree.leaves(zeros)[0].shape[0]) if rows is None else rows
 
     def step(j, total):
-        other = jax.tree.map(lambda values: lax.dynamic_index_in_dim(values, j, 0, keepdims=False), others)
+        other = jax.tree.map(lambda values: jnp.broadcast_to(lax.dynamic_index_in_dim(values, j, 0, keepdims=False), rows.shape), others)
         valid = rows != j
         if excluded is not None:
             valid &= (excluded != j).all(0)
@@ -228,9 +228,9 @@ class Shards:
         return jax.sharding.Mesh(np.asarray(devices), (ATOMS,))
 
     def over(self, mesh, function, in_specs, out_specs):
-        """`function` as one program per device.  The leaves of the specs are "all" (the
+        """`function` as one program per device.  The leaves of the specs are "inputs", "one" and "all" (the
         same on every device), "rows" (`[count]` of each) and "slots" (`[K, count]`)."""
-        specs = {"all": PartitionSpec(), "rows": PartitionSpec(ATOMS), "slots": PartitionSpec(None, ATOMS)}
+        specs = {**dict.fromkeys(("inputs", "one", "all"), PartitionSpec()), "rows": PartitionSpec(ATOMS), "slots": PartitionSpec(None, ATOMS)}
         ins, outs = (jax.tree.map(specs.__getitem__, tree) for tree in (in_specs, out_specs))
         # Sums start from zeros that are the same everywhere, which the check of
         # replication refuses.

@@ -150,6 +150,8 @@ def _run_options(sub: Parser) -> None:
     sub.add_argument("--steps", metavar="N", help="run each statement of dynamics for N steps instead of its own number")
     sub.add_argument("--seed", metavar="S", help="the seed of all random numbers of the run")
     sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="another value for a parameter, such as --set 'sigma=3.4 [angstrom]'; may be repeated")
+    sub.add_argument("--replicas", metavar="B", help="run B replicas at once, which differ in their random numbers")
+    sub.add_argument("--sweep", metavar="NAME=START:STOP:COUNT", action="append", default=[], help="run with each of these values of a parameter at once, or with those of a list, NAME=A,B,C; repeated, with each combination")
     sub.add_argument("--out", metavar="DIR", help="the folder to write to; by default the next free one in runs/")
     sub.add_argument("--overwrite", action="store_true", help="replace the run that --out holds already")
     sub.add_argument("--precision", choices=("single", "mixed", "double"), help="of the arithmetic; mixed computes pairs in single and sums in double precision")
@@ -180,14 +182,15 @@ def run(options: argparse.Namespace) -> int:
         text = getattr(options, name)
         return None if text is None else given.whole(f"--{name}", text, least, most)
 
-    if options.resume and (options.seed is not None or options.set):
-        raise given.bad_option("--resume goes on with the seed and the settings of the run: it takes no --seed and no --set")
+    if options.resume and (options.seed is not None or options.set or options.replicas or options.sweep):
+        raise given.bad_option("--resume goes on with the seed, the settings and the replicas of the run: it takes no --seed, --set, --replicas and --sweep")
     if options.resume and (options.out or options.overwrite):
         raise given.bad_option("--resume goes on in the folder of the run: it takes no --out and no --overwrite")
+    settings = given.settings(options.set)
     chosen = given.RunOptions(
         steps=number("steps", 0),
         seed=number("seed", 0, 2**63 - 1),
-        settings=given.settings(options.set),
+        settings=settings,
         out=Path(options.out) if options.out else None,
         overwrite=options.overwrite,
         precision=options.precision,
@@ -195,6 +198,8 @@ def run(options: argparse.Namespace) -> int:
         threads=number("threads", 1),
         quiet=options.quiet,
         resume=Path(options.resume) if options.resume else None,
+        replicas=number("replicas", 1),
+        sweeps=given.sweeps(options.sweep, settings),
     )
     if options.file == "-":
         raise given.bad_option("`mdsl run` runs a file, not standard input")

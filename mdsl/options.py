@@ -32,6 +32,17 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """``--sweep NAME=START:STOP:COUNT`` or ``NAME=A,B,C``: ``values`` are expressions; with a ``count``, the first and the
+    last of so many at equal distances. ``text`` is what was written behind the name."""
+
+    name: str
+    text: str
+    values: tuple[str, ...]
+    count: int | None = None
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """The options of one run; None where the user leaves the choice to the program or to mdsl.
 
@@ -49,6 +60,8 @@ class RunOptions:
     threads: int | None = None
     quiet: bool = False
     resume: Path | None = None
+    replicas: int | None = None
+    sweeps: tuple[Sweep, ...] = ()
 
 
 def bad_option(message: str, help: str | None = None) -> Rejected:
@@ -82,6 +95,44 @@ def settings(texts: list[str]) -> tuple[Setting, ...]:
         if names.count(name) > 1:
             raise bad_option(f"--set gives `{name}` twice")
     return found
+
+
+def sweep(text: str) -> Sweep:
+    """``D=0.5:1.0:26`` or ``D=0.5,0.7`` as a Sweep. Raises Rejected: ``bad-option``, or the syntax error of a value."""
+    name, _, values = (part.strip() for part in text.partition("="))
+    if not name.isidentifier() or not values:
+        raise bad_option(f"--sweep {text!r} does not give values", help="write --sweep NAME=START:STOP:COUNT, for example --sweep D=0.5:1.0:26, or --sweep NAME=A,B,C")
+    parts, listed = _cut(values, ":"), _cut(values, ",")
+    count = None
+    if len(parts) > 1:
+        if len(parts) != 3:
+            raise bad_option(f"--sweep {text!r}: a range is START:STOP:COUNT")
+        count = whole(f"the number of values of --sweep {name}", parts[2], 2)
+        listed = parts[:2]
+    read = tuple(setting(f"{name}={value}") for value in listed)
+    return Sweep(read[0].name, values, tuple(s.text for s in read), count)
+
+
+def sweeps(texts: list[str], settings: tuple[Setting, ...]) -> tuple[Sweep, ...]:
+    """All ``--sweep`` options, of which each is another parameter."""
+    found = tuple(sweep(text) for text in texts)
+    names = [*(s.name for s in settings), *(s.name for s in found)]
+    for name in names:
+        if names.count(name) > 1:
+            raise bad_option(f"`{name}` is given values twice")
+    return found
+
+
+def _cut(text: str, sign: str) -> list[str]:
+    """The parts of a text between signs that stand in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == sign and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
 
 
 def whole(name: str, text: str, least: int, most: int | None = None) -> int:

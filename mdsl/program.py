@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import batch
 from .atom_data import check_data_names
 from .before_run import factor
 from .box import decided_by
@@ -160,7 +161,9 @@ def _precision(asked: str | None) -> str:
 class Result:
     """What a run gives: ``records`` name to array [rows, ...], with ``step`` and ``time``; the final state: x and v
     [N, d], and the box, edges [d] or vectors [d, d], with 1 for an axis that does not repeat; for each statement of
-    dynamics its steps and whether it converged (None where it does not run `until` a condition holds)."""
+    dynamics its steps and whether it converged (None where it does not run `until` a condition holds). Of a batch all
+    arrays have the replicas along their first axis; where a replica has fewer rows than others, what is missing at the
+    end is NaN, and -1 of ``step``."""
 
     records: dict[str, np.ndarray]
     x: np.ndarray
@@ -335,14 +338,19 @@ class System:
     ) -> Result:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
 
-        ``key`` is a JAX random key. ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the
+        ``key`` is a JAX random key, or an array of B keys: the run of a batch, which gives what B runs would, in less
+        time. Then parameters may have a value for each replica, along a first axis of that length, and so may ``x``
+        and ``v``. ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the
         box that was bound, which a box that the program declares by its parameters carries along with it. ``box`` is
         another box, as for `energy`, in which positions are where they are said to be. Inside JAX transformations
         (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, and NaN says
         that a neighbour list overflowed or that the run blew up. Raises Rejected: ``blow-up``, ``overlap``,
-        ``neighbour-overflow``, ``wrong-shape``.
+        ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``.
         """
         import jax
+
+        if not getattr(key, "ndim", 0) == (0 if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
+            return batch.run(self, key, x, v, box, params, data, steps)
 
         from .lowering.driver import Runner
 

@@ -6,8 +6,8 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field as dataclass_field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,13 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
 from .atom_data import columns
 from .before_run import factor, whole
-from .compiler import compile_source
+from .compiler import Compiled, compile_source
 from .dimensions import LENGTH, TIME, VELOCITY
 from .initial import start
 from .model import Advance, Model, Output
 from .observables import observable_type
 from .outcome import Outcome, not_converged
-from .options import RunOptions, Setting
+from .options import RunOptions, Setting, sweep
 from .runtime.display import Display, Summary
 from .runtime.folder import RunFolder
 from .runtime.records import Column, Records
@@ -61,37 +61,37 @@ def run_file(path: Path, options: RunOptions) -> int:
     seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
     steps = options.steps if options.steps is not None else chosen.get("steps")
     devices = _set_up_jax(precision, options)
+    replicas = options.replicas or chosen.get("replicas")
+    sweeps = options.sweeps or tuple(sweep(f"{n}={t}") for n, t in chosen.get("sweeps", {}).items())
 
     import jax
 
-    from mdsl.lowering.driver import Place, Runner, Snapshot, initial_params
+    order = Order(compiled, model, base, seed, precision, devices, header, arrays)
+    if replicas or sweeps:
+        from .run_batch import batch
 
-    params = initial_params(model)
-    initial = start(model, base, seed, {k: np.asarray(v) for k, v in params.items()})
+        planned = batch(order, replicas or 1, sweeps)
+    else:
+        planned = single(order)
+    runner = planned.runner
     if folder is None:
         folder = RunFolder.create(source.text, path.stem, options.out, overwrite=options.overwrite)
-    field = replace(compiled.field, model=replace(compiled.field.model, params=model.params))
-    runner = Runner(field, initial, {**params, **initial.data}, jax.random.key(seed), precision, devices)
+    given = {"replicas": replicas, "sweeps": {s.name: s.text for s in sweeps}} if replicas or sweeps else {}
     description = {
         "program": str(path),
         "folder": str(base.resolve()),
-        "options": {"steps": steps, "seed": seed, "precision": precision, "settings": {s.name: s.text for s in settings}},
+        "options": {"steps": steps, "seed": seed, "precision": precision, "settings": {s.name: s.text for s in settings}, **given},
         "versions": versions(),
         "machine": {"processor": platform.processor() or platform.machine(), "devices": [str(d) for d in devices or jax.devices()[:1]]},
-        "atoms": initial.atoms,
+        "atoms": runner.initial.atoms,
         "traversal": runner.traversal.why,
+        **planned.told,
     }
     folder.write_run({**description, "status": "running"})
-    snapshot, place, last = None, Place(), None
-    if header is not None:
-        memory = {n.removeprefix(STATE): a for n, a in arrays.items() if n.startswith(STATE)}
-        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("cell", initial.cell), arrays.get("began"), memory)
-        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
-        last = header
-    with Listener(model, initial, folder, options.quiet, description, last) as listener:
+    with planned.listener(planned.model, runner.initial, folder, options.quiet, description, header) as listener:
         listener.greet(source.name, seed, runner, precision)
         try:
-            final = runner.run(listener, steps, snapshot, place)
+            final = runner.run(listener, steps, planned.snapshot, planned.place)
         except Rejected as rejected:
             folder.write_run({**description, "status": "failed", "error": rejected.diagnostics[0].message})
             raise
@@ -102,7 +102,7 @@ def run_file(path: Path, options: RunOptions) -> int:
         wall = time.perf_counter() - begun
         listener.finish(runner, wall)
         seconds = runner.counts.stepping
-        speed = initial.atoms * (runner.counts.steps - listener.first_steps) / seconds if seconds else None
+        speed = planned.atoms * (runner.counts.steps - listener.first_steps) / seconds if seconds else None
         folder.write_run(
             {
                 **description,
@@ -116,6 +116,58 @@ def run_file(path: Path, options: RunOptions) -> int:
             }
         )
     return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is to be run, and with what; ``header`` and ``arrays``: of the checkpoint that it goes on from."""
+
+    compiled: Compiled
+    model: Model
+    base: Path
+    seed: int
+    precision: str
+    devices: tuple | None
+    header: Mapping | None
+    arrays: Mapping[str, np.ndarray] | None
+
+    def field(self, model: Model):
+        return replace(self.compiled.field, model=replace(self.compiled.field.model, params=model.params))
+
+    @property
+    def memory(self) -> dict[str, np.ndarray]:
+        """The states of the statement of dynamics under way."""
+        return {n.removeprefix(STATE): a for n, a in self.arrays.items() if n.startswith(STATE)}
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A run that is ready: where it goes on from, who is told of it, and what `run.json` says of it. ``atoms``: of all
+    replicas."""
+
+    runner: object
+    model: Model
+    atoms: int
+    listener: Callable
+    snapshot: object | None
+    place: object
+    told: Mapping[str, object] = dataclass_field(default_factory=dict)
+
+
+def single(order: Order) -> Planned:
+    """One run."""
+    import jax
+
+    from mdsl.lowering.driver import Place, Runner, Snapshot, initial_params
+
+    params = initial_params(order.model)
+    initial = start(order.model, order.base, order.seed, {k: np.asarray(v) for k, v in params.items()})
+    runner = Runner(order.field(order.model), initial, {**params, **initial.data}, jax.random.key(order.seed), order.precision, order.devices)
+    snapshot, place, header, arrays = None, Place(), order.header, order.arrays
+    if header is not None:
+        snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("cell", initial.cell), arrays.get("began"), order.memory)
+        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
+    return Planned(runner, order.model, initial.atoms, Listener, snapshot, place)
 
 
 def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:
@@ -163,17 +215,22 @@ class Listener:
         advances = [s for s in model.run if isinstance(s, Advance)]
         names = dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names)
         columns = [self.column(n) for n in names]
-        if resumed:
-            self.records = Records.resume(columns, folder.records, int(resumed["step"]), self.time_unit)
-        else:
-            self.records = Records(columns, folder.records, self.time_unit)
+        self.records = self.opened_records(columns, resumed)
         self.display = Display(initial.atoms, quiet=quiet, time_unit=self.time_unit)
         self.frames_kept = dict(resumed["frames"]) if resumed else {}
         self.trajectories: dict[str, object] = {}
-        self.paths = {o.names[0]: folder.trajectory(o.names[0]) for a in advances for o in a.outputs if o.kind == "write"}
+        self.paths = self.trajectory_paths([o.names[0] for a in advances for o in a.outputs if o.kind == "write"])
         self.saved = time.perf_counter()
         self.first_steps, self.nanoseconds = 0, 0.0
         self.dt = 0.0
+
+    def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:
+        if resumed:
+            return Records.resume(columns, self.folder.records, int(resumed["step"]), self.time_unit)
+        return Records(columns, self.folder.records, self.time_unit)
+
+    def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
+        return {name: self.folder.trajectory(name) for name in names}
 
     def column(self, name: str) -> Column:
         kind = observable_type(self.model, name)
@@ -199,13 +256,16 @@ class Listener:
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None:
         names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
+        self.begin_statement(advance, steps, done, dt, [self.column(n) for n in names])
+
+    def begin_statement(self, advance: Advance, steps: int, done: int, dt: float, columns: list[Column]) -> None:
         nanoseconds = None
         if not self.model.units.reduced and dt:
             nanoseconds = self.model.units._internal_si(TIME) * dt * 1e9
             self.nanoseconds += nanoseconds * (steps - done)
         self.dt = dt
         title = f"{advance.scheme.rpartition('.')[2]} for {'at most ' if advance.until is not None else ''}{steps:,} steps"
-        self.display.phase(title, [self.column(n) for n in names], steps, done=done, ns_per_step=nanoseconds)
+        self.display.phase(title, columns, steps, done=done, ns_per_step=nanoseconds)
         self.first_done, self.compiling = done, True
 
     def record(self, step: int, t: float, values: Mapping[str, object]) -> None:
@@ -230,14 +290,14 @@ class Listener:
             velocities=snapshot.v * factor(self.model, self.model.units.dimension(VELOCITY)),
         )
 
-    def open(self, name: str, output: Output, step: int, digits: int = 9, path: Path | None = None):
+    def open(self, name: str, output: Output, step: int, digits: int = 9, path: Path | None = None, initial=None):
         units = self.model.units
         angstrom = None if units.reduced else units.display(LENGTH).unit.si / 1e-10
         femtosecond = None if units.reduced else units.display(TIME).unit.si / 1e-15
         every = 1 if output is None or output.every is None else max(1, whole(self.model, output.every, {}, "`every`"))
         return open_trajectory(
             path or self.paths[name],
-            self.initial.labels,
+            (initial or self.initial).labels,
             periodic=self.initial.periodic,
             angstrom_per_length=angstrom,
             femtoseconds_per_time=femtosecond,
@@ -267,12 +327,7 @@ class Listener:
     def checkpoint(self, runner) -> None:
         snapshot, place = runner.checkpoint()
         header = {
-            "step": snapshot.step,
-            "time": snapshot.time,
-            "statement": place.statement,
-            "done": place.done,
-            "t": place.t,
-            "met": place.met,
+            **self.place_in_header(snapshot, place),
             "frames": {**self.frames_kept, **{name: t.frames for name, t in self.trajectories.items()}},
             "options": self.description["options"],
         }
@@ -280,6 +335,9 @@ class Listener:
         memory = {STATE + name: value for name, value in snapshot.memory.items()}
         self.folder.write_checkpoint(header, {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, "cell": snapshot.cell, **began, **memory})
         self.saved = time.perf_counter()
+
+    def place_in_header(self, snapshot, place) -> dict[str, object]:
+        return {"step": snapshot.step, "time": snapshot.time, "statement": place.statement, "done": place.done, "t": place.t, "met": place.met}
 
     def final(self, snapshot) -> None:
         with self.open("final", None, snapshot.step, digits=17, path=self.folder.final) as trajectory:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.grammar.source import Source
 
+from . import interpret
 from .differentiate import differentiate
 from .finite import check_finite
 from .infer import infer
 from .inline import inline
 from .model import Model, Param, TableOf
-from .options import Setting
+from .options import Setting, Sweep
 from .printing import print_params
 from .resolve import resolve
 
@@ -43,6 +47,29 @@ def with_settings(model: Model, settings: tuple[Setting, ...]) -> Model:
     if found:
         raise Rejected(*found)
     return model
+
+
+def swept(model: Model, sweeps: tuple[Sweep, ...]) -> tuple[Model, list[dict[str, object]]]:
+    """The Model in which what is swept is free, and the values of each point, in internal units: one point for each
+    combination, the last sweep the fastest. Raises Rejected as `with_settings` does."""
+    axes: list[list[object]] = []
+    for sweep in sweeps:
+        old = model.param(sweep.name)
+        if old is not None and old.lifetime == "const":
+            help = "declare it as a `param`, or run the program with one value after the other, by --set"
+            raise Rejected(Diagnostic("unknown-parameter", f"`{sweep.name}` is a constant, which is one for all replicas", old.span, help=help))
+        found = []
+        for text in sweep.values:
+            changed = with_settings(model, (Setting(sweep.name, text),))
+            found.append(np.asarray(interpret.parameter(changed, sweep.name, {}), float))
+        model = changed
+        steps = np.linspace(0, 1, sweep.count)[:, None] if sweep.count else None
+        if steps is not None and np.ndim(found[0]):
+            raise Rejected(Diagnostic("bad-option", f"--sweep {sweep.name}={sweep.text}: a range is one of numbers, and `{sweep.name}` is a table", help="list the tables instead"))
+        # Exact at both ends.
+        axes.append(found if steps is None else list(((1 - steps) * found[0] + steps * found[1])[:, 0]))
+    names = [s.name for s in sweeps]
+    return model, [dict(zip(names, values)) for values in itertools.product(*axes)]
 
 
 def _declared(model: Model, old: Param, setting: Setting) -> Param:

@@ -88,7 +88,7 @@ def killed(path, options, step=0):
 
     def last(self, runner):
         checkpoint(self, runner)
-        if runner.checkpoint()[0].step >= step:
+        if np.max(runner.checkpoint()[0].step) >= step:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched:

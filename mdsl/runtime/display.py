@@ -174,10 +174,11 @@ class Display:
 
 
 class Table:
-    """Columns of text, all numbers right-aligned below their titles; ``width`` characters if they fit, or None."""
+    """Columns of text, all numbers right-aligned below their titles; ``width`` characters if they fit, or None. The first
+    ``narrow`` are steps and times."""
 
-    def __init__(self, columns: Sequence[Column], width: int | None = None):
-        self.columns = tuple(columns)
+    def __init__(self, columns: Sequence[Column], width: int | None = None, narrow: int = 2):
+        self.columns, self.narrow = tuple(columns), narrow
         self.titles = tuple(title for c in self.columns for title in c.titles)
         for self.digits in DIGITS:
             self.widths = [self._width(k, title) for k, title in enumerate(self.titles)]
@@ -186,14 +187,20 @@ class Table:
 
     def _width(self, k: int, title: str) -> int:
         # Sign, point and exponent (e-05) take six places; steps and times are shorter than that.
-        return max(len(title), 10 if k < 2 else self.digits + 6)
+        return max(len(title), 10 if k < self.narrow else self.digits + 6)
 
     def header(self) -> str:
         return self._line(self.titles)
 
     def row(self, step: int, time: float, values: Mapping[str, object]) -> str:
-        numbers = [v for c in self.columns[2:] for v in _flat(values.get(c.name), c.size)]
-        return self._line([str(step), f"{time:.10g}", *(number(v, self.digits) for v in numbers)])
+        return self._line([str(step), f"{time:.10g}", *self._numbers(values)])
+
+    def values(self, values: Mapping[str, object]) -> str:
+        """A row without step and time."""
+        return self._line(self._numbers(values))
+
+    def _numbers(self, values: Mapping[str, object]) -> list[str]:
+        return [number(v, self.digits) for c in self.columns[self.narrow :] for v in _flat(values.get(c.name), c.size)]
 
     def _line(self, words: Sequence[str]) -> str:
         return "  ".join(word.rjust(width) for word, width in zip(words, self.widths, strict=True))

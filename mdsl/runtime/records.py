@@ -56,9 +56,12 @@ class Records:
     The file has one header line, ``step,time [fs],T [K],stress_xx [bar]``, and one line per record that is on the
     disk when ``append`` returns. Numbers are written so that they read back exactly. A value that a row does not
     have (another part of the run records other columns) is an empty field, and NaN in the arrays.
+
+    The records of a batch have further columns in front, ``keys``: the number of the replica first.
     """
 
-    def __init__(self, columns: Sequence[Column], path: str | Path | None = None, time_unit: str = ""):
+    def __init__(self, columns: Sequence[Column], path: str | Path | None = None, time_unit: str = "", keys: Sequence[Column] = ()):
+        self.keys = tuple(keys)
         self.columns = {c.name: c for c in columns}
         self.path = None if path is None else Path(path)
         self._time = Column("time", time_unit)
@@ -70,13 +73,14 @@ class Records:
                 self._put(self.header)
 
     @classmethod
-    def resume(cls, columns: Sequence[Column], path: str | Path, last_step: int, time_unit: str = "") -> Records:
-        """The records of a killed run up to and with ``last_step``; later rows are dropped from the file.
+    def resume(cls, columns: Sequence[Column], path: str | Path, last_step: int | Sequence[int], time_unit: str = "", keys: Sequence[Column] = ()) -> Records:
+        """The records of a killed run up to and with ``last_step`` (of each replica); later rows are dropped from the file.
 
         Raises ``malformed-checkpoint`` where the file has other columns than the program.
         """
         path = Path(path)
-        records = cls(columns, None, time_unit)
+        records = cls(columns, None, time_unit, keys)
+        first = sum(k.size for k in records.keys)
         header, rows = load_rows(path)
         if header != records.header:
             raise rejected(
@@ -84,9 +88,9 @@ class Records:
                 f"{path} has other columns than the program",
                 notes=(f"the file has {', '.join(header)}", f"the program records {', '.join(records.header)}"),
             )
-        kept = [row for row in rows if int(row[0]) <= last_step]
+        kept = [row for row in rows if int(row[first]) <= (last_step[int(row[0])] if first else last_step)]
         records._rows = [
-            (int(row[0]), float(row[1]), np.array([float(v) if v else np.nan for v in row[2:]])) for row in kept
+            (int(row[first]), float(row[first + 1]), np.array([float(v) if v else np.nan for v in row[first + 2 :]])) for row in kept
         ]
         records.path = path
         with writing(path):
@@ -99,10 +103,11 @@ class Records:
 
     @property
     def header(self) -> list[str]:
-        return ["step", *self._time.titles, *(title for c in self.columns.values() for title in c.titles)]
+        return [*(title for k in self.keys for title in k.titles), "step", *self._time.titles, *(title for c in self.columns.values() for title in c.titles)]
 
-    def append(self, step: int, time: float, values: Mapping[str, object]) -> None:
-        """One record. ``values`` are arrays of the columns' shapes, by name; columns may be missing."""
+    def append(self, step: int, time: float, values: Mapping[str, object], keys: Sequence[float] = ()) -> None:
+        """One record. ``values`` are arrays of the columns' shapes, by name; columns may be missing. ``keys``: the numbers
+        in the columns in front."""
         if unknown := set(values) - set(self.columns):
             raise KeyError(f"no columns called {sorted(unknown)}")
         parts = [
@@ -118,6 +123,7 @@ class Records:
             with writing(self.path):
                 self._put(
                     [
+                        *(str(k) if isinstance(k, int) else repr(float(k)) for k in keys),
                         int(step),
                         repr(float(time)),
                         *(repr(float(v)) if p else "" for v, p in zip(row, present, strict=True)),
