@@ -47,6 +47,8 @@ def near(slots, own: tuple, others: tuple, rows, nearest: Callable, reach, used=
     total, n = slots.shape
     # Which atoms are near is no matter of derivatives.
     here, there = lax.stop_gradient((own, others))
+    if reach is not None:  # rounded up: the summand knows its end
+        reach = (reach * (1 + 4 * jnp.finfo(own[0].dtype).eps)).astype(own[0].dtype)
 
     def note(k, words):
         j = lax.dynamic_index_in_dim(slots, k, 0, keepdims=False)

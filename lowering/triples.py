@@ -20,13 +20,14 @@ from mdsl.model import Expr, Label, Model, Read
 from .emit import Memo, evaluate
 from .field import ADJOINT, Gradient, Term
 from .gather import take
-from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, slope_name, virial_components
+from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, cast_number, slope_name, virial_components
 from .leg_values import CENTRE, END, LegValues
 from .legs import Legs
 from .values import Globals
 
 ENDS = "ends "
 TWIST = "twist"
+UNROLL = 2  # triples of each atom that are added at a time
 ALONG, ACROSS = "along ", "across "  # factors of displacements of the first end, and the rest of the force on it
 
 
@@ -71,12 +72,20 @@ class TripleSums:
 
         def leg(a, carry):
             centre, found = carry
-            factors = lambda b: self._factors(legs, a, b)  # noqa: E731
-            # The factors of one triple are spread when those of the next are computed: see `traversal.Staged`.
-            turn = lambda b, carry: (*self._add(legs, b - 1, *carry, a), factors(b))  # noqa: E731
-            last = most if self._ended else a
-            sums = lax.fori_loop(1, last, turn, (centre, self._ends(n, dtype), factors(jnp.int32(0))))
-            centre, ends = self._add(legs, jnp.maximum(last, 1) - 1, *sums, a)
+
+            def factors(turn):
+                return [self._factors(legs, a, turn * UNROLL + u) for u in range(UNROLL)]
+
+            def spread(turn, centre, ends, found):
+                for u in range(UNROLL):
+                    centre, ends = self._add(legs, turn * UNROLL + u, centre, ends, found[u], a)
+                return centre, ends
+
+            # The factors of some triples are spread when those of the next are computed: see `traversal.Staged`.
+            turns = ((most if self._ended else a) + UNROLL - 1) // UNROLL
+            sums = (centre, self._ends(n, dtype), factors(jnp.int32(0)))
+            sums = lax.fori_loop(1, turns, lambda turn, sums: (*spread(turn - 1, *sums), factors(turn)), sums)
+            centre, ends = spread(jnp.maximum(turns, 1) - 1, *sums)
             put = lambda all, one: lax.dynamic_update_index_in_dim(all, one, a, 0)  # noqa: E731
             return centre, jax.tree.map(put, found, self._finished(legs, a, ends))
 
@@ -289,8 +298,10 @@ class _Triple:
         self.legs, self.work, self.valid = legs, legs.work, valid
         around = legs.around
         self.place = (None, a, b)
-        # Legs that are none are where the summand is regular: far away, in different directions.
-        sides = [tuple(jnp.where(valid, _at(c, leg), around.far * (1 + axis * side)) for axis, c in enumerate(around.d)) for side, leg in ((1, a), (2, b))]
+        sides = [tuple(_at(c, leg) for c in around.d) for leg in (a, b)]
+        if legs.work.static:
+            # Legs that are none are where the summand is regular: far away, in different directions.
+            sides = [tuple(jnp.where(valid, c, around.far * (1 + axis * k)) for axis, c in enumerate(side)) for k, side in enumerate(sides, 1)]
         self.leg = (None, *sides)
         self.gathered: dict[tuple[int, str], object] = {}
         self.memos: dict[tuple[str, ...], Memo] = {}
@@ -335,19 +346,19 @@ class _Triple:
         return self.gathered[place, name]
 
     def reader(self, binders: tuple[str, ...]) -> Callable:
-        work = self.work
+        work, dtype = self.work, self.leg[1][0].dtype
 
         def read(node: Read):
             index = next((i for i in node.indices if isinstance(i, str)), None)
             if index is None:
-                return work.known.read(node)
+                return jax.tree.map(lambda v: cast_number(v, dtype) if hasattr(v, "dtype") else v, work.known.read(node))
             if node.symbol == "x":
                 return binders.index(index)  # a point, by its place in the triple
             if node.symbol in self.legs.values:
                 return _at(self.legs.values[node.symbol], self.place[binders.index(index)])
             if node.symbol in self.legs.own and work.model.of_atoms(node.symbol):
                 return self._atom(binders.index(index), node.symbol)
-            return work.known.params[node.symbol][self.entry(node, binders)]
+            return cast_number(work.known.params[node.symbol], dtype)[self.entry(node, binders)]
 
         return read
 
