@@ -92,21 +92,25 @@ class Energies:
                 tangent = tangent + jnp.sum(slope * (stretch if name == "volume" else dparams[name]))
             for slope, change in zip(result.box, dcell.leaves):
                 tangent = tangent + slope * change
-            bad = jnp.where(good, 0.0, jnp.nan)
-            return (value + bad).astype(x.dtype), (tangent + bad).astype(x.dtype)
+            return _marked(jnp.asarray(value, x.dtype), good), _marked(jnp.asarray(tangent, x.dtype), good)
 
         return energy
 
     def forces(self, params, x, cell):
         """[N, d]; NaN where a list overflowed."""
         result, good = self.result(params, x, cell, frozenset({FORCE}))
-        return jnp.where(good, jnp.stack(result.force, axis=1), jnp.nan)
+        return _marked(jnp.stack(result.force, axis=1), good)
 
     def virial(self, params, x, cell):
         """[d, d]: the sum of r f over all interactions, minus the derivative of the energy by a strain."""
         result, good = self.result(params, x, cell, frozenset({FORCE, VIRIAL}))
-        return jnp.where(good, jnp.array(result.virial), jnp.nan)
+        return _marked(jnp.array(result.virial), good)
 
     def complete(self, leaves):
         """All parameters from the free ones."""
         return complete(self.model, leaves)
+
+
+def _marked(value, good):
+    """NaN where a list overflowed. A factor: then derivatives are NaN as well, where a choice has the derivative 0."""
+    return value * jnp.where(good, 1.0, jnp.nan).astype(value.dtype)

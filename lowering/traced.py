@@ -30,7 +30,7 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
     time, and for each statement its steps and whether its condition holds (None: it has none).
     """
     zeros = tuple(jnp.zeros_like(c) for c in x)
-    fits = dynamics.fits(inputs, inputs.cell) if dynamics.changing else True
+    fits = dynamics.fits(inputs, inputs.cell)  # parameters decide the cutoff, and may the box
     state = dynamics.start(inputs, x, v, zeros, jnp.int32(0))._replace(flag=jnp.where(fits, FINE, TOO_SMALL))
     if dynamics.plan is not None:
         state = _kept(dynamics.rebuild(inputs, state), state)
@@ -80,7 +80,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
         values, _ = observer(inputs, state, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt) if observer else ({}, ())
-        return state, jax.tree.map(lambda a: jnp.where(state.flag == FINE, a, jnp.nan), values)
+        return state, jax.tree.map(lambda a: marked(a, state), values)
 
     everys = [n for n in names.values() if n is not None]
     base = math.gcd(*everys) if everys else steps
@@ -108,6 +108,11 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start_values[name], chosen)
         records.setdefault(name, []).append(chosen)
     return state, dt
+
+
+def marked(value, state: State):
+    """A value of a run, NaN where that went wrong; a factor, for then its derivatives are NaN as well, and not 0."""
+    return value * jnp.where(state.flag == FINE, 1.0, jnp.nan).astype(jnp.result_type(value))
 
 
 def _sound(dynamics: Dynamics, inputs: Inputs, new: State, before: State) -> State:

@@ -407,6 +407,7 @@ class System:
         import jax.numpy as jnp
 
         from .lowering.driver import Runner
+        from .lowering.traced import marked
 
         # A key may be traced, and so may parameters: what must be a number is taken from the defaults.
         with jax.ensure_compile_time_eval():
@@ -421,7 +422,7 @@ class System:
         back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
         cell = state.cell or box or runner.inputs(0.0, 0).cell
         wrapped, _ = runner.potential.geometry.wrap(state.x, cell)
-        x, v = (jnp.stack(rows, axis=1)[back] for rows in (wrapped, state.v))
+        x, v = (marked(jnp.stack(rows, axis=1)[back], state) for rows in (wrapped, state.v))
         box = jnp.stack(cell.edges)
         if cell.tilts:
             box = jnp.array([[*cell.row(k), *[0.0] * (self.model.dim - k - 1)] for k in range(self.model.dim)])

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,23 @@ def test_program(name, tmp_path):
     assert rows[0, 0] == (0 if " every " in (EXAMPLES / name).read_text() else 5) and np.isfinite(rows[0, :3]).all()
     final = read(tmp_path / "run" / "final.extxyz", dim=2 if "dim 2" in (EXAMPLES / name).read_text() else 3)
     assert final.atoms == run["atoms"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ensembles", "optimisation_through_dynamics", "fit_structure"])
+def test_script(name, tmp_path):
+    """In its short form, without a figure where matplotlib is not installed."""
+    figure = ["--figure", "figure.png"] if importlib.util.find_spec("matplotlib") else ["--no-figure"]
+    text = command(str(EXAMPLES / f"{name}.py"), "--quick", *figure, folder=tmp_path)
+    assert (tmp_path / "figure.png").exists() == (figure[0] == "--figure")
+    if name == "optimisation_through_dynamics":
+        # The derivative through the minimisation is 0 where the energy is largest, near D = 0.8.
+        assert float(re.search(r"is 0 at D = ([\d.]+)", text)[1]) == pytest.approx(0.8, abs=0.05)
+        quotients = np.array([[float(n) for n in row] for row in re.findall(r"difference +(\S+) ± (\S+)  derivative +(\S+)", text)])
+        assert len(quotients) == 3 and (quotients[0, 0] > 0) and (quotients[-1, 0] < 0) and (quotients[-1, 2] < 0)
+    if name == "fit_structure":
+        found = {n: (float(a), float(b)) for n, a, b in re.findall(r"(sigma|epsilon) +(\S+) ± (\S+),", text)}
+        assert abs(found["sigma"][0] - 1) < 0.02 and found["sigma"][1] < 0.02 and abs(found["epsilon"][0] - 1) < 0.2
 
 
 def test_python_tour(tmp_path):
