@@ -104,13 +104,16 @@ def steepness(cell: Cell) -> tuple:
 def nearest(cell: Cell, periodic: Sequence[bool]):
     """Displacement (a tuple of arrays) to displacement of the nearest image."""
 
+    # Divisions take several times as long as products. Where 1/edge is rounded, halves of the edge are still rounded to 0.
+    inverse = tuple(1 / edge for edge in cell.edges)
+
     def image(d: tuple) -> tuple:
         if not cell.tilts:
-            return tuple(c - edge * jnp.round(c / edge) if repeats else c for c, edge, repeats in zip(d, cell.edges, periodic))
+            return tuple(c - edge * jnp.round(c * inv) if repeats else c for c, edge, inv, repeats in zip(d, cell.edges, inverse, periodic))
         d = list(d)
         for k in reversed(range(len(d))):
             if periodic[k]:
-                turns = jnp.round(d[k] / cell.edges[k])
+                turns = jnp.round(d[k] * inverse[k])
                 for j, entry in enumerate(cell.row(k)):
                     d[j] = d[j] - turns * entry
         return tuple(d)

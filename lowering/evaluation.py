@@ -16,13 +16,13 @@ import jax.numpy as jnp
 
 from mdsl.model import Expr, Read
 
+from . import legs
 from .cell import cast, entries_of, fractions
 from .field import ADJOINT, Measure, PerAtom, Term
 from .gather import padded
 from .guard import at_risk
 from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, atom_arrays, atom_values, slope_name, total, virial_components
 from .layout import Layout, OneDevice
-from .legs import legs
 from .pair_sum import pair_sum
 from .topologies import IDS, TupleSums, inverse, reads
 from .traversal import all_pairs_in_blocks, slot_sum
@@ -234,49 +234,84 @@ class Evaluation:
         listed = self.slots is not None and near
         slots = self.slots if listed else (rows + 1 + jnp.arange(max(1, layout.n_atoms - 1), dtype=jnp.int32)[:, None]) % layout.n_atoms
         reach = self.potential.reach(self.known.params, (*terms, *values, *measures))
-        static = not self.driven
-        found_legs = legs(slots, arrays["x"], others["x"], rows, nearest, reach, self.room if terms else None, static)
+        found = legs.near(slots, arrays["x"], others["x"], rows, nearest, reach, self.used if listed else None)
         if terms:
-            self.crowd = jnp.maximum(self.crowd, layout.largest(jnp.max(found_legs.count, initial=0)))
-        found = TripleSums(self.model, self.known, terms, outputs, sums, found_legs, arrays, others, nearest, static)()
-        found = jax.tree.map(lambda v: v.astype(self.dtype), found)
-        for n, term in enumerate(terms if SLOPES in outputs else ()):
-            for k, (leaf, _) in enumerate(term.slopes):
-                self._slope(leaf, layout.plus(found.pop(slope_name(n, k))))
-        if ENDS in found:
-            self._legs(found.pop(ENDS), found.pop(TWIST, None), found_legs, outputs)
-        for key in [k for k in found if k.startswith(ENDS)]:
-            name, ends = key.removeprefix(ENDS), self._scattered(found.pop(key), found_legs.index)
-            found[name] = found[name] + ends if name in found else ends
-        return found
+            self.crowd = jnp.maximum(self.crowd, layout.largest(jnp.max(found.count, initial=0)))
+        capacity = max(1, min(slots.shape[0], self.room) if terms and self.room is not None else slots.shape[0])
+        work = TripleSums(self.model, self.known, terms, outputs, sums, nearest, not self.driven)
 
-    def _legs(self, ends: tuple, twist, around, outputs: frozenset[str]) -> None:
-        """Forces, virial and box derivative of triples from what each leg adds to the force on its neighbour."""
+        def part(columns, there, total):
+            """The sums with those of some of the rows."""
+            some = legs.Near(found.words[:, columns], jnp.where(there, found.count[columns], 0))
+            own = jax.tree.map(lambda v: v[columns], arrays)
+            most = jnp.minimum(jnp.max(some.count, initial=0), capacity) if self.driven else capacity
+            index = legs.picked(some, slots, rows[columns], columns, capacity, most)
+            around = legs.legs(index, own["x"], others["x"], nearest, reach, some.count)
+            return self._scattered(work(around, own, others, most), around, columns, rows[columns], outputs, total)
+
+        start = self._unscattered(work, outputs)
+        if self.driven:
+            order, there = legs.blocks(found.count)
+            total = jax.lax.fori_loop(0, order.shape[0], lambda k, total: part(order[k], there[k], total), start)
+        else:
+            total = part(rows - rows[0], jnp.ones(rows.shape, bool), start)
+        return self._taken_in(total, terms)
+
+    def _unscattered(self, work: TripleSums, outputs: frozenset[str]) -> dict[str, object]:
+        """Where the sums of triples begin."""
+        rows, every, one = (jnp.zeros(shape, self.dtype) for shape in (self.layout.count, self.layout.total, ()))
+        return {
+            "rows": {name: rows for name in work.of_rows},
+            "ends": {name: every for name in work.of_ends},
+            "force": (every,) * (self.dim if FORCE in outputs else 0),
+            "virial": (one,) * (self.dim**2 if VIRIAL in outputs else 0),
+            "box": (one,) * (len(self.box) if BOX in outputs else 0),
+            "slopes": {name: jnp.zeros(shape, self.dtype) for name, shape in work.of_parameters.items()},
+        }
+
+    def _scattered(self, found: dict[str, object], around: legs.Legs, columns, rows, outputs: frozenset[str], total: dict) -> dict[str, object]:
+        """``total`` with what the triples around some rows add up to."""
+        found = jax.tree.map(lambda v: v.astype(self.dtype), found)
+
+        def scatter(every, values):
+            return jax.lax.fori_loop(0, values.shape[0], lambda m, every: every.at[around.index[m]].add(values[m]), every)
+
+        out = dict(total)
+        out["rows"] = {name: v.at[columns].add(found[name]) for name, v in total["rows"].items()}
+        out["ends"] = {name: scatter(v, found[ENDS + name]) for name, v in total["ends"].items()}
+        out["slopes"] = {name: v + found[name] for name, v in total["slopes"].items()}
+        if ENDS not in found:
+            return out
+        ends, twist = found[ENDS], found.get(TWIST)
         if FORCE in outputs:
-            for k in range(self.dim):
-                self.force[k] = self.force[k] + self._scattered(ends[k], around.index) - jnp.sum(ends[k], axis=0)
-        add = self.layout.add
+            out["force"] = tuple(scatter(v, e).at[rows].add(-jnp.sum(e, axis=0)) for v, e in zip(total["force"], ends))
         if VIRIAL in outputs:
-            for n, (a, b) in enumerate(virial_components(self.dim)):
-                beyond = 0.0 if twist is None else twist[n]
-                self.virial[n] = self.virial[n] - add(jnp.sum(around.d[a] * ends[b], axis=0) + beyond)
+            beyond = [0.0 if twist is None else jnp.sum(t) for t in twist or (None,) * self.dim**2]
+            out["virial"] = tuple(v - jnp.sum(around.d[a] * ends[b]) - w for v, w, (a, b) in zip(total["virial"], beyond, virial_components(self.dim)))
         if BOX in outputs:
             cell = self.known.cell
             images = fractions(cell, tuple(near - c for near, c in zip(around.d, around.apart)))
+            box = list(total["box"])
             for n, (vector, axis) in enumerate(entries_of(cell)):
-                rows = jnp.sum(images[vector] * ends[axis], axis=0)
+                box[n] = box[n] + jnp.sum(images[vector] * ends[axis])
                 if twist is not None:
-                    rows = rows + fractions(cell, tuple(twist[a * self.dim + axis] for a in range(self.dim)))[vector]
-                self.box[n] = self.box[n] + add(rows)
+                    box[n] = box[n] + jnp.sum(fractions(cell, tuple(twist[a * self.dim + axis] for a in range(self.dim)))[vector])
+            out["box"] = tuple(box)
+        return out
 
-    def _scattered(self, values, index):
-        """[M, n] values for the neighbours of each row, added up by neighbour: [n]."""
-
-        def add(m, out):
-            return out.at[index[m]].add(values[m])
-
-        everywhere = jax.lax.fori_loop(0, index.shape[0], add, jnp.zeros(self.layout.total, values.dtype))
-        return self.layout.gather(everywhere)
+    def _taken_in(self, total: dict[str, object], terms: tuple[Term, ...]) -> dict[str, object]:
+        """Forces and the like added to the results; what is one value for each row, by name."""
+        layout = self.layout
+        self.force = [a + layout.gather(b) for a, b in zip(self.force, total["force"])] or self.force
+        self.virial = [a + layout.plus(b) for a, b in zip(self.virial, total["virial"])] or self.virial
+        self.box = [a + layout.plus(b) for a, b in zip(self.box, total["box"])] or self.box
+        for n, term in enumerate(terms if total["slopes"] else ()):
+            for k, (leaf, _) in enumerate(term.slopes):
+                self._slope(leaf, layout.plus(total["slopes"][slope_name(n, k)]))
+        found = dict(total["rows"])
+        for name, ends in total["ends"].items():
+            found[name] = found[name] + layout.gather(ends) if name in found else layout.gather(ends)
+        return found
 
     def _triples(self, outputs: frozenset[str], measures: tuple[Measure, ...]) -> None:
         terms = self._active(self.field.triple_terms, outputs)

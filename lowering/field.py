@@ -42,12 +42,14 @@ class Gradient:
 
     ``radial`` is the derivative by d·d, ``direct`` a vector by its components, or None; the displacement runs from
     the second atom of the pair to the first, or from the origin to the atom. A sum over a topology or over triples
-    has a gradient for each displacement between two atoms of a tuple, all of it in ``direct``.
+    has a gradient for each displacement between two atoms of a tuple, all of it in ``direct``; where it is a sum of
+    displacements, ``along`` has them with their factors.
     """
 
     displacement: Expr
     radial: Expr | None
     direct: tuple[Expr, ...] | None
+    along: tuple[tuple[Expr, Expr], ...] | None = None
 
     @property
     def none(self) -> bool:

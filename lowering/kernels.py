@@ -120,8 +120,8 @@ class PairKernel:
         hoisted, parts = self._lifted
         scalars = {r.symbol: known.value(e) for e, r in hoisted.scalars.items()}
         dtype = jnp.result_type(safe)
-        scalars = {name: _cast(value, dtype) for name, value in scalars.items()}
-        tables = {r.symbol: _cast(known.table(e, r.indices), dtype) for e, r in hoisted.tables.items()}
+        scalars = {name: cast_number(value, dtype) for name, value in scalars.items()}
+        tables = {r.symbol: cast_number(known.table(e, r.indices), dtype) for e, r in hoisted.tables.items()}
         count = max(1, len(self.model.species))
         dim = self.model.dim
 
@@ -226,7 +226,8 @@ def _pair_displacement(a, b):
     raise AssertionError("a displacement of other atoms than the pair's")
 
 
-def _cast(value, dtype):
+def cast_number(value, dtype):
+    """Numbers in the precision of a kernel; whole numbers and truth values stay such."""
     array = jnp.asarray(value)
     return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
 

@@ -200,27 +200,34 @@ class Slopes:
     def __init__(self, dim: int):
         self.dim = dim
         self.parts: dict[Expr, list[tuple[Expr, ...]]] = {}  # for each displacement vectors, by their components
+        self.along: dict[Expr, list[Part] | None] = {}  # the same vectors, where they are sums of displacements
 
     def add(self, leaf: Expr, slope: Expr) -> bool:
         """Add what a leaf contributes, ``slope`` being the derivative by it; False where it cannot be said."""
         if isinstance(leaf, Op) and leaf.op in COMPONENTS and linear(leaf.args[0]):
             axis, zero = COMPONENTS.index(leaf.op), Number(0.0, type=SCALAR)
-            self._put(leaf.args[0], tuple(slope if k == axis else zero for k in range(self.dim)))
+            self._put(leaf.args[0], tuple(slope if k == axis else zero for k in range(self.dim)), None)
             return True
         found = slopes(leaf)
         for displacement, vector in found or ():
             part = _vector("mul", slope, vector)
-            self._put(displacement, tuple(op(c, part) for c in COMPONENTS[: self.dim]))
+            self._put(displacement, tuple(op(c, part) for c in COMPONENTS[: self.dim]), _scaled(linear(vector), slope))
         return found is not None
 
-    def _put(self, displacement: Expr, components: tuple[Expr, ...]) -> None:
+    def _put(self, displacement: Expr, components: tuple[Expr, ...], parts: list[Part] | None) -> None:
         self.parts.setdefault(displacement, []).append(components)
+        before = self.along.setdefault(displacement, [])
+        self.along[displacement] = None if before is None or parts is None else before + parts
 
     def gradients(self) -> tuple[Gradient, ...]:
         return tuple(
-            Gradient(displacement, None, tuple(_sum([(None, part[k]) for part in parts]) for k in range(self.dim)))
+            Gradient(displacement, None, tuple(_sum([(None, part[k]) for part in parts]) for k in range(self.dim)), self._along(displacement))
             for displacement, parts in self.parts.items()
         )
+
+    def _along(self, displacement: Expr) -> tuple[tuple[Expr, Expr], ...] | None:
+        parts = self.along[displacement]
+        return None if parts is None else tuple(parts)
 
 
 def moves(leaf: Expr) -> bool:
