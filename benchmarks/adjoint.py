@@ -96,7 +96,7 @@ def jax_md(job: Job, size: Size) -> Ready:
 WORKLOAD = Workload(
     "adjoint",
     "derivative of the energy at the end of a trajectory, reverse mode",
-    {"tiny": Size(5, 500, 0, 4), "10": Size(12, 6_912, 0, 10), "100": Size(12, 6_912, 0, 100)},
+    {"tiny": Size(5, 500, 0, 4), "10": Size(12, 6_912, 0, 10), "100": Size(12, 6_912, 0, 100), "1000": Size(12, 6_912, 0, 1000)},
     {"mdsl": Engine(mdsl, ("single", "double")), "jax-md": Engine(jax_md, ("single", "double")), "jax-md remat": Engine(jax_md, ("single", "double"))},
     outcome=("derivative per atom", 0.01),
     unit="seconds for one gradient",
