@@ -6,6 +6,7 @@ the compiler sees that the clamp does nothing and drops it: a loop over
 neighbours becomes 10 % faster, one that only gathers 40 %.
 """
 
+import jax
 import jax.numpy as jnp
 
 
@@ -19,3 +20,16 @@ def take(values, index):
     """values[index] from a `padded` table; an index out of range reads anything."""
     index = index & (values.shape[0] - 1)
     return values.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+@jax.custom_jvp
+def entry(table, index):
+    """table[index] of a short `[n]` table, with a derivative by the table that does not scatter."""
+    return jnp.take(table, index, mode="clip")
+
+
+@entry.defjvp
+def _(primals, tangents):
+    (table, index), (change, _) = primals, tangents
+    chosen = jnp.asarray(index)[..., None] == jnp.arange(table.shape[0])
+    return entry(table, index), jnp.sum(jnp.where(chosen, change, 0), axis=-1)

@@ -14,6 +14,7 @@ from mdsl.model import SCALAR, Expr, Model, Op, Read, transform, walk
 from .cell import Cell, cast, entries_of, fractions
 from .emit import Memo, evaluate
 from .field import ADJOINT, Measure, PerAtom, Term
+from .gather import entry
 from .hoist import Hoisted
 from .traversal import Staged
 from .values import Globals
@@ -135,8 +136,8 @@ class PairKernel:
             _, d = geometry(own, other, valid)
             square = jnp.where(valid, sum(c * c for c in d), safe)
             if tables and count > 1:
-                entry = own["species"] * count + other["species"]
-                entries = {name: jnp.take(t.reshape(-1), entry, mode="clip") for name, t in tables.items()}
+                place = own["species"] * count + other["species"]
+                entries = {name: entry(t.reshape(-1), place) for name, t in tables.items()}
             else:
                 entries = {name: t[0, 0] for name, t in tables.items()}
 

@@ -101,6 +101,93 @@ def test_phonons_of_a_chain():
     np.testing.assert_allclose(np.linalg.eigvalsh(hessian / m), np.sort(np.ravel(expected)), rtol=1e-10, atol=1e-10)
 
 
+# -- Hessians and runs, in both modes --------------------------------------------------------------------
+
 MIXTURE = """species A, B
-param eps[s, t] = { (A, A): 1.0, (A, B): 1.3, (B, B): 0.6 }
-energy U = sum(i < j) force_shifted(lennard_jones(1.0, eps[i, j]), 1.7)(|x[i] - x[j]|)"""
+param e[species, species] = { A-A: 1.0, A-B: 1.3, B-B: 0.6 }
+quantity rho[i] = sum(j != i) smooth(|x[i] - x[j]|) where smooth(r) = if r < 1.6 then (1.6 - r)^3 else 0
+energy pair = sum(i < j) e[i, j]*force_shifted(lennard_jones(1.0, 1.0), 1.7)(|x[i] - x[j]|)
+energy glue = -sum(i) sqrt(rho[i])"""
+
+
+def jumbled(seed=3, cells=3, edge=4.2, shake=0.12):
+    rng = np.random.default_rng(seed)
+    places = np.stack(np.meshgrid(*[np.arange(cells)] * 3, indexing="ij"), -1).reshape(-1, 3) + 0.5
+    return places / cells * edge + rng.uniform(-shake, shake, places.shape), rng
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_products_with_the_hessian(precision):
+    """By positions and a table of species, with padded slots and an atom beyond all cutoffs: symmetric, the same in
+    both modes, and in single precision no NaN."""
+    x, rng = jumbled()
+    x = np.concatenate([x, [[40.0] * 3]])
+    with pairs_by("list"):
+        system = program(MIXTURE).bind(x, box=80.0, species=rng.integers(0, 2, len(x)), precision=precision)
+    gradient = jax.grad(lambda p, x: system.energy(x, params=p), (0, 1))
+    dtype = jnp.float64 if precision == "double" else jnp.float32
+    at = jax.tree.map(lambda a: jnp.asarray(a, dtype), (system.program.params, x))
+    even = lambda p: {name: a + a.T for name, a in p.items()}  # noqa: E731  (what is read for i, j and for j, i is one)
+    u, w = (jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), dtype), at) for _ in range(2))
+    u, w = (even(u[0]), u[1]), (even(w[0]), w[1])
+
+    @jax.jit
+    def products(u, w):
+        value, forward = jax.jvp(gradient, at, u)
+        return value, forward, jax.vjp(gradient, *at)[1](w)
+
+    inner = lambda a, b: sum(np.vdot(p, q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b)))  # noqa: E731
+    (value, forward, reverse), (_, _, again) = products(u, w), products(w, u)
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves((value, forward, reverse)))
+    close = 1e-12 if precision == "double" else 1e-4
+    scale = inner(jax.tree.map(np.abs, forward), jax.tree.map(np.abs, w))
+    assert abs(inner(forward, w) - inner(reverse, u)) < close * scale
+    for a, b in zip(jax.tree.leaves((even(forward[0]), forward[1])), jax.tree.leaves((even(again[0]), again[1]))):
+        np.testing.assert_allclose(a, b, rtol=0, atol=close * np.abs(a).max())
+
+
+def differences(function, args, h=1e-6):
+    """Central differences along one random direction, and the direction."""
+    rng = np.random.default_rng(1)
+    way = jax.tree.map(lambda a: rng.normal(size=np.shape(a)), args)
+    ends = [np.asarray(function(*jax.tree.map(lambda a, d, s=s: a + s * h * d, args, way))) for s in (1, -1)]
+    return (ends[0] - ends[1]) / (2 * h), way
+
+
+LIQUID = """dim 2
+param T = 0.7
+param tau = 0.3
+param step = 0.01
+param sigma = 1.0
+energy U = sum(i < j) switched(lennard_jones(sigma, 1.0), 1.3, 1.8)(|x[i] - x[j]|)"""
+
+
+@pytest.mark.parametrize(
+    "scheme, names",
+    [("baoab(T = T, gamma = 1/tau, dt = step)", ("step", "sigma", "T", "tau")), pytest.param("velocity_verlet(dt = step)", ("step", "sigma"), marks=pytest.mark.slow)],
+)
+def test_runs_with_lists_that_are_rebuilt(scheme, names):
+    """Derivatives by parameters (of schemes too), start, and box through 60 steps, with noise that stays the same:
+    reverse mode, for two runs side by side, against differences and forward mode."""
+    compiled = running(LIQUID, scheme, 60, "record U every 20")
+    rng = np.random.default_rng(0)
+    edge, places = 6.0, np.stack(np.meshgrid(*[np.arange(4)] * 2, indexing="ij"), -1).reshape(-1, 2) + 0.5
+    x, v = places * 1.5 + rng.uniform(-0.1, 0.1, (16, 2)), rng.normal(size=(16, 2))
+    with pairs_by("list"):
+        # Steps are about 0.01 long: the list does not hold for more than a few of them.
+        system = compiled.bind(x, box=edge, velocities=v, skin=0.05)
+
+        @jax.jit
+        def outcome(params, x, v, box, key=jax.random.key(0)):
+            result = system.run(key, params=params, x=x, v=v, box=box)
+            return result.records["U"][-2] + jnp.sum(jnp.sin(result.v))
+
+        args = {name: system.program.params[name] for name in names}, x, v, np.full(2, edge)
+        expected, way = differences(outcome, args)
+        keys = jax.random.split(jax.random.key(0), 2).at[0].set(jax.random.key(0))
+        gradients = jax.jit(jax.vmap(jax.grad(outcome, (0, 1, 2, 3)), (None,) * 4 + (0,)))(*args, keys)
+        first = jax.tree.map(lambda a: a[0], gradients)
+        along = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(way)))
+        np.testing.assert_allclose(along, expected, rtol=2e-6)
+        _, forward = jax.jit(lambda: jax.jvp(outcome, args, jax.tree.map(jnp.asarray, way)))()
+        np.testing.assert_allclose(along, forward, rtol=1e-9)

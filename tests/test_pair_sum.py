@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mdsl.lowering import traversal
+from mdsl.lowering.gather import entry
 from mdsl.lowering.pair_sum import FEW, pair_sum
 from mdsl.lowering.swap import EVEN, MIXED, ODD, Both, both_ways
 from mdsl.lowering.traversal import slot_sum
@@ -28,9 +30,9 @@ def kernel(params):
         d = tuple(a - b for a, b in zip(own["x"], other["x"]))
         d = tuple(c - params["edge"] * jnp.round(c / params["edge"]) for c in d)
         square = jnp.where(valid, sum(c * c for c in d), 7.0)
-        entry = jnp.take(params["table"].reshape(-1), own["s"] * 2 + other["s"], mode="clip")
+        factor = entry(params["table"].reshape(-1), own["s"] * 2 + other["s"])
         series = sum(c * jnp.sin(0.1 * k * square) for k, c in enumerate(params["many"]) if k % 32 == 0)
-        f = entry * own["q"] * other["q"] ** 2 * jnp.sin(params["a"] * square) + 0.1 * own["q"] * series
+        f = factor * own["q"] * other["q"] ** 2 * jnp.sin(params["a"] * square) + 0.1 * own["q"] * series
         f = jnp.where(valid & (square < REACH**2), f * (REACH**2 - square) ** 3, 0)
         return {"u": f, "f": tuple(f * c for c in d)}
 
@@ -95,9 +97,16 @@ def test_pairs_left_out_of_all():
     agree(jax.jit(lambda: TRANSFORMED["grad"](unlisted))(), expected)
 
 
+def test_all_pairs_at_once(monkeypatch):
+    expected = jax.jit(lambda: TRANSFORMED["grad"](plain))()
+    monkeypatch.setattr(traversal, "SMALLEST", 0)
+    agree(jax.jit(lambda: TRANSFORMED["grad"](unlisted))(), expected)
+
+
 def test_no_scatter_and_nothing_for_each_pair():
     """In the program of a gradient: neither an operation that scatters nor an array with an entry for each slot."""
-    text = jax.jit(jax.grad(lambda x: number(listed, PARAMS, ATOMS | {"x": x}))).lower(ATOMS["x"]).as_text()
+    params = PARAMS | {"many": PARAMS["many"][:3]}
+    text = jax.jit(jax.grad(lambda p, x: number(listed, p, ATOMS | {"x": x}), (0, 1))).lower(params, ATOMS["x"]).as_text()
     assert "scatter" not in text
     slots = f"tensor<{SLOTS.shape[0]}x{N}xf64>"
     assert slots not in text
