@@ -61,13 +61,13 @@ class TripleSums:
         if self.static:
             every = jnp.arange(capacity, dtype=jnp.int32)
 
-            # Reverse mode computes each turn again, and stores nothing for it.
+            # Reverse mode computes each turn again, and stores nothing for triples.
             def leg(centre, a):
                 add = lambda carry, b: (self._add(legs, b, *carry, self._factors(legs, a, b), a), None)  # noqa: E731
                 (centre, ends), _ = lax.scan(jax.checkpoint(add, prevent_cse=False), (centre, self._ends(n, dtype)), every)
                 return centre, self._finished(legs, a, ends)
 
-            centre, ends = lax.scan(jax.checkpoint(leg, prevent_cse=False), self._centre(n, dtype), every)
+            centre, ends = lax.scan(leg, self._centre(n, dtype), every)
             return self._halved(centre) | ends
         legs = self._with_values(legs, most)
 
