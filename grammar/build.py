@@ -107,6 +107,9 @@ class Builder:
     def learned(self, c):
         return tree.Learned(_span(c), _identifier(c[1]), c[3])
 
+    def extern(self, c):
+        return tree.Extern(_span(c), _identifier(c[1]), tuple(c[2]))
+
     def definition(self, c):
         equals = next(k for k, child in enumerate(c) if _is(child, "="))
         return tree.Def(_span(c), _identifier(c[1]), _groups(c[:equals]), c[equals + 1], _where(c))

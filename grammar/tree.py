@@ -338,8 +338,18 @@ class TableDecl(Statement):
 
 @dataclass(frozen=True)
 class Learned(Statement):
+    """``learned net = mlp(16, 30, 1)``: a function whose weights are parameters."""
+
     name: Identifier
     value: Expr
+
+
+@dataclass(frozen=True)
+class Extern(Statement):
+    """``extern f(r)``: a function of Python."""
+
+    name: Identifier
+    parameters: tuple[Identifier, ...]
 
 
 @dataclass(frozen=True)

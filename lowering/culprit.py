@@ -19,6 +19,7 @@ from mdsl.system import System
 
 from .field import Field, PerAtom, Term
 from .images import nearest, widths, with_images
+from .series import at_entry
 from .topologies import Topologies
 
 
@@ -72,8 +73,10 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
             continue
         rows = Rows(len(atoms[0]), dict(zip(term.binders, atoms)))
         with np.errstate(all="ignore"):
-            energies = np.broadcast_to(np.asarray(interpreter.value(term.summand, rows), float), (len(atoms[0]),))
-        strength = np.where(np.isfinite(energies), np.abs(energies), np.inf)
+            each = [np.broadcast_to(np.asarray(interpreter.value(e, rows), float), (len(atoms[0]),)) for e in at_entry(term.summand, term.axis)]
+        strengths = np.array([np.where(np.isfinite(energies), np.abs(energies), np.inf) for energies in each])
+        entry = int(np.argmax(strengths.max(axis=1)))
+        energies, strength = each[entry], strengths[entry]
         k = int(np.argmax(strength))
         if isinstance(term, PerAtom) and np.isfinite(strength[k]):  # it is no energy
             continue

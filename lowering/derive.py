@@ -18,7 +18,7 @@ from mdsl.dimensions import LENGTH
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.interpret import constant
-from mdsl.model import EACH, SCALAR, Advance, Domain, Expr, Model, Op, Read, Reduce, Type, transform, walk
+from mdsl.model import EACH, SCALAR, Advance, Axis, Domain, Expr, Model, Op, Read, Reduce, Type, transform, walk
 from mdsl.steps import FIELDS
 from mdsl.symbolic import Leaves, from_sympy, to_sympy
 
@@ -43,6 +43,7 @@ class Summand:
     body: Expr
     weight: sympy.Expr = sympy.Integer(1)
     leaves: Leaves | None = None  # what the weight is made of
+    axis: Axis | None = None  # a range over whose numbers it is added up too
 
 
 class Derivation:
@@ -81,12 +82,12 @@ class Derivation:
         if direct:
             gradient = replace(gradient, direct=tuple(from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=body) for k in range(self.model.dim)))
         pairs = summand.domain.kind == "ordered"
-        support = self.support(written, s, leaves, body) if pairs else NOWHERE
+        support = self.support(written, s, leaves, body, axis=summand.axis) if pairs else NOWHERE
         slopes = self.slopes(kernel, summand, leaves, self.is_parameter)
         # Of a pair the first atom is enough: the list holds every pair both ways round.
-        partials = self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.values and leaf.indices == summand.binders[:1])
+        partials = self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.values and leaf.indices[:1] == summand.binders[:1])
         data = self.slopes(kernel, summand, leaves, lambda leaf: self.is_data(leaf) and not (pairs and leaf.indices != summand.binders[:1]))
-        return Term(number, summand.equation, summand.domain, from_sympy(kernel, leaves, order, like=body), (gradient,), support, slopes, plain, partials, data)
+        return Term(number, summand.equation, summand.domain, from_sympy(kernel, leaves, order, like=body), (gradient,), support, slopes, plain, partials, data, summand.axis, **self.by_networks(kernel, summand, leaves))
 
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
         """The derivatives of a summand, with its weight, by the leaves that are wanted."""
@@ -99,7 +100,22 @@ class Derivation:
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
-        return param is not None and (param.lifetime == "param" or param.data is not None and not param.per_atom) or leaf == Read("volume")
+        return param is not None and param.learned is None and (param.lifetime == "param" or param.data is not None and not param.per_atom) or leaf == Read("volume")
+
+    def is_number(self, leaf: Read) -> bool:
+        """Whether this is a per-atom value, of which sums over tuples read numbers only."""
+        if leaf.symbol in self.values and leaf.type is not None and leaf.type.kind == "array":
+            help = "call the function in a quantity, and read that"
+            raise Rejected(fault(self.model.source, "not-yet", "a function of an array in a sum over triples or a topology is not lowered yet", leaf, help=help))
+        return leaf.symbol in self.values
+
+    def by_networks(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> dict[str, object]:
+        """What a term holds of the weights that it reads."""
+        learned = {p.name for p in self.model.params if p.learned is not None}
+        networks = tuple(leaf for symbol, leaf in leaves.exprs.items() if isinstance(leaf, Read) and leaf.symbol in learned and symbol in kernel.free_symbols)
+        if not networks:
+            return {}
+        return {"networks": networks, "weighted": from_sympy(summand.weight * kernel, leaves, ranking(leaves, self.model), like=summand.body)}
 
     def is_data(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -134,8 +150,10 @@ class Derivation:
             support,
             self.slopes(kernel, summand, leaves, self.is_parameter),
             plain,
-            self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.values),
+            self.slopes(kernel, summand, leaves, self.is_number),
             self.slopes(kernel, summand, leaves, self.is_data),
+            summand.axis,
+            **self.by_networks(kernel, summand, leaves),
         )
 
     # -- per-atom values -----------------------------------------------------------------------------------
@@ -148,10 +166,10 @@ class Derivation:
             raise Rejected(fault(self.model.source, "not-yet", f"an energy of a {body.type.kind} for each atom is not lowered yet", body))
         adjoint = self.adjoint(within) if energetic else None
         if domain is None:
-            return PerAtom(within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint)
+            return PerAtom(within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint, axis=within.axis)
         if domain.kind == "around":
             support = adjoint.support if adjoint else self.end(domain, (centre, *domain.binders), body)
-            return PerAtom(within.name, within.equation, centre, domain, body, support, within.depth, adjoint)
+            return PerAtom(within.name, within.equation, centre, domain, body, support, within.depth, adjoint, axis=within.axis)
         displacement = self.displacement((centre, *domain.binders))
         plain = transform(body, self.canonical(displacement))
         if not scalar:
@@ -160,14 +178,15 @@ class Derivation:
         written = to_sympy(plain, leaves)
         s = leaves.symbols.get(Op("dot", (displacement, displacement)))
         summand = from_sympy(_squared_conditions(written, [s]), leaves, ranking(leaves, self.model), like=body)
-        return PerAtom(within.name, within.equation, centre, domain, summand, self.support(written, s, leaves, body), within.depth, adjoint)
+        return PerAtom(within.name, within.equation, centre, domain, summand, self.support(written, s, leaves, body, axis=within.axis), within.depth, adjoint, axis=within.axis)
 
     def adjoint(self, within: Within) -> Term:
         """The term that carries derivatives through a per-atom value."""
         domain, body, centre = within.domain, within.summand, within.centre
 
         def weighted(atom: str, expr: Expr) -> Expr:
-            return Op("mul", (Read(ADJOINT + within.name, (atom,), type=SCALAR), expr), type=SCALAR, span=body.span, via=body.via)
+            indices = (atom, *(() if within.axis is None else (series.Entry(within.axis.first),)))
+            return Op("mul", (Read(ADJOINT + within.name, indices, type=SCALAR), expr), type=SCALAR, span=body.span, via=body.via)
 
         if domain is None:
             binders, kind, summand = (centre,), "each", weighted(centre, body)
@@ -178,7 +197,7 @@ class Derivation:
             kind, there = "ordered", renamed(body, {i: j, j: i})
             summand = Op("add", (weighted(i, body), weighted(j, there)), type=SCALAR, span=body.span, via=body.via)
         excluded = () if domain is None else domain.excluded
-        return self.term(None, Summand(within.equation, Domain(kind, binders, excluded=excluded), binders, summand))
+        return self.term(None, Summand(within.equation, Domain(kind, binders, excluded=excluded), binders, summand, axis=within.axis))
 
     # -- observables ---------------------------------------------------------------------------------------
 
@@ -197,10 +216,7 @@ class Derivation:
         d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else self.displacement(binders)
         leaves = Leaves()
         written = to_sympy(transform(summand, tuples.oriented(binders)) if triples else summand, leaves)
-        found = self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
-        if found.cutoff is not None and series.reads_entry(found.cutoff):
-            return Support(None, why="the bound is another for each entry of the series")
-        return found
+        return self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
 
     def near(self, support: Support, reaching: list[Term]) -> bool:
         """Whether a sum for an observable is proved to end where the energies do, or before, whatever the parameters."""
@@ -247,8 +263,9 @@ class Derivation:
 
         return rule
 
-    def support(self, kernel: sympy.Expr, s: sympy.Symbol | None, leaves: Leaves, body: Expr, ends: bool = True) -> Support:
-        """How far a function of the squared distance ``s`` reaches; with ``ends`` also how it ends there."""
+    def support(self, kernel: sympy.Expr, s: sympy.Symbol | None, leaves: Leaves, body: Expr, ends: bool = True, axis: Axis | None = None) -> Support:
+        """How far a function of the squared distance ``s`` reaches; with ``ends`` also how it ends there. ``axis``: a
+        range for whose numbers it may be another."""
         found = reach(kernel, s) if s is not None else None
         if found is None:
             return Support(None, why="no condition bounds the distance")
@@ -257,14 +274,20 @@ class Derivation:
             return Support(None, why="the bound is another for each atom")
         if changing := next((n.symbol for n in walk(cutoff) if isinstance(n, Read) and n.symbol not in ("pi", "dim", series.ENTRY) and self.model.param(n.symbol) is None), None):
             return Support(None, why=f"the bound depends on `{changing}`, not on parameters alone")
-        why = "the summand is 0 from there on"
+        why, each = "the summand is 0 from there on", None
+        if series.reads_entry(cutoff):
+            if axis is None:
+                return Support(None, why="the bound is another for each number of the range")
+            each, (cutoff, *others) = cutoff, series.at_entry(cutoff, axis)
+            for other in others:
+                cutoff = Op("max", (cutoff, other), type=SCALAR, span=body.span, via=body.via)
         if not ends:
-            return Support(cutoff, why=why)
+            return Support(cutoff, why=why, each=each)
         # A positive symbol for the cutoff: the root of its square is then itself.
         rc = sympy.Symbol("rc", positive=True)
         leaves.exprs[rc] = Read(CUTOFF, type=SCALAR)
         slope = (sympy.diff(found.inner, s) * 2 * rc).xreplace({s: rc**2})
-        return Support(cutoff, from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=body), from_sympy(slope, leaves, like=body), why)
+        return Support(cutoff, from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=body), from_sympy(slope, leaves, like=body), why, each)
 
     def no_derivative(self, leaf: Expr, body: Expr, note: str) -> Rejected:
         return Rejected(fault(self.model.source, "not-yet", "this geometry has no derivative in this version", leaf if leaf.span else body, notes=(note,)))

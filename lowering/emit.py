@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import erf, erfc
 
-from mdsl.model import Expr, Number, Op, Read, Tabulated
+from mdsl.model import Call, Expr, Number, Op, Read, Tabulated
 
+from .foreign import call
 from .guard import at_risk, singular
 from .lookup import lookup
 
@@ -71,6 +72,8 @@ def _evaluate(expr: Expr, reader: _Reader, taken):
     if isinstance(expr, Tabulated):
         which, at = (_value(e, reader, taken) for e in (expr.which, expr.at))
         return lookup(expr.curves, expr.order, expr.extended, which, jnp.asarray(at))
+    if isinstance(expr, Call):
+        return call(expr, [_value(a, reader, taken) for a in expr.args])
     if not isinstance(expr, Op):
         raise AssertionError(f"{type(expr).__name__} cannot be lowered")
     if expr.op == "choose":

@@ -8,22 +8,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from mdsl.model import Expr, Read
+from mdsl.model import Axis, Domain, Expr, Read
 
 from . import legs
 from .cell import cast, entries_of, fractions
 from .field import ADJOINT, Measure, PerAtom, Term
 from .gather import padded
 from .guard import at_risk
-from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, atom_arrays, atom_values, slope_name, total, virial_components
+from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, atom_arrays, atom_values, partial_name, slope_name, total, virial_components
 from .layout import Layout, OneDevice
 from .pair_sum import pair_sum
+from .ranges import added, keeps, leaf_name, one_by_one, pick, spread_out
+from .series import at_entry, size
 from .topologies import IDS, TupleSums, inverse, reads
 from .traversal import all_pairs_in_blocks, slot_sum
 from .triples import ENDS, TWIST, TripleSums
@@ -81,43 +84,46 @@ class Evaluation:
                     self.atoms |= self.triples((), NOTHING, some, near)
             for v in here:
                 if v.domain is None:
-                    self.atoms[v.name] = self.each(v.summand, v.centre)
+                    self.atoms[v.name] = self.each(v.summand, v.centre, v.axis, keep=True)
 
     def adjoints(self) -> None:
         """The derivative of the potential by each per-atom value that energies need, from the last to the first."""
-        zero = jnp.zeros_like(self.atoms["x"][0])
-        found: dict[str, object] = {}
+        found = {v.name: jnp.zeros_like(self.atoms[v.name]) for v in self.field.values if v.adjoint is not None}
         self._partials(tuple(t for t in self.field.terms if t.partials), found)
         for value in reversed(self.field.values):
             if value.adjoint is not None:
-                self.atoms[ADJOINT + value.name] = found.get(value.name, zero)
+                self.atoms[ADJOINT + value.name] = found[value.name]
                 if value.adjoint.partials:
                     self._partials((value.adjoint,), found)
 
     def _partials(self, terms: tuple[Term, ...], found: dict[str, object]) -> None:
         """Add what terms contribute to the adjoints of the values that they read."""
 
-        def add(name: str, values) -> None:
-            found[name] = found[name] + values if name in found else values
+        def add(term: Term, leaf: Read, values) -> None:
+            found[leaf.symbol] = added(found[leaf.symbol], leaf, term.axis, values) if leaf.symbol in found else values
 
         for term in (t for t in terms if t.domain.kind == "each"):
             for leaf, partial in term.partials:
-                add(leaf.symbol, self._own_partial(leaf, partial, term.domain.binders[0]))
+                add(term, leaf, self._own_partial(leaf, partial, term))
         for excluded in self.potential.exclusions:
             pairs = tuple(t for t in terms if t.domain.kind == "ordered" and frozenset(t.domain.excluded) == excluded)
             if pairs:
-                for name, values in self.pairs(frozenset({PARTIALS}), pairs, excluded).items():
-                    add(name.removeprefix(ADJOINT), values)
-        triples = tuple(t for t in terms if t.domain.kind == "triples")
+                rows = self.pairs(frozenset({PARTIALS}), pairs, excluded)
+                for n, term in enumerate(pairs):
+                    for k, (leaf, _) in enumerate(term.partials):
+                        add(term, leaf, rows[partial_name(n, k)])
+        triples = tuple(e for t in terms if t.domain.kind == "triples" for e in one_by_one(t))
         if triples:
-            for name, values in self.triples(triples, frozenset({PARTIALS})).items():
-                add(name.removeprefix(ADJOINT), values)
+            rows = self.triples(triples, frozenset({PARTIALS}))
+            leaves = {leaf_name(leaf): (term, leaf) for term in triples for leaf, _ in term.partials}
+            for name, (term, leaf) in leaves.items():
+                add(term, leaf, rows[ADJOINT + name])
         bonded = tuple(t for t in terms if t.domain.kind == "members")
         if bonded:
             tuples = self._tuple_sums([p for t in bonded for _, p in t.partials])
             for term in bonded:
                 for leaf, partial in term.partials:
-                    add(leaf.symbol, tuples.partial(term, leaf, partial, self.atoms[IDS]))
+                    add(term, leaf, tuples.partial(term, leaf, partial, self.atoms[IDS]))
 
     def by_data(self) -> None:
         """The derivatives by the data of single atoms, in the user's order. Adjoints carry those through per-atom values."""
@@ -127,17 +133,22 @@ class Evaluation:
         for name, rows in found.items():
             self.slopes[name] = jnp.zeros_like(self.known.params[name]).at[self.atoms[IDS]].add(rows)
 
-    def _own_partial(self, leaf: Read, partial: Expr, binder: str):
+    def _own_partial(self, leaf: Read, partial: Expr, term: Term):
         """The derivative by a per-atom value of the same atom. That of sqrt(rho) where rho is 0 is infinite; but there
         rho is 0 because no atom is near, and does not change: such an atom has no part in derivatives."""
-        found = self.each(partial, binder)
+
+        def derivative():
+            return self.each(partial, term.domain.binders[0], term.axis, keeps(leaf, term.axis))
+
+        found = derivative()
         if self.field.value(leaf.symbol) is None or not at_risk(partial, {}):
             return found
-        value = self.atoms[leaf.symbol]
+        whole = self.atoms[leaf.symbol]
+        value = pick(whole, leaf, term.axis)
         alone = (value == 0) & ~jnp.isfinite(jax.lax.stop_gradient(found))
-        self.atoms[leaf.symbol] = jnp.where(alone, 1.0, value)
-        found = jnp.where(alone, 0.0, self.each(partial, binder))
-        self.atoms[leaf.symbol] = value
+        self.atoms[leaf.symbol] = added(whole, leaf, term.axis, jnp.where(alone, 1.0, 0.0))
+        found = jnp.where(alone, 0.0, derivative())
+        self.atoms[leaf.symbol] = whole
         return found
 
     # -- sums --------------------------------------------------------------------------------------------
@@ -182,7 +193,7 @@ class Evaluation:
         for n, term in enumerate(terms if SLOPES in outputs else ()):
             for k, (leaf, _) in enumerate(term.slopes):
                 rows = tuple(v / 2 for v in pairs[slope_name(n, k)])
-                self._slope(leaf, self.potential.gathered(leaf, term.domain.binders, rows, self.atoms, self.known, self.layout))
+                self._slope(leaf, self.potential.gathered(leaf, term, rows, self.atoms, self.known, self.layout))
 
     def pairs(self, outputs: frozenset[str], terms: tuple[Term, ...], excluded: frozenset[str], measures: tuple[Measure, ...] = (), values: tuple[PerAtom, ...] = (), near: bool = True):
         """The sums over each row of terms, measures and values that leave out ``excluded``; ``near``: within the list."""
@@ -197,10 +208,12 @@ class Evaluation:
         body = kernel.body(self.known, nearest, safe)
         zeros = kernel.zeros(arrays["x"][0], self.known.cell)
         others = layout.everywhere(arrays)
+        # Values over a range have several numbers for each atom, which only the loops themselves know.
+        differentiable = self.differentiable and all(a.ndim == 1 for a in jax.tree.leaves((arrays, zeros)))
         if slots is None:
             left_out = self.potential.topologies.excluded(excluded, self.place, self.atoms[IDS]) if excluded else None
-            others = jax.tree.map(lambda a: a[: layout.n_atoms], others)
-            if self.differentiable:
+            others = jax.tree.map(lambda a: a[..., : layout.n_atoms], others)
+            if differentiable:
                 found = pair_sum(body, None, arrays, zeros, excluded=left_out)
             else:
                 found = all_pairs_in_blocks(body, arrays, others, zeros, rows=layout.rows(), excluded=left_out)
@@ -208,7 +221,7 @@ class Evaluation:
             still_in = excluded - self.potential.always_excluded
             if still_in:
                 slots = self.potential.topologies.without(slots, still_in, self.place, self.atoms[IDS], layout.rows())
-            if self.differentiable:
+            if differentiable:
                 found = pair_sum(body, slots, arrays, zeros)
             else:
                 found = slot_sum(body, slots, arrays, others, zeros, rows=layout.rows(), used=self.used)
@@ -219,8 +232,10 @@ class Evaluation:
     def triples(self, terms: tuple[Term, ...], outputs: frozenset[str], values: tuple[PerAtom, ...] = (), near: bool = True, measures: tuple[Measure, ...] = ()):
         """What the triples around each row add up to, by name, [n]; forces and the like are added to the results."""
         layout, dtype = self.layout, self.potential.dtype
+        terms = tuple(e for t in terms for e in one_by_one(t))
+        entries = {v.name: [f"{v.name} {k}" for k in range(size(v.axis))] for v in values if v.axis is not None}
         sums = (
-            *((v.name, v.binders, v.summand) for v in values),
+            *((name, v.binders, e) for v in values for name, e in zip(entries.get(v.name, [v.name]), at_entry(v.summand, v.axis))),
             *((f"#{m.number}", m.binders, m.summand) for m in measures),
         )
         exprs = [s for _, _, s in sums]
@@ -243,7 +258,7 @@ class Evaluation:
         def part(columns, there, total):
             """The sums with those of some of the rows."""
             some = legs.Near(found.words[:, columns], jnp.where(there, found.count[columns], 0))
-            own = jax.tree.map(lambda v: v[columns], arrays)
+            own = jax.tree.map(lambda v: v[..., columns], arrays)
             most = jnp.minimum(jnp.max(some.count, initial=0), capacity) if self.driven else capacity
             index = legs.picked(some, slots, rows[columns], columns, capacity, most)
             around = legs.legs(index, own["x"], others["x"], nearest, reach, some.count)
@@ -255,7 +270,8 @@ class Evaluation:
             total = jax.lax.fori_loop(0, order.shape[0], lambda k, total: part(order[k], there[k], total), start)
         else:
             total = part(rows - rows[0], jnp.ones(rows.shape, bool), start)
-        return self._taken_in(total, terms)
+        found = self._taken_in(total, terms)
+        return found | {name: jnp.stack([found.pop(e) for e in parts]) for name, parts in entries.items()}
 
     def _unscattered(self, work: TripleSums, outputs: frozenset[str]) -> dict[str, object]:
         """Where the sums of triples begin."""
@@ -328,7 +344,7 @@ class Evaluation:
         wanted = {"x", "species"}.union(*(reads(e) for e in exprs))
         layout = self.layout
         everyone = layout.everywhere({name: values for name, values in self.atoms.items() if name in wanted})
-        everyone = jax.tree.map(lambda a: a[: layout.n_atoms], everyone)
+        everyone = jax.tree.map(lambda a: a[..., : layout.n_atoms], everyone)
         return TupleSums(self.model, self.potential.topologies, self.known, everyone, self.place, self.nearest)
 
     def _tuples(self, outputs: frozenset[str], measures: tuple[Measure, ...]) -> None:
@@ -351,9 +367,12 @@ class Evaluation:
 
     # -- single atoms ------------------------------------------------------------------------------------
 
-    def each(self, expr, binder: str):
-        """The value of an expression for each row."""
-        return _fill(atom_values(expr, binder, self.known, self.atoms, self.nearest), self.atoms["x"][0])
+    def each(self, expr, binder: str, axis: Axis | None = None, keep: bool = False):
+        """The value of an expression for each row, [n]; of one over a range the sum over its numbers, or, to ``keep``, all
+        of them, [C, n]. A derivative by an array is one itself."""
+        like = self.atoms["x"][0]
+        found = atom_values(expr, binder, self.known, self.atoms, self.nearest, axis)
+        return jax.tree.map(lambda v: spread_out(jnp.asarray(v, like.dtype), axis, like.shape, keep), found)
 
     def _atoms(self, term: Term, outputs: frozenset[str]) -> None:
         """Add one sum over atoms to the results."""
@@ -378,7 +397,44 @@ class Evaluation:
                 for b in range(self.dim):
                     self.virial[b * self.dim + a] = self.virial[b * self.dim + a] - add(d[b] * slope)
         for leaf, slope in term.slopes if SLOPES in outputs else ():
-            self._slope(leaf, self.potential.gathered(leaf, term.domain.binders, (self.each(slope, binder),), self.atoms, self.known, self.layout))
+            rows = self.each(slope, binder, term.axis, keeps(leaf, term.axis))
+            self._slope(leaf, self.potential.gathered(leaf, term, (rows,), self.atoms, self.known, self.layout))
+
+    # -- networks ----------------------------------------------------------------------------------------
+
+    def by_networks(self) -> None:
+        """The derivatives by the weights of networks, in reverse mode through what reads them; per-atom values and the
+        weights of sums are numbers in this."""
+        for term in (t for t in (*self.field.terms, *self.field.carriers) if t.networks):
+            names = [leaf.symbol for leaf in term.networks]
+
+            def of(weights, term=term, names=names):
+                work = copy(self)
+                work.known = replace(self.known, params={**self.known.params, **dict(zip(names, weights))})
+                work.used, work.driven = None, False
+                return work._weighted(term)
+
+            for leaf, slope in zip(term.networks, jax.grad(of)([self.known.params[n] for n in names])):
+                self._slope(leaf, slope if term.domain.kind == "members" else self.layout.plus(slope))
+
+    def _weighted(self, term: Term):
+        """The sum of a term over the rows here, times its weight."""
+        domain, (centre, *others) = term.domain, term.binders
+        if domain.kind == "each":
+            return self._here(self.each(term.weighted, centre, term.axis))
+        if domain.kind == "members":
+            tuples = self._tuple_sums([term.weighted])
+            return jnp.sum(tuples.filled(domain, tuples.value(domain, term.weighted)))
+        kind = {"ordered": "others", "triples": "around"}[domain.kind]
+        around = Domain(kind, tuple(others), centre, excluded=domain.excluded)
+        value = PerAtom("$weighted", term.equation, centre, around, term.weighted, term.support, 0, near=True, axis=term.axis)
+        if kind == "others":  # every pair is seen from both of its atoms
+            return self._here(self.pairs(NOTHING, (), frozenset(domain.excluded), values=(value,))[value.name]) / 2
+        return self._here(self.triples((), NOTHING, (value,))[value.name])
+
+    def _here(self, values):
+        """The sum of an array [..., n] over the atoms of this device."""
+        return jnp.sum(jnp.where(self.layout.rows() < self.layout.n_atoms, values, 0))
 
     def _slope(self, leaf: Read, value) -> None:
         self.slopes[leaf.symbol] = self.slopes[leaf.symbol] + value if leaf.symbol in self.slopes else value

@@ -27,13 +27,15 @@ CUTOFF = "$cutoff"
 class Support:
     """Where a pair function can differ from zero: at distances below ``cutoff``, an expression of parameters
     and of the pair's species; None where no bound was proved. ``jump`` and ``kink`` are the function and its
-    derivative as expressions of the same kind and of the distance `CUTOFF`, just below which they hold.
+    derivative as expressions of the same kind and of the distance `CUTOFF`, just below which they hold. ``each``: of a sum
+    over a range the end at each number of it, where they differ; ``cutoff`` is the largest.
     """
 
     cutoff: Expr | None
     jump: Expr | None = None
     kink: Expr | None = None
     why: str = ""
+    each: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class Term:
     written: Expr | None = None  # the summand with conditions as they were written, for `explain`
     partials: tuple[tuple[Read, Expr], ...] = ()
     data: tuple[tuple[Read, Expr], ...] = ()
+    axis: Axis | None = None  # it is added up over the numbers of a range too, which the summand reads as `series.ENTRY`
+    networks: tuple[Read, ...] = ()  # the weights that it reads
+    weighted: Expr | None = None  # the summand times its weight, where it reads weights: by these JAX differentiates it
 
     @property
     def binders(self) -> tuple[str, ...]:
@@ -89,7 +94,7 @@ class PerAtom:
     ``domain``: others or around; None where ``summand`` is an expression of other values of the same atom
     ``centre``. ``adjoint`` is the term that carries derivatives through it, None where no energy needs it.
     ``near``: pairs within the cutoff of the energies are enough for it. ``depth``: how many sums over
-    neighbours lie on the way to it.
+    neighbours lie on the way to it. ``axis``: it has an entry for each number of a range (see `ranges`).
     """
 
     name: str
@@ -101,6 +106,7 @@ class PerAtom:
     depth: int
     adjoint: Term | None = None
     near: bool = False
+    axis: Axis | None = None
 
     @property
     def binders(self) -> tuple[str, ...]:
@@ -179,7 +185,7 @@ class Field:
     @cached_property
     def linear(self) -> bool:
         """Whether the potential is linear in its sums; else the sums must be known before anything is differentiated."""
-        parts = [e for t in self.terms for e in (*(s for _, s in (*t.slopes, *t.partials)), *(e for g in t.gradients for e in (g.radial, *(g.direct or ()))))]
+        parts = [e for t in self.terms for e in (t.weighted, *(s for _, s in (*t.slopes, *t.partials)), *(e for g in t.gradients for e in (g.radial, *(g.direct or ()))))]
         return not any(isinstance(n, Read) and n.symbol.startswith("#") and not n.indices for e in parts if e is not None for n in walk(e))
 
     def combination(self, name: str) -> Combination | None:

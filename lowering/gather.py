@@ -11,15 +11,15 @@ import jax.numpy as jnp
 
 
 def padded(values):
-    """`[n]` extended to the next power of two; what is there never matters."""
-    n = values.shape[0]
-    return jnp.pad(values, (0, (1 << max(0, n - 1).bit_length()) - n))
+    """`[n]`, or `[C, n]`, extended to the next power of two; what is there never matters."""
+    n = values.shape[-1]
+    return jnp.pad(values, (*((0, 0),) * (values.ndim - 1), (0, (1 << max(0, n - 1).bit_length()) - n)))
 
 
 def take(values, index):
-    """values[index] from a `padded` table; an index out of range reads anything."""
-    index = index & (values.shape[0] - 1)
-    return values.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    """values[..., index] from a `padded` table; an index out of range reads anything."""
+    index = index & (values.shape[-1] - 1)
+    return values.at[..., index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 @jax.custom_jvp

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from mdsl.model import Expr, Model, Number, Op, Read, children, rebuild
 
 from .derive import rank
+from .series import reads_entry
 
 
 @dataclass
@@ -19,6 +20,7 @@ class Hoisted:
     """Shared by all kernels of a traversal: equal parts are computed once."""
 
     model: Model
+    prefix: str = "@"
     scalars: dict[Expr, Read] = field(default_factory=dict)
     tables: dict[Expr, Read] = field(default_factory=dict)
     ranks: dict[int, tuple[Expr, int]] = field(default_factory=dict)
@@ -45,9 +47,9 @@ class Hoisted:
             return expr
         level = self.rank(expr)
         if level == 0:
-            return self.scalars.setdefault(expr, Read(f"@{len(self.scalars) + len(self.tables)}", type=expr.type))
-        if level == 1:
-            return self.tables.setdefault(expr, Read(f"@{len(self.scalars) + len(self.tables)}", indices, type=expr.type))
+            return self.scalars.setdefault(expr, Read(f"{self.prefix}{len(self.scalars) + len(self.tables)}", type=expr.type))
+        if level == 1 and not reads_entry(expr):
+            return self.tables.setdefault(expr, Read(f"{self.prefix}{len(self.scalars) + len(self.tables)}", indices, type=expr.type))
         if isinstance(expr, Op) and expr.op == "pow":
             # A constant exponent must stay in sight: whole powers are products.
             return rebuild(expr, (self.lift(expr.args[0], indices), expr.args[1] if isinstance(expr.args[1], Number) else self.lift(expr.args[1], indices)))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 
-from mdsl.model import SCALAR, Expr, Model, Op, Read, transform, walk
+from mdsl.model import SCALAR, Axis, Expr, Model, Op, Read, transform, walk
 
 from .cell import Cell, cast, entries_of, fractions
 from .emit import Memo, evaluate
-from .field import ADJOINT, Measure, PerAtom, Term
+from .field import Measure, PerAtom, Term
 from .gather import entry
 from .hoist import Hoisted
+from .ranges import column, keeps, over, pick, several, spread_out
+from .series import ENTRY, reads_entry, size
 from .traversal import Staged
 from .values import Globals
 
@@ -45,34 +47,36 @@ class PairKernel:
     masked: bool = False  # whether pairs that are not valid may be apart: those that a sum excludes
 
     @cached_property
-    def _lifted(self) -> tuple[Hoisted, list[tuple[str, object]]]:
-        hoisted = Hoisted(self.model)
+    def _lifted(self) -> tuple[Mapping[Axis | None, Hoisted], list[tuple[str, object]]]:
+        """What is hoisted, for terms over each range, and the parts that are added up."""
+        axes = dict.fromkeys((None, *(t.axis for t in self.terms), *(v.axis for v in self.values)))
+        hoists = {axis: Hoisted(self.model, f"@{k}." if k else "@") for k, axis in enumerate(axes)}
         parts: list[tuple[str, object]] = []
         for n, term in enumerate(self.terms):
-            gradient, binders = term.gradients[0], term.domain.binders
+            gradient, binders, hoisted = term.gradients[0], term.domain.binders, hoists[term.axis]
             lift = lambda e: None if e is None else _local(hoisted.lift(e, binders), gradient.displacement)  # noqa: B023, E731
             if self.outputs & {FORCE, VIRIAL, BOX}:
                 direct = None if gradient.direct is None else tuple(lift(c) for c in gradient.direct)
                 parts.append(("gradient", (term, lift(gradient.radial), direct)))
             if ENERGY in self.outputs and term.number is not None:
-                parts.append(("sum", (f"#{term.number}", binders, lift(term.summand))))
+                parts.append(("sum", Added(f"#{term.number}", binders, lift(term.summand), term.axis)))
             if SLOPES in self.outputs:
                 for k, (leaf, slope) in enumerate(term.slopes):
-                    parts.append(("slope", (slope_name(n, k), binders, lift(slope), leaf)))
+                    parts.append(("slope", Added(slope_name(n, k), binders, lift(slope), term.axis, keeps(leaf, term.axis), leaf)))
             if PARTIALS in self.outputs:
-                parts += [("sum", (ADJOINT + leaf.symbol, binders, lift(partial))) for leaf, partial in term.partials]
-        for name, binders, summand in (
-            *((f"#{m.number}", m.binders, m.summand) for m in self.measures),
-            *((v.name, v.binders, v.summand) for v in self.values),
+                parts += [("sum", Added(partial_name(n, k), binders, lift(partial), term.axis, keeps(leaf, term.axis), leaf)) for k, (leaf, partial) in enumerate(term.partials)]
+        for name, binders, summand, axis in (
+            *((f"#{m.number}", m.binders, m.summand, None) for m in self.measures),
+            *((v.name, v.binders, v.summand, v.axis) for v in self.values),
         ):
-            parts.append(("sum", (name, binders, _local(hoisted.lift(summand, binders), _displacement_of(summand)))))
-        return hoisted, parts
+            parts.append(("sum", Added(name, binders, _local(hoists[axis].lift(summand, binders), _displacement_of(summand)), axis, axis is not None)))
+        return hoists, parts
 
     @cached_property
     def atom_reads(self) -> frozenset[str]:
         """The per-atom arrays that the kernel reads beside positions: ``m``, ``v``, ``species``."""
-        hoisted, parts = self._lifted
-        by_species = hoisted.tables or any(self._grouped(part[3], part[1]) for kind, part in parts if kind == "slope")
+        hoists, parts = self._lifted
+        by_species = any(h.tables for h in hoists.values()) or any(self._grouped(part.leaf, part.binders) for kind, part in parts if kind == "slope")
         found = {"species"} if by_species and len(self.model.species) > 1 else set()
         for expr in self._expressions():
             found |= atom_arrays(expr, self.model)
@@ -85,7 +89,7 @@ class PairKernel:
     def _expressions(self):
         for kind, part in self._lifted[1]:
             if kind in ("sum", "slope"):
-                yield part[2]
+                yield part.expr
             else:
                 yield from (e for e in (part[1], *(part[2] or ())) if e is not None)
 
@@ -107,9 +111,9 @@ class PairKernel:
             out[BOX] = (zero,) * len(cell.leaves)
         for kind, part in self._lifted[1]:
             if kind == "sum":
-                out[part[0]] = _zeros(zero, part[2], self.model.dim)
+                out[part.name] = _zeros(part.zero(zero), part.expr, self.model.dim)
             elif kind == "slope":
-                out[part[0]] = (zero,) * (len(self.model.species) if self._grouped(part[3], part[1]) else 1)
+                out[part.name] = (part.zero(zero),) * (len(self.model.species) if self._grouped(part.leaf, part.binders) else 1)
         return out
 
     def body(self, known: Globals, nearest: Callable, safe) -> Callable:
@@ -118,11 +122,14 @@ class PairKernel:
         ``nearest(d)`` brings a displacement (a tuple of arrays) to its nearest image; ``safe`` is a squared
         distance at which all terms are regular, taken by the pairs that are none: an atom with itself.
         """
-        hoisted, parts = self._lifted
-        scalars = {r.symbol: known.value(e) for e, r in hoisted.scalars.items()}
+        hoists, parts = self._lifted
         dtype = jnp.result_type(safe)
-        scalars = {name: cast_number(value, dtype) for name, value in scalars.items()}
-        tables = {r.symbol: cast_number(known.table(e, r.indices), dtype) for e, r in hoisted.tables.items()}
+        scalars, columns, tables = {}, {}, {}
+        for axis, hoisted in hoists.items():
+            here = over(known, axis, 0, dtype)
+            for e, r in hoisted.scalars.items():
+                (columns if axis is not None and reads_entry(e) else scalars)[r.symbol] = cast_number(here.value(e), dtype)
+            tables |= {r.symbol: cast_number(known.table(e, r.indices), dtype) for e, r in hoisted.tables.items()}
         count = max(1, len(self.model.species))
         dim = self.model.dim
 
@@ -141,7 +148,7 @@ class PairKernel:
             else:
                 entries = {name: t[0, 0] for name, t in tables.items()}
 
-            def reader(binders):
+            def reader(binders, axis):
                 def read(expr: Read):
                     symbol = expr.symbol
                     if symbol == SQUARE:
@@ -150,37 +157,42 @@ class PairKernel:
                         return d
                     if symbol in scalars:
                         return scalars[symbol]
+                    if symbol in columns:
+                        return column(columns[symbol], square.ndim)
                     if symbol in entries:
                         return entries[symbol]
                     if expr.indices and expr.indices[0] in binders:
-                        return (own, other)[binders.index(expr.indices[0])][symbol]
+                        return pick((own, other)[binders.index(expr.indices[0])][symbol], expr, axis, known.more.get(ENTRY))
                     return known.read(expr)
 
                 return read
 
             out: dict[str, object] = {}
-            memos: dict[tuple[str, ...], Memo] = {}
+            memos: dict[tuple[tuple[str, ...], Axis | None], Memo] = {}
+
+            def value(expr, binders, axis, keep=False):
+                found = evaluate(expr, reader(binders, axis), _pair_displacement, memos.setdefault((binders, axis), Memo()))
+                return found if axis is None else jax.tree.map(lambda a: spread_out(a, axis, square.shape, keep), found)
+
             for kind, part in parts:
                 if kind in ("sum", "slope"):
-                    name, binders, expr = part[:3]
-                    value = evaluate(expr, reader(binders), _pair_displacement, memos.setdefault(binders, Memo()))
+                    name, found = part.name, value(part.expr, part.binders, part.axis, part.keep)
                     if not self.bounded:
-                        value = jax.tree.map(lambda a: jnp.where(valid, a, 0), value)
-                    value = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, dtype), square.shape), value)
+                        found = jax.tree.map(lambda a: jnp.where(valid, a, 0), found)
+                    found = jax.tree.map(lambda a: spread_out(jnp.asarray(a, dtype), None, square.shape, False), found)
                     if kind == "sum":
-                        out[name] = jax.tree.map(jnp.add, out[name], value) if name in out else value
-                    elif self._grouped(part[3], binders):
-                        out[name] = tuple(jnp.where(other["species"] == k, value, 0) for k in range(count))
+                        out[name] = found
+                    elif self._grouped(part.leaf, part.binders):
+                        out[name] = tuple(jnp.where(other["species"] == k, found, 0) for k in range(count))
                     else:
-                        out[name] = (value,)
+                        out[name] = (found,)
                     continue
                 term, radial, direct = part
-                memo, read = memos.setdefault(term.domain.binders, Memo()), reader(term.domain.binders)
                 if radial is not None:
-                    slope = 2 * evaluate(radial, read, _pair_displacement, memo)
+                    slope = 2 * value(radial, term.domain.binders, term.axis)
                     out[RADIAL] = out[RADIAL] + slope if RADIAL in out else slope
                 if direct is not None:
-                    slopes = tuple(jnp.where(valid, evaluate(c, read, _pair_displacement, memo), 0) for c in direct)
+                    slopes = tuple(jnp.where(valid, value(c, term.domain.binders, term.axis), 0) for c in direct)
                     out[DIRECT] = tuple(map(jnp.add, out[DIRECT], slopes)) if DIRECT in out else slopes
             return out
 
@@ -199,6 +211,29 @@ class PairKernel:
             return out
 
         return Staged(factors, increments) if self.outputs & {FORCE, BOX, VIRIAL} else factors
+
+
+@dataclass(frozen=True)
+class Added:
+    """What is added up for each row. ``axis``: the range of the term, ``keep``: its numbers are kept apart. ``leaf``: by
+    what it is a derivative."""
+
+    name: str
+    binders: tuple[str, ...]
+    expr: Expr
+    axis: Axis | None = None
+    keep: bool = False
+    leaf: Read | None = None
+
+    def zero(self, like):
+        """[n], or an array [C, n] of what has several numbers for each row: zeros like those of a row [n]."""
+        count = several(self.leaf, self.axis) if self.leaf is not None else (size(self.axis),) if self.keep else ()
+        return jnp.broadcast_to(like, (*count, *like.shape))
+
+
+def partial_name(term: int, leaf: int) -> str:
+    """How the derivative of a kernel's term by its leaf-th per-atom value is called among the results."""
+    return f"partial {term} {leaf}"
 
 
 def slope_name(term: int, leaf: int) -> str:
@@ -255,13 +290,15 @@ def _local(expr: Expr, displacement: Expr | None) -> Expr:
 # -- sums over atoms -------------------------------------------------------------------------------------
 
 
-def atom_values(expr: Expr, binder: str, known: Globals, atoms: dict[str, object], nearest: Callable):
-    """The summand of a sum over atoms, for all atoms at once. ``atoms`` holds x, v, m, species, ..."""
+def atom_values(expr: Expr, binder: str, known: Globals, atoms: dict[str, object], nearest: Callable, axis: Axis | None = None):
+    """The summand of a sum over atoms, for all atoms at once; of one over the numbers of a range too, for all of these,
+    [C, n]. ``atoms`` holds x, v, m, species, ..."""
+    known = over(known, axis, 1, atoms["x"][0].dtype)
 
     def read(node: Read):
         if node.indices and node.indices[0] == binder:
             if node.symbol in atoms:
-                return atoms[node.symbol]
+                return pick(atoms[node.symbol], node, axis, known.more.get(ENTRY))
             value = known.params[node.symbol]
             return value[atoms["species"]] if value.ndim == 1 else value[atoms["species"], atoms["species"]]
         if node.symbol == "origin":

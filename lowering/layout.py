@@ -33,8 +33,8 @@ class OneDevice:
         return values
 
     def add(self, values):
-        """The sum of an [N] array over all atoms."""
-        return jnp.sum(values)
+        """The sum of an array, [N] or [..., N], over all atoms."""
+        return jnp.sum(values, axis=-1)
 
     def gather(self, contributions):
         """[N]: contributions to all atoms, from the rows here; what comes together on the rows here."""
@@ -100,10 +100,10 @@ class ManyDevices:
     def add(self, values):
         if self.shards.total > self.n_atoms:
             values = jnp.where(self.rows() < self.n_atoms, values, 0)
-        return lax.psum(jnp.sum(values), ATOMS)
+        return lax.psum(jnp.sum(values, axis=-1), ATOMS)
 
     def gather(self, contributions):
-        return lax.psum_scatter(contributions, ATOMS, tiled=True)
+        return lax.psum_scatter(contributions, ATOMS, scatter_dimension=contributions.ndim - 1, tiled=True)
 
     @property
     def total(self) -> int:

@@ -21,8 +21,9 @@ from .dynamics import Dynamics
 from .field import Combination, Field, Measure, PerAtom
 from .kernels import ENERGY, FORCE, VIRIAL
 from .potential import Potential
+from .ranges import numbers
 from .series import ENTRY
-from .series_sums import numbers, series_sums
+from .series_sums import series_sums
 from .state import STATE, Inputs, State
 from .topologies import IDS
 from .values import Globals

@@ -17,6 +17,7 @@ from .evaluation import Evaluation
 from .field import Field, Measure, PerAtom, Support, Term
 from .kernels import ENERGY, SLOPES, VIRIAL, PairKernel
 from .layout import Layout, OneDevice
+from .ranges import keeps
 from .topologies import Topologies, inverse
 from .values import Globals
 
@@ -155,6 +156,7 @@ class Potential:
         work.all_terms(outputs, measures)
         if SLOPES in outputs:
             work.by_data()
+            work.by_networks()
         dim = self.geometry.dim
         if VIRIAL in outputs and self.reads_volume:
             for a in range(dim):
@@ -181,14 +183,19 @@ class Potential:
         _, slope = jax.jvp(total, (one,), (one,))
         return slope + slopes["volume"] * known.value(Read("volume")) if "volume" in slopes else slope
 
-    def gathered(self, leaf: Read, binders: tuple[str, ...], rows: tuple, atoms: Mapping[str, object], known: Globals, layout: Layout):
+    def gathered(self, leaf: Read, term: Term, rows: tuple, atoms: Mapping[str, object], known: Globals, layout: Layout):
         """Slopes of single rows as the derivative by a parameter, in its shape.
 
-        ``rows``: one [N] array, or one for each species of the other atom where the parameter is read for it.
+        ``rows``: one [N] array, or one for each species of the other atom where the parameter is read for it; [C, N]
+        where it is read for each number of a range.
         """
+        binders = term.domain.binders
         if not leaf.indices:
             return layout.add(rows[0])
         shape = jnp.shape(known.params[leaf.symbol])
+        if keeps(leaf, term.axis):
+            (axis,) = self.model.param(leaf.symbol).axes
+            return jnp.zeros(shape).at[term.axis.first - axis.first : term.axis.last + 1 - axis.first].add(layout.add(rows[0]))
         count = max(1, len(self.model.species))
 
         def by_own(values):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mdsl.model import BOOL, SCALAR, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
+from mdsl.model import BOOL, SCALAR, Axis, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
 from mdsl.rewrite import rewrite_model
 
 from .field import Measure
@@ -20,7 +20,14 @@ ENTRY = "$entry"  # the number of the range, as sums and combinations read it
 
 @dataclass(frozen=True)
 class Entry:
-    """The number of the range as the index of an array."""
+    """The number of the range as the index of an array; of a per-atom value over a range that begins with ``start``,
+    perhaps a fixed ``number`` of it."""
+
+    start: int = 0
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return "k" if self.number is None else str(self.number)
 
 
 # -- references to entries -------------------------------------------------------------------------------
@@ -28,12 +35,12 @@ class Entry:
 
 def written_out(model: Model) -> Model:
     """The Model in which no observable reads an entry of another, every index of a range is ENTRY, and a species that an
-    expression names is its number."""
+    expression names is its number. Entries of quantities are still read."""
     bodies: dict[str, Expr] = {}
 
     def body(equation: Equation) -> Expr:
         if equation.name not in bodies:
-            bodies[equation.name] = references(_at(equation.body, equation.binders[0], Read(ENTRY, type=SCALAR)))
+            bodies[equation.name] = references(_at(equation.body, equation.binders[-1], Read(ENTRY, type=SCALAR)))
         return bodies[equation.name]
 
     def references(expr: Expr) -> Expr:
@@ -43,7 +50,7 @@ def written_out(model: Model) -> Model:
         if isinstance(node, Op) and any(isinstance(a, Label) for a in node.args):
             return replace(node, args=tuple(_number(a, model) for a in node.args))
         other = model.equation(node.symbol) if isinstance(node, Read) and node.indices else None
-        if other is None or other.series is None:
+        if other is None or other.series is None or other.kind == "quantity":
             return node
         (index,) = node.indices
         return _at(body(other), None, Number(float(index), type=SCALAR)) if isinstance(index, int) else body(other)
@@ -57,13 +64,17 @@ def _number(label: Expr, model: Model) -> Expr:
 
 
 def _at(expr: Expr, binder: str | None, entry: Expr) -> Expr:
-    """An expression with a number in the place of an index of a range: of that name, or ENTRY."""
+    """An expression with a number in the place of an index of a range: of that name, or ENTRY. The entries of per-atom
+    values stay such."""
     symbol, old = (binder, binder) if binder is not None else (ENTRY, Entry())
+    fixed = binder is None and isinstance(entry, Number)
     new = int(entry.value) if isinstance(entry, Number) else Entry()
 
     def rule(node: Expr) -> Expr:
         if isinstance(node, Read) and node.symbol == symbol and not node.indices:
             return replace(entry, span=node.span, via=node.via)
+        if isinstance(node, Read) and fixed and any(isinstance(i, Entry) and i.number is None for i in node.indices[1:]):
+            return replace(node, indices=(node.indices[0], replace(node.indices[1], number=new)))
         if isinstance(node, Read) and old in node.indices:
             return replace(node, indices=tuple(new if i == old else i for i in node.indices))
         return node
@@ -97,7 +108,16 @@ def bounded(measure: Measure) -> Expr:
 
 
 def reads_entry(expr: Expr) -> bool:
-    return any(isinstance(n, Read) and (n.symbol == ENTRY or Entry() in n.indices) for n in walk(expr))
+    return any(isinstance(n, Read) and (n.symbol == ENTRY or any(isinstance(i, Entry) and i.number is None for i in n.indices)) for n in walk(expr))
+
+
+def size(axis: Axis) -> int:
+    return axis.last + 1 - axis.first
+
+
+def at_entry(expr: Expr, axis: Axis | None):
+    """The expression at each number of a range, its own number ENTRY written out."""
+    return [expr] if axis is None else [_at(expr, None, Number(float(k), type=SCALAR)) for k in range(axis.first, axis.last + 1)]
 
 
 @dataclass(frozen=True)

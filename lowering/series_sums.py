@@ -17,15 +17,11 @@ from .field import Measure
 from .kernels import atom_values
 from .layout import Layout
 from .potential import Potential
+from .ranges import numbers
 from .series import ENTRY
 from .topologies import IDS, TupleSums, inverse, reads
 from .traversal import all_pairs_fold, slot_fold
 from .values import Globals
-
-
-def numbers(axis: Axis, dtype):
-    """[K]: the numbers of a range."""
-    return jnp.arange(axis.first, axis.last + 1, dtype=dtype)
 
 
 def series_sums(potential: Potential, known: Globals, atoms: Mapping[str, object], slots, measures: tuple[Measure, ...], layout: Layout, used=None) -> dict[str, object]:
@@ -69,7 +65,7 @@ def _histogram(potential: Potential, known: Globals, atoms: Mapping[str, object]
         case "members":
             wanted = {"x", "species", *reads(measure.summand), *reads(measure.bin)}
             ids = layout.everywhere(atoms[IDS])[: layout.n_atoms]
-            everyone = jax.tree.map(lambda a: a[: layout.n_atoms], layout.everywhere({n: atoms[n] for n in atoms if n in wanted}))
+            everyone = jax.tree.map(lambda a: a[..., : layout.n_atoms], layout.everywhere({n: atoms[n] for n in atoms if n in wanted}))
             tuples = TupleSums(potential.model, potential.topologies, known, everyone, inverse(ids), potential.geometry.nearest(known.cell))
             bins, values = (tuples.filled(measure.domain, tuples.value(measure.domain, e)) for e in (measure.bin, measure.summand))
             return _added(_empty(measure, values, atoms["x"][0].dtype), measure.axis, bins, values, True)
@@ -96,7 +92,7 @@ def _pairs(potential: Potential, known: Globals, atoms: Mapping[str, object], sl
     place = inverse(layout.everywhere(atoms[IDS])[: layout.n_atoms]) if excluded else None
     if slots is None:
         left_out = potential.topologies.excluded(excluded, place, atoms[IDS]) if excluded else None
-        others = jax.tree.map(lambda a: a[: layout.n_atoms], others)
+        others = jax.tree.map(lambda a: a[..., : layout.n_atoms], others)
         total = all_pairs_fold(body, own, others, start, into, rows=rows, last=layout.n_atoms, excluded=left_out)
     else:
         if excluded - potential.always_excluded:

@@ -12,8 +12,10 @@ from mdsl.finite import knows
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model import Read, Tabulated, walk
 from mdsl.species_pairs import pair_constant
+from mdsl.weights import unknown_functions
 
 from .field import CUTOFF, Field, PerAtom, Term
+from .series import at_entry, size
 
 BELOW = 1e-6  # of the cutoff
 NEGLIGIBLE = 1e-9  # of the scale of the function, against rounding
@@ -55,16 +57,23 @@ def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
     if term.support.cutoff is None:
         return Cutoff(term, None, 0.0, 0.0)
 
-    parts = (term.support.cutoff, term.support.jump, term.support.kink)
+    support = term.support
+    parts = (support.cutoff, term.support.jump, term.support.kink)
     sampled = not all(knows(field.model, e) for e in parts)
     data = sample_data(field.model, max(1, len(field.model.species)), 1.0, np.random.default_rng(7)) if sampled else {}
-    ends = pair_constant(field.model, term.support.cutoff, term.binders, data=data)
+    ends = pair_constant(field.model, support.cutoff, term.binders, data=data)
+    numbers = at_entry(support.each, term.axis) if support.each is not None else [support.cutoff] * (1 if term.axis is None else size(term.axis))
+    own = [pair_constant(field.model, e, term.binders, data=data) for e in numbers]
 
     def largest(expr) -> float:
         if any(isinstance(n, Read) and n.indices and field.model.param(n.symbol) is None for n in walk(expr)):
             return 0.0  # another for each atom: nothing is said of it
+        if unknown_functions(expr):
+            return 0.0
         with np.errstate(all="ignore"):
-            at, below = (pair_constant(field.model, expr, term.binders, {CUTOFF: ends * near}, data) for near in (1.0, 1 - BELOW))
+            at, below = (
+                np.array([pair_constant(field.model, e, term.binders, {CUTOFF: end * near}, data) for e, end in zip(at_entry(expr, term.axis), own)]) for near in (1.0, 1 - BELOW)
+            )
         # What has no value at the cutoff itself, such as exp(1/(r - rc)), has one just below.
         return float(max(np.where(np.isfinite(at), at, below).ravel(), key=abs))
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.model import SCALAR, Advance, Axis, Domain, Draw, Equation, Expr, Model, Number, Op, Read, Reduce, Update, children, rebuild, transform, walk
+from mdsl.model import SCALAR, Advance, Axis, Call, Domain, Draw, Equation, Expr, Model, Number, Op, Read, Reduce, Update, children, rebuild, transform, walk
 
 from .field import Combination
-from .series import reads_entry
+from .series import Entry, reads_entry
 
 TOTAL = ("each", "ordered", "triples", "members")  # domains that are summed to one value
 WITHIN = ("others", "around")  # domains around an atom that is given
@@ -31,7 +31,7 @@ class Total:
 @dataclass(frozen=True)
 class Within:
     """One value for each atom ``centre``: the sum of ``summand`` over a domain around it, or, without a domain, the
-    summand itself."""
+    summand itself. ``axis``: it has an entry for each number of a range, which the summand reads as `series.ENTRY`."""
 
     name: str
     equation: str
@@ -39,6 +39,7 @@ class Within:
     domain: Domain | None
     summand: Expr
     depth: int
+    axis: Axis | None = None
 
 
 class Sums:
@@ -50,9 +51,10 @@ class Sums:
         self.totals: list[Total] = []
         self.within: dict[str, Within] = {}  # by name, in an order in which each needs only those before it
         self.combinations: dict[str, Combination] = {}
-        self._anonymous: dict[Reduce, str] = {}
+        self._anonymous: dict[tuple[Reduce, Axis | None], str] = {}
         self._seen: dict[tuple[int, Axis | None], tuple[Expr, Expr]] = {}
         self._range: Axis | None = None  # of the observable at hand: a sum has as many entries
+        self._axis: Axis | None = None  # of the quantity at hand
 
     def combine(self, equation: Equation) -> Combination:
         """The equation with its sums replaced and other equations written out."""
@@ -94,14 +96,18 @@ class Sums:
     def quantity(self, equation: Equation) -> str:
         """The name of a quantity, which is taken apart when it is first met."""
         if equation.name not in self.within:
-            (centre,) = equation.binders
-            body = equation.body
+            centre, body = equation.binders[0], equation.body
+            outside, self._axis = self._axis, equation.series
             if isinstance(body, Reduce) and body.domain.kind in WITHIN and body.domain.centre == centre:
                 domain = body.domain
                 summand = self._summand(body, equation.name)
             else:
                 domain, summand = None, self._inside(body, equation.name, {centre})
-            self.within[equation.name] = Within(equation.name, equation.name, centre, domain, summand, self._depth(summand, domain))
+            self._axis = outside
+            if equation.series is not None and (call := next((n for n in walk(summand) if isinstance(n, Call) and any(_whole(a) for a in n.args)), None)):
+                help = "call it in a quantity without a range, and read that"
+                raise Rejected(fault(self.model.source, "not-yet", "a quantity over a range that calls a function of an array is not lowered yet", call, help=help))
+            self.within[equation.name] = Within(equation.name, equation.name, centre, domain, summand, self._depth(summand, domain), equation.series)
         return equation.name
 
     # -- outside of all sums -----------------------------------------------------------------------------
@@ -148,34 +154,37 @@ class Sums:
                 if domain.kind not in WITHIN:
                     raise Rejected(fault(self.model.source, "not-yet", "a sum over all inside a sum is not lowered yet", expr))
                 body = self._summand(expr, name)
-                if reads_entry(body):
+                axis = self._axis if reads_entry(body) else None
+                if reads_entry(body) and axis is None:
                     raise Rejected(fault(self.model.source, "not-yet", "a sum around an atom that depends on the entry of a series is not lowered yet", expr))
                 further = {i for n in walk(body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {domain.centre, *domain.binders}
                 if further:
                     named = ", ".join(f"`{i}`" for i in sorted(further))
                     raise Rejected(fault(self.model.source, "not-yet", f"a sum around one atom that depends on another atom, {named}, is not lowered yet", expr))
-                return Read(self._value(replace(expr, body=body), name), (domain.centre,), span=expr.span, via=expr.via, type=expr.type)
+                value = self._value(replace(expr, body=body), name, axis)
+                return Read(value, (domain.centre, *(() if axis is None else (Entry(axis.first),))), span=expr.span, via=expr.via, type=expr.type)
             case Read(symbol=symbol, indices=indices):
                 other = self.model.equation(symbol)
                 if other is not None and indices:
-                    return replace(expr, symbol=self.quantity(other))
+                    indices = (indices[0], *(Entry(other.series.first, i if isinstance(i, int) else None) for i in indices[1:]))
+                    return replace(expr, symbol=self.quantity(other), indices=indices)
                 if other is not None or symbol == "potential":
                     raise Rejected(fault(self.model.source, "not-yet", f"`{symbol}` inside a sum is not lowered yet", expr))
                 return expr
         parts = tuple(self._inside(c, name, bound, memo) for c in children(expr))
         return expr if all(a is b for a, b in zip(children(expr), parts)) else rebuild(expr, parts)
 
-    def _value(self, reduce: Reduce, equation: str) -> str:
+    def _value(self, reduce: Reduce, equation: str, axis: Axis | None = None) -> str:
         """The name of a sum around an atom; two that differ by the names of their indices are one."""
         domain = reduce.domain
         names = dict(zip((domain.centre, *domain.binders), "ijk"))
         usual = Reduce(
             replace(domain, centre="i", binders=tuple(names[b] for b in domain.binders)), renamed(reduce.body, names), span=reduce.span, via=reduce.via, type=reduce.type
         )
-        if usual not in self._anonymous:
-            name = self._anonymous[usual] = f"#{self._number()}"
-            self.within[name] = Within(name, equation, "i", usual.domain, usual.body, self._depth(usual.body, usual.domain))
-        return self._anonymous[usual]
+        if (usual, axis) not in self._anonymous:
+            name = self._anonymous[usual, axis] = f"#{self._number()}"
+            self.within[name] = Within(name, equation, "i", usual.domain, usual.body, self._depth(usual.body, usual.domain), axis)
+        return self._anonymous[usual, axis]
 
     def _depth(self, summand: Expr, domain: Domain | None) -> int:
         read = [self.within[n.symbol].depth for n in walk(summand) if isinstance(n, Read) and n.symbol in self.within]
@@ -184,6 +193,11 @@ class Sums:
     def _number(self) -> int:
         self.count += 1
         return self.count - 1
+
+
+def _whole(expr: Expr) -> bool:
+    """Whether this is a quantity over a range, all of it."""
+    return isinstance(expr, Read) and bool(expr.indices) and expr.type is not None and expr.type.kind == "array"
 
 
 def renamed(expr: Expr, names: dict[str, str]) -> Expr:

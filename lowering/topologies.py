@@ -20,6 +20,8 @@ from .emit import Memo, evaluate
 from .field import Measure, Term
 from .gather import padded, take
 from .kernels import BOX, VIRIAL, virial_components
+from .ranges import pick
+from .series import ENTRY
 from .values import Globals
 
 IDS = "$ids"  # among the values of atoms: the user's index of each row
@@ -93,7 +95,7 @@ class TupleSums:
             if atom is None:
                 return (0.0,) * self.model.dim if node.symbol == "origin" else self.known.read(node)
             if node.symbol in self.everyone and self.model.of_atoms(node.symbol):
-                return self.atoms(domain, atom)[node.symbol]
+                return pick(self.atoms(domain, atom)[node.symbol], node, None, self.known.more.get(ENTRY))
             return self.known.params[node.symbol][self.entry(domain, node)]
 
         memo = self.memos.setdefault((domain.topology, *domain.binders), Memo())
@@ -125,7 +127,8 @@ class TupleSums:
         return self.filled_by(domain.topology, values)
 
     def filled_by(self, topology: str, values):
-        return jnp.broadcast_to(jnp.asarray(values, self.dtype), (len(self.topologies.members[topology]),))
+        values = jnp.asarray(values, self.dtype)
+        return jnp.broadcast_to(values, (*values.shape[: max(0, values.ndim - 1)], len(self.topologies.members[topology])))
 
     def sum(self, term: Term | Measure):
         return _total(self.filled(term.domain, self.value(term.domain, term.summand)))
@@ -169,7 +172,7 @@ class TupleSums:
         """The derivative by a per-atom value, on the rows with these ids."""
         values = self.filled(term.domain, self.value(term.domain, expr))
         atoms = self.topologies.members[term.domain.topology][:, term.domain.binders.index(leaf.indices[0])]
-        return jnp.zeros(self.topologies.n_atoms, self.dtype).at[atoms].add(values)[ids]
+        return jnp.zeros((*values.shape[:-1], self.topologies.n_atoms), self.dtype).at[..., atoms].add(values)[..., ids]
 
     def slope(self, term: Term, leaf: Read, expr: Expr):
         """The derivative by a parameter, in its shape."""

@@ -4,8 +4,9 @@ A pair kernel is `body(own, other, valid) -> increments`.  `own` holds values of
 the row atoms, `other` the same or other values of one neighbour each, `valid`
 says that the two are different atoms (an index comparison: atoms that coincide
 are still a pair).  All operations are elementwise; arrays broadcast along the
-last axis, which is the row.  Displacements, nearest images and cutoffs are the
-kernel's own business, and increments where `valid` is false must be zero.
+last axis, which is the row; an axis before it holds several numbers of each,
+`[C, n]`.  Displacements, nearest images and cutoffs are the kernel's own business,
+and increments where `valid` is false must be zero.
 
 slot_sum       loop over neighbour slots, vectorised over rows: CPUs
 row_sum        all slots gathered, one reduction: GPUs
@@ -112,10 +113,11 @@ def row_sum(body, slots, own, others, zeros, *, rows=None):
 def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
     """As `slot_sum`, over all atoms `others`, without a list. ``excluded``: `[E, n]` atoms that are no neighbours
     of each row."""
-    n = jax.tree.leaves(zeros)[0].shape[0]
-    every = jnp.arange(jax.tree.leaves(others)[0].shape[0], dtype=jnp.int32)
+    n = jax.tree.leaves(zeros)[0].shape[-1]
+    every = jnp.arange(jax.tree.leaves(others)[0].shape[-1], dtype=jnp.int32)
     rows = lax.iota(jnp.int32, n) if rows is None else rows
-    other = jax.tree.map(lambda values: values[:, None], others)
+    other = jax.tree.map(lambda values: values[..., None], others)
+    own = jax.tree.map(_beside, own)
     valid = every[:, None] != rows
     if excluded is not None:
         valid &= (every[:, None] != excluded[:, None, :]).all(0)
@@ -151,10 +153,10 @@ def slot_fold(body, slots, own, others, start, into, *, rows, used=None):
 
 def all_pairs_fold(body, own, others, start, into, *, rows, last, excluded=None):
     """As `slot_fold`, over all atoms `others`, a block of rows at a time. Rows from ``last`` on are no atoms."""
-    n, every = rows.shape[0], jnp.arange(jax.tree.leaves(others)[0].shape[0], dtype=jnp.int32)
+    n, every = rows.shape[0], jnp.arange(jax.tree.leaves(others)[0].shape[-1], dtype=jnp.int32)
     size = min(n, max(1, MOST_PAIRS // max(1, every.shape[0])))
     blocks = -(-n // size)
-    other = jax.tree.map(lambda values: values[:, None], others)
+    other = jax.tree.map(lambda values: values[..., None], others)
 
     def step(block, total):
         mine = jnp.minimum(block * size + lax.iota(jnp.int32, size), n - 1)
@@ -162,7 +164,7 @@ def all_pairs_fold(body, own, others, start, into, *, rows, last, excluded=None)
         valid = (every[:, None] != index) & (index < last) & (block * size + lax.iota(jnp.int32, size) < n)
         if excluded is not None:
             valid &= (every[:, None] != excluded[:, None, mine]).all(0)
-        return into(total, body(jax.tree.map(lambda values: values[mine], own), other, valid), valid)
+        return into(total, body(jax.tree.map(lambda values: _beside(values[..., mine]), own), other, valid), valid)
 
     return lax.fori_loop(0, blocks, step, start)
 
@@ -170,9 +172,9 @@ def all_pairs_fold(body, own, others, start, into, *, rows, last, excluded=None)
 def all_pairs_in_blocks(body, own, others, zeros, *, rows=None, excluded=None):
     """As `all_pairs_sum`, by whichever way is the fastest for so many atoms: a block of rows at a time where all pairs at
     once would need too much memory."""
-    n = jax.tree.leaves(zeros)[0].shape[0]
-    total = jax.tree.leaves(others)[0].shape[0]
-    if total <= SMALLEST:
+    n = jax.tree.leaves(zeros)[0].shape[-1]
+    total = jax.tree.leaves(others)[0].shape[-1]
+    if total <= SMALLEST and all(v.ndim == 1 for v in jax.tree.leaves((own, zeros))):  # reverse mode may go through the others
         return each_other_sum(body, own, others, zeros, rows=rows, excluded=excluded)
     size = max(1, MOST_PAIRS // max(1, total))
     if n <= size:
@@ -181,22 +183,26 @@ def all_pairs_in_blocks(body, own, others, zeros, *, rows=None, excluded=None):
     blocks = -(-n // size)
 
     def cut(v):  # the last block is filled up with copies of its last row
-        v = jnp.concatenate([v, jnp.broadcast_to(v[-1:], (blocks * size - n, *v.shape[1:]))])
-        return v.reshape(blocks, size, *v.shape[1:])
+        v = jnp.concatenate([v, jnp.broadcast_to(v[..., -1:], (*v.shape[:-1], blocks * size - n))], axis=-1)
+        return jnp.moveaxis(v.reshape(*v.shape[:-1], blocks, size), -2, 0)
 
-    parts = {"own": own, "zeros": zeros, "rows": rows} | ({} if excluded is None else {"excluded": excluded.T})
+    parts = {"own": own, "zeros": zeros, "rows": rows} | ({} if excluded is None else {"excluded": excluded})
 
     def one(part):
-        left_out = part["excluded"].T if "excluded" in part else None
-        return all_pairs_sum(body, part["own"], others, part["zeros"], rows=part["rows"], excluded=left_out)
+        return all_pairs_sum(body, part["own"], others, part["zeros"], rows=part["rows"], excluded=part.get("excluded"))
 
     sums = lax.map(one, jax.tree.map(cut, parts))
-    return jax.tree.map(lambda v: v.reshape(blocks * size, *v.shape[2:])[:n], sums)
+    return jax.tree.map(lambda v: jnp.moveaxis(v, 0, -2).reshape(*v.shape[1:-1], blocks * size)[..., :n], sums)
+
+
+def _beside(values):
+    """The values of rows beside those of all others: several numbers of each row, `[C, n]`, as `[C, 1, n]`."""
+    return values if values.ndim < 2 else values[..., None, :]
 
 
 def _reduced(terms, shape, zeros):
     def total(zero, term):
-        return zero + jnp.sum(jnp.broadcast_to(term, shape), axis=0, dtype=zero.dtype)
+        return zero + jnp.sum(jnp.broadcast_to(term, (*zero.shape[:-1], *shape)), axis=-2, dtype=zero.dtype)
 
     return jax.tree.map(total, zeros, terms)
 
@@ -256,7 +262,7 @@ class Shards:
 
     def everywhere(self, values):
         """All rows, `[total]`, of a pytree of `[count]` arrays."""
-        return jax.tree.map(lambda v: lax.all_gather(v, ATOMS, tiled=True), values)
+        return jax.tree.map(lambda v: lax.all_gather(v, ATOMS, axis=v.ndim - 1, tiled=True), values)
 
     def build(self, plan, positions, cell, radius):
         """This device's rows of the list of `positions` (all of them, `[N]`), with the

@@ -23,6 +23,8 @@ from .gather import take
 from .kernels import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, cast_number, slope_name, virial_components
 from .leg_values import CENTRE, END, LegValues
 from .legs import Legs
+from .ranges import leaf_name, pick
+from .series import ENTRY
 from .values import Globals
 
 ENDS = "ends "
@@ -358,7 +360,7 @@ class _Triple:
             if node.symbol in self.legs.values:
                 return _at(self.legs.values[node.symbol], self.place[binders.index(index)])
             if node.symbol in self.legs.own and work.model.of_atoms(node.symbol):
-                return self._atom(binders.index(index), node.symbol)
+                return pick(self._atom(binders.index(index), node.symbol), node, None, work.known.more.get(ENTRY))
             return cast_number(work.known.params[node.symbol], dtype)[self.entry(node, binders)]
 
         return read
@@ -374,8 +376,8 @@ def _places(term: Term, displacement: Expr) -> tuple[int, int]:
 
 
 def _at_centre(term: Term, leaf: Read) -> bool:
-    return leaf.indices == term.domain.binders[:1]
+    return leaf.indices[:1] == term.domain.binders[:1]
 
 
 def _partial_name(term: Term, leaf: Read) -> str:
-    return (ADJOINT if _at_centre(term, leaf) else ENDS + ADJOINT) + leaf.symbol
+    return (ADJOINT if _at_centre(term, leaf) else ENDS + ADJOINT) + leaf_name(leaf)

@@ -131,6 +131,8 @@ def data_of(model: Model, params: Mapping[str, object], ids) -> dict[str, object
 
 
 def default(model: Model, param: Param, values: Mapping[str, object]):
+    if param.learned is not None:
+        return jnp.asarray(param.learned.initial(), float)
     if param.table is not None:
         return jnp.asarray(param.table.curves.number, float)
     known = Globals(model, values)

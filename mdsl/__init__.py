@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .grammar.diagnostics import Diagnostic as Diagnostic, Rejected as Rejected
     from .program import Program as Program, compile as compile, load as load
+    from .fitting import Fit as Fit, fit as fit
+    from .parameter_files import load_params as load_params, save_params as save_params
     from . import space as space
     from .prototype import pair as pair, symbols as symbols
 
@@ -23,13 +25,17 @@ _WHERE = {
     "Program": "program",
     "compile": "program",
     "load": "program",
+    "Fit": "fitting",
+    "fit": "fitting",
+    "load_params": "parameter_files",
+    "save_params": "parameter_files",
     "pair": "prototype",
     "symbols": "prototype",
     "Diagnostic": "grammar.diagnostics",
     "Rejected": "grammar.diagnostics",
 }
 
-__all__ = ["Diagnostic", "Program", "Rejected", "compile", "load", "pair", "space", "symbols"]
+__all__ = ["Diagnostic", "Fit", "Program", "Rejected", "compile", "fit", "load", "load_params", "pair", "save_params", "space", "symbols"]
 
 
 def __getattr__(name: str):

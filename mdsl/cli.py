@@ -152,6 +152,8 @@ def _run_options(sub: Parser) -> None:
     sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="another value for a parameter, such as --set 'sigma=3.4 [angstrom]'; may be repeated")
     sub.add_argument("--replicas", metavar="B", help="run B replicas at once, which differ in their random numbers")
     sub.add_argument("--sweep", metavar="NAME=START:STOP:COUNT", action="append", default=[], help="run with each of these values of a parameter at once, or with those of a list, NAME=A,B,C; repeated, with each combination")
+    sub.add_argument("--params", metavar="FILE", help="parameters and weights of learned functions from a safetensors file, as mdsl.save_params writes it; --set comes on top")
+    sub.add_argument("--allow-extern", metavar="NAME=MODULE:FUNCTION", action="append", default=[], help="run this function of Python for `extern NAME` of the program; MODULE is looked for beside the program too")
     sub.add_argument("--out", metavar="DIR", help="the folder to write to; by default the next free one in runs/")
     sub.add_argument("--overwrite", action="store_true", help="replace the run that --out holds already")
     sub.add_argument("--precision", choices=("single", "mixed", "double"), help="of the arithmetic; mixed computes pairs in single and sums in double precision")
@@ -182,8 +184,8 @@ def run(options: argparse.Namespace) -> int:
         text = getattr(options, name)
         return None if text is None else given.whole(f"--{name}", text, least, most)
 
-    if options.resume and (options.seed is not None or options.set or options.replicas or options.sweep):
-        raise given.bad_option("--resume goes on with the seed, the settings and the replicas of the run: it takes no --seed, --set, --replicas and --sweep")
+    if options.resume and (options.seed is not None or options.set or options.params or options.replicas or options.sweep):
+        raise given.bad_option("--resume goes on with the seed, the settings and the replicas of the run: it takes no --seed, --set, --params, --replicas and --sweep")
     if options.resume and (options.out or options.overwrite):
         raise given.bad_option("--resume goes on in the folder of the run: it takes no --out and no --overwrite")
     settings = given.settings(options.set)
@@ -200,6 +202,8 @@ def run(options: argparse.Namespace) -> int:
         resume=Path(options.resume) if options.resume else None,
         replicas=number("replicas", 1),
         sweeps=given.sweeps(options.sweep, settings),
+        params=Path(options.params) if options.params else None,
+        externs=given.externs(options.allow_extern),
     )
     if options.file == "-":
         raise given.bad_option("`mdsl run` runs a file, not standard input")

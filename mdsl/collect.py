@@ -52,6 +52,7 @@ class Resolution:
     species: dict[str, Entity] = field(default_factory=dict)
     tables: dict[str, Param] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)  # constants that are written as a number
+    arrays: dict[str, tuple[tree.Statement, Scope]] = field(default_factory=dict)  # with the index of a range
     states: set[str] = field(default_factory=set)  # at the top level: what flows may change
     lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
 
@@ -175,6 +176,7 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 declared("topology", item.name)
         case tree.Declaration() | tree.Data():
             declared("param", statement.name, len(statement.axes))
+            work.arrays[statement.name.id] = statement, module.scope
             if isinstance(statement, tree.Declaration) and statement.kind == "const" and isinstance(statement.value, tree.Number):
                 work.numbers[statement.name.id] = statement.value.value
             if isinstance(statement, tree.Declaration) and statement.kind == "state":
@@ -188,11 +190,12 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
         case tree.Def():
             declared("function", statement.name)
         case tree.Equation():
+            work.arrays[statement.name.id] = statement, module.scope
             declared("equation", statement.name, len(statement.axes), series=statement.kind == "observe")
         case tree.Flow() | tree.Integrator():
             declared("scheme", statement.name)
-        case tree.Learned():
-            declared("function", statement.name)
+        case tree.Learned() | tree.Extern():
+            declared("foreign", statement.name)
 
 
 def duplicate(name: tree.Identifier, earlier: Span | None) -> Diagnostic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from .finite import check_finite
 from .model import Model
 from .passes import PASSES, verify
 from .resolve import resolve
+from .weights import with_externs
 
 
 @dataclass(frozen=True)
@@ -38,23 +40,29 @@ class Compiled:
         return dict(self.stages).get(name)
 
 
-def compile_source(source: Source, folder: Path | None = None) -> Compiled:
-    """Compile a program.
+def compile_source(source: Source, folder: Path | None = None, externs: Mapping[str, Callable] | None = None) -> Compiled:
+    """Compile a program. ``externs``: functions of Python by name, for the program's `extern` statements.
 
     Raises Rejected with every error found, in the order of the text.
     """
     try:
-        return _compile(source, folder)
+        return _compile(source, folder, externs or {})
     except RecursionError:
         raise Rejected(Diagnostic("nesting", "the program is nested too deeply to compile", Span(source, 0, 0))) from None
 
 
-def _compile(source: Source, folder: Path | None) -> Compiled:
+def _compile(source: Source, folder: Path | None, externs: Mapping[str, Callable]) -> Compiled:
     model, report = resolve(source, folder)
+    model, found = with_externs(model, externs)
+    report += found
     stages = [("resolve", model)]
     for step in PASSES:
         model, found = step.run(model)
         report += found
+        if step.name == "infer" and externs and not _errors(report):
+            from mdsl.lowering.foreign import bad_externs
+
+            report += bad_externs(model)
         # Later passes build on what earlier ones promise; `infer` still profits from what `resolve` left whole.
         if step.typed and _errors(report):
             break

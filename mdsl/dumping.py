@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.lowering.field import Combination, Field, Measure, PerAtom, Term
+from mdsl.lowering.series import ENTRY
 
 from .compiler import Compiled
 from .model import SCALAR, Expr, Number, Op, Read, transform
@@ -60,18 +61,22 @@ def _term(field: Field, term: Term) -> str:
         lines.append(f"  support   none: {term.support.why}")
     for leaf, slope in (*term.slopes, *term.partials):
         lines.append(f"  by {_text(field, leaf)}: {text(slope)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_networks(term)])
 
 
 def _head(term: Term) -> str:
     what = f"term #{term.number} of {term.equation}" if term.number is not None else f"the derivative through {term.equation}"
-    return f"{what}: sum over {term.domain}"
+    return f"{what}: sum over {term.domain}{_range(term)}"
+
+
+def _range(item: Term | PerAtom) -> str:
+    return "" if item.axis is None else f", k in {item.axis.first}..{item.axis.last}" if isinstance(item, Term) else f", for each k in {item.axis.first}..{item.axis.last}"
 
 
 def _value(field: Field, value: PerAtom) -> str:
     """A per-atom value; then the term that carries derivatives through it."""
     over = "" if value.domain is None else f": sum over {value.domain}"
-    lines = [f"value {value.name}[{value.centre}] of {value.equation}{over}", f"  summand   {_text(field, value.summand)}"]
+    lines = [f"value {value.name}[{value.centre}] of {value.equation}{over}{_range(value)}", f"  summand   {_text(field, value.summand)}"]
     if value.support.cutoff is not None:
         lines.append(f"  support   below {_text(field, value.support.cutoff)}")
     return "\n".join([*lines, *([_term(field, value.adjoint)] if value.adjoint is not None else [])])
@@ -86,7 +91,11 @@ def _tuple_term(field: Field, term: Term) -> str:
     if term.support.cutoff is not None:
         lines.append(f"  support   legs below {_text(field, term.support.cutoff)}")
     lines += [f"  by {_text(field, leaf)}: {_text(field, slope)}" for leaf, slope in (*term.slopes, *term.partials)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_networks(term)])
+
+
+def _networks(term: Term) -> list[str]:
+    return [f"  by the weights of {leaf.symbol}: by JAX" for leaf in term.networks]
 
 
 def _in_distance(e: Expr, displacement: Expr) -> Expr:
@@ -112,4 +121,5 @@ def _combination(field: Field, combination: Combination) -> str:
 
 
 def _text(field: Field, expr: Expr) -> str:
-    return text_of(field.model, expr)
+    """An expression; k is the number of a range."""
+    return text_of(field.model, transform(expr, lambda e: Read("k", type=SCALAR) if e == Read(ENTRY) else e))

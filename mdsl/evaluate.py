@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import numpy as np
 
-from . import dual, topologies
+from . import dual, foreign, topologies
 from .algebra import GEOMETRY, OPERATIONS, Point, extreme, plus, spread, total
 from .dual import Number, linear, primal
+from .learned import Extern, Network
 from .model import (
-    EACH, Apply, Area, Axis, Derivative, Equation, Expr, Integral, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
+    EACH, Apply, Area, Axis, Call, Derivative, Equation, Expr, Integral, Label, Lambda, Model, Number as Literal, Op, Param, Read, Reduce,
     Slope, TableOf, Tabulated, Text,
 )  # fmt: skip
 from .operators import BUILTINS
@@ -21,7 +22,17 @@ from .quadrature import integral
 from .rows import Cells, Closure, Rows, Whole, entries, expand, take
 from .system import NoSystem, System
 
+
 Indices = tuple[str | int | Label, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """A learned or extern function; ``derived``: how often it is differentiated."""
+
+    name: str
+    body: Network | Extern
+    derived: int = 0
 
 
 class Interpreter:
@@ -100,6 +111,8 @@ class Interpreter:
                 return self._slope(lambda a: self.value(body, rows.bind({variable: a})), self.value(at, rows))
             case Tabulated(which=which, at=at):
                 return tabulated(expr, primal(self.value(which, rows)), self.value(at, rows))
+            case Call(function=function, args=args, by=by, body=body):
+                return foreign.value(body, self._arguments(function, body, args, rows), by)
             case Integral(function=function, lower=lower, upper=upper):
                 closure = self.value(function, rows)
                 return integral(lambda a: self.apply(closure, [a]), self.value(lower, rows), self.value(upper, rows))
@@ -137,15 +150,23 @@ class Interpreter:
 
     def apply(self, function: Closure, args: Sequence[object]) -> object:
         """A function of its arguments, in the rows where the function is known."""
-        if not isinstance(function, Closure):
+        if not isinstance(function, Closure | Foreign):
             raise TypeError("only functions can be applied")
         if function.derived:
             (at,) = args
             less = replace(function, derived=function.derived - 1)
             return self._slope(lambda a: self.apply(less, [a]), at)
+        if isinstance(function, Foreign):
+            weights = (self.param(function.name),) if isinstance(function.body, Network) else ()
+            return foreign.value(function.body, (*weights, *args))
         if len(args) != len(function.parameters):
             raise TypeError(f"a function of {len(function.parameters)} arguments is given {len(args)}")
         return self.value(function.body, function.rows.bind(dict(zip(function.parameters, args))))
+
+    def _arguments(self, name: str, body: Network | Extern, args: Sequence[Expr], rows: Rows) -> list[Number]:
+        """Those of a learned or extern function; the weights of a network are the whole of a param."""
+        learned = isinstance(body, Network)
+        return [self.param(name) if learned and k == 0 else self.value(a, rows) for k, a in enumerate(args)]
 
     def _slope(self, function: Callable[[Number], Number], at: Number) -> Number:
         return dual.derivative(function, at, np.ones(1))
@@ -160,6 +181,8 @@ class Interpreter:
         if bound is not None:
             is_index = isinstance(bound, np.ndarray) and bound.dtype.kind == "i"
             return bound.astype(float) if is_index else bound
+        if (body := self.model.foreign(symbol)) is not None:
+            return Foreign(symbol, body)
         param = self.model.param(symbol)
         if param is not None or symbol in self.params:
             return self._entry(symbol, param, indices, rows)
@@ -215,6 +238,9 @@ class Interpreter:
         return places - axis.first if axis.kind == "range" else places
 
     def _equation(self, equation: Equation, indices: Indices, rows: Rows) -> object:
+        if equation.series is not None and equation.kind == "quantity":
+            values = self._once(equation.name, lambda: self._for_each_entry(equation))
+            return self._of_range(values, indices, equation.series, rows)
         if equation.series is not None:  # for all its numbers, once
             axis, (binder,) = equation.series, equation.binders
             every = np.arange(axis.first, axis.last + 1)
@@ -228,6 +254,23 @@ class Interpreter:
             bound = {b: self._index(i, rows) for b, i in zip(equation.binders, indices)}
             return self.value(equation.body, Rows(rows.size, bound))
         return self._once(equation.name, lambda: self.value(equation.body, Rows(1)))
+
+    def _for_each_entry(self, equation: Equation) -> Number:
+        """[N, entries]: a quantity over a range, for all atoms and all its numbers."""
+        atom, index = equation.binders
+        shape = (len(self.system.x), equation.series.last + 1 - equation.series.first)
+        atoms, entries = (a.ravel() for a in np.indices(shape))
+        every = Rows(len(atoms), {atom: atoms, index: entries + equation.series.first})
+        full = dual.add(self.value(equation.body, every), np.zeros(len(atoms)))  # also of a number that is the same in all
+        return linear(lambda a: a.reshape(*a.shape[:-1], *shape), full)
+
+    def _of_range(self, values: Number, indices: Indices, axis: Axis, rows: Rows) -> Number:
+        """Of an atom the entries [rows, entries] of a quantity over a range, or one of them [rows]."""
+        atoms = self._index(indices[0], rows)
+        if len(indices) == 1:
+            return take(values, atoms)
+        entry = self._index(indices[1], rows) - axis.first
+        return linear(lambda a: a[..., atoms, entry], values)
 
     def builtin(self, name: str) -> object:
         """What every program has; of fields the values of all atoms."""
@@ -250,6 +293,8 @@ class Interpreter:
     def _default(self, param: Param) -> Number:
         if param.table is not None:
             return param.table.curves.number.astype(float)
+        if param.learned is not None:
+            return param.learned.initial()
         if param.default is None:
             raise NameError(f"`{param.name}` has no value")
         if isinstance(param.default, TableOf):

@@ -23,6 +23,7 @@ from .system import System
 from .model import Advance, Equation, Expr, Model, Param, Read, Reduce, Update, walk
 from .rows import Rows
 from .steps import FIELDS
+from .weights import unknown_functions
 
 PAIRS = 64
 TOLERANCE = 1e-8
@@ -62,6 +63,8 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
     names = domain.binders if domain.centre is None else (domain.centre, *domain.binders)
     if {i for n in walk(reduce.body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {*names, *entries, *_bound_inside(reduce)}:
         return True  # it depends on atoms further out, which is refused later
+    if unknown_functions(reduce.body):
+        return True  # what is not known cannot be tried
     rng = np.random.default_rng(20)
     params = {p.name: _shaken(model, p, rng) for p in model.params if p.lifetime == "param" and p.binder is None and known(model, p)}
     scale = np.mean([abs(np.mean(v)) for p in model.params if (v := params.get(p.name)) is not None and _is_length(model, p)] or [1.0])
@@ -82,7 +85,7 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
         params=params,
     )
     shapes = {"vector": (model.dim,), "matrix": (model.dim, model.dim)}
-    quantities = {e.name: rng.uniform(0.5, 2, (n, *shapes.get(e.body.type.kind, ()))) for e in model.of_kind("quantity")}
+    quantities = {e.name: rng.uniform(0.5, 2, (n, *_entry_count(e), *shapes.get(e.body.type.kind, ()))) for e in model.of_kind("quantity")}
     atoms = dict(zip(names, np.arange(n).reshape(len(names), PAIRS)))
 
     def values(atoms: dict[str, np.ndarray]) -> np.ndarray:
@@ -110,9 +113,13 @@ def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
 
 
 def _entries(equation: Equation) -> dict[str, np.ndarray]:
-    """Numbers for the index of an observable over a range: some of the range, each several times."""
+    """Numbers for the index of an observable or quantity over a range: some of the range, each several times."""
     axis = equation.series
-    return {} if axis is None else {equation.binders[0]: axis.first + np.arange(PAIRS) % (axis.last + 1 - axis.first)}
+    return {} if axis is None else {equation.binders[-1]: axis.first + np.arange(PAIRS) % (axis.last + 1 - axis.first)}
+
+
+def _entry_count(equation: Equation) -> tuple[int, ...]:
+    return () if equation.series is None else (equation.series.last + 1 - equation.series.first,)
 
 
 def _bound_inside(reduce: Reduce) -> set[str]:

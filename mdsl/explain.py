@@ -30,8 +30,8 @@ Fact = tuple[str, str]  # a word, and what is said under it; an empty word goes 
 def explain(compiled: Compiled) -> str:
     """The decisions of the compiler for one program."""
     model = compiled.model
-    tables = list(_tables(model))
-    sections = [("units", list(_units(model))), *([("tables", tables)] if tables else []), *energies(compiled)]
+    tables, foreign = list(_tables(model)), list(_foreign(model))
+    sections = [("units", list(_units(model))), *([("tables", tables)] if tables else []), *([("functions", foreign)] if foreign else []), *energies(compiled)]
     observed = list(observables(compiled))
     if observed:
         sections.append(("observables", observed))
@@ -86,6 +86,21 @@ def _tables(model: Model) -> Iterator[Fact]:
         yield param.name, f"{f'{len(curves.values)} functions' if many else 'one function'} of {knots:,} knots from {shown(model, curves.first, argument)} to {shown(model, last, argument)}, {end}"
         calls[id(param.table.call)] = f'{reader}("{path}"), line {param.span.line}'
     yield from (("from", text) for text in calls.values())
+
+
+# -- functions that are no formulas --------------------------------------------------------------------
+
+
+def _foreign(model: Model) -> Iterator[Fact]:
+    for param in (p for p in model.params if p.learned is not None):
+        network = param.learned
+        layers = " - ".join(map(str, network.sizes))
+        yield param.name, f"a network of layers {layers}, tanh between them: {network.count:,} weights and biases (line {param.span.line})"
+        start = "as they were given" if network.weights is not None else f"normal numbers of variance 1/inputs, of the seed {network.seed}; biases 0"
+        yield "", f"weights to begin with: {start}"
+    for extern in model.externs:
+        given = "given" if extern.function is not None else "not given yet: a program runs no Python unless it is told to"
+        yield extern.name, f"a function of Python of {', '.join(extern.parameters)}, {given} (line {extern.span.line})"
 
 
 # -- how pairs are found -------------------------------------------------------------------------------
@@ -255,10 +270,12 @@ def _times(count: int, noun: str) -> str:
 
 
 def _derivatives(model: Model) -> Iterator[Fact]:
-    params = [p for p in model.params if p.lifetime == "param"]
+    params = [p for p in model.params if p.lifetime == "param" and p.learned is None]
     free = [p for p in params if not _made_of(p, params)]
-    yield "by", "positions x, the box, and the free parameters:" + ("" if free else " there are none")
+    networks = [p for p in model.params if p.learned is not None]
+    yield "by", "positions x, the box, and the free parameters:" + ("" if free or networks else " there are none")
     yield from (("", _declared(model, p)) for p in free)
+    yield from (("", f"{p.name}, {p.learned.count:,} weights (line {p.span.line})") for p in networks)
     if model.data:
         yield "data", "that come with the atoms, and by which energies are differentiable too:"
         yield from (("", _data(p)) for p in model.data)

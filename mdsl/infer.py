@@ -22,10 +22,12 @@ from .model import (
     Advance,
     Axis,
     Area,
+    Call,
     Equation,
     Expr,
     Label as SpeciesLabel,
     Model,
+    Network,
     Number,
     Op,
     Param,
@@ -116,6 +118,8 @@ class Inference:
                 return replace(expr, body=body, at=at, type=Type("scalar", dimension))
             case Area():
                 return self.area(expr)
+            case Call():
+                return self.call(expr)
             case Op(op=op, args=args):
                 args = tuple(self.typed(a) for a in args)
                 if op == "sub" and all(a.type.kind == "point" for a in args):
@@ -140,6 +144,37 @@ class Inference:
             self.fail("wrong-unit", f"`{expr.table}` is a function of {_article(argument)}, but is given {at.type}", at)
             return replace(expr, type=UNKNOWN)
         return replace(expr, type=Type("scalar", result / argument**expr.order))
+
+    def call(self, expr: Call) -> Call:
+        """A learned or extern function: of pure numbers, or of the entries of one quantity; a pure number."""
+        args = tuple(self.typed(a) for a in expr.args)
+        expr = replace(expr, args=args, type=UNKNOWN)
+        inputs = args[1:] if isinstance(expr.body, Network) else args
+        if any(a.type.kind == "unknown" for a in inputs):
+            return expr
+        takes = f"`{expr.function}` takes {'one number' if expr.body.inputs == 1 else f'{expr.body.inputs} numbers'}"
+        for a in inputs:
+            if a.type.kind not in ("scalar", "index", "array"):
+                help = "of a vector take its length `|d|`" if a.type.kind == "vector" else "a species decides between functions: `if species[i] == A then ... else ...`" if a.type.kind == "label" else None
+                self.fail("wrong-type", f"{takes}, not {a.type}", a, help=help)
+                return expr
+            if a.type.kind != "index" and a.type.dimension not in (None, ONE):
+                self.fail("wrong-unit", f"`{expr.function}` takes pure numbers, not {_plural(a.type)}", a, help="divide by a quantity of the same dimension first")
+                return expr
+        learned = isinstance(expr.body, Network)
+        given, arrays = len(inputs), [a for a in inputs if a.type.kind == "array"]
+        if learned and arrays:
+            if given > 1:
+                self.fail("wrong-arguments", f"{takes}: the entries of one quantity, or numbers one by one", expr)
+                return expr
+            given = arrays[0].type.size
+        if given != expr.body.inputs:
+            span = self.model.param(expr.function).span if learned else expr.body.span
+            help = f"`mlp({', '.join(map(str, (given, *expr.body.sizes[1:])))})` takes {given}" if learned and given else None
+            self.fail("wrong-arguments", f"{takes}, but is given {given}", expr, secondary=(Label(span, "declared here"),), help=help)
+            return expr
+        return replace(expr, type=Type("scalar"))
+
     def area(self, expr: Area) -> Expr:
         """An integral: the variable is what the bounds are; only they may be infinite."""
         lower, upper = (self.bound(b) for b in (expr.lower, expr.upper))
@@ -226,11 +261,14 @@ class Inference:
             return param.type
         equation = self.model.equation(symbol)
         if equation is not None:
-            if equation.series is not None and indices:
-                self.entry(expr, indices[0], equation.series)
-            elif any(i in self.locals for i in indices):
+            if equation.series is not None and len(indices) == len(equation.binders):
+                self.entry(expr, indices[-1], equation.series)
+            if equation.kind == "quantity" and any(i in self.locals for i in indices[:1]):
                 self.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
-            return self.equation(equation, expr).body.type
+            kind = self.equation(equation, expr).body.type
+            if len(indices) < len(equation.binders) and equation.kind == "quantity" and kind.kind != "unknown":
+                return Type("array", kind.dimension, equation.series.last + 1 - equation.series.first)
+            return kind
         if symbol == "infinity":
             self.fail("misplaced", "`infinity` is no number: it is only a bound of an integral", expr, help="a function without a cutoff needs none")
             return UNKNOWN
@@ -257,7 +295,7 @@ class Inference:
         known = self.params.get(param.name)
         if param.table is not None:
             return replace(param, type=Type("scalar"))
-        if param.data is not None:
+        if param.data is not None or param.learned is not None:
             return param
         if known is None:
             if param.name in self.active:
@@ -299,7 +337,7 @@ class Inference:
             self.active.append(equation.name)
             outside = self.locals, self.ranges, self.memo
             if equation.series is not None or self.locals:
-                series = {b: equation.series for b in equation.binders if equation.series}
+                series = {equation.binders[-1]: equation.series} if equation.series else {}
                 self.locals, self.ranges, self.memo = {b: Type("scalar") for b in series}, series, {}
             body = self.typed(equation.body)
             self.locals, self.ranges, self.memo = outside
@@ -309,7 +347,9 @@ class Inference:
             if equation.kind == "observe" and body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
                 help = "the vector from the corner of the box is `x[i] - origin`" if body.type.kind == "point" else None
                 self.fail("wrong-type", f"an observable is a number, a vector or a matrix, not {body.type}", body, help=help)
-            if equation.kind == "quantity" and body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
+            if equation.kind == "quantity" and equation.series is not None and body.type.kind not in ("scalar", "unknown"):
+                self.fail("wrong-type", f"a quantity over a range is a number for each atom and entry, not {body.type}", body)
+            elif equation.kind == "quantity" and body.type.kind not in ("scalar", "vector", "matrix", "unknown"):
                 self.fail("wrong-type", f"a quantity is a number, a vector or a matrix for each atom, not {body.type}", body)
             if equation.kind == "energy":
                 wanted = self.model.units.dimension(dimensions.ENERGY)
@@ -406,6 +446,10 @@ class Inference:
             self.before_run(value, what)
             options.append((name, value))
         return replace(step, options=tuple(options))
+
+
+def _plural(kind: Type) -> str:
+    return str(replace(kind, kind="scalar")) if kind.kind == "array" else str(kind)
 
 
 def _article(dimension: Dimension) -> str:

@@ -20,14 +20,17 @@ from .model import (
     Advance,
     Apply,
     Area,
+    Call,
     Derivative,
     Equation,
     Expr,
+    Extern,
     Function,
     Integral,
     Label,
     Lambda,
     Model,
+    Network,
     Number,
     Op,
     Read,
@@ -66,12 +69,25 @@ class Closure:
 class Slopes:
     """``D(u)``: a function of the one argument of u."""
 
-    function: Closure | Slopes
+    function: Closure | Slopes | Opaque
     span: Span | None
     arity = 1
 
 
-Value = Expr | Closure | Slopes | Cells
+@dataclass(frozen=True, eq=False)
+class Opaque:
+    """A learned or extern function: what it computes is not for the compiler to see."""
+
+    name: str
+    body: Network | Extern
+    span: Span | None
+
+    @property
+    def arity(self) -> int:
+        return self.body.inputs
+
+
+Value = Expr | Closure | Slopes | Opaque | Cells
 
 
 @dataclass(eq=False)
@@ -118,13 +134,13 @@ class Inliner:
         if equation.series is None:
             return replace(equation, body=self.first_order(equation.body, Env(binders={b: b for b in equation.binders})))
         # Its index stands for a number, and must not catch a value of that name which a function reads.
-        (name,) = equation.binders
+        *atoms, name = equation.binders
         new = self._fresh(name, self.taken) if name in self.taken else name
         self.series = {new}
         index = Read(new, type=Type("index"))
-        body = self.first_order(equation.body, Env({name: index}, {name: new}))
+        body = self.first_order(equation.body, Env({name: index}, {**{a: a for a in atoms}, name: new}))
         self.series = set()
-        return replace(equation, binders=(new,), body=body)
+        return replace(equation, binders=(*atoms, new), body=body)
 
     def begin(self) -> None:
         self.calls, self.given_up = 0, False
@@ -152,7 +168,7 @@ class Inliner:
         name = expr.symbol
         return name not in BUILTINS and self.model.param(name) is None and self.model.equation(name) is None
 
-    def wrong_count(self, callee: Closure | Slopes, given: int, at: Expr) -> Expr:
+    def wrong_count(self, callee: Closure | Slopes | Opaque, given: int, at: Expr) -> Expr:
         name = callee.span.text if callee.span is not None else ""
         shown = f"`{name}`" if name.isidentifier() else "this function"
         message = f"{shown} takes {callee.arity} argument{'' if callee.arity == 1 else 's'}, but is given {given}"
@@ -178,6 +194,8 @@ class Inliner:
                     return self.local(expr, env.values[symbol], env)
                 if not indices and symbol in self.functions:
                     return self.value(self.functions[symbol].value, Env(via=env.via))
+                if not indices and (foreign := self.model.foreign(symbol)) is not None:
+                    return Opaque(symbol, foreign, expr.span)
                 return replace(expr, indices=tuple(self.index(i, env) for i in indices), via=env.via)
             case Lambda(parameters=parameters, body=body):
                 return Closure(parameters, body, env, expr.span)
@@ -300,6 +318,10 @@ class Inliner:
     def call(self, callee: Value, args: tuple[Value, ...], at: Expr) -> Value:
         if isinstance(callee, Cells):
             return self.number(callee, at)
+        if isinstance(callee, Opaque):
+            inputs = tuple(self.number(a, at) for a in args)
+            weights = (Read(callee.name, span=callee.span, via=at.via),) if isinstance(callee.body, Network) else ()
+            return Call(callee.name, (*weights, *inputs), body=callee.body, span=at.span, via=at.via)
         if isinstance(callee, Expr):
             if callee.type is not None and callee.type.kind == "unknown" or self.nothing(callee):
                 return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
@@ -321,7 +343,7 @@ class Inliner:
         via = (*at.via, at.span) if at.span is not None else at.via
         return self.value(callee.body, callee.env.inside(dict(zip(callee.parameters, args)), via=via))
 
-    def body(self, function: Closure | Slopes, at: Expr) -> tuple[str, Expr]:
+    def body(self, function: Closure | Slopes | Opaque, at: Expr) -> tuple[str, Expr]:
         """A function of one number written out for a variable of its own."""
         variable = self._fresh("s", self.taken)
         return variable, self.number(self.call(function, (Read(variable, span=at.span, via=at.via),), at), at)

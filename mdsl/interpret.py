@@ -125,4 +125,4 @@ def parameter(model: Model, name: str, values: Mapping[str, object] | None = Non
 def defaults(model: Model, values: Mapping[str, object] | None = None) -> dict[str, float | np.ndarray]:
     """The values of all params that have one, those in ``values`` included."""
     known = values or {}
-    return {p.name: parameter(model, p.name, known) for p in model.params if p.name in known or p.default is not None}
+    return {p.name: parameter(model, p.name, known) for p in model.params if p.name in known or p.default is not None or p.learned is not None}

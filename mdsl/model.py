@@ -10,9 +10,11 @@
          | Slope(variable, body, at)           d body/d variable at a point; until `differentiate`
          | Tabulated(table, which, order, at)  a tabulated function or one of its derivatives at a point
          | Area(variable, body, lower, upper)  the integral of body over variable; until `differentiate`
+         | Call(function, args, by)            a learned or extern function, or its derivative by some of its arguments
 
 Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
-species table for the species of atoms i and j. In flows a field, and a value made of fields, has the index `EACH`:
+species table for the species of atoms i and j, `Read("G", ("i", "k"))` an entry of a quantity over a range, and
+`Read("G", ("i",))` all its entries: an array, which only learned and extern functions take. In flows a field, and a value made of fields, has the index `EACH`:
 the statement holds for each atom; a value that is one for all has no index. Expressions are shared, not copied:
 passes remember nodes by identity.
 """
@@ -26,6 +28,7 @@ from mdsl.grammar.source import Source, Span
 from mdsl.grammar.tree import Unit
 
 from .dimensions import ONE, Dimension
+from .learned import Extern, Network
 from .steps import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .tabulation import Curves
 from .units import UnitSystem
@@ -35,19 +38,22 @@ EACH = "·"  # the implicit atom of a flow
 
 @dataclass(frozen=True)
 class Type:
-    """``kind`` is scalar, vector, point, matrix, bool, text, label, index or function.
+    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function.
 
     ``dimension`` is None where any will do: the literal 0.
     """
 
     kind: str
     dimension: Dimension | None = ONE
+    size: int = 0
 
     def __str__(self) -> str:
         if self.kind == "scalar":
             return "a number" if self.dimension is None or self.dimension.is_one else str(self.dimension)
         if self.kind in ("vector", "matrix") and self.dimension is not None and not self.dimension.is_one:
             return f"a {self.kind} of {self.dimension}"
+        if self.kind == "array":
+            return f"an array of {self.size} numbers"
         return {"bool": "a condition", "index": "an atom"}.get(self.kind, f"a {self.kind}")
 
 
@@ -177,6 +183,18 @@ class Tabulated(Expr):
 
 @hashed_once
 @dataclass(frozen=True)
+class Call(Expr):
+    """A learned or extern function of numbers, or of one array, differentiated by its arguments at the places ``by``.
+    The first argument of a learned function are its weights. ``body`` says what it computes."""
+
+    function: str
+    args: tuple[Expr, ...]
+    by: tuple[int, ...] = ()
+    body: Network | Extern = field(compare=False, repr=False, kw_only=True)
+
+
+@hashed_once
+@dataclass(frozen=True)
 class Area(Expr):
     variable: str
     body: Expr
@@ -266,7 +284,7 @@ class Data:
 class Param:
     """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
     and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The value
-    of a table is the number of its curve."""
+    of a table is the number of its curve, that of a ``learned`` function its weights, one after the other."""
 
     lifetime: str
     name: str
@@ -277,6 +295,7 @@ class Param:
     binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
     table: Table | None = None
     data: Data | None = None
+    learned: Network | None = None
 
     @property
     def per_atom(self) -> bool:
@@ -295,8 +314,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Equation:
-    """``energy``, ``quantity`` (of the atoms ``binders``) or ``observe``; with ``series``, an observe with an entry for
-    each whole number of a range, which its one binder stands for."""
+    """``energy``, ``quantity`` (of the atom that its first binder stands for) or ``observe``; with ``series``, an observe
+    or a quantity with an entry for each whole number of a range, which its last binder stands for."""
 
     kind: str
     name: str
@@ -342,6 +361,7 @@ class Model:
     run: tuple[Setup | Advance, ...]
     derived: tuple[Derived, ...] = ()
     frozen: tuple[str, ...] = ()  # species whose atoms never move
+    externs: tuple[Extern, ...] = ()
     folded: frozenset[str] = field(default=frozenset(), compare=False)  # constants that decided the form of a scheme
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
@@ -352,6 +372,11 @@ class Model:
 
     def param(self, name: str) -> Param | None:
         return next((p for p in self.params if p.name == name), None)
+
+    def foreign(self, name: str) -> Network | Extern | None:
+        """What a learned or extern function computes."""
+        param = self.param(name)
+        return param.learned if param is not None else next((e for e in self.externs if e.name == name), None)
 
     def of_atoms(self, name: str) -> bool:
         """Whether what is read with the index of an atom belongs to it alone, and not to its species."""
@@ -367,7 +392,7 @@ class Model:
 def children(expr: Expr) -> tuple[Expr, ...]:
     """The expressions directly inside an expression."""
     match expr:
-        case Op(args=args):
+        case Op(args=args) | Call(args=args):
             return args
         case Reduce(domain=domain, body=body):
             return (body, *domain.bounds)
@@ -399,7 +424,7 @@ def _computed(index: str | int | Label | Expr) -> bool:
 def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
     """The same node with other children, in the order of :func:`children`."""
     match expr:
-        case Op():
+        case Op() | Call():
             return replace(expr, args=parts)
         case Reduce(domain=domain):
             return replace(expr, body=parts[0], domain=replace(domain, bounds=parts[1:]) if parts[1:] else domain)

@@ -47,7 +47,8 @@ class RunOptions:
     """The options of one run; None where the user leaves the choice to the program or to mdsl.
 
     ``settings`` replace the defaults of parameters, in the order given. ``out`` is the folder to make,
-    ``resume`` the folder of a run to go on with.
+    ``resume`` the folder of a run to go on with; ``params`` a file of parameters. ``externs``: functions of Python that
+    the program may call, its name for each and where it is, `module:name`.
     """
 
     steps: int | None = None
@@ -62,6 +63,8 @@ class RunOptions:
     resume: Path | None = None
     replicas: int | None = None
     sweeps: tuple[Sweep, ...] = ()
+    params: Path | None = None
+    externs: tuple[tuple[str, str], ...] = ()
 
 
 def bad_option(message: str, help: str | None = None) -> Rejected:
@@ -133,6 +136,18 @@ def _cut(text: str, sign: str) -> list[str]:
         else:
             parts[-1] += letter
     return [part.strip() for part in parts]
+
+
+def externs(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """``--allow-extern u=potentials:morse``, or ``potentials:u`` where both have one name."""
+    found = []
+    for text in texts:
+        name, _, place = text.rpartition("=")
+        module, colon, function = (part.strip() for part in place.partition(":"))
+        if not colon or not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+            raise bad_option(f"--allow-extern {text!r} names no function", help="write --allow-extern NAME=MODULE:FUNCTION, for example --allow-extern u=potentials:morse")
+        found.append((name.strip() or function, f"{module}:{function}"))
+    return tuple(found)
 
 
 def whole(name: str, text: str, least: int, most: int | None = None) -> int:

@@ -80,7 +80,8 @@ class _Printer:
             else:
                 equations[-1].append(written)
         box = [self.box(model.box)] if model.box else []
-        params = [*self.tables(), *(self.param(p) for p in model.params if p.table is None and not self._ambient(p))]
+        externs = [tree.Extern(NOWHERE, identifier(e.name), tuple(map(identifier, e.parameters))) for e in model.externs]
+        params = [*self.tables(), *externs, *(self.param(p) for p in model.params if p.table is None and not self._ambient(p))]
         schemes = [self.schemes.scheme(s) for s in model.schemes if s.symbol in self.used] + self.schemes.written
         return [[*self.head(), *self.labels()], params, box, self.exprs.definitions, functions, *equations, schemes, run]
 
@@ -119,6 +120,9 @@ class _Printer:
     # -- declarations ----------------------------------------------------------------------------------
 
     def param(self, param: Param) -> tree.Statement:
+        if param.learned is not None:
+            sizes = (tree.Number(NOWHERE, str(size)) for size in param.learned.sizes)
+            return tree.Learned(NOWHERE, identifier(param.name), call(name_of("mlp"), *sizes))
         if param.data is not None:
             return tree.Data(NOWHERE, identifier(param.name), tuple(_axis(a, None) for a in param.axes), param.data.unit)
         locals_ = frozenset({param.binder} if param.binder else ())
@@ -165,9 +169,10 @@ class _Printer:
     def equation(self, equation: Equation) -> tree.Statement:
         helpers: list[tree.Binding] = []
         series = equation.series
-        place = Place(frozenset(equation.binders if series else ()), helpers, shared=shared(equation.body))
+        *atoms, index = equation.binders if series else (*equation.binders, None)
+        place = Place(frozenset(() if index is None else (index,)), helpers, shared=shared(equation.body))
         value = self.exprs.expr(equation.body, place)
-        axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) if series is None else _axis(series, b) for b in equation.binders)
+        axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) for b in atoms) + (() if index is None else (_axis(series, index),))
         return tree.Equation(NOWHERE, equation.kind, identifier(equation.name), axes, value, tuple(helpers))
 
     # -- the run ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ a name (a Lambda, the body of a Slope or an Area) become functions in `where`, o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from mdsl.grammar import tree
@@ -15,7 +15,7 @@ from mdsl.grammar.format import format_expression
 from mdsl.grammar.parse import _parser
 
 from .model import (
-    EACH, Apply, Area, Derivative, Domain, Expr, Integral, Label, Lambda, Model, Number, Op, Read, Reduce, Slope, TableOf, Tabulated, Text,
+    EACH, Apply, Area, Call, Derivative, Domain, Expr, Integral, Label, Lambda, Model, Network, Number, Op, Read, Reduce, Slope, TableOf, Tabulated, Text,
     children, walk,
 )  # fmt: skip
 from .operators import BINARY, BUILTINS, CALLABLE, FUNCTIONALS, MEMBERS
@@ -155,6 +155,8 @@ class Expressions:
                 return self._table(e.body)
             case Lambda():
                 return self.function(e, place, "g")
+            case Call():
+                return self._foreign(e, place)
             case Tabulated(order=order, at=at):
                 function = self._table(e)
                 for _ in range(order):
@@ -183,6 +185,22 @@ class Expressions:
             return self.expr(index, place)
         return name_of(index) if isinstance(index, str) and index in place.locals else self._index(index)
 
+    def _foreign(self, e: Call, place: Place) -> tree.Expr:
+        """A call of a learned or extern function. A derivative by one of several arguments is that of the function of
+        this argument."""
+        inputs = e.args[1:] if isinstance(e.body, Network) else e.args
+        if not e.by:
+            return call(name_of(e.function), *(self.expr(a, place) for a in inputs))
+        if len(inputs) == 1:
+            function = name_of(e.function)
+            for _ in e.by:
+                function = call(name_of("D"), function)
+            return call(function, self.expr(inputs[0], place))
+        at, variable = e.by[-1], self.names.fresh("s")
+        inside = replace(e, args=tuple(Read(variable) if k == at else a for k, a in enumerate(e.args)), by=e.by[:-1])
+        slope = call(name_of("D"), self._expr(Lambda((variable,), inside), place))
+        return call(slope, self.expr(e.args[at], place))
+
     def _table(self, e: Tabulated) -> tree.Expr:
         """The function of a table, without its argument."""
         indices = e.which.indices if isinstance(e.which, Read) else ()
@@ -194,7 +212,7 @@ class Expressions:
                 return tree.Number(NOWHERE, str(index))
             case Label(species=species):
                 return name_of(species)
-        return name_of(self.names.index(index))
+        return name_of(self.names.index(str(index)))
 
     def _op(self, op: str, args: tuple[tree.Expr, ...]) -> tree.Expr:
         if op in SIGNS:

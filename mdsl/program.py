@@ -7,7 +7,7 @@ results. `program.params` holds the free parameters; energies and forces take ot
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,25 +23,26 @@ from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected, suggest
 from .grammar.source import Source
 from .initial import Initial, bind, following, start, still
-from .model import Read, Setup, walk
+from .model import Model, Read, Setup, walk
 from .observables import observable_type
 from .outcome import Outcome, not_converged
 from .sources import read_program
 from .topologies import check_names, check_whole
+from .weights import joined, missing_externs, with_seed
 
 
-def compile(text: str, folder: str | Path | None = None) -> Program:
+def compile(text: str, folder: str | Path | None = None, *, externs: Mapping[str, Callable] | None = None) -> Program:
     """The program in a text. ``folder`` is where the files and modules that it names lie.
 
-    Raises Rejected with every error found.
+    ``externs``: the functions of Python that it calls, by name. Raises Rejected with every error found.
     """
-    return Program(compile_source(Source("<string>", text), Path(folder) if folder is not None else Path.cwd()))
+    return Program(compile_source(Source("<string>", text), Path(folder) if folder is not None else Path.cwd(), externs))
 
 
-def load(path: str | Path) -> Program:
-    """The program in a file. Raises Rejected."""
+def load(path: str | Path, *, externs: Mapping[str, Callable] | None = None) -> Program:
+    """The program in a file. ``externs``: the functions of Python that it calls, by name. Raises Rejected."""
     source, folder = read_program(path)
-    return Program(compile_source(source, folder))
+    return Program(compile_source(source, folder, externs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +69,19 @@ class Program:
 
     @cached_property
     def params(self) -> dict[str, object]:
-        """The free parameters by name: scalars, and arrays with an axis for each of their axes."""
+        """The free parameters by name: scalars, arrays with an axis for each of their axes, and of a learned function a
+        dict of its weights."""
         import jax
 
         from .lowering.values import defaults
 
         # Asked for first inside a transformation, they are numbers all the same.
         with jax.ensure_compile_time_eval():
-            return {name: value * self._scale(name) for name, value in defaults(self.model).items()}
+            return {name: shown_param(self.model, name, value) for name, value in defaults(self.model).items()}
+
+    def initial_params(self, seed: int) -> dict[str, object]:
+        """`params` with the weights of learned functions drawn by another seed."""
+        return replace(self, compiled=with_seed(self.compiled, seed)).params
 
     def _scale(self, name: str) -> float:
         return factor(self.model, self.model.param(name).type.dimension)
@@ -90,9 +96,12 @@ class Program:
                 data = any(p.name == name for p in self.model.data)
                 help = f'it is data: `data={{"{name}": ...}}`' if data else suggest(name, self.params)
                 raise Rejected(Diagnostic("unknown-parameter", f"the program has no free parameter `{name}`", help=help))
-            if jnp.shape(value) != jnp.shape(self.params[name]):
+            if (network := self.model.param(name).learned) is not None:
+                given[name] = joined(network, value)
+            elif jnp.shape(value) != jnp.shape(self.params[name]):
                 raise Rejected(Diagnostic("wrong-shape", f"`{name}` has the shape {jnp.shape(value)}, not {jnp.shape(self.params[name])}"))
-        return {name: jnp.asarray(given.get(name, default)) / self._scale(name) for name, default in self.params.items()}
+        default = {name: joined(n, value) if (n := self.model.param(name).learned) else value for name, value in self.params.items() if name not in given}
+        return {name: jnp.asarray(given[name] if name in given else default[name]) / self._scale(name) for name in self.params}
 
     def explain(self) -> str:
         """What the compiler decided, with line numbers."""
@@ -126,6 +135,9 @@ class Program:
 
         Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ...
         """
+        missing = missing_externs(self.model)
+        if missing:
+            raise Rejected(*missing)
         params = {name: np.asarray(value) for name, value in self.internal(None).items()}
         if x is None:
             initial = start(self.model, self.compiled.folder, seed, params, check_names(self.model, topologies), check_data_names(self.model, data))
@@ -142,6 +154,12 @@ class Program:
 
         half = min((w / 2 for w, repeats in zip(widths(initial.cell), initial.periodic) if repeats), default=np.inf)
         check_whole(self.model, initial.topologies, initial.x, lambda d: nearest(d, initial.cell, initial.periodic), half, factor(self.model, LENGTH))
+
+
+def shown_param(model: Model, name: str, value):
+    """A parameter as the user sees it, from its value in internal units: of a learned function a dict of its weights."""
+    param = model.param(name)
+    return value * factor(model, param.type.dimension) if param.learned is None else param.learned.split(value)
 
 
 def _precision(asked: str | None) -> str:

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from .constants import constant_value
 from .dimensions import LENGTH, ONE, Dimension
-from .model import Expr, Model, Number, Op, Read, Reduce, TableOf, Tabulated, Type, children
+from .model import Call, Expr, Model, Number, Op, Read, Reduce, TableOf, Tabulated, Type, children
 from .rewrite import rewrite_model
 from .typing_rules import Context, Mismatch, type_of
 
@@ -51,6 +51,8 @@ class _Redimension:
                 if found is None or found.dimension not in (None, known.argument):
                     return None
                 return Type("scalar", known.result / known.argument**order)
+            case Call():
+                return Type("scalar")
             case Op(op=op, args=args):
                 types = tuple(self.type(a) for a in args)
                 if None in types:
@@ -79,6 +81,8 @@ class _Redimension:
                 return replace(e, entries=tuple((k, self.fit(v, wanted)) for k, v in entries))
             case Tabulated(table=table, at=at):
                 return replace(e, at=self.fit(at, self.model.param(table).table.argument))
+            case Call(args=args):
+                return replace(e, args=tuple(self.fit(a, ONE) for a in args))
             case Op(op=op, args=args):
                 return replace(e, args=self._args(op, args, wanted))
         return e

@@ -15,10 +15,11 @@ from . import model, modules, resolve_run
 from .collect import Module, Resolution, collect, import_module
 from .resolve_data import data_declaration
 from .resolve_expr import Resolver
+from .resolve_learned import extern_declaration, learned_declaration, range_of, whole_number
 from .resolve_flow import resolve_scheme, schemes_mean_the_prelude
 from .resolve_tables import read_tables
 from .resolve_topologies import derived
-from .scope import Binder, Entity, Global, Local, Scope
+from .scope import Binder, Entity, Local, Scope
 
 MOST_ENTRIES = 100_000  # of a range
 
@@ -81,6 +82,7 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
         run=steps,
         derived=_following(work),
         frozen=tuple(dict.fromkeys(built.frozen)),
+        externs=tuple(built.externs),
     )
     schemes_mean_the_prelude(work, result, prelude, main)
     if assumed:  # without a unit system, nothing can be said of units
@@ -102,8 +104,8 @@ def _following(work: Resolution) -> tuple[model.Derived, ...]:
 
 def _one_name_space(work: Resolution, built: _Built, prelude: Module, main: Module) -> None:
     """Values have one name space in all modules: two with one name would be taken for each other."""
-    seen: dict[str, model.Param | model.Equation] = {}
-    for item in (*built.params, *built.equations):
+    seen: dict[str, model.Param | model.Equation | model.Extern] = {}
+    for item in (*built.params, *built.equations, *built.externs):
         earlier = seen.setdefault(item.name, item)
         if earlier is not item:
             first = Label(earlier.span, "first declared here")
@@ -130,6 +132,7 @@ class _Built:
     functions: list[model.Function] = field(default_factory=list)
     equations: list[model.Equation] = field(default_factory=list)
     schemes: list[model.Scheme] = field(default_factory=list)
+    externs: list[model.Extern] = field(default_factory=list)
     box: model.Box | None = None
     dim: int | None = None
     frozen: list[str] = field(default_factory=list)
@@ -158,7 +161,10 @@ def _declarations(work: Resolution, module: Module, built: _Built, keep: Mapping
         if broken:  # what is wrong may be why a name is not used
             work.report[before:] = [d for d in work.report[before:] if d.severity == "error"]
         elif item is not None and _stands(module, statement):
-            target = {model.Param: built.params, model.Function: built.functions, model.Equation: built.equations, model.Scheme: built.schemes}
+            target = {
+                model.Param: built.params, model.Function: built.functions, model.Equation: built.equations, model.Scheme: built.schemes,
+                model.Extern: built.externs,
+            }  # fmt: skip
             target[type(item)].append(item)
 
 
@@ -195,11 +201,11 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
                 return _series(work, resolver, statement, scope)
             if axes and kind != "quantity":
                 resolver.error("misplaced", f"an {kind} has no indices", name, help="`quantity` declares one value for each atom")
-            for axis in axes:
-                if kind == "quantity" and axis.range is not None:
-                    work.report.append(Diagnostic("not-yet", "a quantity with a range is not implemented yet", axis.span, notes=("a quantity has one value for each atom",)))
-            if kind == "quantity" and len(axes) != 1:
-                resolver.error("not-yet" if axes else "misplaced", f"a quantity of {len(axes)} indices is not implemented yet" if axes else "a quantity has an index: one value for each atom", name, help=f"write `quantity {name.id}[i] = ...`")
+            if kind == "quantity" and len(axes) > 1:
+                return _ranged_quantity(work, resolver, statement, scope)
+            if kind == "quantity" and (not axes or axes[0].range is not None):
+                resolver.error("misplaced", "a quantity has an index: one value for each atom", name, help=f"write `quantity {name.id}[i] = ...`, or `quantity {name.id}[i, k in 1..4] = ...`")
+                return None
             binders = {a.name: Binder(a.name, span=a.span) for a in axes}
             body = resolver.expr(statement.value, resolver.bindings(where, scope.inside(binders)))
             resolver.unused(where)
@@ -216,9 +222,9 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
         case tree.Data():
             return data_declaration(work, resolver, statement)
         case tree.Learned():
-            work.report.append(
-                Diagnostic("not-yet", "`learned` is not implemented yet", statement.span, notes=("the grammar knows it, the compiler of this version does not",))
-            )
+            return learned_declaration(work, resolver, statement, scope)
+        case tree.Extern():
+            return extern_declaration(resolver, statement)
     return None
 
 
@@ -241,25 +247,42 @@ def _series(work: Resolution, resolver: Resolver, statement: tree.Equation, scop
     return model.Equation("observe", statement.name.id, (first.name,), body, statement.span, axis)
 
 
+def _ranged_quantity(work: Resolution, resolver: Resolver, statement: tree.Equation, scope: Scope) -> model.Equation | None:
+    """``quantity G[i, k in 1..16] = ...``: for each atom an entry for each number of a range. Where the statement does not
+    say the range, it is that of an array that its value reads with this index."""
+    if len(statement.axes) != 2 or statement.axes[0].range is not None:
+        help = f"`quantity {statement.name.id}[i, k in 1..16] = ...`"
+        resolver.error("misplaced", "a quantity has one index of an atom, and one of a range if it has several values", statement.name, help=help)
+        return None
+    atom, index = statement.axes
+    if index.name == atom.name:
+        resolver.error("duplicate-name", f"`{index.name}` is bound twice", index)
+        return None
+    declared = index if index.range is not None else range_of(work, statement, index.name, scope)
+    if declared is None:
+        help = f"a range is said, `quantity {statement.name.id}[{atom.name}, {index.name} in 1..16]`, or is that of an array that is read with this index"
+        resolver.error("not-yet", f"nothing says the range of `{index.name}`, and a quantity of two atoms is not implemented yet", index, help=help)
+        return None
+    axis = _range(work, resolver, declared, scope)
+    if axis is None:
+        return None
+    inner = scope.inside({atom.name: Binder(atom.name, span=atom.span), index.name: Binder(index.name, "range", span=index.span)})
+    body = resolver.expr(statement.value, resolver.bindings(statement.where, inner))
+    resolver.unused(statement.where)
+    return model.Equation("quantity", statement.name.id, (atom.name, index.name), body, statement.span, axis)
+
+
 def _range(work: Resolution, resolver: Resolver, axis: tree.Axis, scope: Scope) -> model.Axis | None:
     """The axis ``k in 1..16``, whose ends are whole numbers or constants."""
 
-    def number(end: tree.Expr) -> float | None:
-        entity = scope.find(end.id) if isinstance(end, tree.Name) else None
-        if isinstance(entity, Global) and entity.kind == "param":
-            return work.numbers.get(entity.symbol)
-        if isinstance(end, tree.Unary) and isinstance(end.operand, tree.Number):
-            return -end.operand.value
-        return end.value if isinstance(end, tree.Number) else None
-
-    first, last = (number(b) for b in (axis.range.first, axis.range.last))
-    if first is None or last is None or first != int(first) or last != int(last) or last < first:
+    first, last = (whole_number(work, b, scope) for b in (axis.range.first, axis.range.last))
+    if first is None or last is None or last < first:
         resolver.error("bad-axis", "a range goes from a whole number up to another", axis.range, help="its ends are written as numbers, or as a `const` that is a number")
         return None
     if last - first >= MOST_ENTRIES:
         resolver.error("bad-axis", f"a range has at most {MOST_ENTRIES:_} numbers", axis.range)
         return None
-    return model.Axis("range", int(first), int(last))
+    return model.Axis("range", first, last)
 
 
 def _box(resolver: Resolver, statement: tree.Box, scope: Scope) -> model.Box | None:

@@ -204,6 +204,8 @@ class Resolver:
             return self.unknown(name, node.base, scope, "array")
         if isinstance(entity, Local) and (entity.per_atom or not entity.state or entity.arity):
             return self._of_local(node, entity, scope)
+        if isinstance(entity, Global) and entity.kind == "foreign":
+            return self.error("wrong-index", f"`{name}` is a function: its argument stands in parentheses", node, help=f"`{name}(G[i])`")
         if not isinstance(entity, Global) or entity.kind not in ("param", "table", "equation", "builtin"):
             named = (Label(entity.span, "it is named here"),) if entity.span is not None and entity.span.source is node.span.source else ()
             return self.error("wrong-index", f"`{name}` has no indices", node, secondary=named)
@@ -213,12 +215,13 @@ class Resolver:
         arity = 1 if per_atom else entity.arity
         if entity.kind == "param" and name == "m" and arity == 0 and len(node.indices) == 1:
             arity = 1  # one mass for all is still the mass of each atom
-        if len(node.indices) != arity:
+        whole = entity.kind == "equation" and arity == 2 and len(node.indices) == 1  # all entries of a quantity over a range
+        if len(node.indices) != arity and not whole:
             unit = arity == 0 and isinstance(node.indices[0], tree.Name) and node.indices[0].id in self.known_units
             help = f"a unit stands after a number; `{name}` has its own" if unit else None
             return self.error("wrong-index", f"`{name}` has {_indices(arity)}, but is given {len(node.indices)}", node, help=help)
         indices: list[str | int | model.Label | model.Expr] = []
-        for index in node.indices:
+        for place, index in enumerate(node.indices):
             found = scope.find(index.id) if isinstance(index, tree.Name) else None
             if isinstance(found, Binder):
                 if entity.kind == "table" and found.kind == "range":
@@ -231,7 +234,7 @@ class Resolver:
             elif isinstance(index, tree.Number) and index.unit is None and index.value == int(index.value):
                 if entity.kind == "table":
                     return self.error("wrong-index", f"the indices of `{name}` are species or atoms", index)
-                if entity.kind != "param" and not entity.series:
+                if entity.kind != "param" and not entity.series and not (entity.kind == "equation" and place == 1):
                     return self.error("not-yet", f"one atom by its number, as in `{node.span.text}`, is not implemented yet", node)
                 indices.append(int(index.value))
             elif entity.kind == "param" and (isinstance(found, Local) or isinstance(index, tree.Binary | tree.Unary)):

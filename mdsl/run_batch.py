@@ -39,7 +39,7 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
     from mdsl.lowering.ensemble import Ensemble, Member
 
     model, points = swept(order.model, sweeps)
-    params = {n: np.asarray(a) for n, a in initial_params(model).items()}
+    params = {n: np.asarray(a) for n, a in initial_params(model, order.given).items()}
     chosen = seeds(order.seed, replicas)
     keys = [jax.random.key(s) for s in chosen]
     members, values = [], []

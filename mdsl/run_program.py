@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field as dataclass_field, replace
@@ -24,6 +26,8 @@ from .model import Advance, Model, Output
 from .observables import observable_type
 from .outcome import Outcome, not_converged
 from .options import RunOptions, Setting, sweep
+from .parameter_files import load_params, save_params
+from .program import Program, shown_param
 from .runtime.display import Display, Summary
 from .runtime.folder import RunFolder
 from .runtime.records import Column, Records
@@ -31,6 +35,7 @@ from .runtime.trajectories import open_trajectory
 from .settings import with_settings
 from .sources import read_program
 from .terminal import show
+from .weights import missing_externs, with_networks
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 AUTOMATIC = "double"
@@ -47,7 +52,10 @@ def run_file(path: Path, options: RunOptions) -> int:
     source, base = read_program(path)
     if folder is not None and base.resolve() == folder.path.resolve():  # its own copy: its files lie where they lay
         base = Path(folder.read_run().get("folder", base))
-    compiled = compile_source(source, base)
+    compiled = compile_source(source, base, imported(options.externs, base))
+    missing = missing_externs(compiled.model)
+    if missing:
+        raise Rejected(*(replace(d, help=f"`--allow-extern {e.name}=MODULE:FUNCTION` runs it") for d, e in zip(missing, (e for e in compiled.model.externs if e.function is None))))
     if not options.quiet:
         show(compiled.warnings)
     chosen = header.get("options", {}) if header else {}
@@ -60,13 +68,15 @@ def run_file(path: Path, options: RunOptions) -> int:
     precision = options.precision or chosen.get("precision") or AUTOMATIC
     seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
     steps = options.steps if options.steps is not None else chosen.get("steps")
+    model = with_networks(model, lambda network: replace(network, seed=seed))
     devices = _set_up_jax(precision, options)
     replicas = options.replicas or chosen.get("replicas")
     sweeps = options.sweeps or tuple(sweep(f"{n}={t}") for n, t in chosen.get("sweeps", {}).items())
 
     import jax
 
-    order = Order(compiled, model, base, seed, precision, devices, header, arrays)
+    from_file = _from_file(compiled, model, options, settings, folder)
+    order = Order(compiled, model, base, seed, precision, devices, header, arrays, from_file)
     if replicas or sweeps:
         from .run_batch import batch
 
@@ -77,6 +87,8 @@ def run_file(path: Path, options: RunOptions) -> int:
     if folder is None:
         folder = RunFolder.create(source.text, path.stem, options.out, overwrite=options.overwrite)
     given = {"replicas": replicas, "sweeps": {s.name: s.text for s in sweeps}} if replicas or sweeps else {}
+    if options.params is not None or any(p.learned for p in model.params):
+        save_params(folder.parameters, {name: shown_param(model, name, np.asarray(value)) for name, value in order.params.items()})
     description = {
         "program": str(path),
         "folder": str(base.resolve()),
@@ -120,7 +132,8 @@ def run_file(path: Path, options: RunOptions) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What is to be run, and with what; ``header`` and ``arrays``: of the checkpoint that it goes on from."""
+    """What is to be run, and with what; ``header`` and ``arrays``: of the checkpoint that it goes on from; ``given``:
+    parameters that came from a file."""
 
     compiled: Compiled
     model: Model
@@ -130,6 +143,14 @@ class Order:
     devices: tuple | None
     header: Mapping | None
     arrays: Mapping[str, np.ndarray] | None
+    given: Mapping[str, object]
+
+    @property
+    def params(self) -> dict[str, object]:
+        """The free parameters, in internal units."""
+        from mdsl.lowering.driver import initial_params
+
+        return initial_params(self.model, self.given)
 
     def field(self, model: Model):
         return replace(self.compiled.field, model=replace(self.compiled.field.model, params=model.params))
@@ -158,9 +179,9 @@ def single(order: Order) -> Planned:
     """One run."""
     import jax
 
-    from mdsl.lowering.driver import Place, Runner, Snapshot, initial_params
+    from mdsl.lowering.driver import Place, Runner, Snapshot
 
-    params = initial_params(order.model)
+    params = order.params
     initial = start(order.model, order.base, order.seed, {k: np.asarray(v) for k, v in params.items()})
     runner = Runner(order.field(order.model), initial, {**params, **initial.data}, jax.random.key(order.seed), order.precision, order.devices)
     snapshot, place, header, arrays = None, Place(), order.header, order.arrays
@@ -168,6 +189,33 @@ def single(order: Order) -> Planned:
         snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], int(header["step"]), float(header["time"]), arrays.get("cell", initial.cell), arrays.get("began"), order.memory)
         place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
     return Planned(runner, order.model, initial.atoms, Listener, snapshot, place)
+
+
+def _from_file(compiled: Compiled, model: Model, options: RunOptions, settings: tuple[Setting, ...], folder: RunFolder | None) -> dict[str, object]:
+    """The parameters of ``--params``, or of the run that is resumed, in internal units; without those that are set."""
+    path = options.params or (folder.parameters if folder is not None and folder.parameters.exists() else None)
+    if path is None:
+        return {}
+    given = load_params(path)
+    program = Program(replace(compiled, stages=((*compiled.stages[:-1], (compiled.stages[-1][0], model)))))
+    set_here = {s.name for s in settings} if options.params is not None else set()
+    values = program.internal({name: value for name, value in given.items() if name not in set_here})
+    return {name: values[name] for name in given if name in values and name not in set_here}
+
+
+def imported(externs: tuple[tuple[str, str], ...], folder: Path) -> dict[str, Callable]:
+    """The functions of Python that may be run, by the program's names for them. Raises Rejected: ``missing-extern``."""
+    found = {}
+    for name, place in externs:
+        module, _, function = place.partition(":")
+        sys.path.insert(0, str(folder.resolve()))
+        try:
+            found[name] = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise Rejected(Diagnostic("missing-extern", f"`{place}` is not to be had: {error}", help=f"a module beside the program, in {folder}, or one that is installed")) from None
+        finally:
+            sys.path.pop(0)
+    return found
 
 
 def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:

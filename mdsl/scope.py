@@ -44,8 +44,8 @@ class Bound(Entity):
 
 @dataclass(frozen=True)
 class Global(Entity):
-    """Something declared at the top level. ``kind``: param, table, function, scheme, equation, species,
-    topology, builtin or operator."""
+    """Something declared at the top level. ``kind``: param, table, function, foreign (learned or extern), scheme,
+    equation, species, topology, builtin or operator."""
 
     kind: str
     symbol: str

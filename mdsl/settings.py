@@ -30,11 +30,13 @@ def with_settings(model: Model, settings: tuple[Setting, ...]) -> Model:
     """
     for setting in settings:
         old = model.param(setting.name)
+        if old is not None and old.learned:
+            raise Rejected(Diagnostic("unknown-parameter", f"`{setting.name}` is a learned function", setting.name_span, help="its weights come from a file: --params weights.safetensors"))
         if old is not None and (old.data or old.table):
             what, help = ("data, which come with the atoms", "a `param` can be set") if old.data else ("a function that is read from a file", "change the file, or name another in the program")
             raise Rejected(Diagnostic("unknown-parameter", f"`{setting.name}` is {what}", setting.name_span, help=help))
         if old is None or old.name == "kB":
-            known = [p.name for p in model.params if p.name != "kB" and not (p.data or p.table)]
+            known = [p.name for p in model.params if p.name != "kB" and not (p.data or p.table or p.learned)]
             raise Rejected(
                 Diagnostic("unknown-parameter", f"the program has no parameter `{setting.name}`", setting.name_span, help=suggest(setting.name, known) or (f"its parameters are {', '.join(known)}" if known else None))
             )

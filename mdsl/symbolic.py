@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import sympy
 
+from .applied import Applied, from_applied, to_applied
 from .lookup import Lookup, from_lookup, to_lookup
-from .model import BOOL, SCALAR, Expr, Number, Op, Read, Tabulated
+from .model import BOOL, SCALAR, Call, Expr, Number, Op, Read, Tabulated
 from .operators import OPERATORS
 
 
@@ -131,6 +132,8 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
             return _operation(op, parts, expr, leaves)
         case Tabulated(which=which, at=at):
             return to_lookup(expr, to_sympy(which, leaves, memo), to_sympy(at, leaves, memo))
+        case Call(args=args):
+            return to_applied(expr, [to_sympy(a, leaves, memo) for a in args])
     return leaves.symbol(expr)
 
 
@@ -224,6 +227,8 @@ class _Writer:
     def _expr(self, e: sympy.Basic) -> Expr:
         if e in self.leaves.exprs:
             return self.leaves.exprs[e]
+        if isinstance(e, Applied):
+            return from_applied(e, tuple(self.expr(a) for a in e.args[1:]), **self.place)
         if isinstance(e, Lookup):
             return from_lookup(e, self.expr(e.which), self.expr(e.at), **self.place)
         if e in (sympy.zoo, sympy.oo, -sympy.oo, sympy.nan, sympy.I):  # what a branch that is not taken may hold

@@ -150,6 +150,8 @@ def _choice(op: str, args: tuple[Type, ...], context: Context) -> Type:
         raise Mismatch("wrong-type", f"`if` wants a condition, not {condition}")
     if a.kind != b.kind:
         raise Mismatch("wrong-type", f"one branch of `if` is {a}, the other {b}")
+    if a.kind == "array":
+        raise Mismatch("wrong-type", "`if` does not choose between arrays", "choose between what functions make of them")
     return Type(a.kind, _same_dimension(a, b, "the branches of `if` are"))
 
 

@@ -50,6 +50,12 @@ def pair(body):
     return f"energy W = sum(i < j) {body}"
 
 
+NET = """learned net = mlp(3, 4, 1)
+quantity G[i, k in 1..3] = sum(j != i) exp(-k*|x[i] - x[j]|)
+quantity H[i, k in 1..2] = G[i, k]
+"""
+
+
 D = "|x[i] - x[j]|"
 
 # The head of the program; what is wrong; the diagnostic; what is marked; words of the message, labels, notes and help.
@@ -147,7 +153,34 @@ WRONG = [
     (LJ, run('velocity_verlet(dt = 1) for 1 write "a.xyz" write "a.xyz"'), "repeated-statement", '"a.xyz"', "two statements write"),
     ("use units.lj\n", "param a = 1", "empty-program", "use units.lj", "no energy"),
     (LJ, "run { velocity_verlet(dt = 1) for 1 }", "empty-program", "run { velocity_verlet(dt = 1) for 1 }", "places no atoms"),
-    (LJ, "learned net = mlp(3, 1)", "not-yet", "learned net = mlp(3, 1)", "not implemented yet"),
+    (LJ, "quantity q[i, l] = 1", "not-yet", "l", "two atoms"),
+    # -- learned functions
+    (LJ, "learned net = mlp(3, 2)", "bad-network", "2", "several networks"),
+    (LJ, "learned net = mlp(3)", "bad-network", "mlp(3)", "a number of inputs"),
+    (LJ, "learned net = mlp(3, 0, 1)", "bad-network", "0", "at least 1"),
+    (LJ, "learned net = mlp(3, sigma, 1)", "bad-network", "sigma", "a `const` that is a number"),
+    (LJ, "learned net = mlp(10_000, 10_000, 1)", "bad-network", "mlp(10_000, 10_000, 1)", "weights"),
+    (LJ, "learned net = 3", "bad-network", "3", "is a network"),
+    (LJ, "learned net = mpl(3, 1)", "unknown-name", "mpl", "`mlp`"),
+    (LJ, "learned net = mlp(3, 1, activation = tanh)", "unknown-option", "activation = tanh", "no option"),
+    (LJ, NET + "energy W = sum(i) net(H[i])", "wrong-arguments", "net(H[i])", "takes 3 numbers, but is given 2"),
+    (LJ, NET + "energy W = sum(i) net(G[i], 1.0)", "wrong-arguments", "net(G[i], 1.0)", "one by one"),
+    (LJ, NET + "energy W = sum(i) net(1.0, 2.0)", "wrong-arguments", "net(1.0, 2.0)", "is given 2"),
+    (LJ, NET + "energy W = sum(i) net(x[i])", "wrong-type", "x[i]", "not a point"),
+    (LJ, NET + "energy W = sum(i) net", "function-as-value", "net", "3 arguments"),
+    (LJ, NET + "energy W = sum(i) net[i]", "wrong-index", "net[i]", "parentheses"),
+    (LJ, NET + "energy W = sum(i) G[i]", "wrong-type", "G[i]", "an array of 3 numbers"),
+    (LJ, NET + "energy W = sum(i) 2*G[i]", "wrong-type", "2*G[i]", "an array of 3 numbers"),
+    (LJ, NET + "energy W = sum(i) net(if sigma > 1 then G[i] else G[i])", "wrong-type", "if sigma > 1 then G[i] else G[i]", "arrays"),
+    (LJ, NET + "energy W = sum(i) G[i, 4]", "wrong-index", "G[i, 4]", "1 to 3"),
+    (LJ, NET + "energy W = sum(i) D(net)(1.0)", "wrong-arguments", "net", "a function of one argument"),
+    (LJ, NET + "quantity F[i, k in 1..3] = k*net(G[i])\nenergy W = sum(i) F[i, 1]", "not-yet", "net(G[i])", "read that"),
+    (LJ, "quantity G[i, k in 1..3] = x[i] - x[i]\nenergy W = sum(i) G[i, 1]", "wrong-type", "x[i] - x[i]", "a number for each atom and entry"),
+    (LJ, "quantity G[k in 1..3] = k", "misplaced", "G", "one value for each atom"),
+    (REAL, "learned net = mlp(1, 1)\nenergy W = sum(i) 1 [kcal/mol]*net(sigma)", "wrong-unit", "sigma", "pure numbers"),
+    (REAL, "learned net = mlp(1, 1)\nenergy W = sum(i) net(1.0)", "wrong-unit", "sum(i) net(1.0)", "should be an energy"),
+    (LJ, "extern g()\nenergy W = g()", "wrong-arguments", "extern g()", "a `param`"),
+    (LJ, "extern g(a)\nenergy W = g(1.0, 2.0)", "wrong-arguments", "g(1.0, 2.0)", "takes one number, but is given 2"),
     (LJ, "observe d = |x[0] - x[1]|", "not-yet", "x[0]", "one atom by its number"),
     (LJ, "param q[atoms] = 1.0", "not-yet", "param q[atoms] = 1.0", "each atom"),
     # -- calls

@@ -27,6 +27,8 @@ REAL = """use units.real
 energy U = sum(i < j) if r < 1 [angstrom] then 1 [kcal/mol]*(1 - r/(1 [angstrom]))^2 else 0 [kcal/mol]
            where r = |x[i] - x[j]|
 """
+LEARNED = "use units.lj\nlearned net = mlp(1, 1)\nenergy U = sum(i) net(0.0)\n"
+EXTERN = "use units.lj\nextern u(r)\nenergy U = sum(i < j) u(|x[i] - x[j]|)\n"
 HEADER = 'Lattice="10 0 0 0 10 0 0 0 10"'
 FILES = {
     "good.extxyz": f"2\n{HEADER}\nAr 0 0 0\nAr 5 5 5\n",
@@ -143,6 +145,13 @@ BINDINGS = [
     (lambda: lj().bind(), "empty-program", 2, "no run block"),
     (lambda: lj().bind(X, box=8.0, precision="quadruple"), "precision", 2, "single, mixed or double"),
     (lambda: mdsl.load("nowhere.mdsl"), "missing-file", 2, "nowhere.mdsl"),
+    (lambda: mdsl.compile(LEARNED).bind(X, box=8.0).energy(params={"net": 1.0}), "wrong-shape", 2, "`program.params"),
+    (lambda: mdsl.compile(LEARNED).bind(X, box=8.0).energy(params={"net": {"weights_1": np.ones((2, 1)), "biases_1": np.ones(1)}}), "wrong-shape", 2, "not (1, 1)"),
+    (lambda: mdsl.compile(EXTERN).bind(X, box=8.0), "missing-extern", 2, "externs="),
+    (lambda: mdsl.compile(EXTERN, externs={"g": abs}), "missing-extern", 2, "no extern `g`"),
+    (lambda: mdsl.compile(EXTERN, externs={"u": 3.0}), "bad-extern", 2, "no function"),
+    (lambda: mdsl.compile(EXTERN, externs={"u": lambda r: (r, r)}).bind(X, box=8.0), "bad-extern", 2, "a tuple"),
+    (lambda: mdsl.compile(EXTERN, externs={"u": lambda r: float(r)}).bind(X, box=8.0), "bad-extern", 2, "traced by JAX"),
 ]
 
 
@@ -244,7 +253,8 @@ def test_what_is_set_is_marked(folder, capsys):
 
 # -- while running ---------------------------------------------------------------------------------------
 
-SPECIAL = {"overlap", "box-collapsed", "blow-up", "neighbour-overflow", "unsupported-jax", "ambiguous-module"}
+# The last two by their sections of the page.
+SPECIAL = {"overlap", "box-collapsed", "blow-up", "neighbour-overflow", "unsupported-jax", "ambiguous-module", "fit-failed", "missing-package"}
 
 
 def rejected(call):

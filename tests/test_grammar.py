@@ -140,6 +140,7 @@ data q[atoms] in [e]
 data w
 table F[species], g = setfl("Cu.eam")
 learned net = mlp(16, 1)
+extern g(a, b)
 def f(a, b)(r) = c*r where c = a, d(x) = b
 energy U = sum(i < j) u
 quantity G[i, k in 1..4] = sum(j != i) r where r = 1
@@ -157,12 +158,12 @@ run { x = 1 v ~ maxwell(T) fire(dt = 1) for 10 record U, T every 2 write "f" rec
 def test_every_statement():
     found = program(STATEMENTS).statements
     assert [type(s).__name__ for s in found] == (
-        "Use Use Dim SpeciesDecl Topology Box Declaration Declaration Declaration Data Data TableDecl Learned Def Equation Equation "
+        "Use Use Dim SpeciesDecl Topology Box Declaration Declaration Declaration Data Data TableDecl Learned Extern Def Equation Equation "
         "Equation UnitDecl UnitDecl UnitSystem Flow Integrator Integrator Run"
     ).split()
     assert found[0] == tree.Use(HERE, ("units", "lj"), None)
     assert found[9].unit.factors[0].name == "e" and found[10].unit is None
-    assert [len(g) for g in found[13].groups] == [2, 1] and [len(b.groups) for b in found[13].where] == [0, 1]
+    assert [len(g) for g in found[14].groups] == [2, 1] and [len(b.groups) for b in found[14].where] == [0, 1]
     *_, first, second = found[-1].body
     assert [type(o).__name__ for o in first.outputs] == ["Record", "Write", "Record"] and second.outputs == ()
     assert first.outputs[0].every.value == 2 and first.outputs[1].every is None

@@ -102,6 +102,7 @@ statements = st.one_of(
     node(tree.Data, identifiers, axes, st.none() | units),
     node(tree.TableDecl, several(node(tree.TableItem, identifiers, axes), 1), small),
     node(tree.Learned, identifiers, small),
+    node(tree.Extern, identifiers, several(identifiers)),
     node(tree.Def, identifiers, groups, expressions, where),
     node(tree.Equation, st.sampled_from(["energy", "quantity", "observe"]), identifiers, axes, expressions, where),
     st.builds(lambda n, v: tree.UnitDecl(HERE, n, v, None), identifiers, small),

@@ -95,7 +95,7 @@ def test_equal_sums_are_computed_once():
         ("energy U = sum(i; j < k) |x[i] - x[j]|*bell(1.5)(|x[i] - x[k]|)", "asymmetric-pair"),
         ("quantity q = sum(i) 1", "misplaced"),
         ("quantity q[i, j] = |x[i] - x[j]|\nenergy U = sum(i < j) q[i, j]", "not-yet"),
-        ("quantity q[k in 1..3] = k\nenergy U = sum(i < j) bell(1.5)(|x[i] - x[j]|)", "not-yet"),
+        ("quantity q[k in 1..3] = k\nenergy U = sum(i < j) bell(1.5)(|x[i] - x[j]|)", "misplaced"),
         ("quantity q[i] = sum(j != k) 1\nenergy U = sum(i) q[i]", "wrong-index"),
         ("energy U = sum(i) q\nquantity q[i] = sum(j != i) bell(1.5)(|x[i] - x[j]|)", "wrong-index"),
         ("quantity q[i] = q[i] + 1\nenergy U = sum(i) q[i]", "cyclic-definition"),

@@ -21,6 +21,7 @@ from mdsl.lowering.dynamics import Dynamics
 from mdsl.model import Advance, Draw, Expr, Number, Op
 from mdsl.passes import PASSES, verify
 from mdsl.resolve import resolve
+from mdsl.weights import joined
 
 CASES = cases()
 
@@ -108,6 +109,7 @@ def from_jax(program, case, traversal="all pairs"):
     energy, (params, x, by_box), forces, virial = compiled(program.params, case.system.x, box)
     names = sorted(program.params)
     by_box = by_box if by_box.ndim == 2 else np.diag(by_box)
+    params = {n: joined(network, p) if (network := program.model.param(n).learned) else p for n, p in params.items()}
     return [energy, -x, forces, virial, np.where(case.system.periodic[:, None], by_box, 0), *[symmetric(params[n]) for n in names]], names
 
 

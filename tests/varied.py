@@ -153,6 +153,29 @@ def cases() -> dict[str, Case]:
             jumbled(12, 2),
             cut=True,
         ),
+        "learned functions": Case(
+            "dim 2\nparam rc = 1.9\nparam eta = 4.0\nparam shift[k in 1..5] = 0.3*k\nlearned net = mlp(5, 4, 3, 1)\ndef near(r) = if r < rc then (1 + cos(pi*r/rc))/2 else 0\n"
+            "quantity G[i, k] = sum(j != i) exp(-eta*(r - shift[k])^2)*near(r) where r = |x[i] - x[j]|\nenergy U = sum(i) net(G[i])\n"
+            "observe g[k in 2..4] = sum(i) G[i, k]/N\nobserve most = largest(i) G[i, 3]*shift[2]",
+            jumbled(9, 2),
+            cut=True,
+        ),
+        "ranges of ranges": Case(
+            "dim 2\nconst rc = 1.9\nparam c[k in 1..4] = 0.5*k\nlearned net = mlp(3, 4, 1)\nlearned own = mlp(1, 3, 1)\ndef near(r) = if r < rc then (1 - r/rc)^3 else 0\n"
+            "quantity G[i, k] = sum(j != i) exp(-c[k]*r)*near(r)/k where r = |x[i] - x[j]|\n"
+            "quantity H[i, n in 2..4] = n*c[n]*(sum(j != i) G[j, n]*near(|x[i] - x[j]|)) + G[i, 3]^2\nquantity w[i] = net(H[i])\n"
+            "energy U = sum(i) (w[i]^2 + sqrt(G[i, 2]) + own(G[i, 4]) + D(own)(G[i, 1]))\nenergy P = sum(i < j) own(|x[i] - x[j]|)*near(|x[i] - x[j]|)\nenergy V = sum(i < j) w[i]*w[j]*G[i, 1]*G[j, 1]*near(|x[i] - x[j]|)",
+            jumbled(9, 2),
+            cut=True,
+        ),
+        "three bodies over a range": Case(
+            "param eta = 0.4\nparam c[k in 1..4] = k/2\nconst rc = 1.9\nlearned net = mlp(4, 3, 1)\nlearned three = mlp(2, 3, 1)\ndef near(r) = if r < rc then (1 - r/rc)^3 else 0\n"
+            "quantity n[i] = sum(j != i) near(|x[i] - x[j]|)\n"
+            "quantity A[i, k] = c[1]*(sum(i; j < l) n[j]*n[l]*exp(-eta*c[k]*(|d|^2 + |b|^2))*(1 + d·b/(|d|*|b|))^2*near(|d|)*near(|b|)*(1 + 0.1*k*|x[j] - x[l]|)) where d = x[j] - x[i], b = x[l] - x[i]\n"
+            "quantity w[i] = net(A[i])\nenergy U = sum(i) w[i]\nenergy V = sum(i; j < l) near(|x[i] - x[j]|)*near(|x[i] - x[l]|)*w[i]*A[j, 2]*A[l, 2]*three(|x[j] - x[l]|, n[i])\nobserve a[k in 1..4] = sum(i) A[i, k]",
+            jumbled(9),
+            cut=True,
+        ),
         "species compared": Case(
             MIXTURE + "energy U = sum(i < j) if species[i] == species[j] then soft_sphere(1.5, 2, 2.5)(r) else if species[i] != B and species[j] != B then s[i, j]*exp(-r) else 0 where r = |x[i] - x[j]|\n"
             "observe n = sum(i) if species[i] == A or species[i] == C then m[i] else 0",

@@ -17,7 +17,8 @@ from mdsl.grammar.diagnostics import Rejected
 from .errors import rejected, writing
 
 PROGRAM, RUN, RECORDS, FINAL, CHECKPOINT = "program.mdsl", "run.json", "records.csv", "final.extxyz", "checkpoint.npz"
-RESERVED = (PROGRAM, RUN, RECORDS, FINAL, CHECKPOINT)
+PARAMETERS = "parameters.safetensors"  # of runs with learned functions, or whose parameters came from a file
+RESERVED = (PROGRAM, RUN, RECORDS, FINAL, CHECKPOINT, PARAMETERS)
 _HEADER, _ARRAY = "header", "array:"
 
 
@@ -100,6 +101,10 @@ class RunFolder:
     @property
     def final(self) -> Path:
         return self.path / FINAL
+
+    @property
+    def parameters(self) -> Path:
+        return self.path / PARAMETERS
 
     def trajectory(self, name: str) -> Path:
         """The path for an output file that the program names, which may be in a subfolder.

@@ -1,0 +1,100 @@
+"""`learned` and `extern` statements: functions that are no formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from mdsl.grammar import tree
+from mdsl.grammar.diagnostics import suggest
+
+from .collect import Resolution
+from .learned import Extern, Network
+from .model import ONE, Param, Type
+from .resolve_expr import Resolver
+from .scope import Global, Scope
+
+ARCHITECTURES = ("mlp",)
+HELP = "`mlp(16, 30, 30, 1)` takes 16 numbers, has two hidden layers of 30 and gives one number"
+MOST_WEIGHTS = 10_000_000
+
+
+def whole_number(work: Resolution, node: tree.Expr, scope: Scope) -> int | None:
+    """A whole number as a declaration wants it: written as a number, or a `const` that is one; else None."""
+    entity = scope.find(node.id) if isinstance(node, tree.Name) else None
+    value = node.value if isinstance(node, tree.Number) and node.unit is None else None
+    if isinstance(entity, Global) and entity.kind == "param":
+        value = work.numbers.get(entity.symbol)
+    elif isinstance(node, tree.Unary) and isinstance(node.operand, tree.Number):
+        value = -node.operand.value
+    return int(value) if value is not None and value == int(value) else None
+
+
+def range_of(work: Resolution, statement: tree.Equation, index: str, scope: Scope, seen: frozenset[str] = frozenset()) -> tree.Axis | None:
+    """The axis of the first array that a statement reads with an index."""
+    for node in _nodes(statement):
+        if not (isinstance(node, tree.Index) and isinstance(node.base, tree.Name)):
+            continue
+        entity = scope.find(node.base.id)
+        if not isinstance(entity, Global) or entity.symbol not in work.arrays or entity.symbol in seen:
+            continue
+        array, home = work.arrays[entity.symbol]
+        for place, axis in zip(node.indices, array.axes):
+            if isinstance(place, tree.Name) and place.id == index:
+                if axis.range is not None:
+                    return axis
+                if isinstance(array, tree.Equation) and array is not statement and axis is not array.axes[0]:
+                    return range_of(work, array, axis.name, home, seen | {entity.symbol})
+    return None
+
+
+def _nodes(node: tree.Node) -> Iterator[tree.Node]:
+    """The nodes of a syntax tree, in the order of the text."""
+    yield node
+    for part in fields(node):
+        value = getattr(node, part.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, tree.Node):
+                yield from _nodes(item)
+
+
+def learned_declaration(work: Resolution, resolver: Resolver, statement: tree.Learned, scope: Scope) -> Param | None:
+    """A network, whose weights are a parameter."""
+    value, name = statement.value, statement.name.id
+    if not (isinstance(value, tree.Call) and isinstance(value.function, tree.Name)):
+        resolver.error("bad-network", "a learned function is a network", value, help=HELP)
+        return None
+    kind = value.function.id
+    if kind not in ARCHITECTURES:
+        resolver.error("unknown-name", f"there is no kind of network `{kind}`", value.function, help=suggest(kind, ARCHITECTURES) or HELP)
+        return None
+    if value.named:
+        resolver.error("unknown-option", f"`{kind}` has no option `{value.named[0].name}`", value.named[0], help=HELP)
+        return None
+    sizes = []
+    for arg in value.args:
+        size = whole_number(work, arg, scope)
+        if size is None or size < 1:
+            resolver.error("bad-network", "the size of a layer is a whole number, at least 1", arg, help="it is written as a number, or a `const` that is a number")
+            return None
+        sizes.append(size)
+    if len(sizes) < 2:
+        resolver.error("bad-network", "a network has a number of inputs and a number of outputs, at least", value, help=HELP)
+        return None
+    if sizes[-1] != 1:
+        resolver.error("bad-network", f"a network gives one number, not {sizes[-1]}", value.args[-1], help=f"for several numbers declare several networks: `{kind}({', '.join(map(str, sizes[:-1]))}, 1)`")
+        return None
+    network = Network(name, tuple(sizes))
+    if network.count > MOST_WEIGHTS:
+        resolver.error("bad-network", f"{network.count:,} weights are more than the {MOST_WEIGHTS:_} that a network may have", value)
+        return None
+    return Param("param", name, (), None, statement.span, Type("array", ONE, network.count), learned=network)
+
+
+def extern_declaration(resolver: Resolver, statement: tree.Extern) -> Extern | None:
+    """A function that is given in Python."""
+    resolver.parameters(statement.parameters)
+    if not statement.parameters:
+        resolver.error("wrong-arguments", "a function of no arguments is a `param`", statement)
+        return None
+    return Extern(statement.name.id, tuple(p.id for p in statement.parameters), statement.span)
