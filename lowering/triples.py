@@ -329,7 +329,9 @@ class _Triple:
 
     def spread(self, value, leaf: Read, binders: tuple[str, ...]):
         """A slope by a parameter with indices, in its shape."""
-        return jnp.zeros(jnp.shape(self.work.known.params[leaf.symbol]), value.dtype).at[self.entry(leaf, binders)].add(value)
+        entry = self.entry(leaf, binders)
+        value = value if any(jnp.ndim(e) for e in entry) else jnp.sum(value)
+        return jnp.zeros(jnp.shape(self.work.known.params[leaf.symbol]), value.dtype).at[entry].add(value)
 
     def entry(self, node: Read, binders: tuple[str, ...]) -> tuple:
         """The indices of a parameter's entry, some of them [n]."""
