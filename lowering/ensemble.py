@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import jax
@@ -100,6 +101,7 @@ class Ensemble(Runner):
         self.atoms_differ = any(not np.array_equal(m.initial.species, self.initial.species) or not np.array_equal(m.initial.masses, self.initial.masses) for m in members)
         keys = [m.key for m in self.members]
         self.key = jnp.stack(keys)
+        self.__dict__.pop("_fixed", None)
 
     def fits(self, members: Sequence[Member]) -> bool:
         """Whether what was compiled for one batch serves another."""
@@ -139,6 +141,13 @@ class Ensemble(Runner):
     # -- what goes in and comes out --------------------------------------------------------------------------
 
     def inputs(self, t, origin) -> Inputs:
+        began = () if self._began is None else Began(*(self._columns(rows) for rows in self._began), self._each(self.place.t, self.dtype))
+        return self._fixed._replace(t=self._each(t, self.dtype), origin=self._each(origin, jnp.int32), began=began)
+
+    @cached_property
+    def _fixed(self) -> Inputs:
+        """What stays the same during a run."""
+
         def each(values):
             return jnp.stack([jnp.asarray(v, self.dtype) for v in values])
 
@@ -149,8 +158,7 @@ class Ensemble(Runner):
         masses, species = each(m.initial.masses for m in chosen), jnp.asarray(np.stack([m.initial.species for m in chosen]), jnp.int32)
         if not self.atoms_differ:
             masses, species = masses[0], species[0]
-        began = () if self._began is None else Began(*(self._columns(rows) for rows in self._began), self._each(self.place.t, self.dtype))
-        return Inputs(params, cells, masses, species, self.key, self._each(t, self.dtype), self._each(origin, jnp.int32), began)
+        return Inputs(params, cells, masses, species, self.key, None, None)
 
     def _each(self, values, dtype):
         """An array with one entry for each member."""

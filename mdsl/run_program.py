@@ -223,6 +223,7 @@ def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     threads = options.threads or os.cpu_count() or 1
     # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not list.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("NPROC", str(threads))  # as many as XLA starts itself
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
 
@@ -235,7 +236,7 @@ def _set_up_jax(precision: str, options: RunOptions) -> tuple | None:
         pass  # JAX is running already, as when a test calls this: its devices stay as they are
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mdsl" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     try:
         devices = jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter where no plugin for it is installed at all
