@@ -285,7 +285,7 @@ class Runner:
                 recorded = self._outputs(listener, advance, state, done, met | (done == steps), t + each * dt, recorded)
                 self._state, self._time = state, t + each * dt
                 listener.progress(done, self)
-            self.outcomes.append(Outcome(each, None if advance.until is None else met))
+            self.outcomes.append(self._outcome(each, None if advance.until is None else met))
             listener.ended(advance, self.outcomes[-1])
             t = t + each * dt
         return self.snapshot(state, t)
@@ -293,6 +293,9 @@ class Runner:
     def _steps(self, advance: Advance, most_steps: int | None) -> int:
         steps = whole(self.model, advance.steps, self.params, "the number of steps")
         return steps if most_steps is None else min(steps, most_steps)
+
+    def _outcome(self, steps, met) -> Outcome:
+        return Outcome(steps, met)
 
     def _dt(self, advance: Advance) -> float:
         return 0.0 if advance.dt is None else float(value(self.model, advance.dt, self.params, "`dt`"))

@@ -241,6 +241,10 @@ class Ensemble(Runner):
             snapshot = replace(snapshot, began=np.swapaxes(self._padded(snapshot.began), 0, 1))
         return super().run(listener, most_steps, snapshot, place, seconds)
 
+    def _outcome(self, steps, met) -> Outcome:
+        cut = lambda a: None if a is None else np.broadcast_to(a, len(self.members))[: self.count]  # noqa: E731
+        return Outcome(cut(steps), cut(met))
+
     def _dt(self, advance: Advance) -> np.ndarray:
         return np.array([0.0 if advance.dt is None else float(value(self.model, advance.dt, m.params, "`dt`")) for m in self.members])
 

@@ -127,7 +127,7 @@ class BatchListener(Listener):
     def ended(self, advance: Advance, outcome: Outcome) -> None:
         if outcome.converged is None:
             return
-        steps, met = np.asarray(outcome.steps)[: self.count], np.asarray(outcome.converged)[: self.count]
+        steps, met = outcome.steps, outcome.converged
         if met.any():
             self.display.note(f"{met.sum():,} of {self.count:,} replicas converged, after {steps[met].min():,} to {steps[met].max():,} steps")
         if not met.all():

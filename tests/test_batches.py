@@ -15,7 +15,7 @@ from compiled import killed, pairs_by
 import mdsl
 from mdsl import cli
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.options import RunOptions, sweep, sweeps
+from mdsl.options import RunOptions, setting, sweep, sweeps
 from mdsl.run_program import run_file
 
 RAFT = """use units.lj
@@ -147,6 +147,39 @@ def test_replicas_on_the_command_line(tmp_path, capsys):
         assert (a["replica"], a["D"], a["step"]) == (b["replica"], b["D"], b["step"])
         assert float(a["U"]) == pytest.approx(float(b["U"]), rel=1e-10)
     assert len(ase.io.read(tmp_path / "parts" / "replica-003" / "path.extxyz", ":")) == 3
+
+
+def test_replicas_in_boxes_of_their_own(tmp_path):
+    """A sweep that changes the box and the cutoff, and species placed at random for each replica."""
+    path = tmp_path / "mixture.mdsl"
+    path.write_text("""use units.lj
+use integrators (velocity_verlet)
+species A, B
+param density = 1.0
+param sigma[species, species] = { A-A: 1.0, A-B: 1.2, B-B: 1.1 }
+param m[species] = { A: 1.0, B: 3.0 }
+param reach = 1/density
+energy U = sum(i < j) if r < rc then 5*(1 - r/rc)^2 else 0  where r = |x[i] - x[j]|, rc = reach*sigma[i, j]
+run {
+  x = fcc(density = density, cells = 2, species = { A: 0.5, B: 0.5 })
+  v ~ maxwell(1.0)
+  velocity_verlet(dt = 0.01) for 20
+    record U, kinetic, pressure  every 10
+}
+""")
+    options = RunOptions(seed=2, precision="double", quiet=True, out=tmp_path / "batch", replicas=2, sweeps=(sweep("density=0.8,1.1"),))
+    with pairs_by("list"):
+        run_file(path, options)
+    told = json.loads((tmp_path / "batch" / "run.json").read_text())
+    assert told["list_builds"] > 0
+    for k in (1, 2):
+        own = told["replicas"][k]
+        run_file(path, RunOptions(seed=own["seed"], settings=(setting(f"density={own['density']}"),), precision="double", quiet=True, out=tmp_path / f"one {k}"))
+        one, found = rows(tmp_path / f"one {k}"), [r for r in rows(tmp_path / "batch") if r["replica"] == str(k)]
+        for a, b in zip(found, one, strict=True):
+            assert [float(a[n]) for n in ("step", "U", "kinetic", "pressure")] == pytest.approx([float(b[n]) for n in ("step", "U", "kinetic", "pressure")], rel=1e-9)
+        labels = [[line.split()[0] for line in (folder / "final.extxyz").read_text().splitlines()[2:]] for folder in (tmp_path / "batch" / f"replica-00{k}", tmp_path / f"one {k}")]
+        assert labels[0] == labels[1] and set(labels[0]) == {"A", "B"}
 
 
 def test_mean_and_spread_on_the_terminal(tmp_path, capsys):
