@@ -121,6 +121,33 @@ def test_the_field_shows_values_and_their_derivatives():
     assert "quantity rho, line" in explained and "many-body energy" in explained and "three-body energy" in explained
 
 
+CROWD = """
+def near(r) = if r < 1.8 then (1.8 - r)^3 else 0
+species A, B
+param s[species, species] = { A-A: 1.0, B-B: 1.3, A-B: 0.8 }
+quantity c[i] = sum(i; j < k) near(|x[i] - x[j]|)*near(|x[i] - x[k]|)*(angle(x[j], x[i], x[k]) - 1)^2
+energy apart = sum(i; j < k) s[i,j]*s[i,k]*near(|x[i] - x[j]|)*near(|x[i] - x[k]|)*(1 + 0.1*|x[j] - x[k]|^2)*c[j]*c[k]
+observe P = pressure
+"""
+
+
+@pytest.mark.slow
+def test_blocks_of_atoms_add_up(monkeypatch):
+    """Runs take atoms with about as many legs together, and compute what depends on one leg once; functions do not."""
+    monkeypatch.setattr("mdsl.lowering.legs.BLOCK", 7)
+    x, box = atoms(33, 4.0)
+    x, dt = x % box, 0.001
+    text = running(THREE + CROWD, f"velocity_verlet(dt = {dt})", 1, "record three, apart, P every 1")
+    result = run(text, x, box=box, species=np.arange(33) % 2, traversal="list")
+    energy, forces, virial = everything(text.bind(x, box=box, species=np.arange(33) % 2))
+    first = {name: float(values[0]) for name, values in result.records.items()}
+    assert first["three"] + first["apart"] == pytest.approx(float(energy), rel=1e-10)
+    assert first["P"] == pytest.approx(np.trace(virial) / 3 / np.prod(box), rel=1e-10)
+    moved = np.asarray(result.x) - x
+    moved -= box * np.round(moved / box)
+    assert np.allclose(moved, dt**2 / 2 * forces, rtol=1e-7, atol=1e-7 * np.abs(moved).max())
+
+
 def test_room_for_neighbours_grows(monkeypatch):
     """Sums over triples make room for what the first positions need; where that is not enough, nothing is lost."""
     x, box = atoms(20, 4.0)
