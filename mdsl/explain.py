@@ -279,6 +279,12 @@ def _derivatives(model: Model) -> Iterator[Fact]:
     if model.data:
         yield "data", "that come with the atoms, and by which energies are differentiable too:"
         yield from (("", _data(p)) for p in model.data)
+    yield "orders", "any, in forward and reverse mode: sums over pairs are differentiated as sums over the same pairs"
+    advances = [step for step in model.run if isinstance(step, Advance)]
+    if advances:
+        yield "runs", "reverse mode keeps the state of each step, or of every √n-th of n where that is too much, and repeats the steps between"
+    if any(a.until is not None for a in advances):
+        yield "minima", "through the iterations; `relaxed` gives the derivatives of a minimum itself, without them"
     made = [p for p in params if p not in free]
     if made:
         yield "made of", "parameters whose default follows from others:"

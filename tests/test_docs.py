@@ -201,9 +201,23 @@ def test_python_of_the_readme(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_python_of_derivatives(tmp_path):
+    """docs/derivatives.md, and what it says of its results."""
+    text = (ROOT / "docs/derivatives.md").read_text(encoding="utf-8")
+    code = "\n".join(match[3] for match in FENCE.finditer(text) if match[1] == "python")
+    code += """
+assert jnp.abs(Hv).max() < 1e-9 and frequencies.shape == (324,) and jnp.abs(hessian - hessian.T).max() < 1e-9
+assert C11 > C44 > 0 and jnp.abs(by_sigma).max() < 1e-9
+assert abs(jax.grad(relaxed_stress)(0.0) - C44) < 1e-6*C44
+assert all(jnp.isfinite(v).all() and v.shape == (4,) for v in ensemble.values())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 def test_links():
     """Links to files and to headings of the same page lead somewhere."""
-    for page in [*PAGES, "docs/decisions.md"]:
+    for page in [*PAGES, "docs/decisions.md", "docs/derivatives.md"]:
         path = ROOT / page
         text = re.sub(FENCE, "", path.read_text(encoding="utf-8"))
         headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}

@@ -204,6 +204,14 @@ def test_what_is_differentiable():
     assert "rc = 2.5 (line 4)" in folded and "kB" not in folded
 
 
+def test_how_runs_and_minima_are_differentiated():
+    head = "use units.lj\nuse pair\nuse minimizers (fire)\n"
+    text = told(LJ + f"run {{ {PLACED} fire(dt = 0.01) for 10 until max_force < 1e-3 }}", head)
+    assert "every √n-th" in fact(text, "runs")
+    assert "`relaxed`" in fact(text, "minima")
+    assert "√n-th" not in told(LJ, head)
+
+
 def test_a_function_in_three_pieces_ends_with_the_last():
     """Also where the sign of its length is not known: 2.2*sigma is nearer than 2.5*sigma."""
     program = mdsl.compile("use units.lj\nuse pair\nparam sigma = 1.0\nenergy U = sum(i < j) switched(lennard_jones(sigma, 1), 2.2*sigma, 2.5*sigma)(|x[i] - x[j]|)")
