@@ -206,7 +206,7 @@ def test_what_is_differentiable():
 
 def test_how_runs_and_minima_are_differentiated():
     head = "use units.lj\nuse pair\nuse minimizers (fire)\n"
-    text = told(LJ + f"run {{ {PLACED} fire(dt = 0.01) for 10 until max_force < 1e-3 }}", head)
+    text = told(LJ + f"run {{ {PLACED} fire(dt = 0.01) until largest(i) |f[i]| < 1e-3, at most 10 }}", head)
     assert "every √n-th" in fact(text, "runs")
     assert "`relaxed`" in fact(text, "minima")
     assert "√n-th" not in told(LJ, head)
