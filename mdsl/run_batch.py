@@ -40,6 +40,11 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
 
     model, points = swept(order.model, sweeps)
     params = {n: np.asarray(a) for n, a in initial_params(model, order.given).items()}
+    count = replicas * len(points)
+    written = count * len({o.names[0] for a in model.run if isinstance(a, Advance) for o in a.outputs if o.kind == "write"})
+    if written > MOST_FILES:
+        help = "run fewer replicas at once, or take `write` out of the program"
+        raise Rejected(Diagnostic("bad-option", f"{count} replicas would write {written} trajectories, more than the {MOST_FILES} files that a run may have open", help=help))
     chosen = seeds(order.seed, replicas)
     keys = [jax.random.key(s) for s in chosen]
     members, values = [], []
@@ -80,8 +85,6 @@ class BatchListener(Listener):
         return Records(columns, self.folder.records, self.time_unit, keys)
 
     def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
-        if len(names) * self.count > MOST_FILES:
-            raise Rejected(Diagnostic("bad-option", f"{self.count} replicas would write {len(names) * self.count} trajectories, more than the {MOST_FILES} files that a run may have open", help="run fewer replicas at once, or take `write` out of the program"))
         paths = [f"{replica_folder(k)}/{name}" for k in range(self.count) for name in names]
         return {path: self.folder.trajectory(path) for path in paths}
 

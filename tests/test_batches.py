@@ -13,7 +13,7 @@ import pytest
 from compiled import killed, pairs_by
 
 import mdsl
-from mdsl import cli
+from mdsl import cli, run_batch
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.options import RunOptions, setting, sweep, sweeps
 from mdsl.run_program import run_file
@@ -221,6 +221,15 @@ def test_what_cannot_be_swept_is_told(text, tmp_path, capsys):
     path.write_text(FLUID + "const rc = 1\nparam cells = 2\nparam n = 2\nparam D = 1\nparam L = 1\nrun { x = fcc(density = 0.8*D, cells = cells)  velocity_verlet(dt = 0.01*rc*L) for n }")
     assert cli.main(["run", str(path), "--sweep", text, "--quiet", "--out", str(tmp_path / "out")]) == 2
     assert WRONG[text] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_trajectories_than_files_may_be_open(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_batch, "MOST_FILES", 5)
+    path = tmp_path / "raft.mdsl"
+    path.write_text(PROGRAM)
+    assert cli.main(["run", str(path), "--replicas", "3", "--sweep", "D=1,2", "--quiet", "--out", str(tmp_path / "out")]) == 2
+    assert "6 replicas would write 6 trajectories" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
