@@ -201,6 +201,7 @@ def test_python_of_the_readme(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_python_of_derivatives(tmp_path):
     """docs/derivatives.md, and what it says of its results."""
     text = (ROOT / "docs/derivatives.md").read_text(encoding="utf-8")
