@@ -75,7 +75,7 @@ def crossing(Ds, slopes):
     return Ds[k] + (Ds[k + 1] - Ds[k]) * slopes[k] / (slopes[k] - slopes[k + 1])
 
 
-def ascend(D, rounds, replicas, rate=0.03, most=0.05):
+def ascend(D, rounds, replicas, rate=0.05, most=0.05):
     """D after each round of gradient ascent, each with an ensemble of its own."""
     path = [D]
     for number in range(rounds):
@@ -90,14 +90,15 @@ def ascend(D, rounds, replicas, rate=0.03, most=0.05):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a short form: few replicas, four diameters")
+    parser.add_argument("--replicas", type=int, default=16, help="how many starts an ensemble has")
     parser.add_argument("--figure", type=Path, default=Path("optimisation_through_dynamics.png"), help="where the figure goes")
     parser.add_argument("--no-figure", action="store_true")
     options = parser.parse_args()
     plt = None if options.no_figure else pyplot()
 
     begun = time.perf_counter()
-    Ds = np.array([0.6, 0.7, 0.8, 0.9]) if options.quick else np.round(np.arange(0.4, 1.001, 0.05), 3)
-    replicas, rounds = (4, 2) if options.quick else (32, 10)
+    Ds = np.array([0.6, 0.7, 0.8, 0.9]) if options.quick else np.array([0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0])
+    replicas, rounds = (4, 2) if options.quick else (options.replicas, 6)
     print(f"{len(SYSTEM.x)} bubbles, {replicas} replicas")
     U, slopes, packings = scan(Ds, starts(1, replicas))
     where, quotients, errors = differences(Ds, U[:, :, -1])
@@ -107,7 +108,7 @@ def main():
         print(f"D {D:.3f}  finite difference {quotient:7.3f} ± {e:.3f}  derivative {slope:7.3f}")
     print(f"dU/dD is 0 at D = {crossing(Ds, mean):.3f}, U largest at {Ds[U[:, :, -1].mean(1).argmax()]:.2f}")
     path = ascend(0.6, rounds, replicas)
-    print(f"most disordered at D = {path[-max(1, rounds // 2) :].mean():.3f}")
+    print(f"most disordered at D = {path[-1]:.3f}")
     print(f"in {time.perf_counter() - begun:.0f} s")
     if plt is not None:
         draw(plt, options.figure, Ds, U, mean, mean_error, where, quotients, errors, slopes, packings, path)

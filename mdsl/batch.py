@@ -43,7 +43,7 @@ def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Res
     members = []
     for k in range(count):
         mine = {n: np.asarray(a)[k] for n, a in own.items()}
-        system._check_fixed({**params, **mine}, x)
+        system._check_fixed({**params, **mine}, x is None, v is None)
         leaves = {**common, **{n: a / factor(system.model, system.model.param(n).type.dimension) for n, a in mine.items()}}
         start = {**shared, **{name: np.asarray(a)[k] for name, a in places.items()}}
         initial = system._bound(leaves, *system._start(start.get("x"), start.get("v"), box, leaves))

@@ -20,10 +20,11 @@ from .before_run import factor
 from .box import decided_by
 from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
-from .grammar.diagnostics import Diagnostic, Rejected, suggest
+from .grammar.diagnostics import Diagnostic, Rejected
 from .grammar.source import Source
 from .initial import Initial, bind, following, start, still
-from .model import Model, Read, Setup, walk
+from .model import Advance, Model, Setup
+from .no_derivative import check_bound, is_traced, reads, refuse, unknown
 from .observables import observable_type
 from .outcome import Outcome, not_converged
 from .sources import read_program
@@ -87,15 +88,14 @@ class Program:
         return factor(self.model, self.model.param(name).type.dimension)
 
     def internal(self, params: Mapping[str, object] | None) -> dict[str, object]:
-        """Parameters in internal units; those not given have their defaults. Raises Rejected: ``unknown-parameter``."""
+        """Parameters in internal units; those not given have their defaults. Raises Rejected: ``unknown-parameter``,
+        ``no-derivative``."""
         import jax.numpy as jnp
 
         given = dict(params or {})
         for name, value in given.items():
             if name not in self.params:
-                data = any(p.name == name for p in self.model.data)
-                help = f'it is data: `data={{"{name}": ...}}`' if data else suggest(name, self.params)
-                raise Rejected(Diagnostic("unknown-parameter", f"the program has no free parameter `{name}`", help=help))
+                raise unknown(self.model, self.params, name, value)
             if (network := self.model.param(name).learned) is not None:
                 given[name] = joined(network, value)
             elif jnp.shape(value) != jnp.shape(self.params[name]):
@@ -138,6 +138,7 @@ class Program:
         missing = missing_externs(self.model)
         if missing:
             raise Rejected(*missing)
+        check_bound({"x": x, "box": box, "species": species, "velocities": velocities, "masses": masses, "topologies": topologies, "data": data, "seed": seed, "skin": skin})
         params = {name: np.asarray(value) for name, value in self.internal(None).items()}
         if x is None:
             initial = start(self.model, self.compiled.folder, seed, params, check_names(self.model, topologies), check_data_names(self.model, data))
@@ -229,27 +230,40 @@ class System:
         cell = np.tril(self.initial.cell, -1) + np.diag(edges) if self.initial.tilted else edges
         return cell * factor(self.model, LENGTH)
 
+    def _free(self, exprs) -> frozenset[str]:
+        return reads(self.model, tuple(exprs)) & self.program.params.keys()
+
     @cached_property
-    def _fixed(self) -> frozenset[str]:
-        """Free parameters by which `bind` placed the atoms, or made the box with them."""
-        setup = tuple(value for step in self.model.run if isinstance(step, Setup) for _, value in step.options)
-        names, pending = set(), list(setup if self.placed else ())
-        while pending:
-            for node in walk(pending.pop()):
-                if isinstance(node, Read) and node.symbol not in names:
-                    names.add(node.symbol)
-                    param = self.model.param(node.symbol)
-                    pending += [param.default] if param is not None and param.default is not None else []
-        return frozenset(names & self.program.params.keys())
+    def _fixed(self) -> dict[str, frozenset[str]]:
+        """Free parameters by which `bind` placed the atoms, or made the box with them (x), and gave them velocities (v)."""
+        setups = [step for step in self.model.run if isinstance(step, Setup)] if self.placed else []
+        return {target: self._free(value for step in setups if step.target == target for _, value in step.options) for target in ("x", "v")}
 
-    def _check_fixed(self, params: Mapping[str, object] | None, box=None) -> None:
-        """Refuse values that would have changed what `bind` did. Traced values cannot be compared."""
-        import jax
+    @cached_property
+    def _counting(self) -> frozenset[str]:
+        """Free parameters that say how many steps there are, or how many records."""
+        runs = [step for step in self.model.run if isinstance(step, Advance)]
+        return self._free([*(a.steps for a in runs), *(o.every for a in runs for o in a.outputs)])
 
-        for name in self._fixed & (params or {}).keys() if box is None else ():
-            value = params[name]
-            if not isinstance(value, jax.core.Tracer) and not np.array_equal(value, self.program.params[name]):
-                raise Rejected(Diagnostic("nonconstant", f"`{name}` decides where the atoms start, which `bind` has fixed", help=f"compile the program with another `{name}`, or bind arrays and a box of your own"))
+    def _check_fixed(self, params: Mapping[str, object] | None, placed: bool = True, moving: bool = False) -> None:
+        """Refuse values that would have changed what `bind` did: the positions and the box (``placed``), or the
+        velocities (``moving``). Of traced values it is not known whether they would. Raises Rejected: ``nonconstant``,
+        ``no-derivative``."""
+        names = (self._fixed["x"] if placed else frozenset()) | (self._fixed["v"] if moving else frozenset())
+        for name in names & (params or {}).keys():
+            value, what = params[name], "where the atoms start" if name in self._fixed["x"] else "the velocities at the start"
+            if is_traced(value):
+                raise refuse(f"`{name}` decides {what}, which `bind` has fixed, but is traced", f'give a start of your own, `run(key, {"x=..." if name in self._fixed["x"] else "v=..."})`, or a number: params={{**params, "{name}": ...}}')
+            if not np.array_equal(value, self.program.params[name]):
+                raise Rejected(Diagnostic("nonconstant", f"`{name}` decides {what}, which `bind` has fixed", help=f"compile the program with another `{name}`, or bind arrays and a box of your own"))
+
+    def _check_counts(self, params: Mapping[str, object] | None, steps) -> None:
+        """Refuse traced numbers of steps. Raises Rejected: ``no-derivative``."""
+        if is_traced(steps):
+            raise refuse("`steps` is traced", "how long a run is must be known when it is compiled")
+        for name in self._counting & (params or {}).keys():
+            if is_traced(params[name]):
+                raise refuse(f"`{name}` decides how many steps there are, but is traced", f'give a number: params={{**params, "{name}": ...}}, or declare it as `const {name} = ...`')
 
     @cached_property
     def _runners(self) -> dict[str, object]:
@@ -279,7 +293,7 @@ class System:
     def _arguments(self, x, params, box, data):
         import jax.numpy as jnp
 
-        self._check_fixed(params, box)
+        self._check_fixed(params, box is None)
         length = factor(self.model, LENGTH)
         energies = self._energies
         dtype = energies.positions_dtype
@@ -380,7 +394,7 @@ class System:
         another box, as for `energy`, in which positions are where they are said to be. Inside JAX transformations
         (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, and NaN says
         that a neighbour list overflowed or that the run blew up. Raises Rejected: ``blow-up``, ``overlap``,
-        ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``.
+        ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``, ``no-derivative``.
         """
         import jax
 
@@ -389,7 +403,8 @@ class System:
 
         from .lowering.driver import Runner
 
-        self._check_fixed(params, x)
+        self._check_fixed(params, x is None, v is None)
+        self._check_counts(params, steps)
         leaves = {**self.program.internal(params), **self._data(data)}
         start = self._start(x, v, box, leaves)
         if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves, start))):

@@ -55,6 +55,35 @@ def test_script(name, tmp_path):
         assert abs(found["sigma"][0] - 1) < 0.02 and found["sigma"][1] < 0.02 and abs(found["epsilon"][0] - 1) < 0.2
 
 
+@pytest.mark.slow
+def test_the_derivative_through_a_minimisation():
+    """Of each packing it is the finite difference, and that of the minimum at fixed fractions of the box."""
+    import jax
+
+    import mdsl
+
+    system = mdsl.compile((EXAMPLES / "jamming.mdsl").read_text().replace("atoms = 128", "atoms = 24")).bind()
+    xs = jax.random.uniform(jax.random.key(3), (4, *system.x.shape)) * system.box
+
+    def minimised(D, x):
+        result = system.run(jax.random.key(0), x=x, params={"D": D})
+        return result.records["U"][-1], (result.x, result.box)
+
+    @jax.jit
+    def ensemble(D):
+        return jax.vmap(lambda x: jax.jvp(lambda D: minimised(D, x), (D,), (1.0,), has_aux=True))(xs)
+
+    D, h = 0.7, 1e-6
+    (up, _, _), (_, slope, (x, box)), (down, _, _) = (ensemble(D + k * h) for k in (1, 0, -1))
+    assert np.allclose(slope, (up - down) / (2 * h), rtol=1e-4, atol=1e-5)
+
+    def at_rest(D, x, box):
+        stretched = box * jax.numpy.sqrt((D**2 + 1) / (0.7**2 + 1))
+        return system.energy(x / box * stretched, params={"D": D})
+
+    assert np.allclose(slope, jax.vmap(jax.grad(at_rest), (None, 0, 0))(D, x, box), rtol=1e-6, atol=1e-7)
+
+
 def test_python_tour(tmp_path):
     text = command(str(EXAMPLES / "python_tour.py"), folder=tmp_path)
     assert text.rstrip().endswith("the same energy")
