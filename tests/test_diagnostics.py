@@ -492,7 +492,7 @@ WITHOUT_EXAMPLE = {"unsupported-jax", "neighbour-overflow"}  # tested in test_di
 
 def test_every_diagnostic_has_a_test():
     tables = ((row[2] for row in WRONG), (row[1] for row in EXAMPLES), (row[-3] for row in (*RUNS, *BINDINGS, *COMMANDS)), SPECIAL)
-    tested = {id for table in tables for id in table} | {"missing-topology", "bad-topology", "missing-data", "batch-shape"}  # these in test_topologies.py, test_data.py, test_batches.py
+    tested = {id for table in tables for id in table} | {"missing-topology", "bad-topology", "missing-data", "batch-shape", "no-derivative"}  # these in test_topologies.py, test_data.py, test_batches.py, test_no_derivative.py
     assert set(CATALOGUE) - tested == set()
     assert tested - set(CATALOGUE) == set()
 
