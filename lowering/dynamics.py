@@ -21,6 +21,7 @@ from mdsl.box import decided_by
 from mdsl.model import EACH, Advance, Draw, Read, State as Memory, Type, Update, walk
 
 from . import neighbours
+from .bonds import PARTNERS, no_partners
 from .box import carried, declared, strain
 from .cell import Cell, combination, entries_of, of_matrix
 from .emit import evaluate
@@ -28,6 +29,7 @@ from .evaluation import each_sum
 from .kernels import ENERGY, FORCE, VIRIAL
 from .kept import noted
 from .layout import Layout
+from .noise import normals
 from .potential import Potential, Result
 from .state import BETWEEN, BLOW_UP, FINE, NEW, OVERFLOW, STALE, STALE_INSIDE, STATE, TOO_SMALL, WAITING, Began, Inputs, State
 from .step import Check, Cut, cut, expressions, per_atom, statements
@@ -137,7 +139,7 @@ class Dynamics:
         return {"travelled": tuple(a - b + c for a, b, c in zip(state.x, began.x, way)), "v_start": began.v}
 
     def atoms(self, state: State, inputs: Inputs) -> dict[str, object]:
-        values = {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species, IDS: state.ids}
+        values = {"x": state.x, "v": state.v, "f": state.f, "m": state.mass, "species": state.species, IDS: state.ids, PARTNERS: state.partners}
         return values | (self.looking_back(state, inputs) if inputs.began else {})
 
     def evaluated(self, state: State, inputs: Inputs, known: Globals, outputs: frozenset[str], measures=(), legs: int | None = None) -> Result:
@@ -187,6 +189,7 @@ class Dynamics:
                 needed=needed,
                 met=jnp.bool_(False),
                 **({"cell": inputs.cell, "built": inputs.cell} if self.changing else {}),
+                partners={} if self.plan is None or self.traced else no_partners(self.potential.topologies, self.potential.bonds, self.layout.count),
             )
 
         return self.layout.program(start, ("inputs", "all", "all", "all", "one"), STATE)
@@ -207,9 +210,11 @@ class Dynamics:
             found = self.layout.build(self.plan, positions, inputs.cell, self.radius(inputs, inputs.cell))
             order = noted(found.order)
             mine = self.layout.local(jax.tree.map(lambda a: a[order], every))
+            ids = every["ids"][order]
             return state._replace(
                 **mine,
-                slots=self.potential.without_excluded(found.slots, every["ids"][order], self.layout.rows()),
+                slots=self.potential.without_excluded(found.slots, ids, self.layout.rows()),
+                partners={} if self.traced else self.potential.partners(ids, mine["ids"]),
                 at=mine["x"],
                 used=found.needed.slots,
                 flag=jnp.where(found.overflow, OVERFLOW, FINE),
@@ -251,11 +256,11 @@ class Dynamics:
         types = {s.target: Type("vector") if s.per_atom else Type("scalar") for s in advance.body if isinstance(s, Draw)}
         types |= {s.target: s.value.type for s in advance.body if isinstance(s, Update)}
         held = {name: self.zero(types[name], jnp.zeros_like(state.v[0])) for name in parts.held}
-        one = jnp.zeros(state.step.shape, self.dtype)
+        one = jnp.full_like(state.step, 0, self.dtype)  # like what chunks return, on all devices: they are compiled once
         kept = {name: memory[name] if name in memory else self.zero(types[name], one) for name in parts.kept}
         kept |= {name: self.zero(Type("matrix" if name == "virial" else "scalar"), one) for name in parts.sums}
         # What the statement before left in `f` may be older than its last positions.
-        return state._replace(held=held, kept=kept, phase=jnp.full_like(state.phase, NEW if parts.carried else BETWEEN), met=jnp.zeros_like(state.met))
+        return state._replace(held=held, kept=kept, phase=jnp.full_like(state.phase, NEW if parts.carried else BETWEEN), met=jnp.full_like(state.met, False))
 
     def zero(self, kind: Type, like):
         if kind.kind == "matrix":
@@ -303,11 +308,16 @@ class Dynamics:
                 state = head(state, (state.step < last) & ~state.met)
                 return state._replace(flag=self.flag(state, inputs))
 
-            state = head(state, (state.phase == BETWEEN) & (state.step < last) & ~state.met)
+            # A chunk that goes on after a new list has its head behind it.
+            first = (state.phase == BETWEEN) & (state.step < last) & ~state.met
+            state = lax.cond(first, lambda s: head(s, jnp.bool_(True)), lambda s: s, state)
             state = state._replace(flag=self.flag(state, inputs))
-            return lax.while_loop(lambda s: (s.phase != BETWEEN) & (s.flag == FINE), body, state)
+            state = lax.while_loop(lambda s: (s.phase != BETWEEN) & (s.flag == FINE), body, state)
+            return state._replace(slots=())
 
-        return self.layout.program(chunk, ("inputs", STATE, "one"), STATE)
+        # The list stays as it is, and is not copied.
+        stepped = self.layout.program(chunk, ("inputs", STATE, "one"), STATE._replace(slots="all"))
+        return lambda inputs, state, last: stepped(inputs, state, last)._replace(slots=state.slots)
 
     def refreshed(self, parts: Cut, state: State, inputs: Inputs, known: Globals, states: tuple[Memory, ...]) -> State:
         """The state with what an evaluation at its positions gives."""
@@ -374,13 +384,13 @@ class Dynamics:
         return value if update.op == "=" else jax.tree.map(jnp.add, old, value)
 
     def noise(self, key, name: str, ids) -> tuple:
-        """Standard normal numbers for each atom and axis, the same whatever the order of the atoms.
+        """Standard normal numbers for each atom and axis, the same whatever the order of the atoms, in the precision
+        of pairs.
 
         Each draw of a step has a name of its own, which makes its stream.
         """
-        key = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        drawn = jax.random.normal(key, (self.dim, self.layout.n_atoms), self.dtype)
-        return tuple(drawn[a][ids] for a in range(self.dim))
+        drawn = normals(jax.random.fold_in(key, zlib.crc32(name.encode())), ids, self.dim, self.potential.dtype)
+        return tuple(values.astype(self.dtype) for values in drawn)
 
     def number(self, key, draw: Draw, args: tuple):
         """One random number, the same on every device."""

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from mdsl.model import Axis, Domain, Expr, Read
 
 from . import legs
+from .bonds import PARTNERS, forces
 from .cell import cast, entries_of, fractions
 from .field import ADJOINT, Measure, PerAtom, Term
 from .gather import padded
@@ -351,6 +352,9 @@ class Evaluation:
         terms = self.field.tuple_terms if outputs else ()
         if not terms and not measures:
             return
+        if outputs == {FORCE} and (partners := self.atoms.get(PARTNERS)):
+            self._bonds([t for t in terms if t.domain.topology in partners], partners)
+            terms = tuple(t for t in terms if t.domain.topology not in partners)
         tuples = self._tuple_sums([s.summand for s in (*terms, *measures)])
         for term in terms:
             if ENERGY in outputs:
@@ -364,6 +368,14 @@ class Evaluation:
                 self.force[k] = self.force[k] + own
         for measure in measures:
             self.sums[f"#{measure.number}"] = tuples.sum(measure)
+
+    def _bonds(self, terms: list[Term], partners: Mapping[str, tuple]) -> None:
+        """Add the forces of pairs of topologies, by rows."""
+        wanted = {"x", "species"}.union(*(reads(t.summand) for t in terms))
+        own = {name: values for name, values in self.atoms.items() if name in wanted}
+        others = jax.tree.map(padded, self.layout.everywhere(own))
+        found = forces(self.model, self.known, terms, partners, own, others, self.layout.rows(), self.nearest)
+        self.force = [a + b for a, b in zip(self.force, found)]
 
     # -- single atoms ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mdsl.model import Label, Model, Read, walk
 
+from .bonds import by_rows, partners
 from .bounds import farthest
 from .cell import Cell, nearest, wrap
 from .evaluation import Evaluation
@@ -100,6 +101,17 @@ class Potential:
             return slots
         mine = ids[jnp.minimum(rows, ids.shape[0] - 1)]
         return self.topologies.without(slots, self.always_excluded, inverse(ids), mine, rows)
+
+    # -- bonds -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def bonds(self) -> tuple[str, ...]:
+        """The topologies whose forces are computed by rows."""
+        return by_rows(self.topologies, sorted({t.domain.topology for t in self.field.tuple_terms}))
+
+    def partners(self, ids, mine) -> dict[str, tuple]:
+        """``ids``: the user's index of each sorted position; ``mine``: that of the rows here."""
+        return partners(self.topologies, self.bonds, inverse(ids), mine) if self.bonds else {}
 
     # -- reach -----------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class State(NamedTuple):
     use. kept: values that are one for all: states, what a head computed, and what the last evaluation gave beside the
     force. step: steps since the run began. evaluations: of the force, since the run began. needed: what the last list
     needed. met: whether the condition of `until` holds. cell, built: the box, and the one in which the atoms were
-    ``at``; () where the box never changes.
+    ``at``; () where the box never changes. partners: see `bonds`.
     """
 
     x: tuple
@@ -48,11 +48,12 @@ class State(NamedTuple):
     met: object
     cell: Cell | tuple = ()
     built: Cell | tuple = ()
+    partners: Mapping[str, tuple] = {}
 
 
 # Which parts of a state hold rows of atoms; the rest is the same on every device, and where it is said to be "one", of
 # all replicas as well. What stays the same during a chunk is "inputs".
-STATE = State(*("rows",) * 8, "slots", "rows", "all", *("one",) * 7, "all", "all")
+STATE = State(*("rows",) * 8, "slots", "rows", "all", *("one",) * 7, "all", "all", "slots")
 
 
 class Inputs(NamedTuple):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdsl.model import Expr, Label, Model, Op, Read, walk
+from mdsl.model import Expr, Label, Model, Number, Op, Read, Type, transform, walk
 
 from .cell import entries_of, fractions
 from .emit import Memo, evaluate
@@ -45,6 +45,17 @@ class Topologies:
             return _table(pairs[:, 0], pairs[:, 1], np.arange(self.n_atoms, dtype=np.int32))
 
         return partners
+
+    @cached_property
+    def ends(self):
+        @lru_cache(maxsize=None)
+        def ends(name: str) -> tuple[np.ndarray, np.ndarray]:
+            """[E, N] twice, of pairs: the second atoms of the pairs in which each atom is the first, and the other way
+            round; padded with the atom itself."""
+            pairs, own = np.asarray(self.members[name], np.int32), np.arange(self.n_atoms, dtype=np.int32)
+            return _table(pairs[:, 0], pairs[:, 1], own), _table(pairs[:, 1], pairs[:, 0], own)
+
+        return ends
 
     def excluded(self, names: frozenset[str], place, ids):
         """[E, rows]: the sorted positions of the atoms that rows with these ``ids`` leave out."""
@@ -140,7 +151,7 @@ class TupleSums:
         sound = 1.0
         if _may_be_undefined(term.summand):
             # The derivative of a logarithm is finite also where the logarithm has no value.
-            sound = jnp.where(jnp.isfinite(self.value(domain, term.summand)), 1.0, jnp.nan).astype(self.dtype)
+            sound = jnp.where(jnp.isfinite(self.value(domain, transform(term.summand, _where_defined))), 1.0, jnp.nan).astype(self.dtype)
         for gradient in term.gradients:
             first, second = gradient.displacement.args
             straight = _apart(self.value(domain, first), self.value(domain, second))
@@ -194,6 +205,14 @@ def _total(values):
 
 def _may_be_undefined(summand: Expr) -> bool:
     return any(isinstance(n, Op) and n.op == "log" for n in walk(summand))
+
+
+def _where_defined(expr: Expr) -> Expr:
+    """A rewrite: something finite or not, as a logarithm is, and cheaper."""
+    if not (isinstance(expr, Op) and expr.op == "log"):
+        return expr
+    zero, nothing = (Number(value, type=expr.type) for value in (0.0, float("nan")))
+    return Op("choose", (Op("gt", (expr.args[0], zero), type=Type("bool")), zero, nothing), type=expr.type)
 
 
 def reads(expr: Expr) -> set[str]:

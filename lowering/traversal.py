@@ -261,8 +261,16 @@ class Shards:
         return jax.tree.map(cut, values)
 
     def everywhere(self, values):
-        """All rows, `[total]`, of a pytree of `[count]` arrays."""
-        return jax.tree.map(lambda v: lax.all_gather(v, ATOMS, axis=v.ndim - 1, tiled=True), values)
+        """All rows, `[..., total]`, of a pytree of `[..., count]` arrays; those `[count]` of one type are gathered together."""
+        found, tree = jax.tree.flatten(values)
+        for dtype in dict.fromkeys(v.dtype for v in found):
+            places = [k for k, v in enumerate(found) if v.dtype == dtype and v.ndim == 1]
+            if places:
+                together = lax.all_gather(jnp.stack([found[k] for k in places]), ATOMS)  # [devices, arrays, count]
+                for n, k in enumerate(places):
+                    found[k] = together[:, n].reshape(self.total)
+        found = [v if v.ndim == 1 else lax.all_gather(v, ATOMS, axis=v.ndim - 1, tiled=True) for v in found]
+        return jax.tree.unflatten(tree, found)
 
     def build(self, plan, positions, cell, radius):
         """This device's rows of the list of `positions` (all of them, `[N]`), with the
