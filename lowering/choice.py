@@ -14,27 +14,30 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from . import neighbours
 from .field import Field
 from .images import most_near
-from .limits import ALL_PAIRS, MORE_LEGS, MOST_ALL_PAIRS, skin_of
+from .limits import ALL_PAIRS, MORE_LEGS, MOST_ALL_PAIRS, best_skin, skin_of
 from .potential import Potential
 
 
 @dataclass(frozen=True)
 class Traversal:
-    """``plan`` None: every pair is visited. ``why`` is the reason in words."""
+    """``plan`` None: every pair is visited. ``why`` is the reason in words. ``most_skin``: the plan was made for lists
+    with skins up to this."""
 
     plan: neighbours.Plan | None
     cutoff: float | None
     skin: float
     why: str
+    most_skin: float = 0.0
 
     @property
     def radius(self) -> float:
         return (self.cutoff or 0.0) + self.skin
 
 
-def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...], cutoff: float | None, skin: float | None = None, changing: bool = False) -> Traversal:
+def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...], cutoff: float | None, skin: float | None = None, changing: bool = False, drift: float | None = None) -> Traversal:
     """The traversal for these positions [N, d] in a box whose vectors are the rows of ``cell``. ``skin`` None: mdsl's choice;
-    ``changing``: the box may change.
+    ``changing``: the box may change; ``drift``: how far the fastest atom moves in a step, where that is known: the plan
+    then has room for the longer skin that this asks for.
 
     Raises Rejected: ``no-support`` for a large system without cutoffs, ``box-too-small`` where the nearest
     image is not enough.
@@ -52,13 +55,19 @@ def choose(field: Field, x: np.ndarray, cell: np.ndarray, periodic: tuple[bool, 
     if count <= ALL_PAIRS:
         return Traversal(None, cutoff, 0.0, f"{count} atoms are few")
     spacing = float(abs(np.linalg.det(cell)) / count) ** (1 / len(cell)) if all(periodic) else None
-    skin = skin_of(cutoff, spacing) if skin is None else skin
+    given, skin = skin, skin_of(cutoff, spacing) if skin is None else skin
     if cutoff + skin > shortest / 2:
         skin = shortest / 2 - cutoff
         if skin < 0.02 * cutoff and count <= MOST_ALL_PAIRS:
             return Traversal(None, cutoff, 0.0, "the box leaves no room for a skin")
-    plan = neighbours.plan(count, np.asarray(cell), periodic, cutoff + skin, x, changing)
-    return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff")
+    most = skin
+    if given is None and drift and spacing:
+        dim, radius = len(cell), cutoff + skin
+        near = (np.pi * radius**2 if dim == 2 else 4 / 3 * np.pi * radius**3) / spacing**dim
+        longest = max(skin, min(3 * skin, shortest / 2 - cutoff))
+        most = max(skin, best_skin(cutoff, skin, longest, near, skin / (2 * drift), dim))
+    plan = neighbours.plan(count, np.asarray(cell), periodic, cutoff + most, x, changing)
+    return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff", most)
 
 
 def leg_room(potential: Potential, params: Mapping[str, object], x: np.ndarray, cell: np.ndarray) -> int | None:

@@ -26,7 +26,7 @@ from .choice import Traversal, choose, leg_room, too_small
 from .culprit import Culprit, culprit
 from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
-from .limits import ALL_PAIRS, ATOMS_EACH
+from .limits import ALL_PAIRS, ATOMS_EACH, best_skin
 from .potential import Geometry, Potential
 from .topologies import Topologies
 from .traced import trajectory
@@ -118,7 +118,7 @@ class Runner:
         self.prepare(params, seed_key)
         self.ends = self._ends(params)
         self.potential = replace(self.always, field=observing.within(fielded, self.ends, self.cutoff or 0.0))
-        self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing)
+        self.traversal: Traversal = choose(fielded, initial.x, initial.cell, initial.periodic, self.cutoff, skin, self.changing, self._drift(params))
         self.legs = leg_room(self.potential, complete(self.model, self.params), initial.x, initial.cell)
         self.layout: Layout = OneDevice(initial.atoms)
         shared = tuple(devices or ())[: initial.atoms // ATOMS_EACH]
@@ -132,6 +132,13 @@ class Runner:
         """Make ready for a run with these free parameters and this key."""
         self.params, self.key, self.counts = dict(params), key, Counts()
         self.place, self._began = Place(), None
+        self._skin: float | None = None  # of the present list
+        self._built: int | None = None  # at which step it was built
+
+    def _drift(self, params: Mapping[str, object]) -> float:
+        """How far the fastest atom moves in a step at the beginning."""
+        speed = float(np.sqrt((self.initial.v**2).sum(axis=1).max(initial=0.0)))
+        return speed * max((self._dt(a) for a in self.field.dynamics), default=0.0)
 
     def fits(self, params: Mapping[str, object], initial: Initial) -> bool:
         """Whether what was compiled for one run serves another with these parameters and atoms."""
@@ -175,6 +182,7 @@ class Runner:
             cast(t),
             jnp.int32(origin),
             () if self._began is None else Began(*(self._columns(rows) for rows in self._began), cast(self.place.t)),
+            cast(self.traversal.skin if self._skin is None else self._skin),
         )
 
     def _cell(self, matrix: np.ndarray) -> Cell:
@@ -186,6 +194,8 @@ class Runner:
         """The state on the devices, with a list that holds; its force is not known yet."""
         inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=self._cell(snapshot.cell))
         step = jnp.asarray(snapshot.step, jnp.int32)
+        self._skin, self._built = None, snapshot.step
+        inputs = inputs if inputs.skin is None else inputs._replace(skin=jnp.asarray(self.traversal.skin, self.dtype))
         state = self.dynamics.start(inputs, self._columns(snapshot.x), self._columns(snapshot.v), self._columns(snapshot.images), step)
         return self.listed(state, inputs)
 
@@ -203,6 +213,18 @@ class Runner:
                 return state
             state = self._grow(state)
         raise Rejected(Diagnostic("neighbour-overflow", "the neighbour list does not stop growing", notes=("atoms gather without bound in one place",)))
+
+    def _adapted(self, state: State, inputs: Inputs) -> Inputs:
+        """The inputs with a skin for the next list, by how long the last one has held, and how many pairs it holds. The
+        time that things took has no part in it: a run is to repeat."""
+        step, before = most(state.step), self._built
+        self._built = step
+        if self.skin is not None or inputs.skin is None or before is None or step <= before or self.cutoff is None:
+            return inputs
+        skin = float(inputs.skin)
+        found = best_skin(self.cutoff, skin, self.traversal.most_skin, float(most(state.used)), step - before, self.model.dim)
+        self._skin = max(skin + 0.5 * (found - skin), 0.5 * self.traversal.skin)
+        return inputs._replace(skin=jnp.asarray(self._skin, self.dtype))
 
     def _grow(self, state: State) -> State:
         """The same state with room for a longer list."""
@@ -346,6 +368,7 @@ class Runner:
             if flag != STALE:
                 state = new
                 break
+            inputs = self._adapted(new, inputs)
             state = self.listed(new, inputs)
             if np.all(np.asarray(state.phase) == BETWEEN):
                 break
@@ -436,7 +459,7 @@ class Runner:
         follows = cell is None and self.initial.declared and bool(decided_by(self.model) & params.keys())  # the box follows these parameters
         changing = self.changing or follows or cell is not None
         dynamics = Dynamics(self.always, OneDevice(self.initial.atoms), self.traversal.plan, self.traversal.skin, self.initial.dof, self.dtype, legs=self.legs, traced=True, changing=changing)
-        inputs = self.inputs(0.0, 0)._replace(key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
+        inputs = self.inputs(0.0, 0)._replace(skin=None, key=key, params=jax.tree.map(lambda a: jnp.asarray(a, self.dtype), dict(params)))
         x, v = (self._columns(bound if given is None else given) for bound, given in ((self.initial.x, x), (self.initial.v, v)))
         if follows:
             cell = declared(self.model, complete(self.model, inputs.params), 0.0, self.initial.atoms, self.dtype)
@@ -476,6 +499,7 @@ class Runner:
     def _replayed(self, advance: Advance, state: State, last, inputs: Inputs) -> State:
         """The state at step ``last``, which was reached before, computed anew."""
         chunk = self._chunk(advance)
+        state = self.listed(state, inputs)  # its own list may have had another skin
         while np.any(state.step < last):
             state = chunk(inputs, state, last)
             if most(state.flag) == STALE:

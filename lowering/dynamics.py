@@ -98,9 +98,12 @@ class Dynamics:
 
     def radius(self, inputs: Inputs, cell: Cell):
         """The radius of the list: no more than half of each edge, beyond which there are other images."""
-        radius = self.potential.cutoff(complete(self.model, inputs.params)) + self.skin
+        radius = self.potential.cutoff(complete(self.model, inputs.params)) + self.skin_of(inputs)
         edges = self.repeating(cell)
         return jnp.minimum(radius, jnp.min(jnp.stack(edges)) / 2) if self.changing and edges else radius
+
+    def skin_of(self, inputs: Inputs):
+        return self.skin if inputs.skin is None else inputs.skin
 
     def repeating(self, cell: Cell) -> list:
         return [edge for edge, p in zip(cell.edges, self.potential.geometry.periodic) if p]
@@ -239,7 +242,7 @@ class Dynamics:
             room = (1 - strain(state.built, state.cell)) * self.radius(inputs, state.built) - cutoff
             flag = jnp.where(2 * jnp.sqrt(moved) > room, stale, FINE)
         elif self.plan is not None:
-            flag = jnp.where(moved > (self.skin / 2) ** 2, stale, FINE)
+            flag = jnp.where(moved > (self.skin_of(inputs) / 2) ** 2, stale, FINE)
         flag = jnp.where(moved < leap**2, flag, BLOW_UP)
         if self.changing:
             flag = jnp.where(self.fits(inputs, state.cell), flag, TOO_SMALL)

@@ -59,7 +59,7 @@ STATE = State(*("rows",) * 8, "slots", "rows", "all", *("one",) * 7, "all", "all
 class Inputs(NamedTuple):
     """What stays the same during a chunk. params: the free parameters; masses, species: [N] in the user's order;
     t: the time at step ``origin``; cell: the box, where it never changes; began: how the statement of dynamics began,
-    () where nothing reads it."""
+    () where nothing reads it; skin: what the list holds beyond the cutoff, None: what was planned."""
 
     params: Mapping[str, object]
     cell: Cell
@@ -69,6 +69,7 @@ class Inputs(NamedTuple):
     t: object
     origin: object
     began: object = ()
+    skin: object = None
 
 
 class Began(NamedTuple):
