@@ -33,6 +33,8 @@ from .traced import trajectory
 from .values import complete, defaults
 
 MOST_GROWTHS = 20
+LONG = 20.0  # seconds of steps, from which on it pays to compile a program that times the forces alone
+TIMED = 5  # evaluations of the forces
 PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.float32), "double": (jnp.float64, jnp.float64)}
 
 
@@ -327,6 +329,24 @@ class Runner:
         advance = self.field.dynamics[self.place.statement]
         memory = {s.name: np.array(jax.tree.map(np.asarray, self._state.kept[s.name])) for s in advance.states}
         return replace(self.snapshot(self._state, self._time), memory=memory), self.place
+
+    def breakdown(self) -> dict[str, float]:
+        """Seconds by part. Of a run whose steps took long enough, one evaluation of the forces is timed apart; as many
+        as there were are counted as forces, and what is left of the steps as integration."""
+        parts, evaluated = dict(self.counts.seconds), self.counts.force_evaluations
+        if parts.get("steps", 0.0) < LONG or not evaluated:
+            return parts
+        advance, inputs = self.field.dynamics[self.place.statement], self.inputs(self._time, 0)
+        timed, state = self.dynamics.evaluations(advance, TIMED), self._state
+        if self.traversal.plan is not None:
+            state = self.dynamics.rebuild(inputs, state)
+        for _ in range(2):  # the first time it is compiled
+            begun = time.perf_counter()
+            jax.block_until_ready(timed(inputs, state))
+            each = (time.perf_counter() - begun) / TIMED
+        steps = parts.pop("steps")
+        forces = min(steps, each * evaluated)
+        return {"forces": forces, "integration": steps - forces, **parts}
 
     def _begin(self, advance: Advance, state: State, t: float, origin: int) -> Mapping[str, object]:
         """What the states of a statement start from."""

@@ -333,6 +333,22 @@ class Dynamics:
         kept = state.kept | {name: jax.tree.map(lambda a: jnp.asarray(a, self.dtype), found[name]) for name in parts.sums}
         return state._replace(f=result.force if FORCE in outputs else state.f, kept=kept, evaluations=state.evaluations + 1)
 
+    def evaluations(self, advance: Advance, times: int):
+        """``evaluations(inputs, state) -> State``: what the steps of a statement evaluate, so many times, and nothing
+        else: a program to be timed."""
+        parts = self.cut(advance)
+
+        def again(inputs: Inputs, state: State) -> State:
+            known = self.known(self.now(inputs, state), inputs.t)
+
+            def once(_, state: State) -> State:
+                new = self.refreshed(parts, state, inputs, known, advance.states)
+                return new._replace(x=tuple(a + 0 * b for a, b in zip(state.x, new.f)))  # the next one has to wait
+
+            return lax.fori_loop(0, times, once, state)._replace(slots=())
+
+        return self.layout.program(again, ("inputs", STATE), STATE._replace(slots="all"))
+
     def carry_out(self, advance: Advance, parts: Cut, statements: tuple, again: tuple[bool, ...], state: State, inputs: Inputs, known: Globals, listed=None) -> State:
         """Statements in order, each for all atoms at once. ``again``: those with an evaluation before them.
 

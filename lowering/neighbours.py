@@ -35,9 +35,9 @@ from jax import lax
 from . import columns
 from .cell import Cell, cast
 from .images import as_matrix, widths, with_images, wrap
+from .limits import ROOM
 
 MARGIN = 1.1  # spare capacity of the windows
-ROOM = 1.25  # of the slots, which cost memory but no time
 SPARE = 1.1  # of the widths of columns, where the box may shrink
 GROWTH = 1.4  # when a list has overflowed: each growth compiles the programs that hold the list anew
 SAMPLE = 50_000  # atoms whose neighbours the plan counts

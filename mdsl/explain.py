@@ -9,7 +9,8 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.unparse import unit_text
-from mdsl.lowering.limits import ALL_PAIRS, MOST_ALL_PAIRS, skin_of
+from mdsl.lowering.field import Field
+from mdsl.lowering.limits import ALL_PAIRS, DOUBLE, GEOMETRY, LONGEST, MOST_ALL_PAIRS, OPERATION, ROOM, VISIT, skin_of
 from mdsl.lowering.step import Cut, cut, moves
 
 from .box import decided_by
@@ -19,7 +20,7 @@ from .dimensions import ENERGY, LENGTH, MASS, TIME
 from .explain_energy import by_species, energies, shown
 from .explain_observables import observables
 from .finite import knows
-from .model import Advance, Draw, Expr, Model, Param, Read, Setup, walk
+from .model import Advance, Draw, Expr, Model, Op, Param, Read, Setup, walk
 from .printing import printed_memory, printed_steps
 from .printing_expr import text_of
 from .species_pairs import pair_constant
@@ -129,6 +130,7 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
         yield "", f"one traversal serves all pair energies, as far as the farthest reaches: {ends}"
     changing = changes_box(model) or "t" in decided_by(model)
     yield "", "a list is rebuilt when " + ("the box and the atoms in it have changed so far that it might lack a pair" if changing else "an atom has moved by half the skin")
+    yield "", "the skin is adapted to how long lists hold, by counting pairs and steps: no clock is read, so that runs repeat"
     if field.triple_terms:
         yield "", "three-body sums pick the neighbours within their own cutoff from it, and go through pairs of these"
     exclusions = {frozenset(t.domain.excluded) for t in field.pair_terms}
@@ -155,6 +157,17 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     if lengths is not None:
         near = atoms / math.prod(lengths) * _ball(radius, model.dim)
         yield "", f"about {near:.0f} neighbours in the list of an atom, {near * (cutoff / radius) ** model.dim:.0f} of them within the cutoff"
+        yield from _cost(field, atoms, near)
+
+
+def _cost(field: Field, atoms: int, near: float) -> Iterator[tuple[str, str]]:
+    """What one evaluation of the pair energies by a list is expected to cost."""
+    exprs = [e for t in field.pair_terms for g in t.gradients for e in (g.radial, *(g.direct or ())) if e is not None]
+    operations = GEOMETRY + len({id(n) for e in exprs for n in walk(e) if isinstance(n, Op)})
+    seconds = atoms * near * LONGEST * (VISIT + operations * OPERATION)
+    yield "cost", f"each atom visits its neighbours one by one: about {near * LONGEST:.0f} visits with those of the longest row, each of about {operations} operations"
+    yield "", f"expected on one core: {1e3 * seconds:.2g} ms for each force in single or mixed precision, {1e3 * DOUBLE * seconds:.2g} ms in double (rates of one machine, in `lowering/limits.py`)"
+    yield "", f"the list takes about {4 * ROOM * near:.0f} bytes for each atom"
 
 
 def _ball(radius: float, dim: int) -> float:

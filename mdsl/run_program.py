@@ -399,7 +399,7 @@ class Listener:
                 runner.counts.steps,
                 self.initial.atoms,
                 nanoseconds=self.nanoseconds or None,
-                parts=dict(runner.counts.seconds),
+                parts=None if self.display.quiet else runner.breakdown(),
                 folder=str(self.folder.path),
                 stepping=runner.counts.stepping,
             )
