@@ -9,7 +9,7 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 
-from mdsl.model import SCALAR, Axis, Expr, Model, Op, Read, transform, walk
+from mdsl.model import SCALAR, Axis, Expr, Model, Op, Read, Tabulated, transform, walk
 
 from .cell import Cell, cast, entries_of, fractions
 from .emit import Memo, evaluate
@@ -23,6 +23,8 @@ from .values import Globals
 
 SQUARE, DISPLACEMENT = "$square", "$displacement"
 RADIAL, DIRECT = "$radial", "$direct"
+COSTS = dict.fromkeys(("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "erfc", "asin", "acos", "atan", "atan2"), 10)
+MOST_WORK = 50  # operations of a pair up to which it is computed together with all that is made of it
 FORCE, ENERGY, VIRIAL, BOX, SLOPES, PARTIALS = "force", "energy", "virial", "box", "slopes", "partials"
 
 
@@ -98,6 +100,13 @@ class PairKernel:
         """Whether every term is zero beyond its cutoff, for all parameters."""
         proved = all(t.support.cutoff is not None and not _conditional(t.support.cutoff) for t in (*self.terms, *self.values))
         return proved and not self.measures
+
+    @property
+    def costly(self) -> bool:
+        """Whether a pair costs more than visiting it once again, as a loop in two stages does."""
+        nodes = {id(n): n for e in self._expressions() for n in walk(e) if isinstance(n, Op | Tabulated)}
+        work = sum(COSTS.get(n.op, 1) if isinstance(n, Op) else MOST_WORK for n in nodes.values())
+        return self.outputs != {FORCE} or work > MOST_WORK
 
     def zeros(self, like, cell: Cell) -> dict[str, object]:
         """Where the sums over each row begin: ``like`` is an array with one entry for each row."""
@@ -210,7 +219,10 @@ class PairKernel:
                 out[VIRIAL] = tuple(-d[a] * gradient[b] for a, b in virial_components(dim))
             return out
 
-        return Staged(factors, increments) if self.outputs & {FORCE, BOX, VIRIAL} else factors
+        if not self.outputs & {FORCE, BOX, VIRIAL}:
+            return factors
+        staged = Staged(factors, increments)
+        return staged if self.costly else lambda own, other, valid: staged(own, other, valid)
 
 
 @dataclass(frozen=True)
