@@ -212,7 +212,8 @@ class Dynamics:
             positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
             found = self.layout.build(self.plan, positions, inputs.cell, self.radius(inputs, inputs.cell))
             order = noted(found.order)
-            mine = self.layout.local(jax.tree.map(lambda a: a[order], every))
+            here = self.layout.local(order)
+            mine = jax.tree.map(lambda a: a[here], every)
             ids = every["ids"][order]
             return state._replace(
                 **mine,

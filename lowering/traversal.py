@@ -32,6 +32,7 @@ from . import neighbours
 from .gather import padded, take
 
 MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
+ROWS = 8192  # that are gone through together where there are many more, so that their sums stay in the cache
 SMALLEST = 100  # atoms up to which `each_other_sum` is the faster way to visit all pairs
 ATOMS = "atoms"  # name of the mesh axis
 
@@ -63,12 +64,27 @@ def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2)
     used:   int32, the slots in use (`needed.slots`) if the rest may be skipped; a
             loop of traced length cannot be differentiated in reverse mode
     """
-    count, n = slots.shape
+    n = slots.shape[1]
     rows = lax.iota(slots.dtype, n) if rows is None else rows
     others = jax.tree.map(padded, others)
+    if used is None or n < 2 * ROWS:
+        return _slots_of_rows(body, slots, None, own, others, zeros, rows, used, unroll)
+
+    def block(b, sums):
+        first = jnp.int32(jnp.minimum(b * ROWS, n - ROWS))  # the last block may go through some rows of the one before again
+        cut = lambda tree: jax.tree.map(lambda v: lax.dynamic_slice_in_dim(v, first, ROWS, v.ndim - 1), tree)  # noqa: E731
+        found = _slots_of_rows(body, slots, first, cut(own), others, cut(zeros), cut(rows), used, unroll)
+        return jax.tree.map(lambda v, f: lax.dynamic_update_slice_in_dim(v, f, first, v.ndim - 1), sums, found)
+
+    return lax.fori_loop(0, -(-n // ROWS), block, zeros)
+
+
+def _slots_of_rows(body, slots, first, own, others, zeros, rows, used, unroll):
+    """`slot_sum` of as many rows as there are in ``rows``, from ``first`` on (None: of all)."""
+    count = slots.shape[0]
 
     def at(k):
-        index = lax.dynamic_index_in_dim(slots, k, 0, keepdims=False)
+        index = lax.dynamic_index_in_dim(slots, k, 0, keepdims=False) if first is None else lax.dynamic_slice(slots, (jnp.int32(k), first), (1, rows.shape[0]))[0]
         return jax.tree.map(lambda values: take(values, index), others), index != rows
 
     def add(total, increments):
