@@ -14,7 +14,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from . import neighbours
 from .field import Field
 from .images import most_near
-from .limits import ALL_PAIRS, MORE_LEGS, MOST_ALL_PAIRS, best_skin, skin_of
+from .limits import ALL_PAIRS, CLOSER, MORE_LEGS, MOST_ALL_PAIRS, best_skin, skin_of
 from .potential import Potential
 
 
@@ -76,7 +76,9 @@ def leg_room(potential: Potential, params: Mapping[str, object], x: np.ndarray, 
     reach = potential.reach(params, terms) if terms else None
     if reach is None or not np.isfinite(reach):
         return None
-    return int(MORE_LEGS * most_near(x, cell, potential.geometry.periodic, float(reach))) + 2
+    periodic = potential.geometry.periodic
+    shells = most_near(x, cell, periodic, CLOSER * float(reach))  # those of a crystal come in and go out all at once
+    return max(int(MORE_LEGS * most_near(x, cell, periodic, float(reach))), shells) + 2
 
 
 def _equation(field: Field, endless: bool):

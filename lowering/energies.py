@@ -43,7 +43,7 @@ class Energies:
         known = self.globals(params, cell)
         atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
         if self.plan is None:
-            return self.potential.evaluate(known, atoms, None, outputs, legs=self.legs), self.fits(params, cell)
+            return self.potential.evaluate(known, atoms, None, outputs, legs=self.legs), self.fits(params, cell) & jnp.isfinite(x).all()
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
         found = neighbours.build(self.plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
@@ -53,7 +53,7 @@ class Energies:
         result = self.potential.evaluate(known, sorted_atoms, slots, outputs, legs=self.legs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
-        return replace(result, force=force), self.fits(params, cell) & ~found.overflow
+        return replace(result, force=force), self.fits(params, cell) & jnp.isfinite(x).all() & ~found.overflow
 
     def fits(self, params, cell):
         """Whether nearest images are enough: the cutoff is at most half of each edge that repeats."""

@@ -6,6 +6,7 @@ SKIN, SPACING = 0.12, 0.25  # what a list holds beyond the cutoff: a part of it,
 MOST_SKIN = 0.3  # of the cutoff
 ATOMS_EACH = 2_000  # atoms for each device, below which it does not pay to share them
 MORE_LEGS = 1.5  # room for neighbours in three-body sums, over what the first positions need
+CLOSER = 1.1  # and at least for those within so many times the cutoff
 
 
 def skin_of(cutoff: float, spacing: float | None) -> float:

@@ -231,6 +231,6 @@ class Potential:
 
 
 def _lost(result: Result, lost) -> Result:
-    """The result, all of it NaN where ``lost``."""
-    parts = jax.tree.map(lambda a: jnp.where(lost, jnp.nan, a), (result.force, result.sums, result.virial, result.box, result.slopes))
-    return Result(*parts)
+    """The result, all of it NaN where ``lost``; by a factor, for then derivatives are NaN as well, and not 0."""
+    parts = (result.force, result.sums, result.virial, result.box, result.slopes)
+    return Result(*jax.tree.map(lambda a: a * jnp.where(lost, jnp.nan, 1.0).astype(jnp.result_type(a)), parts))

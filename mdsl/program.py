@@ -261,6 +261,8 @@ class System:
         """Refuse traced numbers of steps. Raises Rejected: ``no-derivative``."""
         if is_traced(steps):
             raise refuse("`steps` is traced", "how long a run is must be known when it is compiled")
+        if isinstance(steps, bool) or steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
+            raise Rejected(Diagnostic("bad-number", f"`steps` is a whole number, at least 0, not {steps!r}"))
         for name in self._counting & (params or {}).keys():
             if is_traced(params[name]):
                 raise refuse(f"`{name}` decides how many steps there are, but is traced", f'give a number: params={{**params, "{name}": ...}}, or declare it as `const {name} = ...`')
@@ -398,6 +400,8 @@ class System:
         """
         import jax
 
+        if not hasattr(key, "dtype"):
+            raise Rejected(Diagnostic("wrong-type", f"`key` is a random key of JAX, not {key!r}", help=f"for example jax.random.key({key if isinstance(key, int) else 0})"))
         if not getattr(key, "ndim", 0) == (0 if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
             return batch.run(self, key, x, v, box, params, data, steps)
 

@@ -76,6 +76,20 @@ def test_what_bind_has_fixed_cannot_change_in_a_run():
     assert caught.value.diagnostics[0].id == "nonconstant"
 
 
+def test_energies_of_positions_that_are_no_numbers_are_none():
+    x = np.array([[0.0, 0, 0], [1.2, 0, 0], [np.nan, 0, 0]])
+    for more in ("", "\nbox free"):
+        system = mdsl.compile(HEAD + LJ + more).bind(np.nan_to_num(x, nan=2.5), **({} if more else {"box": 10.0}))
+        assert np.isnan(system.energy(x)) and np.isnan(jax.jit(system.energy)(x)) and np.isfinite(system.energy())
+
+
+@pytest.mark.parametrize("wrong", [{"key": 0}, {"steps": -1}, {"steps": 2.5}])
+def test_runs_want_a_key_and_whole_steps(wrong):
+    system = mdsl.compile(HEAD + LJ + "run { x ~ uniform(atoms = 5, density = 6e-4)  velocity_verlet(dt = 1e-4) for 1 }").bind()
+    with pytest.raises(mdsl.Rejected, match="wrong-type|bad-number"):
+        system.run(**{"key": jax.random.key(0), **wrong})
+
+
 def test_a_scheme_that_kicks_and_never_moves():
     text = "integrator kick(dt) { v += dt*f/m }\n" + LJ.replace("2.5", "1.5") + "run { x = fcc(density = 0.9, cells = 3)  kick(dt = 0.1) for 5 }"
     program = mdsl.compile(HEAD + text)

@@ -154,11 +154,13 @@ def test_room_for_neighbours_grows(monkeypatch):
     text = running(THREE, "velocity_verlet(dt = 0.001)", 5, "record three")
     enough, expected = text.bind(x % box, box=box), run(text, x % box, box=box)
     monkeypatch.setattr("mdsl.lowering.choice.MORE_LEGS", 0.0)
+    monkeypatch.setattr("mdsl.lowering.choice.CLOSER", 0.0)
     little = text.bind(x % box, box=box)
     found = run(text, x % box, box=box)
     assert found.counts.regrown >= 1 and expected.counts.regrown == 0
     assert np.array_equal(found.x, expected.x) and np.array_equal(found.records["three"], expected.records["three"])
     assert np.isnan(jax.jit(little.energy)(little.x)) and little._energies.energies.legs == 2
+    assert np.isnan(jax.jvp(jax.grad(little.energy), (little.x,), (np.ones_like(little.x),))[1]).all()
     monkeypatch.undo()
     assert float(little.energy()) == pytest.approx(float(enough.energy()), rel=1e-12)
 
