@@ -39,7 +39,7 @@ def test_program(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ensembles", "optimisation_through_dynamics", "fit_structure"])
+@pytest.mark.parametrize("name", ["ensembles", "learned_potential", "optimisation_through_dynamics", "fit_structure"])
 def test_script(name, tmp_path):
     """In its short form, without a figure where matplotlib is not installed."""
     figure = ["--figure", "figure.png"] if importlib.util.find_spec("matplotlib") else ["--no-figure"]
@@ -50,6 +50,12 @@ def test_script(name, tmp_path):
         assert float(re.search(r"is 0 at D = ([\d.]+)", text)[1]) == pytest.approx(0.8, abs=0.05)
         quotients = np.array([[float(n) for n in row] for row in re.findall(r"difference +(\S+) ± (\S+)  derivative +(\S+)", text)])
         assert len(quotients) == 3 and (quotients[0, 0] > 0) and (quotients[-1, 0] < 0) and (quotients[-1, 2] < 0)
+    if name == "learned_potential":
+        # 160 states do not teach much, but better than the mean; whatever was learned is conserved.
+        assert float(re.search(r"correlation ([\d.]+)", text)[1]) > 0.7
+        assert float(re.search(r"states: mean ([\d.]+)", text)[1]) > 0.8
+        spread, conserved = (float(n) for n in re.search(r"U spreads by (\S+), U \+ K by (\S+)", text).groups())
+        assert 0 < conserved < 0.01 * spread
     if name == "fit_structure":
         found = {n: (float(a), float(b)) for n, a, b in re.findall(r"(sigma|epsilon) +(\S+) ± (\S+),", text)}
         assert abs(found["sigma"][0] - 1) < 0.02 and found["sigma"][1] < 0.02 and abs(found["epsilon"][0] - 1) < 0.2
