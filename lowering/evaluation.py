@@ -29,7 +29,7 @@ from .pair_sum import pair_sum
 from .ranges import added, keeps, leaf_name, one_by_one, pick, spread_out
 from .series import at_entry, size
 from .topologies import IDS, TupleSums, inverse, reads
-from .traversal import all_pairs_in_blocks, slot_sum
+from .traversal import all_pairs_in_blocks, listed_sum
 from .triples import ENDS, TWIST, TripleSums
 from .values import Globals, data_of
 
@@ -225,7 +225,7 @@ class Evaluation:
             if differentiable:
                 found = pair_sum(body, slots, arrays, zeros)
             else:
-                found = slot_sum(body, slots, arrays, others, zeros, rows=layout.rows(), used=self.used)
+                found = listed_sum(body, slots, arrays, others, zeros, rows=layout.rows(), used=self.used)
         return jax.tree.map(lambda v: v.astype(self.dtype), found)
 
     # -- triples -----------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from jax.interpreters import partial_eval as pe
 
 from .gather import padded, take
 from .swap import MIXED, Both, both_ways
-from .traversal import all_pairs_in_blocks, slot_sum
+from .traversal import all_pairs_in_blocks, listed_sum
 
 CONSTANT, OWN, OTHER = "constant", "own", "other"
 SWAPPED = {CONSTANT: CONSTANT, OWN: OTHER, OTHER: OWN}
@@ -121,8 +121,11 @@ def _sums(*operands, what: PairSum) -> list:
             return jax.core.eval_jaxpr(what.body, (), *values, valid)
 
         values = [{CONSTANT: arrays, OWN: own, OTHER: other}[side][k] for side, k in what.reads]
-        if valid.ndim == 1:
-            return jax.vmap(pair, in_axes=(0, *(None if side == CONSTANT else 0 for side, _ in what.reads)))(valid, *values)
+        if valid.ndim == 1 or what.listed:  # the values of a slot, or all slots at once
+            pair = jax.vmap(pair, in_axes=(0, *(None if side == CONSTANT else 0 for side, _ in what.reads)))
+            if valid.ndim > 1:
+                pair = jax.vmap(pair, in_axes=(0, *(0 if side == OTHER else None for side, _ in what.reads)))
+            return pair(valid, *values)
         values = [v[:, 0] if side == OTHER else v for v, (side, _) in zip(values, what.reads)]
         for here in (OWN, OTHER):
             pair = jax.vmap(pair, in_axes=(0, *(0 if side == here else None for side, _ in what.reads)))
@@ -130,7 +133,7 @@ def _sums(*operands, what: PairSum) -> list:
 
     zeros = [jnp.zeros(n, v.aval.dtype) for v in what.body.outvars]
     if what.listed:
-        return slot_sum(body, lists[0], own, other, zeros)
+        return listed_sum(body, lists[0], own, other, zeros)
     everyone = other or {0: jnp.zeros(n)}  # how many atoms there are is read off them
     return all_pairs_in_blocks(body, own, everyone, zeros, excluded=lists[0] if lists else None)
 

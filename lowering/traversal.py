@@ -8,6 +8,7 @@ last axis, which is the row; an axis before it holds several numbers of each,
 `[C, n]`.  Displacements, nearest images and cutoffs are the kernel's own business,
 and increments where `valid` is false must be zero.
 
+listed_sum     one of the next two, as suits the machine
 slot_sum       loop over neighbour slots, vectorised over rows: CPUs
 row_sum        all slots gathered, one reduction: GPUs
 all_pairs_sum  no list: small systems
@@ -51,6 +52,13 @@ class Staged:
 
     def __call__(self, own, other, valid):
         return self.increments(self.factors(own, other, valid), own, other, valid)
+
+
+def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):
+    """As `slot_sum`, by the schedule of the machine. That of GPUs is tested, but was never timed on one."""
+    if jax.default_backend() == "cpu":
+        return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
+    return row_sum(body, slots, own, others, zeros, rows=rows)
 
 
 def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2):
@@ -123,6 +131,7 @@ def row_sum(body, slots, own, others, zeros, *, rows=None):
     rows = lax.iota(slots.dtype, n) if rows is None else rows
     others = jax.tree.map(padded, others)
     other = jax.tree.map(lambda values: take(values, slots), others)
+    own = jax.tree.map(_beside, own)
     return _reduced(body(own, other, slots != rows), slots.shape, zeros)
 
 

@@ -103,6 +103,8 @@ def settings(texts: list[str]) -> tuple[Setting, ...]:
 def sweep(text: str) -> Sweep:
     """``D=0.5:1.0:26`` or ``D=0.5,0.7`` as a Sweep. Raises Rejected: ``bad-option``, or the syntax error of a value."""
     name, _, values = (part.strip() for part in text.partition("="))
+    if name.partition("[")[0].isidentifier() and name.endswith("]"):
+        raise bad_option(f"--sweep {text!r}: single entries of a table cannot be swept", help="give the entries a `param` of their own in the program, and sweep that")
     if not name.isidentifier() or not values:
         raise bad_option(f"--sweep {text!r} does not give values", help="write --sweep NAME=START:STOP:COUNT, for example --sweep D=0.5:1.0:26, or --sweep NAME=A,B,C")
     parts, listed = _cut(values, ":"), _cut(values, ",")
@@ -112,6 +114,8 @@ def sweep(text: str) -> Sweep:
             raise bad_option(f"--sweep {text!r}: a range is START:STOP:COUNT")
         count = whole(f"the number of values of --sweep {name}", parts[2], 2)
         listed = parts[:2]
+    if not all(listed):
+        raise bad_option(f"--sweep {text!r}: a value is missing", help="write --sweep NAME=START:STOP:COUNT, or --sweep NAME=A,B,C")
     read = tuple(setting(f"{name}={value}") for value in listed)
     return Sweep(read[0].name, values, tuple(s.text for s in read), count)
 

@@ -394,7 +394,8 @@ class System:
         and ``v``. ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the
         box that was bound, which a box that the program declares by its parameters carries along with it. ``box`` is
         another box, as for `energy`, in which positions are where they are said to be. Inside JAX transformations
-        (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, and NaN says
+        (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, each with its own
+        rows only (outside, NaN fills those where something else was recorded), and NaN says
         that a neighbour list overflowed or that the run blew up. Raises Rejected: ``blow-up``, ``overlap``,
         ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``, ``no-derivative``.
         """

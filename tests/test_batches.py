@@ -205,6 +205,8 @@ def test_what_can_be_swept():
 WRONG = {
     "D": "does not give values",
     "D=1:2": "a range is START:STOP:COUNT",
+    "D=1,,2": "a value is missing",
+    "D[A]=1,2": "single entries of a table",
     "D=1:2:1": "at least 2",
     "D=1:2:x": "a whole number",
     "E=1,2": "no parameter `E`",

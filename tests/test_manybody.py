@@ -191,3 +191,17 @@ def test_mixed_precision_of_three_bodies():
     x, box = atoms(30, 4.0)
     results = [run(running(THREE, "velocity_verlet(dt = 0.001)", 3, "record three"), x % box, box=box, precision=p) for p in ("mixed", "double")]
     assert np.allclose(results[0].records["three"], results[1].records["three"], rtol=1e-5)
+
+
+def test_the_schedule_of_gpus_gives_the_same(monkeypatch):
+    """There all slots are gathered at once. With a quantity, one with channels, a pair energy, and reverse mode."""
+    text = running(EMBEDDED + "const a[k in 1..3] = 1 + 0.3*k\nquantity G[i, k] = sum(j != i) bell(a[k])(|x[i] - x[j]|)\nenergy W = sum(i) G[i, 2]*G[i, 3]", "velocity_verlet(dt = 0.002)", 5, "record potential")
+    x, box = atoms(20, 4.0)
+    found = {}
+    for machine in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda machine=machine: machine)
+        system = bound(text, x % box, "list", box=box)
+        slope = jax.jit(jax.grad(lambda c, system=system: (system.forces(params={"c": c}) ** 2).sum()))(1.2)
+        found[machine] = (slope, run(text, x % box, traversal="list", box=box).x)
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
