@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from mdsl.box_shape import changes_box
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.before_run import value, whole
 from mdsl.initial import Initial
-from mdsl.model import Advance, Output
+from mdsl.model import Advance
 from mdsl.outcome import Outcome
 
 from . import images as images_of, neighbours, observing
@@ -28,6 +27,7 @@ from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, TO
 from .layout import Layout, ManyDevices, OneDevice
 from .limits import ALL_PAIRS, ATOMS_EACH, best_skin
 from .potential import Geometry, Potential
+from .snapshot import Counts, Listener, Place, Snapshot
 from .topologies import Topologies
 from .traced import trajectory
 from .values import complete, defaults
@@ -36,63 +36,6 @@ MOST_GROWTHS = 20
 LONG = 20.0  # seconds of steps, from which on it pays to compile a program that times the forces alone
 TIMED = 5  # evaluations of the forces
 PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.float32), "double": (jnp.float64, jnp.float64)}
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps.
-    began: x, images and v when the statement of dynamics began, [3, N, d], where that is read.
-    cell: [d, d], the box.
-    """
-
-    x: np.ndarray
-    v: np.ndarray
-    images: np.ndarray
-    step: int
-    time: float
-    cell: np.ndarray
-    began: np.ndarray | None = None
-    memory: Mapping[str, np.ndarray] = field(default_factory=dict)  # the states of the statement of dynamics under way
-
-
-class Listener(Protocol):
-    """What a run tells as it goes. Times are wall seconds; values are in internal units."""
-
-    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None: ...
-    def record(self, step: int, t: float, values: Mapping[str, np.ndarray]) -> None: ...
-    def frame(self, output: Output, snapshot: Snapshot) -> None: ...
-    def progress(self, done: int, runner: Runner) -> None: ...
-    def ended(self, advance: Advance, outcome: Outcome) -> None: ...
-
-
-@dataclass
-class Counts:
-    """What a run cost so far. ``seconds`` by part: compile, steps, observe, lists."""
-
-    steps: int = 0
-    force_evaluations: int = 0
-    list_builds: int = 0
-    regrown: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def stepping(self) -> float:
-        """Seconds spent in steps and neighbour lists, without compiling."""
-        return self.seconds.get("steps", 0.0) + self.seconds.get("lists", 0.0)
-
-    def add(self, part: str, seconds: float) -> None:
-        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run is: the statement of dynamics, its steps done, the time at its start, and whether its condition
-    (`until`) holds already; of a batch, arrays with one entry for each replica."""
-
-    statement: int = 0
-    done: int | np.ndarray = 0
-    t: float | np.ndarray = 0.0
-    met: bool | np.ndarray = False
 
 
 class Runner:

@@ -29,10 +29,11 @@ from . import neighbours, observing
 from .cell import Cell, of_matrix
 from .choice import Traversal, choose, leg_room, too_small
 from .culprit import Culprit, culprit
-from .driver import PRECISIONS, Place, Runner, Snapshot, overlap
+from .driver import PRECISIONS, Runner, overlap
 from .images import wrap
 from .potential import Geometry, Potential
 from .replicas import Replicas
+from .snapshot import Place, Snapshot
 from .state import Began, Inputs, State
 from .topologies import Topologies
 from .values import complete
@@ -48,7 +49,7 @@ class Member:
 
 
 class Listener(Protocol):
-    """What a batch tells as it goes, as `driver.Listener`; ``replicas`` are the numbers of those concerned, whose values
+    """What a batch tells as it goes, as `snapshot.Listener`; ``replicas`` are the numbers of those concerned, whose values
     are along the first axes."""
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None: ...

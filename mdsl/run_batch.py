@@ -35,7 +35,8 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
     numbers in all combinations."""
     import jax
 
-    from mdsl.lowering.driver import Place, Snapshot, initial_params
+    from mdsl.lowering.driver import initial_params
+    from mdsl.lowering.snapshot import Place, Snapshot
     from mdsl.lowering.ensemble import Ensemble, Member
 
     model, points = swept(order.model, sweeps)

@@ -179,7 +179,8 @@ def single(order: Order) -> Planned:
     """One run."""
     import jax
 
-    from mdsl.lowering.driver import Place, Runner, Snapshot
+    from mdsl.lowering.driver import Runner
+    from mdsl.lowering.snapshot import Place, Snapshot
 
     params = order.params
     initial = start(order.model, order.base, order.seed, {k: np.asarray(v) for k, v in params.items()})
