@@ -53,6 +53,7 @@ class PairSum:
     listed: bool
     lists: int
     batch: tuple[tuple[bool, ...], ...] = ()
+    consts: tuple = ()  # arrays that the body itself holds, its `constvars`
 
     @property
     def avals(self) -> list:
@@ -61,11 +62,11 @@ class PairSum:
     def derived(self, body: Callable, inputs: Sequence[tuple], kept: Sequence[int], added: Sequence[int | None]) -> PairSum:
         """Another sum over the same pairs. ``inputs``: what the body reads: a side, an array, the type of its entries;
         arrays: those that are ``kept``, and others with the axes of `vmap` of those ``added`` (None: all of them)."""
-        jaxpr = jax.make_jaxpr(body)(*(aval for *_, aval in inputs), jax.ShapeDtypeStruct((), bool)).jaxpr
-        jaxpr, used = pe.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), [False] * len(inputs) + [True])
+        closed = jax.make_jaxpr(body)(*(aval for *_, aval in inputs), jax.ShapeDtypeStruct((), bool))
+        jaxpr, used = pe.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), [False] * len(inputs) + [True])
         batch = tuple((*flags[: self.lists], *(k is None or flags[self.lists + k] for k in (*kept, *added))) for flags in self.batch)
         reads = tuple((side, k) for (side, k, _), u in zip(inputs, used) if u)
-        return replace(self, body=jaxpr, reads=reads, arrays=len(kept) + len(added), batch=batch)
+        return replace(self, body=jaxpr, consts=tuple(closed.consts), reads=reads, arrays=len(kept) + len(added), batch=batch)
 
 
 def pair_sum(body: Callable, slots, atoms, zeros, *, excluded=None):
@@ -118,7 +119,7 @@ def _sums(*operands, what: PairSum) -> list:
 
     def body(own, other, valid):
         def pair(valid, *values):
-            return jax.core.eval_jaxpr(what.body, (), *values, valid)
+            return jax.core.eval_jaxpr(what.body, what.consts, *values, valid)
 
         values = [{CONSTANT: arrays, OWN: own, OTHER: other}[side][k] for side, k in what.reads]
         if valid.ndim == 1 or what.listed:  # the values of a slot, or all slots at once
@@ -182,7 +183,7 @@ def _tangent(what: PairSum, moving: tuple[int, ...]) -> PairSum:
         def smooth(*moved):
             for p, value in zip(places, moved):
                 at[p] = value
-            return [v for v in jax.core.eval_jaxpr(what.body, (), *at, valid) if jnp.issubdtype(v.dtype, jnp.floating)]
+            return [v for v in jax.core.eval_jaxpr(what.body, what.consts, *at, valid) if jnp.issubdtype(v.dtype, jnp.floating)]
 
         return jax.jvp(smooth, [at[p] for p in places], list(given))[1]
 
@@ -242,7 +243,7 @@ def _transposed(what: PairSum, linear: tuple[int, ...], wanted: tuple[int, ...],
                 here, there = (own[k], zeros[k]) if k in own else (at[OWN, place[k]], at[OTHER, place[k]])
                 return Both(here, MIXED, there) if side == OWN else Both(there, MIXED, here)
 
-            found = both_ways(what.body, [*(both(side, k) for side, k in what.reads), Both(valid)])
+            found = both_ways(what.body, [*map(Both, what.consts), *(both(side, k) for side, k in what.reads), Both(valid)])
             return [jnp.asarray(v, what.body.outvars[m].aval.dtype) for m in live for v in (found[m].value, found[m].other)]
 
         transposed = jax.linear_transpose(results, *(types[k] for k in wanted))(list(cotangents))
@@ -275,7 +276,7 @@ def _transposed_by_constants(what: PairSum, linear: tuple[int, ...], wanted: tup
                 if lists and not what.listed:
                     valid &= (index != lists[0]).all(0)
                 values = [take(others[k], index) if side == OTHER else every[k] for side, k in what.reads]
-                found = jax.vmap(lambda *v: jax.core.eval_jaxpr(what.body, (), *v), in_axes=(*sides, 0))(*values, valid)
+                found = jax.vmap(lambda *v: jax.core.eval_jaxpr(what.body, what.consts, *v), in_axes=(*sides, 0))(*values, valid)
                 return [found[m] for m in live]
 
             start = [jnp.zeros(n, what.body.outvars[m].aval.dtype) for m in live]
