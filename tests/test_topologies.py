@@ -482,7 +482,8 @@ def test_types_of_a_file(tmp_path):
         mdsl.compile(HEAD + TYPED.replace("of_type(bonds, 1)", "of_type(bonds, 7)"), tmp_path).bind()
     assert caught.value.diagnostics[0].id == "bad-topology" and "is of the type `7`" in str(caught.value) and "1, 2" in str(caught.value)
     assert not system.initial.notes
-    alike = mdsl.compile(HEAD + "topology bonds(i, j)\nenergy U = sum((i, j) in bonds) |x[i] - x[j]|\nrun { x = read(\"typed.data\") }", tmp_path).bind()
+    with pytest.warns(UserWarning, match="are treated alike"):
+        alike = mdsl.compile(HEAD + "topology bonds(i, j)\nenergy U = sum((i, j) in bonds) |x[i] - x[j]|\nrun { x = read(\"typed.data\") }", tmp_path).bind()
     assert alike.initial.notes == ("the bonds of types 1, 2 are treated alike: `of_type(bonds, 1)` are those of one",)
     with pytest.raises(mdsl.Rejected, match="without types of these"):
         compiled.bind(topologies={"bonds": [[0, 1], [1, 2]]})
