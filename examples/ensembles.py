@@ -6,13 +6,12 @@ One call of `jax.vmap` makes of the run of bubble_raft.mdsl a run of a whole ens
 random forces of its own.
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
-from figures import discs, pyplot
+from figures import arguments, discs, pyplot
 
 import mdsl
 
@@ -39,11 +38,7 @@ def measure(batch, steps, seed=0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a short form: 100 steps, batches of 1, 4 and 16")
-    parser.add_argument("--figure", type=Path, default=Path("ensembles.png"), help="where the figure goes")
-    parser.add_argument("--no-figure", action="store_true")
-    options = parser.parse_args()
+    options = arguments(__doc__, "ensembles.png", "100 steps, batches of 1, 4 and 16").parse_args()
     plt = None if options.no_figure else pyplot()
 
     batches, steps = ((1, 4, 16), 100) if options.quick else ((1, 4, 16, 64, 256, 1024), 1_000)

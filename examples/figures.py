@@ -1,6 +1,8 @@
 """Figures of the example scripts: matplotlib, which is not among the requirements of mdsl, and one look for all."""
 
+import argparse
 import sys
+from pathlib import Path
 
 
 def pyplot():
@@ -14,6 +16,16 @@ def pyplot():
 
     pyplot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True, "savefig.dpi": 110})
     return pyplot
+
+
+def arguments(doc, file, quick):
+    """A parser with the options that all scripts have. ``doc``: of the script; ``file``: of its figure; ``quick``: what a
+    short form is."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=f"a short form: {quick}")
+    parser.add_argument("--figure", type=Path, default=Path(file), help="where the figure goes")
+    parser.add_argument("--no-figure", action="store_true")
+    return parser
 
 
 def discs(axes, x, diameters, box, colours):

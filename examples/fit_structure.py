@@ -8,13 +8,12 @@ Each round is a simulation of fit_structure.mdsl. Its averages <g_k> and their d
 parameters. A histogram has no derivative and needs none: what is differentiated is the weight of a configuration.
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
-from figures import pyplot
+from figures import arguments, pyplot
 
 import mdsl
 
@@ -57,11 +56,7 @@ def fit(system, target, rounds, steps, weights, kT, start=START):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a short form: fewer rounds and steps, larger errors")
-    parser.add_argument("--figure", type=Path, default=Path("fit_structure.png"), help="where the figure goes")
-    parser.add_argument("--no-figure", action="store_true")
-    options = parser.parse_args()
+    options = arguments(__doc__, "fit_structure.png", "fewer rounds and steps, larger errors").parse_args()
     plt = None if options.no_figure else pyplot()
     jax.config.update("jax_enable_x64", True)
 

@@ -9,7 +9,6 @@ from random positions: at constant energy, which forces that are derivatives con
 energy and the pair correlations of what the network made of the rafts tell how good it is.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
-from figures import pyplot
+from figures import arguments, pyplot
 
 import mdsl
 
@@ -76,10 +75,7 @@ def pair_correlation(x, edges):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a short form: 200 states, 100 epochs, 16 simulations")
-    parser.add_argument("--figure", type=Path, default=Path("learned_potential.png"), help="where the figure goes")
-    parser.add_argument("--no-figure", action="store_true")
+    parser = arguments(__doc__, "learned_potential.png", "200 states, 100 epochs, 16 simulations")
     parser.add_argument("--weights", type=Path, help="where the weights go, for `mdsl run behler_parrinello.mdsl --params FILE`")
     options = parser.parse_args()
     plt = None if options.no_figure else pyplot()

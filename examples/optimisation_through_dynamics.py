@@ -9,13 +9,12 @@ forward mode, for there is one parameter and many outcomes. It is compared with 
 which know nothing of derivatives, and then used: D goes uphill to the largest U.
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
-from figures import discs, pyplot
+from figures import arguments, discs, pyplot
 
 import mdsl
 
@@ -88,11 +87,8 @@ def ascend(D, rounds, replicas, rate=0.05, most=0.05):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a short form: few replicas, four diameters")
+    parser = arguments(__doc__, "optimisation_through_dynamics.png", "few replicas, four diameters")
     parser.add_argument("--replicas", type=int, default=16, help="how many starts an ensemble has")
-    parser.add_argument("--figure", type=Path, default=Path("optimisation_through_dynamics.png"), help="where the figure goes")
-    parser.add_argument("--no-figure", action="store_true")
     options = parser.parse_args()
     plt = None if options.no_figure else pyplot()
 

@@ -51,14 +51,7 @@ class Runner:
         devices: tuple | None = None,
         skin: float | None = None,
     ):
-        self.field, self.initial = fielded, initial
-        self.model = fielded.model
-        self.dtype, kernel_dtype = PRECISIONS[precision]
-        # Which sums the list holds all pairs of, whatever the parameters: for transformations, which may change these.
-        self.always = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
-        self.potential = self.always
-        self.skin = skin
-        self.changing = initial.declared and "t" in decided_by(self.model) or changes_box(self.model)
+        self._of(fielded, initial, precision, skin)
         self.cutoff = self._cutoff(params)
         self.prepare(params, seed_key)
         self.ends = self._ends(params)
@@ -72,6 +65,15 @@ class Runner:
         self._programs: dict[object, object] = {}
         self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
         self.dynamics = self._dynamics()
+
+    def _of(self, fielded, initial: Initial, precision: str, skin: float | None) -> None:
+        """Which program and which atoms; nothing is planned yet."""
+        self.field, self.model, self.initial, self.skin = fielded, fielded.model, initial, skin
+        self.dtype, kernel_dtype = PRECISIONS[precision]
+        # Which sums the list holds all pairs of, whatever the parameters: for transformations, which may change these.
+        self.always = Potential(fielded, Geometry(self.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
+        self.potential = self.always
+        self.changing = initial.declared and "t" in decided_by(self.model) or changes_box(self.model)
 
     def prepare(self, params: Mapping[str, object], key) -> None:
         """Make ready for a run with these free parameters and this key."""
@@ -137,10 +139,9 @@ class Runner:
 
     def start(self, snapshot: Snapshot) -> State:
         """The state on the devices, with a list that holds; its force is not known yet."""
+        self._skin, self._built = None, snapshot.step
         inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=self._cell(snapshot.cell))
         step = jnp.asarray(snapshot.step, jnp.int32)
-        self._skin, self._built = None, snapshot.step
-        inputs = inputs if inputs.skin is None else inputs._replace(skin=jnp.asarray(self.traversal.skin, self.dtype))
         state = self.dynamics.start(inputs, self._columns(snapshot.x), self._columns(snapshot.v), self._columns(snapshot.images), step)
         return self.listed(state, inputs)
 
@@ -299,14 +300,14 @@ class Runner:
 
     def _memory(self, advance: Advance, snapshot: Snapshot) -> Mapping[str, object]:
         """The states of a statement that goes on. Raises Rejected: ``malformed-checkpoint``."""
-
-        def inside(array):
-            return tuple(map(inside, array)) if np.ndim(array) else jnp.asarray(array, self.dtype)
-
         missing = [s.name for s in advance.states if s.name not in snapshot.memory]
         if missing:
             raise Rejected(Diagnostic("malformed-checkpoint", f"the checkpoint does not hold the state `{missing[0]}`"))
-        return {s.name: inside(snapshot.memory[s.name]) for s in advance.states}
+        return {s.name: self._inside(snapshot.memory[s.name]) for s in advance.states}
+
+    def _inside(self, array):
+        """A state of a statement as the device has it: tuples of numbers."""
+        return tuple(map(self._inside, array)) if np.ndim(array) else jnp.asarray(array, self.dtype)
 
     def _advance(self, advance: Advance, state: State, count: int, t: float, origin: int, dt: float) -> State:
         """``count`` steps, with a new list wherever the old one no longer holds. Raises Rejected: ``blow-up``."""

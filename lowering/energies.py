@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from . import neighbours
 from .cell import volume
 from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL
-from .potential import Potential, Result
+from .potential import Potential, Result, marked
 from .topologies import IDS, inverse
 from .values import Globals, complete
 
@@ -42,8 +42,9 @@ class Energies:
         """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
         known = self.globals(params, cell)
         atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
+        good = self.fits(params, cell) & jnp.isfinite(x).all()
         if self.plan is None:
-            return self.potential.evaluate(known, atoms, None, outputs, legs=self.legs), self.fits(params, cell) & jnp.isfinite(x).all()
+            return self.potential.evaluate(known, atoms, None, outputs, legs=self.legs), good
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
         found = neighbours.build(self.plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
@@ -53,7 +54,7 @@ class Energies:
         result = self.potential.evaluate(known, sorted_atoms, slots, outputs, legs=self.legs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
-        return replace(result, force=force), self.fits(params, cell) & jnp.isfinite(x).all() & ~found.overflow
+        return replace(result, force=force), good & ~found.overflow
 
     def fits(self, params, cell):
         """Whether nearest images are enough: the cutoff is at most half of each edge that repeats."""
@@ -92,25 +93,20 @@ class Energies:
                 tangent = tangent + jnp.sum(slope * (stretch if name == "volume" else dparams[name]))
             for slope, change in zip(result.box, dcell.leaves):
                 tangent = tangent + slope * change
-            return _marked(jnp.asarray(value, x.dtype), good), _marked(jnp.asarray(tangent, x.dtype), good)
+            return marked(jnp.asarray(value, x.dtype), good), marked(jnp.asarray(tangent, x.dtype), good)
 
         return energy
 
     def forces(self, params, x, cell):
         """[N, d]; NaN where a list overflowed."""
         result, good = self.result(params, x, cell, frozenset({FORCE}))
-        return _marked(jnp.stack(result.force, axis=1), good)
+        return marked(jnp.stack(result.force, axis=1), good)
 
     def virial(self, params, x, cell):
         """[d, d]: the sum of r f over all interactions, minus the derivative of the energy by a strain."""
         result, good = self.result(params, x, cell, frozenset({FORCE, VIRIAL}))
-        return _marked(jnp.array(result.virial), good)
+        return marked(jnp.array(result.virial), good)
 
     def complete(self, leaves):
         """All parameters from the free ones."""
         return complete(self.model, leaves)
-
-
-def _marked(value, good):
-    """NaN where a list overflowed. A factor: then derivatives are NaN as well, where a choice has the derivative 0."""
-    return value * jnp.where(good, 1.0, jnp.nan).astype(value.dtype)

@@ -18,8 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdsl.before_run import value
-from mdsl.box import decided_by
-from mdsl.box_shape import changes_box
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.initial import Initial
 from mdsl.model import Advance, Model, Output
@@ -29,13 +27,11 @@ from . import neighbours, observing
 from .cell import Cell, of_matrix
 from .choice import Traversal, choose, leg_room, too_small
 from .culprit import Culprit, culprit
-from .driver import PRECISIONS, Runner, overlap
+from .driver import Runner, overlap
 from .images import wrap
-from .potential import Geometry, Potential
 from .replicas import Replicas
 from .snapshot import Place, Snapshot
 from .state import Began, Inputs, State
-from .topologies import Topologies
 from .values import complete
 
 
@@ -63,15 +59,9 @@ class Ensemble(Runner):
     """One run of one program for all members of a batch. Raises Rejected: ``batch-shape``, and what a single run raises."""
 
     def __init__(self, fielded, members: Sequence[Member], precision: str, devices: tuple | None = None, skin: float | None = None):
-        self.field, self.model = fielded, fielded.model
-        self.dtype, kernel_dtype = PRECISIONS[precision]
+        self._of(fielded, members[0].initial, precision, skin)
         self.count = len(members)
         self.devices = tuple(devices or jax.devices()[:1])[: self.count]
-        self.skin = skin
-        self.initial = members[0].initial
-        self.always = Potential(fielded, Geometry(self.model.dim, self.initial.periodic), kernel_dtype, Topologies(self.initial.topologies, self.initial.atoms))
-        self.potential = self.always
-        self.changing = self.initial.declared and "t" in decided_by(self.model) or changes_box(self.model)
         self.prepare(members)
         cutoffs, self.known_ends = [self._cutoff(m.params) for m in members], [self._ends(m.params) for m in members]
         self.cutoff = None if None in cutoffs else max(cutoffs)
@@ -261,14 +251,11 @@ class Ensemble(Runner):
         found = {s.name: np.array(jax.tree.map(np.asarray, self._state.kept[s.name])) for s in advance.states}
         return {name: np.moveaxis(a, -1, 0) for name, a in found.items()}
 
-    def _memory(self, advance: Advance, snapshot: Snapshot) -> Mapping[str, object]:
-        def inside(array):
-            return tuple(map(inside, array)) if np.ndim(array) > 1 else jnp.asarray(array, self.dtype)
+    def _inside(self, array):
+        def columns(rows):
+            return tuple(map(columns, rows)) if np.ndim(rows) > 1 else jnp.asarray(rows, self.dtype)
 
-        missing = [s.name for s in advance.states if s.name not in snapshot.memory]
-        if missing:
-            raise Rejected(Diagnostic("malformed-checkpoint", f"the checkpoint does not hold the state `{missing[0]}`"))
-        return {s.name: inside(np.moveaxis(self._padded(snapshot.memory[s.name]), 0, -1)) for s in advance.states}
+        return columns(np.moveaxis(self._padded(array), 0, -1))
 
     # -- records ---------------------------------------------------------------------------------------------
 
@@ -286,7 +273,7 @@ class Ensemble(Runner):
                 continue
             begun = time.perf_counter()
             for output in (o for o in due if o.kind == "write"):
-                listener.frame(output, which, part(self.snapshot(state, times), which))
+                listener.frame(output, which, self.snapshot(state, times).of(which))
             self.counts.add("output", time.perf_counter() - begun)
             begun = time.perf_counter()
             which = which[step[which] != recorded[which]]
@@ -357,12 +344,6 @@ def varying(members: Sequence[Member]) -> frozenset[str]:
     """The parameters that are not the same for all."""
     first = members[0].params
     return frozenset(n for n in first if any(m.params[n] is not first[n] and not np.array_equal(m.params[n], first[n]) for m in members))
-
-
-def part(snapshot: Snapshot, which: np.ndarray) -> Snapshot:
-    """The snapshot of some replicas."""
-    arrays = {name: getattr(snapshot, name)[which] for name in ("x", "v", "images", "step", "time", "cell")}
-    return replace(snapshot, **arrays)
 
 
 def rows_of(value) -> np.ndarray:

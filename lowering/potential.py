@@ -175,7 +175,9 @@ class Potential:
                 work.virial[a * dim + a] -= self._expansion(known, work.sums, work.slopes)
         rows = tuple(tuple(work.virial[a * dim + b] for b in range(dim)) for a in range(dim))
         result = Result(tuple(work.force), work.sums, rows, tuple(work.box), work.slopes)
-        return result if legs is None else _lost(result, work.crowd > legs)
+        if legs is None:
+            return result
+        return Result(*marked((result.force, result.sums, result.virial, result.box, result.slopes), work.crowd <= legs))
 
     @cached_property
     def reads_volume(self) -> bool:
@@ -230,7 +232,7 @@ class Potential:
         return table if own[0] else table.T
 
 
-def _lost(result: Result, lost) -> Result:
-    """The result, all of it NaN where ``lost``; by a factor, for then derivatives are NaN as well, and not 0."""
-    parts = (result.force, result.sums, result.virial, result.box, result.slopes)
-    return Result(*jax.tree.map(lambda a: a * jnp.where(lost, jnp.nan, 1.0).astype(jnp.result_type(a)), parts))
+def marked(values, good):
+    """Values, all of them NaN where they are not ``good``. A factor: then derivatives are NaN as well, where those of a
+    choice would be 0."""
+    return jax.tree.map(lambda a: a * jnp.where(good, 1.0, jnp.nan).astype(jnp.result_type(a)), values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,6 +30,10 @@ class Snapshot:
     cell: np.ndarray
     began: np.ndarray | None = None
     memory: Mapping[str, np.ndarray] = field(default_factory=dict)  # the states of the statement of dynamics under way
+
+    def of(self, which) -> Snapshot:
+        """Of a batch, along whose replicas the first axes go: some of them, or one."""
+        return replace(self, **{name: getattr(self, name)[which] for name in ("x", "v", "images", "step", "time", "cell")})
 
 
 class Listener(Protocol):

@@ -20,6 +20,7 @@ from mdsl.model import Advance
 from . import observing
 from .dynamics import BLOW_UP, FINE, STALE, TOO_SMALL, Dynamics, Inputs, State
 from .kept import noted, repeated, spacing, sparing
+from .potential import marked
 
 
 def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statements: tuple[tuple[Advance, int, dict[str, int | None]], ...]):
@@ -80,7 +81,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
         values, _ = observer(inputs, state, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt) if observer else ({}, ())
-        return state, jax.tree.map(lambda a: marked(a, state), values)
+        return state, marked(values, state.flag == FINE)
 
     everys = [n for n in names.values() if n is not None]
     base = math.gcd(*everys) if everys else steps
@@ -108,11 +109,6 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start_values[name], chosen)
         records.setdefault(name, []).append(chosen)
     return state, dt
-
-
-def marked(value, state: State):
-    """A value of a run, NaN where that went wrong; a factor, for then its derivatives are NaN as well, and not 0."""
-    return value * jnp.where(state.flag == FINE, 1.0, jnp.nan).astype(jnp.result_type(value))
 
 
 def _sound(dynamics: Dynamics, inputs: Inputs, new: State, before: State) -> State:

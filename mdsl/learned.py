@@ -15,8 +15,6 @@ import numpy as np
 
 from mdsl.grammar.source import Span
 
-Weights = dict[str, np.ndarray]
-
 
 @dataclass(frozen=True)
 class Network:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 
-from .model import Expr, Model, Read, walk
+from .model import Model
+from .reads import reads
 
 BIND = {
     "x": "bind numbers outside of the transformation, and give `x` to `energy(x)` or `run(key, x=x)`",
@@ -60,16 +61,3 @@ def unknown(model: Model, free, name: str, value) -> Rejected:
     if is_traced(value):
         return refuse(f"`{name}` is {what}, but is traced", help)
     return Rejected(Diagnostic("unknown-parameter", f"`{name}` is {what}", help=help))
-
-
-def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:
-    """All that expressions read, also through the defaults of parameters."""
-    names: set[str] = set()
-    pending = [e for e in exprs if e is not None]
-    while pending:
-        for node in walk(pending.pop()):
-            if isinstance(node, Read) and node.symbol not in names:
-                names.add(node.symbol)
-                param = model.param(node.symbol)
-                pending += [param.default] if param is not None and param.default is not None else []
-    return frozenset(names)

@@ -24,9 +24,10 @@ from .grammar.diagnostics import Diagnostic, Rejected
 from .grammar.source import Source
 from .initial import Initial, bind, following, start, still
 from .model import Advance, Model, Setup
-from .no_derivative import check_bound, is_traced, reads, refuse, unknown
+from .no_derivative import check_bound, is_traced, refuse, unknown
 from .observables import observable_type
 from .outcome import Outcome, not_converged
+from .reads import reads
 from .sources import read_program
 from .topologies import check_names, check_whole
 from .weights import joined, missing_externs, with_seed
@@ -462,7 +463,8 @@ class System:
         import jax.numpy as jnp
 
         from .lowering.driver import Runner
-        from .lowering.traced import marked
+        from .lowering.potential import marked
+        from .lowering.state import FINE
 
         # A key may be traced, and so may parameters: what must be a number is taken from the defaults.
         with jax.ensure_compile_time_eval():
@@ -477,7 +479,7 @@ class System:
         back = jnp.zeros_like(state.ids).at[state.ids].set(jnp.arange(len(state.ids), dtype=state.ids.dtype))
         cell = state.cell or box or runner.inputs(0.0, 0).cell
         wrapped, _ = runner.potential.geometry.wrap(state.x, cell)
-        x, v = (marked(jnp.stack(rows, axis=1)[back], state) for rows in (wrapped, state.v))
+        x, v = (marked(jnp.stack(rows, axis=1)[back], state.flag == FINE) for rows in (wrapped, state.v))
         box = jnp.stack(cell.edges)
         if cell.tilts:
             box = jnp.array([[*cell.row(k), *[0.0] * (self.model.dim - k - 1)] for k in range(self.model.dim)])

@@ -12,7 +12,6 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
 from .initial import start
 from .before_run import factor
-from .dimensions import LENGTH
 from .model import Advance, Output
 from .options import Sweep
 from .outcome import Outcome, not_converged
@@ -94,12 +93,12 @@ class BatchListener(Listener):
         return Column(name, self.model.units.display(param.type.dimension).text, np.shape(self.values[0][name]))
 
     def greet(self, name: str, seed: int, runner, precision: str) -> None:
-        self.runner, threads = runner, len(runner.devices)
-        pairs = "all pairs" if runner.traversal.plan is None else f"neighbour list, skin {runner.traversal.skin * factor(self.model, LENGTH):.3g}"
-        self.display.note(f"{name}: {self.count:,} replicas of {self.initial.atoms:,} atoms, {precision} precision, {pairs}, {threads} thread{'s' * (threads > 1)}")
-        self.display.note(f"seed {seed}, output in {self.folder.path}")
-        for note in self.initial.notes:
-            self.display.note(note)
+        self.runner = runner
+        super().greet(name, seed, runner, precision)
+
+    @property
+    def system(self) -> str:
+        return f"{self.count:,} replicas of {super().system}"
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None:
         names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
@@ -122,7 +121,7 @@ class BatchListener(Listener):
 
     def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
         for place, k in enumerate(replicas):
-            own = part(snapshot, place)
+            own = snapshot.of(place)
             name = f"{replica_folder(k)}/{output.names[0]}"
             if name not in self.trajectories:
                 self.trajectories[name] = self.open(name, output, own.step, initial=self.runner.members[k].initial)
@@ -143,7 +142,7 @@ class BatchListener(Listener):
 
     def final(self, snapshot) -> None:
         for k in range(self.count):
-            own = part(snapshot, k)
+            own = snapshot.of(k)
             path = self.folder.path / replica_folder(k) / FINAL
             path.parent.mkdir(exist_ok=True)
             with self.open("final", None, own.step, digits=17, path=path, initial=self.runner.members[k].initial) as trajectory:
@@ -168,11 +167,6 @@ class BatchListener(Listener):
             found = mean_and_spread({n: np.stack([self.latest[k][n] for k in group]) for n in names})
             lines.append(table.values({**{n: self.values[group[0]][n] for n in self.swept}, **found}))
         return "\n".join(lines)
-
-
-def part(snapshot, k: int):
-    """The snapshot of one replica."""
-    return replace(snapshot, x=snapshot.x[k], v=snapshot.v[k], images=snapshot.images[k], step=int(snapshot.step[k]), time=float(snapshot.time[k]), cell=snapshot.cell[k])
 
 
 def mean_and_spread(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

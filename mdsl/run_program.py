@@ -296,10 +296,15 @@ class Listener:
         kind = observable_type(self.model, name)
         return np.asarray(value) * self.model.units.shown_per_internal(kind.dimension)
 
+    @property
+    def system(self) -> str:
+        """What runs, in words."""
+        return f"{self.initial.atoms:,} atoms"
+
     def greet(self, name: str, seed: int, runner, precision: str) -> None:
-        layout = f"{len(runner.layout.devices)} threads" if hasattr(runner.layout, "devices") else "1 thread"
+        threads = len(getattr(runner.layout, "devices", "1"))
         pairs = "all pairs" if runner.traversal.plan is None else f"neighbour list, skin {runner.traversal.skin * factor(self.model, LENGTH):.3g}"
-        self.display.note(f"{name}: {self.initial.atoms:,} atoms, {precision} precision, {pairs}, {layout}")
+        self.display.note(f"{name}: {self.system}, {precision} precision, {pairs}, {threads} thread{'s' * (threads > 1)}")
         self.display.note(f"seed {seed}, output in {self.folder.path}")
         for note in self.initial.notes:
             self.display.note(note)
