@@ -15,10 +15,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import optax
 from figures import arguments, pyplot
 
 import mdsl
+
+try:
+    import optax
+except ImportError:
+    sys.exit("this script fits a network with optax: pip install 'mdsl[learn]'")
 
 FOLDER = Path(__file__).parent
 TRUE = mdsl.load(FOLDER / "bubble_raft.mdsl").bind()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Result:
-    """The run of a batch; inside JAX transformations `jax.vmap` of the run."""
+    """The run of a batch, whose start, box, parameters and data may be one for each replica; inside JAX transformations
+    `jax.vmap` of the run."""
     import jax
 
     from .lowering.ensemble import Ensemble, Member
@@ -26,28 +28,30 @@ def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Res
 
     if len(keys.shape) - (not jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)) != 1 or len(keys) == 0:
         raise Rejected(Diagnostic("wrong-shape", f"the keys have the shape {keys.shape}; they are one key, or an array of keys"))
-    count, atoms = len(keys), system.initial.x.shape
-    own = {n: a for n, a in (params or {}).items() if n in system.program.params and np.shape(a) == (count, *np.shape(system.program.params[n]))}
-    params = {n: a for n, a in (params or {}).items() if n not in own}
-    places = {name: a for name, a in (("x", x), ("v", v)) if a is not None and np.shape(a) == (count, *atoms)}
-    shared = {name: a for name, a in (("x", x), ("v", v)) if name not in places}
-    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((keys, own, params, x, v, box, data))):
+    count, initial = len(keys), system.initial
+    own, params = _divided(params, {n: [np.shape(p)] for n, p in system.program.params.items()}, count)
+    numbers, data = _divided(data, {n: [a.shape] for n, a in initial.data.items()}, count)
+    given = {name: a for name, a in (("x", x), ("v", v), ("box", box)) if a is not None}
+    dim = system.model.dim  # where there are as many replicas, [d, d] are the vectors of one box
+    places, shared = _divided(given, {"x": [initial.x.shape], "v": [initial.x.shape], "box": [(), (1,), (dim,), (dim, dim)]}, count)
+    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((keys, own, params, x, v, box, numbers, data))):
 
-        def one(key, own, places) -> tuple:
-            found = system.run(key, **shared, **places, box=box, params={**params, **own}, data=data, steps=steps)
+        def one(key, own, numbers, places) -> tuple:
+            found = system.run(key, **shared, **places, params={**params, **own}, data={**data, **numbers}, steps=steps)
             return found.records, found.x, found.v, found.step, found.time, found.box, [(o.steps, o.converged) for o in found.statements]
 
-        *found, outcomes = jax.vmap(one)(keys, own, places)
+        *found, outcomes = jax.vmap(one)(keys, own, numbers, places)
         return Result(*found, statements=tuple(Outcome(*o) for o in outcomes))
-    common = {n: np.asarray(a) for n, a in {**system.program.internal(params), **system._data(data)}.items()}
+    of = lambda values, k: {n: np.asarray(a)[k] for n, a in values.items()}  # noqa: E731
+    common = {n: np.asarray(a) for n, a in system.program.internal(params).items()}
     members = []
     for k in range(count):
-        mine = {n: np.asarray(a)[k] for n, a in own.items()}
+        mine = of(own, k)
         system._check_fixed({**params, **mine}, x is None, v is None)
-        leaves = {**common, **{n: a / factor(system.model, system.model.param(n).type.dimension) for n, a in mine.items()}}
-        start = {**shared, **{name: np.asarray(a)[k] for name, a in places.items()}}
-        initial = system._bound(leaves, *system._start(start.get("x"), start.get("v"), box, leaves))
-        members.append(Member(initial, leaves, keys[k]))
+        known = {n: np.asarray(a) for n, a in system._data({**data, **of(numbers, k)}).items()} if numbers or not k else known
+        leaves = {**common, **{n: a / factor(system.model, system.model.param(n).type.dimension) for n, a in mine.items()}, **known}
+        start = {"x": None, "v": None, "box": None, **shared, **of(places, k)}
+        members.append(Member(system._bound(leaves, *system._start(**start, leaves=leaves)), leaves, keys[k]))
     runner = system._runners.get("batch")
     if runner is None or not runner.fits(members):
         runner = Ensemble(system.program.compiled.field, members, system.precision, system.devices, system.skin)
@@ -67,6 +71,19 @@ def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Res
         runner.counts,
         tuple(runner.outcomes),
     )
+
+
+def _divided(given: Mapping | None, shapes: Mapping[str, list[tuple[int, ...]]], count: int) -> tuple[dict, dict]:
+    """Of values by name: those that have one for each replica, along a first axis, and those that all have alike.
+    ``shapes``: that a single one may have. Raises Rejected: ``wrong-shape``."""
+    own, shared = {}, {}
+    for name, value in (given or {}).items():
+        shape, single = np.shape(value), shapes.get(name, [np.shape(value)])
+        if shape not in single and (len(shape) == 0 or (count, *shape[1:]) != shape or shape[1:] not in single):
+            one, each = (" or ".join(map(str, dict.fromkeys(s))) for s in (single, [(count, *s) for s in single]))
+            raise Rejected(Diagnostic("wrong-shape", f"`{name}` has the shape {shape}, not {one}, nor, one for each of {count} replicas, {each}"))
+        (shared if shape in single else own)[name] = value
+    return own, shared
 
 
 class Memory:

@@ -77,15 +77,10 @@ def start(
 
     Raises Rejected, each diagnostic at the statement of the run block that it concerns.
     """
-    # Each draw has its own stream, so that adding one statement does not change what another draws.
-    streams = np.random.SeedSequence(seed).spawn(len(model.run))
     structure: Structure | None = None
     v: np.ndarray | None = None
     placed: Initial | None = None
-    for statement, stream in zip(model.run, streams):
-        if not isinstance(statement, Setup):
-            continue
-        rng = np.random.default_rng(stream)
+    for statement, rng in _setups(model, seed):
         try:
             if statement.target == "x":
                 structure = _place(model, statement, folder, rng, params)
@@ -98,10 +93,22 @@ def start(
                     raise Rejected(Diagnostic("misplaced", "velocities are drawn before there are atoms", help="set up `x` first"))
                 v = _velocities(model, statement, placed, rng, params)
         except Rejected as rejected:
-            raise Rejected(*(replace(d, span=d.span or statement.span) for d in rejected.diagnostics)) from None
+            raise _at(rejected, statement) from None
     if placed is None:
         raise Rejected(Diagnostic("empty-program", "the program has no run block that places atoms", help="bind arrays in Python, or write a run block"))
     return placed if v is None else replace(placed, v=v)
+
+
+def _setups(model: Model, seed: int) -> list[tuple[Setup, np.random.Generator]]:
+    """What the run block sets up, each with random numbers of its own, so that adding one statement does not change what
+    another draws."""
+    streams = np.random.SeedSequence(seed).spawn(len(model.run))
+    return [(s, np.random.default_rng(stream)) for s, stream in zip(model.run, streams) if isinstance(s, Setup)]
+
+
+def _at(rejected: Rejected, statement: Setup) -> Rejected:
+    """The same, each diagnostic at the statement of the run block that it concerns."""
+    return Rejected(*(replace(d, span=d.span or statement.span) for d in rejected.diagnostics))
 
 
 def bind(
@@ -114,10 +121,11 @@ def bind(
     params: Mapping[str, object] | None = None,
     topologies: Mapping[str, object] | None = None,
     data: Mapping[str, object] | None = None,
+    seed: int = 0,
 ) -> Initial:
     """The state from a user's arrays, in the units of the program's unit system.
 
-    x, velocities: [N, d]; box: one length, [d], or [d, d] with the box vectors in its rows, the entries above the
+    x, velocities: [N, d], where there are none as the run block draws them, by ``seed``, else 0; box: one length, [d], or [d, d] with the box vectors in its rows, the entries above the
     diagonal 0 (None: as the program declares); species: [N] labels, or
     places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms, counted from 0; data: name to
     an array, in the unit of its declaration. Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
@@ -147,7 +155,14 @@ def bind(
         topology=check_names(model, topologies),
         data=check_data_names(model, data),
     )
-    return _initial(model, structure, params or {}, boxed=box is not None)
+    bound = _initial(model, structure, params or {}, boxed=box is not None)
+    for statement, rng in _setups(model, seed) if velocities is None else ():
+        if statement.target == "v":
+            try:
+                bound = replace(bound, v=_velocities(model, statement, bound, rng, params or {}))
+            except Rejected as rejected:
+                raise _at(rejected, statement) from None
+    return bound
 
 
 def _name(model: Model, place: int) -> str:
@@ -224,6 +239,12 @@ def _velocities(model: Model, setup: Setup, placed: Initial, rng: np.random.Gene
     # temperature is what is asked for.
     count = int(free.sum()) * model.dim - model.dim
     return v * np.sqrt(placed.dof / count) if count > 0 else v
+
+
+def given_velocities(model: Model, velocities, species: np.ndarray) -> np.ndarray:
+    """Velocities [N, d] from those of a user; atoms of species that never move are at rest."""
+    v = array("velocities", velocities, (len(species), model.dim)) / factor(model, VELOCITY)
+    return np.where(still(model, species)[:, None], 0.0, v)
 
 
 def still(model: Model, species: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from .compiler import Compiled, compile_source
 from .dimensions import ENERGY, FORCE, LENGTH, TIME, VELOCITY, Dimension
 from .grammar.diagnostics import Diagnostic, Rejected
 from .grammar.source import Source
-from .initial import Initial, bind, following, start, still
+from .initial import Initial, bind, following, given_velocities, start, still
 from .model import Advance, Model, Setup
 from .no_derivative import check_bound, is_traced, refuse, unknown
 from .observables import observable_type
@@ -131,10 +131,11 @@ class Program:
         (a along x, b in the plane of x and y), inf for what does not repeat; species: [N] labels or places in `species`;
         velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0; data:
         name to an array with the axes of its declaration, in the unit declared. Without ``x``, atoms are placed as
-        the run block says, random ones by ``seed``. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
+        the run block says, random ones by ``seed``, and there are no ``box``, ``species`` and ``masses`` to give. Without
+        ``velocities`` these are drawn as the run block says (`v ~ ...`), by ``seed``, and are 0 where it does not. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
         of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
 
-        Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ...
+        Raises Rejected: ``wrong-shape``, ``wrong-arguments``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ...
         """
         missing = missing_externs(self.model)
         if missing:
@@ -142,14 +143,19 @@ class Program:
         check_bound({"x": x, "box": box, "species": species, "velocities": velocities, "masses": masses, "topologies": topologies, "data": data, "seed": seed, "skin": skin})
         params = {name: np.asarray(value) for name, value in self.internal(None).items()}
         if x is None:
+            without = next((name for name, given in (("box", box), ("species", species), ("masses", masses)) if given is not None), None)
+            if without is not None:
+                raise Rejected(Diagnostic("wrong-arguments", f"`{without}` of `bind` is given without `x`", help=f"the run block places the atoms, and decides their {without}; give their positions too, or change the program"))
             initial = start(self.model, self.compiled.folder, seed, params, check_names(self.model, topologies), check_data_names(self.model, data))
+            if velocities is not None:
+                initial = replace(initial, v=given_velocities(self.model, velocities, initial.species))
         else:
-            initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data)
+            initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
         self._check_whole(initial)
         for note in initial.notes:
             warnings.warn(note, stacklevel=2)
         length = factor(self.model, LENGTH)
-        return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length, x is None)
+        return System(self, initial, _precision(precision), tuple(devices) if devices else None, None if skin is None else skin / length, x is None, velocities is None)
 
     def _check_whole(self, initial: Initial) -> None:
         from .lowering.images import nearest, widths
@@ -206,6 +212,7 @@ class System:
     devices: tuple | None
     skin: float | None
     placed: bool = False  # by the run block, not by arrays
+    drawn: bool = False  # velocities, by the run block
 
     def __repr__(self) -> str:
         return f"System({self.program!r}, {self.initial.atoms} atoms, {self.precision} precision)"
@@ -237,8 +244,9 @@ class System:
     @cached_property
     def _fixed(self) -> dict[str, frozenset[str]]:
         """Free parameters by which `bind` placed the atoms, or made the box with them (x), and gave them velocities (v)."""
-        setups = [step for step in self.model.run if isinstance(step, Setup)] if self.placed else []
-        return {target: self._free(value for step in setups if step.target == target for _, value in step.options) for target in ("x", "v")}
+        setups = [step for step in self.model.run if isinstance(step, Setup)]
+        by_program = {"x": self.placed, "v": self.drawn}
+        return {target: self._free(value for step in setups if step.target == target and whose for _, value in step.options) for target, whose in by_program.items()}
 
     @cached_property
     def _counting(self) -> frozenset[str]:
@@ -391,8 +399,9 @@ class System:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
 
         ``key`` is a JAX random key, or an array of B keys: the run of a batch, which gives what B runs would, in less
-        time. Then parameters may have a value for each replica, along a first axis of that length, and so may ``x``
-        and ``v``. ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the
+        time. Then ``params``, ``data``, ``x``, ``v`` and ``box`` may have a value for each replica, along a first axis of
+        that length (a box as edges [B, d] or vectors [B, d, d]; where B is d, [d, d] are the vectors of one box).
+        ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the
         box that was bound, which a box that the program declares by its parameters carries along with it. ``box`` is
         another box, as for `energy`, in which positions are where they are said to be. Inside JAX transformations
         (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, each with its own

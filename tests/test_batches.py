@@ -259,3 +259,45 @@ run { x ~ uniform(atoms = 40, density = 0.2) velocity_verlet(dt = 0.02) for 60 r
         one = mdsl.compile(text).bind().run(jax.random.key(0), params={"a": -40.0})
     assert batch.counts.regrown > 0
     np.testing.assert_allclose(batch.records["U"][1], one.records["U"], rtol=1e-7)
+
+
+MIXED = """use units.lj
+use integrators (velocity_verlet)
+data q[atoms]
+param k = 1.0
+energy U = k*sum(i < j) (q[i] + q[j])*(if r < 1.2 then (1 - r/1.2)^2 else 0)  where r = |x[i] - x[j]|
+run { x ~ uniform(atoms = 12, density = 0.6)  velocity_verlet(dt = 0.01) for 4 record U, pressure every 2 }
+"""
+
+
+@pytest.mark.parametrize("shape", ["one edge", "edges", "vectors"])
+def test_structures_of_their_own(shape):
+    """Positions, velocities, boxes and data of each replica; the same inside transformations."""
+    rng = np.random.default_rng(3)
+    system = mdsl.compile(MIXED).bind(data={"q": np.ones(12)})
+    keys = jax.random.split(jax.random.key(1), 2)
+    boxes = {"one edge": np.array([[3.0], [3.5]]), "edges": np.array([[3, 3, 4.0], [3.5, 3, 3]]), "vectors": np.array([np.diag([3.0, 3, 3]), [[3.5, 0, 0], [0.3, 3, 0], [0.1, -0.2, 4]]])}[shape]
+    own = {"x": 3 * rng.random((2, 12, 3)), "v": rng.normal(size=(2, 12, 3)), "box": boxes}
+    q = rng.random((2, 12))
+    batch = system.run(keys, **own, data={"q": q}, params={"k": 2.0})
+    traced = jax.jit(lambda own, q: (lambda r: (r.records, r.x))(system.run(keys, **own, data={"q": q}, params={"k": 2.0})))(own, q)
+    for k in range(2):
+        one = system.run(keys[k], **{n: a[k] for n, a in own.items()}, data={"q": q[k]}, params={"k": 2.0})
+        for found in ((batch.records, batch.x), traced):
+            np.testing.assert_allclose(found[1][k], one.x, atol=1e-10)
+            for name in ("U", "pressure"):
+                np.testing.assert_allclose(found[0][name][k], one.records[name], rtol=1e-9)
+
+
+def test_as_many_boxes_as_axes_are_vectors():
+    """[3, 3] are the vectors of one box for three replicas; three boxes are [3, 3, 3]."""
+    system = mdsl.compile(MIXED).bind(data={"q": np.ones(12)})
+    keys = jax.random.split(jax.random.key(1), 3)
+    with pytest.raises(Rejected, match="bad-box"):
+        system.run(keys, box=np.array([[3.0, 3, 3], [4, 4, 4], [5, 5, 5]]))
+    for box in (np.ones((2, 3)), np.ones((4, 3, 3)), np.ones((3, 4))):
+        with pytest.raises(Rejected, match="wrong-shape.*3 replicas"):
+            system.run(keys, box=box)
+    for given in ({"x": np.ones((2, 12, 3))}, {"data": {"q": np.ones((2, 12))}}, {"params": {"k": np.ones(2)}}):
+        with pytest.raises(Rejected, match="wrong-shape"):
+            system.run(keys, **given)
