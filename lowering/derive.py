@@ -381,8 +381,7 @@ def derive(model: Model) -> Field:
         if f"#{total.number}" in hidden:
             raise Rejected(fault(model.source, "not-yet", "an energy of a sum of vectors or matrices is not lowered yet", total.reduce, help="an energy may be any function of sums of numbers"))
         symbol = leaves.symbols.get(Read(f"#{total.number}"))
-        energetic = symbol is not None and model.equation(total.equation).kind == "energy"
-        weight = sympy.diff(potential, symbol) if energetic else sympy.Integer(0)
+        weight = sympy.Integer(0) if symbol is None else sympy.diff(potential, symbol)
         if weight == 0:
             measure, equation = work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)
             measures.append(measure if equation is None else series.with_axis(measure, equation))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mdsl.box import decided_by
 from mdsl.model import EACH, Advance, Draw, Expr, Model, Read, Update, walk
+from mdsl.reads import energetic
 from mdsl.steps import FIELDS
 
 from .field import Field
@@ -80,15 +81,7 @@ def explicit_time(model: Model) -> bool:
     """Whether an energy depends on the time itself, or on a box that does."""
     if "t" in decided_by(model):
         return True
-    seen: set[str] = set()
-    pending: list[Expr] = [e.body for e in model.of_kind("energy")]
-    while pending:
-        for node in walk(pending.pop()):
-            if isinstance(node, Read) and node.symbol not in seen:
-                seen.add(node.symbol)
-                other = model.equation(node.symbol)
-                pending += [other.body] if other is not None else []
-    return "t" in seen and model.param("t") is None
+    return model.param("t") is None and any(n == Read("t") for e in energetic(model) for n in walk(e.body))
 
 
 def needs(statement: Statement, due: frozenset[str]) -> bool:

@@ -18,6 +18,7 @@ from .faults import place
 from .finite import knows
 from .model import Domain, Expr, Model, Number, Op, Tabulated, walk
 from .printing_expr import text_of
+from .reads import energetic
 from .species_pairs import pair_constant
 from .symbolic import Leaves, to_sympy
 
@@ -27,18 +28,19 @@ FEW = 40  # operations up to which a formula is multiplied out if that makes it 
 
 
 def energies(compiled: Compiled) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """For each energy a heading, and facts under a word each (empty: more of the fact above)."""
+    """For each energy, and each observable that one is made of, a heading, and facts under a word each (empty: more of
+    the fact above)."""
     field = compiled.field
     ends = {id(end.term): end for end in cutoffs(field)}
-    for equation in field.model.of_kind("energy"):
+    for equation in (e for e in energetic(field.model) if e.kind != "quantity"):
         terms = [t for t in field.terms if t.equation == equation.name]
         facts: list[tuple[str, str]] = []
         for term in terms:
             facts += _term(compiled, term, ends.get(id(term)))
         if not terms:
-            facts.append(("domain", "no sum of its own: it is made of other energies, or does not depend on the atoms"))
+            facts.append(("domain", "no sum of its own: it is made of others, or does not depend on the atoms"))
             facts += [("U" if k == 0 else "", line) for k, line in enumerate(_formula(_symbols(field.model, equation.body)))]
-        yield f"energy {equation.name}, line {equation.span.line}", facts
+        yield f"{equation.kind} {equation.name}, line {equation.span.line}", facts
     for value in field.values:
         equation = field.model.equation(value.equation)
         head = f"quantity {value.name}" if value.name == equation.name else f"a sum around each atom in {equation.kind} {equation.name}"

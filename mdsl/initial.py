@@ -21,6 +21,7 @@ from .box_shape import becomes_skew
 from .dimensions import LENGTH, MASS, TIME, VELOCITY
 from .initial_box import box_of_array, check_small, declared_box, extended, other_box
 from .model import Advance, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
+from .reads import energetic
 from .runtime import lattices, reading, velocities
 from .runtime.structure import Structure
 from .topologies import check_names, read as read_topologies, types_alike
@@ -274,7 +275,7 @@ def _of_place(expr: Expr) -> bool:
 def conserves_momentum(model: Model) -> bool:
     """Whether the momentum of the whole stays what it is: no external field, no random force on each atom, and no
     atom that never moves. What a thermostat does to all velocities alike leaves a centre of mass at rest."""
-    external = any(_of_place(n) for e in (*model.of_kind("energy"), *model.of_kind("quantity")) for n in walk(e.body))
+    external = any(_of_place(n) for e in energetic(model) for n in walk(e.body))
     random = any(isinstance(s, Draw) and s.per_atom for a in model.run if isinstance(a, Advance) for s in a.body or ())
     return not external and not random and not model.frozen
 

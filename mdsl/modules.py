@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -28,6 +30,20 @@ def library_source(module: str) -> Source | None:
         return None
     name = module.replace(".", "/") + ".mdsl"
     return Source(f"stdlib/{name}", resources.files("mdsl.stdlib").joinpath(name).read_text(encoding="utf-8"))
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """A sentence that tells where an unknown name is to be had: in a module of the standard library, or spelt otherwise."""
+    homes: dict[str, str] = {}
+    for module in library_modules():
+        if not module.startswith("units."):
+            homes |= dict.fromkeys(re.findall(r"^(?:def|flow|integrator|minimizer|param) (\w+)", library_source(module).text, re.MULTILINE), module)
+    if name in homes:
+        return f"the library has it: `use {homes[name]} ({name})`"
+    if (help := suggest(name, known)) is not None:
+        return help
+    found = next((home for home in homes if f"`{home}`" in (suggest(name, homes) or "")), None)
+    return f"did you mean `{found}` of the library? `use {homes[found]} ({found})`" if found else None
 
 
 def load(use: tree.Use, folder: Path | None) -> tuple[str, tree.Program]:

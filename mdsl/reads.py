@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import Expr, Model, Read, walk
+from .model import Equation, Expr, Model, Read, walk
 
 
 def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:
@@ -16,3 +16,14 @@ def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:
                 param = model.param(node.symbol)
                 pending += [param.default] if param is not None and param.default is not None else []
     return frozenset(names)
+
+
+def energetic(model: Model) -> tuple[Equation, ...]:
+    """The energies, and all quantities and observables that they are made of."""
+    names = {e.name for e in model.of_kind("energy")}
+    pending = list(names)
+    while pending:
+        found = {n.symbol for n in walk(model.equation(pending.pop()).body) if isinstance(n, Read) and model.equation(n.symbol)} - names
+        names |= found
+        pending += found
+    return tuple(e for e in model.equations if e.name in names)

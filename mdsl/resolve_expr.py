@@ -9,6 +9,7 @@ from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 
 from . import model
+from .modules import near
 from .operators import BINARY, BUILTINS, MEMBERS, OPERATORS
 from .scope import Binder, Bound, Global, Local, Scope
 from .unit_library import unit_value
@@ -58,7 +59,7 @@ class Resolver:
     def unknown(self, name: str, node: tree.Node, scope: Scope, what: str = "name") -> model.Expr:
         if self.is_lost(name, None):
             return model.Read("?", span=node.span, type=model.Type("unknown", None))
-        help = USUAL.get(name) or suggest(name, set(scope.visible()))
+        help = USUAL.get(name) or near(name, set(scope.visible()))
         return self.error("unknown-name", f"there is no {what} `{name}` here", node, help=help)
 
     def expr(self, node: tree.Expr, scope: Scope) -> model.Expr:

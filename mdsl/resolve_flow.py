@@ -10,6 +10,7 @@ from mdsl.grammar.diagnostics import Diagnostic, suggest
 from . import model
 from .collect import BUILT_IN, Module, Resolution, duplicate
 from .model import DISTRIBUTIONS, EACH
+from .modules import near
 from .resolve_expr import Resolver
 from .scope import Binder, Entity, Global, Local, Scope
 from .steps import FIELDS
@@ -163,7 +164,7 @@ class _Block:
         if not (isinstance(entity, Global) and entity.kind == "scheme"):
             if not self.resolver.is_lost(name, entity):
                 known = [n for n in scope.visible() if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"]
-                self.resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=suggest(name, known))
+                self.resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=near(name, known))
             return None
         for named in step.named:
             self.resolver.error("wrong-arguments", "a flow takes its arguments by position", named, help=f"leave out `{named.name} =`")

@@ -9,6 +9,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 
 from . import model
 from .builders import BUILDERS, Builder
+from .modules import near
 from .resolve_expr import Resolver
 from .resolve_flow import observes
 from .runtime.folder import check_name
@@ -160,7 +161,7 @@ def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict
             "unknown-name",
             f"there is no integrator `{name}` here",
             node.call.function,
-            help=suggest(name, known) or "take one from the library, such as `use integrators (velocity_verlet)`; `mdsl list integrators` shows all",
+            help=near(name, known) or "take one from the library, such as `use integrators (velocity_verlet)`; `mdsl list integrators` shows all",
         )
         return None
     if scheme is None:  # its declaration was wrong, which has been said

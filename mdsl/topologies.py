@@ -13,6 +13,7 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 
 from .model import Derived, Model, Reduce, walk
+from .reads import energetic
 from .runtime.structure import Structure
 
 FARTHEST = 16  # bonds that `apart` may count
@@ -150,7 +151,7 @@ def check_whole(model: Model, topologies: Mapping[str, np.ndarray], x: np.ndarra
     x: [N, d]; nearest: displacements [M, d] to those of the nearest images; half: half of the box's smallest width (inf
     where nothing repeats); scale: what a length is multiplied with to be shown. Raises Rejected: ``bad-topology``.
     """
-    summed = {n.domain.topology for e in model.of_kind("energy") for n in walk(e.body) if isinstance(n, Reduce)}
+    summed = {n.domain.topology for e in energetic(model) for n in walk(e.body) if isinstance(n, Reduce)}
     for name, members in topologies.items():
         if name not in summed:
             continue

@@ -62,6 +62,8 @@ D = "|x[i] - x[j]|"
 WRONG = [
     # -- names
     (LJ, pair(f"sgima*{D}"), "unknown-name", "sgima", "did you mean `sigma`?"),
+    (LJ, pair(f"harmonic_trap(1)({D})"), "unknown-name", "harmonic_trap", "the library has it: `use external (harmonic_trap)`"),
+    (LJ, pair(f"yukwa(1, 1)({D})"), "unknown-name", "yukwa", "did you mean `yukawa` of the library? `use pair (yukawa)`"),
     (LJ, pair(f"lenard_jones(sigma, epsilon)({D})"), "unknown-name", "lenard_jones", "no function `lenard_jones`"),
     (LJ, pair(f"morse(1, 1, 1)({D})"), "unknown-name", "morse", "no function"),
     (LJ, pair("lennard_jones(1, 1)(r)"), "unknown-name", "r", "`where r = |x[i] - x[j]|`"),
