@@ -74,7 +74,7 @@ CATALOGUE: dict[str, Entry] = {
     "no-support": Entry("error", "A sum over all pairs without a cutoff, on a system too large for it."),
     "box-too-small": Entry("error", "The cutoff is larger than half the box: a pair would need more than its nearest image."),
     "unknown-parameter": Entry("error", "A value is given for a parameter that the program does not have."),
-    "no-derivative": Entry("error", "A derivative, or a batch, is asked for by something that has none: a const, a label, bonds, a number of steps."),
+    "no-derivative": Entry("error", "A derivative, or a batch, is asked for by something that has none, a const, a label, bonds, a number of steps, or a derivative of what counts."),
     "wrong-shape": Entry("error", "An array has another shape than the program needs."),
     "missing-topology": Entry("error", "The program declares a topology that the atoms do not come with."),
     "missing-data": Entry("error", "The program declares data that the atoms do not come with."),

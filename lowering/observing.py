@@ -16,7 +16,7 @@ import numpy as np
 
 from mdsl.model import Advance, Read, walk
 
-from . import neighbours
+from . import edges, neighbours
 from .dynamics import Dynamics
 from .field import Combination, Field, Measure, PerAtom
 from .kernels import ENERGY, FORCE, VIRIAL
@@ -98,6 +98,11 @@ class Wanted:
         reads = frozenset(n.symbol for c in combinations for n in walk(c.expr) if isinstance(n, Read))
         return cls(combinations, reads, tuple(m for m in field.measures if f"#{m.number}" in reads))
 
+    def of_one(self, combination: Combination) -> tuple[Measure, ...]:
+        """The sums of one of them."""
+        names = {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
+        return tuple(m for m in self.measures if f"#{m.number}" in names)
+
 
 def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more: Beyond | None = None):
     """``observer(inputs, state, t) -> {name: value}, needed``, while a statement is under way: the value of an observable over a range is an array
@@ -110,6 +115,7 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
     forces = any(isinstance(n, Read) and n.symbol == "f" for e in _summands(wanted.measures) for n in walk(e))
     gaining = {m.number for m in wanted.measures if more is not None and _gains(m, field, more.potential.field)}
     listed = tuple(m for m in wanted.measures if m.number not in gaining)
+    counted = {c.name: by for c in wanted.combinations if (by := edges.deciding(field, c, wanted.of_one(c)))} if dynamics.traced else {}
     farther = tuple(m for m in more.potential.field.measures if m.number in gaining) if gaining else ()
 
     def observe(inputs: Inputs, state: State, t):
@@ -130,7 +136,8 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
         known.more = {**known.more, **sums, "virial": result.virial}
         if "potential" in wanted.reads:
             known.more["potential"] = sum(known.value(c.expr) for c in field.combinations if c.kind == "energy")
-        return {c.name: _recorded(dynamics, c, known) for c in wanted.combinations}, needed
+        found = {c.name: _recorded(dynamics, c, known) for c in wanted.combinations}
+        return found | {n: edges.Counted(found[n], edges.decided(by, state, inputs, known)) for n, by in counted.items()}, needed
 
     return layout.program(observe, ("inputs", STATE, "all"), "all")
 

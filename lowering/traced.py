@@ -17,7 +17,7 @@ from jax import lax
 
 from mdsl.model import Advance
 
-from . import observing
+from . import edges, observing
 from .dynamics import BLOW_UP, FINE, STALE, TOO_SMALL, Dynamics, Inputs, State
 from .kept import noted, repeated, spacing, sparing
 from .potential import marked
@@ -107,7 +107,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), chosen, end_values[name])
             if first:
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start_values[name], chosen)
-        records.setdefault(name, []).append(chosen)
+        records.setdefault(name, []).append(edges.told(chosen, name, dynamics.model, advance))
     return state, dt
 
 

@@ -211,6 +211,7 @@ assert jnp.abs(Hv).max() < 1e-9 and frequencies.shape == (324,) and jnp.abs(hess
 assert C11 > C44 > 0 and jnp.abs(by_sigma).max() < 1e-9
 assert abs(jax.grad(relaxed_stress)(0.0) - C44) < 1e-6*C44
 assert all(jnp.isfinite(v).all() and v.shape == (4,) for v in ensemble.values())
+assert slopes.shape == (5,) and jnp.isfinite(slopes).all() and jnp.abs(slopes).max() > 1e-3
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
