@@ -23,7 +23,7 @@ from .box import carried, declared
 from .cell import Cell, cast as cast_cell, matrix_of, of_matrix
 from .choice import Traversal, choose, leg_room, too_small
 from .culprit import Culprit, culprit
-from .dynamics import BETWEEN, Began, BLOW_UP, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Dynamics, Inputs, State
+from .dynamics import BETWEEN, Began, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Dynamics, Inputs, State
 from .layout import Layout, ManyDevices, OneDevice
 from .limits import ALL_PAIRS, ATOMS_EACH, best_skin
 from .potential import Geometry, Potential
@@ -240,7 +240,7 @@ class Runner:
                 begun = time.perf_counter()
                 state = self._advance(advance, state, count, t, origin, dt)
                 elapsed = time.perf_counter() - begun
-                met, each = plain(state.met), plain(state.step) - origin
+                met, each = plain(state.met), self._stood_in(plain(state.step) - origin)
                 count = most(each) - done
                 done += count
                 self.counts.steps += count
@@ -320,14 +320,14 @@ class Runner:
             flag, compiled = most(new.flag), id(advance) in self._called
             self._called.add(id(advance))
             self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
-            if flag == TOO_SMALL:
-                self._too_small(advance, new)
             if flag == BLOW_UP and self._more_legs():
                 continue
-            if flag == BLOW_UP:
-                self._blown_up(advance, before, new, t, origin, dt)
+            if flag in (BLOW_UP, TOO_SMALL):  # what is left, if anything, does the chunk once more
+                before = state = self._failed(advance, flag, before, new, t, origin, dt)
+                inputs, last = self.inputs(t, origin), self._stood_in(last)
+                continue
             if flag == STALE_INSIDE:
-                state = self._single_steps(advance, before, last, inputs)
+                state = self._single_steps(advance, before, last, t, origin, dt)
                 break
             if flag != STALE:
                 state = new
@@ -348,14 +348,23 @@ class Runner:
         self.dynamics = self._dynamics()
         return True
 
-    def _single_steps(self, advance: Advance, state: State, last, inputs: Inputs) -> State:
+    def _single_steps(self, advance: Advance, state: State, last, t: float, origin: int, dt: float) -> State:
         """Step by step, each with a new list: for schemes that move the atoms far between forces of one step."""
         chunk = self._chunk(advance)
         while np.any((state.step < last) & ~state.met):
-            state = chunk(inputs, self.listed(state, inputs), state.step + 1)
-            if most(state.flag) == STALE_INSIDE:
-                raise Rejected(Diagnostic("blow-up", f"within step {most(state.step)} atoms move farther than half the skin of the neighbour list", advance.span, help="use a shorter time step"))
+            inputs = self.inputs(t, origin)
+            before = self.listed(state, inputs)
+            state = chunk(inputs, before, before.step + 1)
+            flag = most(state.flag)
+            if flag == BLOW_UP and self._more_legs():
+                state, chunk = before, self._chunk(advance)
+            elif flag in (BLOW_UP, TOO_SMALL, STALE_INSIDE):
+                state, last = self._failed(advance, flag, before, state, t, origin, dt), self._stood_in(last)
         return state
+
+    def _stood_in(self, values):
+        """What is one for each replica, after some were lost."""
+        return values
 
     def _outputs(self, listener: Listener, advance: Advance, state: State, done: int, last: bool, t: float, recorded: int | None) -> int | None:
         """Frames and the row of records that are due; a step that has its row gets no second.
@@ -439,26 +448,34 @@ class Runner:
         if found is not None and not found.finite:
             raise Rejected(overlap(found))
 
-    def _too_small(self, advance: Advance, state: State) -> None:
-        edges = np.diag(matrix_of(state.cell))[list(self.initial.periodic)]
-        when = f"at step {int(state.step)}, of {advance.scheme.rpartition('.')[2]}, the box has become so small"
-        raise Rejected(too_small(self.field, self.cutoff, float(edges.min()), when))
+    def _failed(self, advance: Advance, flag: int, before: State, after: State, t: float, origin: int, dt: float) -> State:
+        """From the state in which it stopped, say what went wrong. ``before``: a state from which it had gone well. Returns
+        the state to go on from, if there is one. Raises Rejected."""
+        last = self._last_sound(advance, before, after, t, origin) if flag == BLOW_UP else None
+        initial = last and replace(self.initial, cell=last.cell)
+        found = last and culprit(self.field, initial, self.params, last.x, self.cutoff)
+        raise Rejected(self._told(advance, flag, int(after.step), matrix_of(after.cell or self.inputs(t, origin).cell), self.cutoff, found, dt))
 
-    def _blown_up(self, advance: Advance, before: State, after: State, t: float, origin: int, dt: float) -> None:
-        """Say which pair or atom carried the run away, from the last positions that were fine."""
-        found, words, dt = self._suspect(before, after, lambda: self.snapshot(self._replayed(advance, before, after.step, self.inputs(t, origin)), t), dt)
-        words = f"the run blew up at {words}"
+    def _last_sound(self, advance: Advance, before: State, after: State, t: float, origin: int) -> Snapshot:
+        """The last positions that were fine."""
+        return self.snapshot(self._replayed(advance, before, after.step, self.inputs(t, origin)), t)
+
+    def _told(self, advance: Advance, flag: int, step: int, cell: np.ndarray, cutoff: float | None, found: Culprit | None, dt: float, who: str = "") -> Diagnostic:
+        """What is said of a run that ended after ``step``. ``found``: the interaction that carried it away; ``who``: of which
+        replica it is."""
+        if flag == TOO_SMALL:
+            when = f"at step {step}, of {advance.scheme.rpartition('.')[2]}, the box{who} has become so small"
+            return too_small(self.field, cutoff, float(np.diag(cell)[list(self.initial.periodic)].min()), when)
+        if flag == STALE_INSIDE:
+            words = f"within step {step}{who} atoms move farther than half the skin of the neighbour list"
+            return Diagnostic("blow-up", words, advance.span, help="use a shorter time step")
+        words = f"the run blew up at step {step + 1}{who}"
         shown = self.model.units.display(advance.dt.type.dimension) if advance.dt is not None else None
         size = f"{dt * self.model.units.shown_per_internal(advance.dt.type.dimension):g} {shown.text}".strip() if shown else ""
         help = f"the time step {size} may be too long for these forces, or atoms start too close" if size else "the forces are too strong for this scheme"
         if found is None:
-            raise Rejected(Diagnostic("blow-up", words, advance.span, help=help))
-        raise Rejected(found.diagnostic("blow-up", words, help=help, statement=advance.span))
-
-    def _suspect(self, before: State, after: State, last: Callable[[], Snapshot], dt: float) -> tuple[Culprit | None, str, float]:
-        """The strongest interaction in the ``last`` positions that were fine, when it was, and the time step."""
-        snapshot = last()
-        return culprit(self.field, replace(self.initial, cell=snapshot.cell), self.params, snapshot.x, self.cutoff), f"step {int(after.step) + 1}", dt
+            return Diagnostic("blow-up", words, advance.span, help=help)
+        return found.diagnostic("blow-up", words, help=help, statement=advance.span)
 
     def _replayed(self, advance: Advance, state: State, last, inputs: Inputs) -> State:
         """The state at step ``last``, which was reached before, computed anew."""
@@ -468,6 +485,8 @@ class Runner:
             state = chunk(inputs, state, last)
             if most(state.flag) == STALE:
                 state = self.listed(state, inputs)
+            elif most(state.flag) != FINE:
+                break
         return state
 
 

@@ -8,7 +8,7 @@ replicas along their first axis.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -23,15 +23,16 @@ from mdsl.initial import Initial
 from mdsl.model import Advance, Model, Output
 from mdsl.outcome import Outcome
 
-from . import neighbours, observing
+from . import losses, neighbours, observing
 from .cell import Cell, of_matrix
-from .choice import Traversal, choose, leg_room, too_small
+from .choice import Traversal, choose, leg_room
 from .culprit import Culprit, culprit
 from .driver import Runner, overlap
 from .images import wrap
+from .losses import Loss
 from .replicas import Replicas
 from .snapshot import Place, Snapshot
-from .state import Began, Inputs, State
+from .state import BLOW_UP, TOO_SMALL, Began, Inputs, State
 from .values import complete
 
 
@@ -53,10 +54,12 @@ class Listener(Protocol):
     def frame(self, output: Output, replicas: np.ndarray, snapshot: Snapshot) -> None: ...
     def progress(self, done: int, runner: Ensemble) -> None: ...
     def ended(self, advance: Advance, outcome: Outcome) -> None: ...
+    def lost(self, replica: int, loss: Loss) -> None: ...
 
 
 class Ensemble(Runner):
-    """One run of one program for all members of a batch. Raises Rejected: ``batch-shape``, and what a single run raises."""
+    """One run of one program for all members of a batch. ``lost``: the replicas that went wrong on the way, for which
+    others stand in (`losses`); member k of what is on the devices is ``source[k]`` of ``members``. Raises Rejected: ``batch-shape``, and what a single run raises."""
 
     def __init__(self, fielded, members: Sequence[Member], precision: str, devices: tuple | None = None, skin: float | None = None):
         self._of(fielded, members[0].initial, precision, skin)
@@ -86,6 +89,8 @@ class Ensemble(Runner):
         super().prepare(members[0].params, None)
         short = -len(members) % len(self.devices)
         self.members = (*members, *members[-1:] * short)  # as many on each device
+        self.lost: dict[int, Loss] = {}
+        self.source = np.arange(len(self.members))
         self.initial = members[0].initial
         self.varying = varying(members)
         self.boxes_differ = self.changing or any(not np.array_equal(m.initial.cell, self.initial.cell) for m in members)
@@ -142,24 +147,31 @@ class Ensemble(Runner):
         def each(values):
             return jnp.stack([jnp.asarray(v, self.dtype) for v in values])
 
-        members = self.members
+        members = self._on_devices
         params = {n: each(m.params[n] for m in members) if n in self.varying else jnp.asarray(self.params[n], self.dtype) for n in self.params}
         cells = self._cell(np.stack([m.initial.cell for m in members]) if self.boxes_differ else self.initial.cell)
         chosen = members if self.atoms_differ else members[:1]
         masses, species = each(m.initial.masses for m in chosen), jnp.asarray(np.stack([m.initial.species for m in chosen]), jnp.int32)
         if not self.atoms_differ:
             masses, species = masses[0], species[0]
-        return Inputs(params, cells, masses, species, self.key, None, None)
+        return Inputs(params, cells, masses, species, self.key[self.source], None, None)
 
     def _each(self, values, dtype):
         """An array with one entry for each member."""
         values = np.asarray(values)
-        return jnp.asarray(np.broadcast_to(values, len(self.members)) if values.ndim == 0 else self._padded(values), dtype)
+        return jnp.asarray(np.broadcast_to(values, len(self.members)) if values.ndim == 0 else self._stood_in(self._padded(values)), dtype)
 
     def _padded(self, values: np.ndarray) -> np.ndarray:
         """Values of replicas, with those of the last once more for members that only fill up a device."""
         short = len(self.members) - len(values)
         return np.concatenate([values, np.repeat(values[-1:], short, axis=0)]) if short > 0 else values
+
+    def _stood_in(self, values):
+        return values if np.ndim(values) == 0 else np.asarray(values)[self.source]
+
+    @property
+    def _on_devices(self) -> tuple[Member, ...]:
+        return tuple(self.members[k] for k in self.source)
 
     def _cell(self, matrix: np.ndarray) -> Cell:
         entries = of_matrix(np.moveaxis(matrix, 0, -1) if matrix.ndim == 3 else matrix, self.initial.tilted)
@@ -183,7 +195,7 @@ class Ensemble(Runner):
         cells = self._cells(state)
         x, images = self._by_user(state, state.x), self._by_user(state, state.images)
         wrapped = [wrap(a, cell, self.initial.periodic) for a, cell in zip(x, cells)]
-        time = np.broadcast_to(np.asarray(t, float), len(self.members))
+        time = np.array(np.broadcast_to(np.asarray(t, float), len(self.members)))
         began = None if self._began is None else np.swapaxes(self._began, 0, 1)[: self.count]
         moved = images[: self.count] + np.stack([m for _, m in wrapped])[: self.count]
         return Snapshot(
@@ -199,7 +211,7 @@ class Ensemble(Runner):
     def _cells(self, state: State) -> np.ndarray:
         """[B, d, d]"""
         if not self.changing:
-            return np.stack([m.initial.cell for m in self.members])
+            return np.stack([m.initial.cell for m in self._on_devices])
         matrices = np.zeros((len(self.members), self.model.dim, self.model.dim))
         entries = [(k, k) for k in range(self.model.dim)] + [(k, j) for k in range(self.model.dim) for j in range(k) if state.cell.tilts]
         for place, values in zip(entries, state.cell.leaves):
@@ -226,18 +238,39 @@ class Ensemble(Runner):
         if place is None:
             place = Place(0, none, none.astype(float), none.astype(bool))
         else:
-            place = replace(place, done=self._padded(np.asarray(place.done)), t=self._padded(np.asarray(place.t)), met=self._padded(np.asarray(place.met)))
+            place = replace(place, **{name: self._stood_in(self._padded(np.asarray(getattr(place, name)))) for name in ("done", "t", "met")})
         self._closed = (place.statement, place.met)
         if snapshot is not None and snapshot.began is not None:  # as `Runner.run` has it, with x, images and v first
             snapshot = replace(snapshot, began=np.swapaxes(self._padded(snapshot.began), 0, 1))
-        return super().run(listener, most_steps, snapshot, place, seconds)
+        self._lost = listener.lost
+        final = super().run(listener, most_steps, snapshot, place, seconds)
+        for k, loss in self.lost.items():
+            for values in (final.x, final.v, final.cell):
+                values[k] = np.nan
+            final.step[k], final.time[k] = loss.step, loss.time
+        return final
+
+    def without(self, lost: Mapping[int, Loss]) -> None:
+        """Go on without some replicas. Raises Rejected where none is left."""
+        self.lost |= lost
+        living = [k for k in range(self.count) if k not in self.lost]
+        if not living:
+            raise Rejected(*losses.told(self.lost, self.count))
+        gone = [k for k, source in enumerate(self.source) if source in self.lost or min(k, self.count - 1) in self.lost]
+        self.source[gone] = living[0]
+        self.__dict__.pop("_fixed", None)
 
     def _outcome(self, steps, met) -> Outcome:
-        cut = lambda a: None if a is None else np.broadcast_to(a, len(self.members))[: self.count]  # noqa: E731
-        return Outcome(cut(steps), cut(met))
+        cut = lambda a: None if a is None else np.array(np.broadcast_to(a, len(self.members))[: self.count])  # noqa: E731
+        found = Outcome(cut(steps), cut(met))
+        for k, loss in self.lost.items():
+            found.steps[k] = loss.done if loss.statement == self.place.statement else 0
+            if found.converged is not None:
+                found.converged[k] = False
+        return found
 
     def _dt(self, advance: Advance) -> np.ndarray:
-        return np.array([0.0 if advance.dt is None else float(value(self.model, advance.dt, m.params, "`dt`")) for m in self.members])
+        return np.array([0.0 if advance.dt is None else float(value(self.model, advance.dt, m.params, "`dt`")) for m in self._on_devices])
 
     def checkpoint(self) -> tuple[Snapshot, Place]:
         snapshot, place = super().checkpoint()
@@ -267,7 +300,7 @@ class Ensemble(Runner):
         at, closed = self._closed
         closed = closed if at == self.place.statement else np.zeros_like(ended)
         for group, final in ((~ended, False), (ended & ~closed, True)):
-            which = np.flatnonzero(group[: self.count])
+            which = np.array([k for k in np.flatnonzero(group[: self.count]) if k not in self.lost], int)
             due = [o for o in advance.outputs if self._due(o, done, final) or final and advance.until is not None]
             if not len(which):
                 continue
@@ -303,21 +336,28 @@ class Ensemble(Runner):
     def check_start(self, snapshot: Snapshot) -> None:
         alike = not self.varying and not self.atoms_differ and not (snapshot.x != snapshot.x[:1]).any()
         for k in range(1 if alike else self.count):
-            found = self._strongest(k, snapshot)
+            found = None if k in self.lost else self._strongest(k, snapshot)
             if found is not None and not found.finite:
                 raise Rejected(overlap(found, f" of replica {k}"))
 
-    def _too_small(self, advance: Advance, state: State) -> None:
-        edges = np.diagonal(self._cells(state), axis1=1, axis2=2)[: self.count, list(self.initial.periodic)].min(axis=1)
-        cutoffs = np.array(self.cutoffs)
-        k = int(np.argmin(edges / cutoffs))
-        when = f"at step {int(state.step[k])}, of {advance.scheme.rpartition('.')[2]}, the box of replica {k} has become so small"
-        raise Rejected(too_small(self.field, self.cutoffs[k], float(edges[k]), when))
-
-    def _suspect(self, before: State, after: State, last: Callable[[], Snapshot], dt: np.ndarray) -> tuple[Culprit | None, str, float]:
-        moved = np.array(sum((a - b) ** 2 for a, b in zip(after.x, after.at)).max(axis=1))[: self.count]
-        k = int(np.argmax(np.where(np.isfinite(moved), moved, np.inf)))
-        return self._strongest(k, last()), f"step {int(after.step[k]) + 1} of replica {k}", float(dt[k])
+    def _failed(self, advance: Advance, flag: int, before: State, after: State, t, origin, dt) -> State:
+        cells, cutoffs = self._cells(after), self._stood_in(self._padded(np.array([np.inf if c is None else c for c in self.cutoffs])))
+        which = losses.fallen(flag, after, cells, self.initial.periodic, cutoffs)
+        last = self._last_sound(advance, before, after, t, origin) if flag == BLOW_UP else None
+        step = np.asarray(after.step)
+        sound = step - 1 if flag == TOO_SMALL else step  # of which the box was still large enough
+        done = np.broadcast_to(sound - origin, len(self.members))
+        lost = {}
+        for k in sorted({min(int(self.source[k]), self.count - 1) for k in which}):  # whoever they are copies of
+            found = last and self._strongest(k, last)
+            what = self._told(advance, flag, int(step[k]), cells[k], self.cutoffs[k], found, float(dt[k]), f" of replica {k}")
+            lost[k] = Loss(int(sound[k]), float(np.broadcast_to(t, done.shape)[k] + done[k] * dt[k]), self.place.statement, int(done[k]), what)
+        for k, loss in lost.items():
+            self._lost(k, loss)
+        self.without(lost)
+        if self._began is not None:
+            self._began = self._began[:, self.source]
+        return losses.in_place(before, self.source)
 
 
 def check_shapes(model: Model, members: Sequence[Member]) -> None:

@@ -24,6 +24,7 @@ def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Res
     import jax
 
     from .lowering.ensemble import Ensemble, Member
+    from .lowering.losses import told
     from .program import Result
 
     if len(keys.shape) - (not jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)) != 1 or len(keys) == 0:
@@ -43,13 +44,13 @@ def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Res
         *found, outcomes = jax.vmap(one)(keys, own, numbers, places)
         return Result(*found, statements=tuple(Outcome(*o) for o in outcomes))
     of = lambda values, k: {n: np.asarray(a)[k] for n, a in values.items()}  # noqa: E731
-    common = {n: np.asarray(a) for n, a in system.program.internal(params).items()}
+    common = {n: np.asarray(a) for n, a in {**system.program.internal(params), **system._data(data)}.items()}
     members = []
     for k in range(count):
         mine = of(own, k)
         system._check_fixed({**params, **mine}, x is None, v is None)
-        known = {n: np.asarray(a) for n, a in system._data({**data, **of(numbers, k)}).items()} if numbers or not k else known
-        leaves = {**common, **{n: a / factor(system.model, system.model.param(n).type.dimension) for n, a in mine.items()}, **known}
+        leaves = {**common, **{n: a / factor(system.model, system.model.param(n).type.dimension) for n, a in mine.items()}}
+        leaves |= {n: np.asarray(a) for n, a in system._data(of(numbers, k)).items() if n in numbers}
         start = {"x": None, "v": None, "box": None, **shared, **of(places, k)}
         members.append(Member(system._bound(leaves, *system._start(**start, leaves=leaves)), leaves, keys[k]))
     runner = system._runners.get("batch")
@@ -59,6 +60,9 @@ def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Res
     runner.prepare(members)
     memory = Memory(system.model, count)
     final = runner.run(memory, steps)
+    if runner.lost:
+        words = (d.message for d in told(runner.lost, count))
+        warnings.warn(f"{len(runner.lost)} of {count} replicas were lost, and are NaN from there on: {'; '.join(words)}", stacklevel=3)
     scale = lambda dimension: factor(system.model, dimension)  # noqa: E731
     box = final.cell if members[0].initial.tilted else np.diagonal(final.cell, axis1=1, axis2=2)
     return Result(
@@ -70,6 +74,7 @@ def run(system: System, keys, x, v, box, params, data, steps: int | None) -> Res
         box * scale(LENGTH),
         runner.counts,
         tuple(runner.outcomes),
+        {k: loss.diagnostic for k, loss in runner.lost.items()},
     )
 
 
@@ -92,6 +97,7 @@ class Memory:
     def __init__(self, model, replicas: int):
         self.model = model
         self.rows: list[dict[int, dict[str, np.ndarray]]] = [{} for _ in range(replicas)]
+        self.gone: list[int] = []
 
     def statement(self, index, advance, steps, done, dt) -> None:
         pass
@@ -103,7 +109,10 @@ class Memory:
         pass
 
     def ended(self, advance, outcome) -> None:
-        warn_of(advance, outcome)
+        warn_of(advance, outcome, self.gone)
+
+    def lost(self, replica, loss) -> None:
+        self.gone.append(replica)
 
     def record(self, replicas, step, t, values) -> None:
         scale = factor(self.model, self.model.units.dimension(TIME))
@@ -131,10 +140,10 @@ class Memory:
         return found
 
 
-def warn_of(advance, outcome) -> None:
-    """Tell of replicas that did not converge."""
-    if outcome.converged is None or np.all(outcome.converged):
+def warn_of(advance, outcome, lost) -> None:
+    """Tell of replicas that did not converge, but for those that were ``lost``."""
+    failed = np.setdiff1d(np.flatnonzero(~np.asarray(outcome.converged)), lost) if outcome.converged is not None else []
+    if not len(failed):
         return
-    failed = np.flatnonzero(~np.asarray(outcome.converged))
     single = Outcome(int(np.max(outcome.steps)), False)
     warnings.warn(f"{len(failed)} of {len(outcome.converged)} replicas: {not_converged(advance, single)}", stacklevel=6)

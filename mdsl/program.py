@@ -189,7 +189,8 @@ class Result:
     [N, d], and the box, edges [d] or vectors [d, d], with 1 for an axis that does not repeat; for each statement of
     dynamics its steps and whether it converged (None where it does not run `until` a condition holds). Of a batch all
     arrays have the replicas along their first axis; where a replica has fewer rows than others, what is missing at the
-    end is NaN, and -1 of ``step``."""
+    end is NaN, and -1 of ``step``. ``lost``: the replicas that went wrong on the way, and what is said of each; their
+    records end before, their final state is NaN, and ``step`` and ``time`` are the last at which they were sound."""
 
     records: dict[str, np.ndarray]
     x: np.ndarray
@@ -199,6 +200,7 @@ class Result:
     box: np.ndarray
     counts: object = field(repr=False, default=None)
     statements: tuple[Outcome, ...] = ()
+    lost: Mapping[int, Diagnostic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -406,7 +408,8 @@ class System:
         another box, as for `energy`, in which positions are where they are said to be. Inside JAX transformations
         (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, each with its own
         rows only (outside, NaN fills those where something else was recorded), and NaN says
-        that a neighbour list overflowed or that the run blew up. Raises Rejected: ``blow-up``, ``overlap``,
+        that a neighbour list overflowed or that the run blew up. Outside, of a batch some replicas may blow up: the others go
+        on, and ``lost`` of the result tells which, as a warning does. Raises Rejected: ``blow-up``, ``overlap``,
         ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``, ``no-derivative``.
         """
         import jax

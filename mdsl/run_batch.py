@@ -37,6 +37,7 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
     from mdsl.lowering.driver import initial_params
     from mdsl.lowering.snapshot import Place, Snapshot
     from mdsl.lowering.ensemble import Ensemble, Member
+    from mdsl.lowering.losses import Loss
 
     model, points = swept(order.model, sweeps)
     params = {n: np.asarray(a) for n, a in initial_params(model, order.given).items()}
@@ -59,6 +60,7 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
     if header is not None:
         snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], np.array(header["step"]), np.array(header["time"]), arrays["cell"], arrays.get("began"), order.memory)
         place = Place(int(header["statement"]), *(np.array(header[name]) for name in ("done", "t", "met")))
+        runner.without({int(k): Loss(diagnostic=Diagnostic(id, message), **where) for k, (id, message, where) in header.get("lost", {}).items()})
     return Planned(runner, model, len(members) * members[0].initial.atoms, BatchListener, snapshot, place, {"replicas": values})
 
 
@@ -116,7 +118,7 @@ class BatchListener(Listener):
             keys = [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
             self.records.append(int(step[place]), float(t[place]) * self.time_scale, row, keys)
             self.latest[k] |= row
-        if 2 * len(replicas) > self.count:  # the few that end a statement before the others are not shown
+        if 2 * len(replicas) > self.count - len(self.runner.lost):  # the few that end a statement before the others are not shown
             self.display.row(int(step.max()), float(t.max()) * self.time_scale, mean_and_spread(found))
 
     def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
@@ -130,18 +132,27 @@ class BatchListener(Listener):
     def ended(self, advance: Advance, outcome: Outcome) -> None:
         if outcome.converged is None:
             return
-        steps, met = outcome.steps, outcome.converged
+        there = [k for k in range(self.count) if k not in self.runner.lost]
+        steps, met = outcome.steps[there], outcome.converged[there]
         if met.any():
-            self.display.note(f"{met.sum():,} of {self.count:,} replicas converged, after {steps[met].min():,} to {steps[met].max():,} steps")
+            self.display.note(f"{met.sum():,} of {len(met):,} replicas converged, after {steps[met].min():,} to {steps[met].max():,} steps")
         if not met.all():
-            self.display.note(f"warning: {(~met).sum():,} of {self.count:,} replicas: {not_converged(advance, Outcome(int(steps.max()), False))}")
+            self.display.note(f"warning: {(~met).sum():,} of {len(met):,} replicas: {not_converged(advance, Outcome(int(steps.max()), False))}")
+
+    def lost(self, replica: int, loss) -> None:
+        self.display.note(f"warning: {loss.diagnostic.message}; it ends here, the other replicas go on")
+
+    def what_was_lost(self) -> list[dict[str, object]]:
+        """For `run.json`."""
+        return [{"replica": k, "step": loss.step, "error": loss.diagnostic.message} for k, loss in self.runner.lost.items()]
 
     def place_in_header(self, snapshot, place) -> dict[str, object]:
+        lost = {k: (loss.diagnostic.id, loss.diagnostic.message, {n: getattr(loss, n) for n in ("step", "time", "statement", "done")}) for k, loss in self.runner.lost.items()}
         lists = {"step": snapshot.step, "time": snapshot.time, "done": place.done, "t": place.t, "met": place.met}
-        return {"statement": place.statement, **{name: np.asarray(a).tolist() for name, a in lists.items()}}
+        return {"statement": place.statement, "lost": lost, **{name: np.asarray(a).tolist() for name, a in lists.items()}}
 
     def final(self, snapshot) -> None:
-        for k in range(self.count):
+        for k in (k for k in range(self.count) if k not in self.runner.lost):
             own = snapshot.of(k)
             path = self.folder.path / replica_folder(k) / FINAL
             path.parent.mkdir(exist_ok=True)
@@ -155,16 +166,19 @@ class BatchListener(Listener):
         self.display.finish(Summary(wall, counts.steps, self.initial.atoms, self.count, self.nanoseconds or None, dict(counts.seconds), str(self.folder.path), counts.stepping))
 
     def by_value(self) -> str:
-        """What was recorded last, by the values that were swept: mean and spread of the replicas of each."""
+        """What was recorded last, by the values that were swept: mean and spread of the replicas of each; of those that came
+        to the end."""
         groups: dict[tuple, list[int]] = {}
         for k, values in enumerate(self.values):
             groups.setdefault(tuple(np.ravel([np.ravel(values[n]) for n in self.swept]).tolist()), []).append(k)
-        names = [n for n in self.latest[0] if self.column(n).entries is None]
+        there = [k for k in range(self.count) if k not in self.runner.lost]
+        names = [n for n in self.latest[there[0]] if self.column(n).entries is None]
         columns = [c for n in names for c in self.mean_and_spread(n)]
         table = Table([*(self.swept_column(n) for n in self.swept), *columns], narrow=0)
         lines = ["", table.header()]
         for group in groups.values():
-            found = mean_and_spread({n: np.stack([self.latest[k][n] for k in group]) for n in names})
+            left = [k for k in group if k in there]
+            found = mean_and_spread({n: np.stack([self.latest[k][n] for k in left]) for n in names}) if left else {c.name: np.full(c.shape, np.nan) for c in columns}
             lines.append(table.values({**{n: self.values[group[0]][n] for n in self.swept}, **found}))
         return "\n".join(lines)
 

@@ -43,7 +43,8 @@ STATE = "state "  # before the names of states in a checkpoint
 
 
 def run_file(path: Path, options: RunOptions) -> int:
-    """Run a program file; 0 where it went well. Raises Rejected for what is wrong with program, input or run."""
+    """Run a program file; 0 where it went well. Raises Rejected for what is wrong with program, input or run, and, when
+    all else is done, for replicas that were lost."""
     begun = time.perf_counter()
     folder, header, arrays = None, None, None
     if options.resume is not None:
@@ -111,6 +112,7 @@ def run_file(path: Path, options: RunOptions) -> int:
             folder.write_run({**description, "status": "interrupted"})
             raise
         listener.final(final)
+        lost = listener.what_was_lost()
         wall = time.perf_counter() - begun
         listener.finish(runner, wall)
         seconds = runner.counts.stepping
@@ -118,7 +120,8 @@ def run_file(path: Path, options: RunOptions) -> int:
         folder.write_run(
             {
                 **description,
-                "status": "finished",
+                "status": "partly failed" if lost else "finished",
+                **({"lost": lost} if lost else {}),
                 "steps": runner.counts.steps,
                 "wall_seconds": wall,
                 "seconds": runner.counts.seconds,
@@ -127,6 +130,10 @@ def run_file(path: Path, options: RunOptions) -> int:
                 "list_builds": runner.counts.list_builds,
             }
         )
+    if lost:
+        from mdsl.lowering.losses import told
+
+        raise Rejected(*told(runner.lost, len(listener.values)))
     return 0
 
 
@@ -410,6 +417,10 @@ class Listener:
                 stepping=runner.counts.stepping,
             )
         )
+
+    def what_was_lost(self) -> list[dict[str, object]]:
+        """The replicas that went wrong; a single run has none."""
+        return []
 
     def __enter__(self) -> Listener:
         self.display.__enter__()

@@ -235,14 +235,96 @@ def test_more_trajectories_than_files_may_be_open(tmp_path, capsys, monkeypatch)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_replica_that_blows_up_is_named():
-    system = mdsl.compile(FLUID + "param tick = 0.01\nrun { x = fcc(density = 0.8, cells = 2) v ~ maxwell(1)  velocity_verlet(dt = tick) for 20 }").bind()
+LOST = FLUID + """param tick = 0.01
+run {
+  x = fcc(density = 0.8, cells = 2)
+  v ~ maxwell(1)
+  velocity_verlet(dt = tick) for 20 record U, K every 5
+  csvr(dt = 0.01, T = 1, tau = 0.1) for 10 record U every 5
+}
+"""
+
+
+@pytest.mark.parametrize("traversal", ["all pairs", pytest.param("list", marks=pytest.mark.slow)])
+def test_a_replica_that_blows_up_leaves_the_others_alone(traversal):
+    """They do what they do without it; it is named, its records end, and it ends as NaN."""
+    system = mdsl.compile(LOST).bind()
+    keys = jax.random.split(jax.random.key(0), 4)
+    params = {"tick": np.array([2.0, 0.01, 0.005, 0.01]), "eps": np.array([1e5, 1.0, 2.0, 1.0])}
+    with pairs_by(traversal):
+        with pytest.warns(UserWarning, match="1 of 4 replicas.*of replica 0"):
+            batch = system.run(keys, params=params)
+        whole = system.run(keys[1:], params={n: v[1:] for n, v in params.items()})
+    assert list(batch.lost) == [0] and not whole.lost
+    found = batch.lost[0]
+    assert found.id == "blow-up" and found.message.endswith("of replica 0") and "2" in found.help and "strongest for atoms" in found.notes[0]
+    np.testing.assert_allclose(batch.x[1:], whole.x, rtol=1e-9, atol=1e-10)
+    for name, values in whole.records.items():
+        np.testing.assert_allclose(batch.records[name][1:], values, rtol=1e-9)
+    rows = int((batch.records["step"][0] >= 0).sum())
+    assert 1 <= rows < 5 and np.isfinite(batch.records["U"][0, :rows]).all() and np.isnan(batch.records["U"][0, rows:]).all()
+    assert np.isnan(batch.x[0]).all() and np.isnan(batch.v[0]).all() and batch.step[0] < 20 and batch.step[1] == 30
+    assert [int(o.steps[0]) for o in batch.statements] == [batch.step[0], 0]
+    assert batch.time[0] == pytest.approx(2.0 * batch.step[0])
+
+
+def test_where_no_replica_is_left_the_run_ends():
+    system = mdsl.compile(LOST).bind()
     with pytest.raises(Rejected) as caught:
-        system.run(jax.random.split(jax.random.key(0), 3), params={"tick": np.array([0.01, 0.01, 2.0]), "eps": np.array([1.0, 1.0, 1e5])})
-    (found,) = caught.value.diagnostics
-    assert found.id == "blow-up" and found.message.endswith("of replica 2") and "2" in found.help
+        system.run(jax.random.split(jax.random.key(0), 5), params={"tick": 2.0, "eps": 1e5})
+    found = caught.value.diagnostics
+    assert [d.id for d in found] == ["blow-up"] * 4 and "2 more of 5" in found[-1].message and "3 (step" in found[-1].notes[0]
     with pytest.raises(Rejected, match="wrong-shape"):
         system.run(jax.random.split(jax.random.key(0), (2, 2)))
+
+
+def test_a_lost_replica_waits_for_no_condition():
+    """Of a statement that ends by a condition it has not converged; the others end when they do without it."""
+    text = FLUID + "param far = 0.1\nrun { x ~ uniform(atoms = 20, density = 0.5)  gradient_descent(h = far) until largest(i) |f[i]| < 0.05, at most 100 record U }"
+    system = mdsl.compile(text).bind()
+    keys, far, eps = jax.random.split(jax.random.key(0), 3), np.array([0.1, 1e4, 0.05]), np.array([1.0, 1e3, 1.0])
+    with pytest.warns(UserWarning, match="of replica 1") as warned:
+        batch = system.run(keys, params={"far": far, "eps": eps})
+    whole = system.run(keys[::2], params={"far": far[::2], "eps": eps[::2]})
+    assert list(batch.lost) == [1] and len(warned) == 1  # it is not said to have not converged
+    (ended,), (expected,) = batch.statements, whole.statements
+    assert ended.steps[::2].tolist() == expected.steps.tolist() and ended.converged.tolist() == [True, False, True]
+    np.testing.assert_allclose(batch.x[::2], whole.x, atol=1e-10)
+
+
+def test_a_lost_replica_on_the_command_line(tmp_path, capsys):
+    path = tmp_path / "program.mdsl"
+    path.write_text(LOST)
+    words = ["--seed", "3", "--sweep", "tick=0.01,2,0.005", "--set", "eps=2e3", "--replicas", "2"]
+    assert cli.main(["run", str(path), *words, "--out", str(tmp_path / "out")]) == 1
+    out, err = capsys.readouterr()
+    assert err.count("error[blow-up]") == 2 and "of replica 2" in err and "of replica 3" in err and "the other replicas go on" in out
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert told["status"] == "partly failed" and [r["replica"] for r in told["lost"]] == [2, 3]
+    found = rows(tmp_path / "out")
+    steps = {k: [int(r["step"]) for r in found if r["replica"] == str(k)] for k in range(6)}
+    assert steps[0] == steps[1] == steps[4] == [0, 5, 10, 15, 20, 25, 30] and max(steps[2]) <= told["lost"][0]["step"]
+    assert [(tmp_path / "out" / f"replica-00{k}" / "final.extxyz").exists() for k in range(6)] == [True, True, False, False, True, True]
+    table = [line.split() for line in out[out.index(" tick ") :].splitlines()[1:4]]
+    assert [float(line[0]) for line in table] == [0.01, 2, 0.005] and set(table[1][1:]) == {"-"} and np.isfinite([float(w) for w in table[0] + table[2]]).all()
+    # Cut off after the loss and resumed, it ends the same.
+    options = RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "parts", replicas=2, sweeps=(sweep("tick=0.01,2,0.005"),), settings=(setting("eps=2e3"),))
+    killed(path, options, 10)
+    assert cli.main(["run", str(tmp_path / "parts" / "program.mdsl"), "--resume", str(tmp_path / "parts"), "--quiet"]) == 1
+    assert capsys.readouterr().err.count("error[blow-up]") == 2
+    for a, b in zip(rows(tmp_path / "parts"), found, strict=True):
+        assert (a["replica"], a["tick"], a["step"]) == (b["replica"], b["tick"], b["step"])
+        assert float(a["U"]) == pytest.approx(float(b["U"]), rel=1e-9)
+
+
+def test_a_box_that_becomes_too_small():
+    text = "use units.lj\nuse pair\nuse integrators (velocity_verlet)\nparam rate = 0.0\nbox periodic(4*(1 - rate*t))\n" \
+        "energy U = sum(i < j) soft_sphere(1, 1, 1.5)(|x[i] - x[j]|)\nrun { x = sc(a = 1, cells = 4) velocity_verlet(dt = 0.1) for 20 record volume every 5 }"
+    with pytest.warns(UserWarning, match="2 of 3 replicas"):
+        batch = mdsl.compile(text).bind().run(jax.random.split(jax.random.key(0), 3), params={"rate": np.array([0.3, 0.0, 0.6])})
+    assert {k: d.id for k, d in batch.lost.items()} == {2: "box-collapsed", 0: "box-collapsed"}
+    np.testing.assert_allclose(batch.records["volume"][1], 64)
+    assert batch.step.tolist() == [16, 20, 8]  # 4 (1 - rate t) becomes 2, twice the cutoff, at t = 1.67 and 0.83
 
 
 def test_lists_grow_for_all_replicas():
