@@ -55,9 +55,10 @@ def dynamics(job: Job, text: str, start: System, **arrays) -> Ready:
         import jax
         import mdsl
         from mdsl.lowering.driver import Runner
+        from mdsl.lowering.members import single
 
         begun = time.perf_counter()
-        runner = Runner(system.program.compiled.field, system.initial, system.program.internal(None), jax.random.key(0), job.precision, system.devices)
+        runner = Runner(single(system.program.compiled.field, system.initial, system.program.internal(None), jax.random.key(0), job.precision), system.devices)
         clock = Clock()
         final.append(runner.run(clock, seconds=0.05))
         prepare = bind + clock.times[0][1] - begun

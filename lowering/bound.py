@@ -13,11 +13,9 @@ from mdsl.initial import Initial
 
 from .cell import matrix_of
 from .choice import choose, leg_room
-from .driver import PRECISIONS
 from .energies import Energies
 from .field import Field
-from .potential import Geometry, Potential
-from .topologies import Topologies
+from .members import Lowered
 
 ROOM = 1.3  # spare capacity of the neighbour list
 
@@ -62,8 +60,8 @@ class GrowingEnergies:
 
 def energies(fielded: Field, initial: Initial, precision: str, leaves: Mapping[str, object]) -> GrowingEnergies:
     """The energies of a bound system. Raises Rejected: ``no-support``, ``box-too-small``."""
-    dtype, kernel_dtype = PRECISIONS[precision]
-    potential = Potential(fielded, Geometry(fielded.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
+    lowered = Lowered.of(fielded, initial, precision)
+    potential, dtype = lowered.potential, lowered.dtype
     unplanned = Energies(potential, None, jnp.asarray(initial.masses, dtype), jnp.asarray(initial.species), initial.dof)
     cutoff = potential.cutoff(unplanned.complete(leaves))
     reach = None if cutoff is None else float(cutoff)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mdsl.model import Model
 
-from .cell import Cell, cast, combination, fractions
+from .cell import Cell, cast, combination, entries_of, fractions
 from .values import Globals
 
 
@@ -17,6 +17,19 @@ def declared(model: Model, params: Mapping[str, object], t, n_atoms: int, dtype)
     known = Globals(model, params, None, t, n_atoms)
     edges = model.box.edges * model.dim if len(model.box.edges) == 1 else model.box.edges
     return cast(Cell(tuple(1.0 if e is None else known.value(e) for e in edges), tuple(map(known.value, model.box.tilts))), dtype)
+
+
+def repeating(cell: Cell, periodic: tuple[bool, ...]) -> list:
+    """The edges along axes that repeat."""
+    return [edge for edge, p in zip(cell.edges, periodic) if p]
+
+
+def free_kept(cell: Cell, periodic: tuple[bool, ...], dtype) -> Cell:
+    """A new box, as boxes are along axes that do not repeat: there it has no edge to change."""
+    one = jnp.ones((), dtype)
+    fixed = [one if k == j else jnp.zeros_like(one) for k, j in entries_of(cell)]
+    kept = [v if periodic[k] else f for (k, _), v, f in zip(entries_of(cell), cell.leaves, fixed)]
+    return Cell(tuple(kept[: len(periodic)]), tuple(kept[len(periodic) :]))
 
 
 def carried(x: tuple, old: Cell, new: Cell) -> tuple:

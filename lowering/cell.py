@@ -57,10 +57,10 @@ def of_matrix(matrix, tilted: bool) -> Cell:
 
 
 def matrix_of(cell: Cell) -> np.ndarray:
-    """[d, d] on the host."""
-    matrix = np.zeros((len(cell.edges),) * 2)
+    """[d, d] on the host; [..., d, d] where entries are [...]."""
+    matrix = np.zeros((*np.shape(cell.edges[0]), *(len(cell.edges),) * 2))
     for place, value in zip(entries_of(cell), cell.leaves):
-        matrix[place] = value
+        matrix[(..., *place)] = value
     return matrix
 
 

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 
 from . import neighbours
 from .cell import volume
+from .configuration import Configuration
+from .evaluation import Result, evaluate
 from .kernels import BOX, ENERGY, FORCE, SLOPES, VIRIAL
-from .potential import Potential, Result, marked
+from .potential import Potential, marked
 from .topologies import IDS, inverse
 from .values import Globals, complete
 
@@ -44,14 +46,14 @@ class Energies:
         atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
         good = self.fits(params, cell) & jnp.isfinite(x).all()
         if self.plan is None:
-            return self.potential.evaluate(known, atoms, None, outputs, legs=self.legs), good
+            return evaluate(Configuration.of(self.potential, known, atoms, None, legs=self.legs), outputs), good
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
         found = neighbours.build(self.plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
         order = found.order
         sorted_atoms = {"x": tuple(c[order] for c in atoms["x"]), "m": atoms["m"][order], "species": atoms["species"][order], IDS: order}
         slots = self.potential.without_excluded(found.slots, order, atoms[IDS])
-        result = self.potential.evaluate(known, sorted_atoms, slots, outputs, legs=self.legs)
+        result = evaluate(Configuration.of(self.potential, known, sorted_atoms, slots, legs=self.legs), outputs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
         return replace(result, force=force), good & ~found.overflow

@@ -16,7 +16,7 @@ def as_matrix(box) -> np.ndarray:
 
 
 def wrap(x: np.ndarray, cell: np.ndarray, periodic: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [N, d] brought back into the box, and by how many of its vectors each was moved."""
+    """Positions [..., N, d] brought back into the box, and by how many of its vectors each was moved."""
     moved = np.where(periodic, np.floor(x @ np.linalg.inv(cell)), 0.0)
     return x - moved @ cell, moved
 

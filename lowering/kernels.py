@@ -26,6 +26,7 @@ RADIAL, DIRECT = "$radial", "$direct"
 COSTS = dict.fromkeys(("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "erfc", "asin", "acos", "atan", "atan2"), 10)
 MOST_WORK = 50  # operations of a pair up to which it is computed together with all that is made of it
 FORCE, ENERGY, VIRIAL, BOX, SLOPES, PARTIALS = "force", "energy", "virial", "box", "slopes", "partials"
+NOTHING: frozenset[str] = frozenset()
 
 
 def virial_components(dim: int) -> tuple[tuple[int, int], ...]:

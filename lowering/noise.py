@@ -6,9 +6,13 @@ atom as its counter. Each device draws for its own rows alone, whatever their or
 
 from __future__ import annotations
 
+import zlib
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from mdsl.model import Draw
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -49,3 +53,25 @@ def _normal(words, dtype):
     uniform = lax.bitcast_convert_type(mantissa | exponent, whole)
     size = lax.erf_inv(uniform - 1 + jnp.finfo(whole).eps / 2) * 2**0.5
     return jnp.where(words[0] & 1, size, -size).astype(dtype)
+
+
+# -- the draws of a step ---------------------------------------------------------------------------------
+# Each draw of a step has a name of its own, which makes its stream of the key of the step.
+
+
+def drawn_for_each(key, name: str, ids, count: int, dtype) -> tuple:
+    """Standard normal numbers for each atom and axis: ``count`` arrays [n], the same whatever the order of the atoms."""
+    return normals(jax.random.fold_in(key, zlib.crc32(name.encode())), ids, count, dtype)
+
+
+def drawn_for_all(key, draw: Draw, args: tuple, dtype):
+    """One random number, the same on every device."""
+    key = jax.random.fold_in(key, zlib.crc32(draw.target.encode()))
+    match draw.distribution:
+        case "normal_number":
+            return jax.random.normal(key, (), dtype)
+        case "uniform_number":
+            return jax.random.uniform(key, (), dtype)
+    # The squares of n normal numbers, added up; of none, nothing. n need not be whole.
+    n = jnp.asarray(args[0], dtype)
+    return jnp.where(n > 0, 2 * jax.random.gamma(key, jnp.where(n > 0, n, 1.0) / 2, dtype=dtype), 0.0)

@@ -17,9 +17,12 @@ import numpy as np
 from mdsl.model import Advance, Read, walk
 
 from . import edges, neighbours
+from .configuration import Configuration
 from .dynamics import Dynamics
+from .evaluation import evaluate
 from .field import Combination, Field, Measure, PerAtom
-from .kernels import ENERGY, FORCE, VIRIAL
+from .integrate import with_memory
+from .kernels import ENERGY, FORCE, NOTHING, VIRIAL
 from .potential import Potential
 from .ranges import numbers
 from .series import ENTRY
@@ -28,7 +31,6 @@ from .state import STATE, Inputs, State
 from .topologies import IDS
 from .values import Globals
 
-NOTHING: frozenset[str] = frozenset()
 MOST_OF_BOX = 0.2  # of the box in the sphere of a list, above which all pairs are visited as fast
 
 
@@ -107,8 +109,7 @@ class Wanted:
 def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more: Beyond | None = None):
     """``observer(inputs, state, t) -> {name: value}, needed``, while a statement is under way: the value of an observable over a range is an array
     [K, ...]. ``needed``: the capacities that the list of ``more`` needed, () without."""
-    potential, layout = dynamics.potential, dynamics.layout
-    field = potential.field
+    layout, field = dynamics.layout, dynamics.potential.field
     wanted = Wanted.of(field, names, advance)
     outputs = {ENERGY} if any(f"#{t.number}" in wanted.reads for t in field.terms) or "potential" in wanted.reads else set()
     outputs |= {VIRIAL} if "virial" in wanted.reads else set()
@@ -121,18 +122,16 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
     def observe(inputs: Inputs, state: State, t):
         inputs = dynamics.now(inputs, state)
         memory = {s.name: state.kept[s.name] for s in advance.states}
-        known = dynamics.with_memory(dynamics.known(inputs, t), memory, advance.states)
+        known = with_memory(dynamics.known(inputs, t), memory, advance.states)
         if forces:  # those of the state may be older than its positions
             state = state._replace(f=dynamics.evaluated(state, inputs, known, frozenset({FORCE})).force)
-        slots, used = dynamics.list_of(state)
         result = dynamics.evaluated(state, inputs, known, frozenset(outputs), _single(listed))
-        atoms = dynamics.atoms(state, inputs)
-        sums = {**result.sums, **series_sums(potential, known, atoms, slots, _series(listed), layout, used)}
+        sums = {**result.sums, **series_sums(dynamics.configuration(state, inputs, known), _series(listed))}
         needed = ()
         if farther:
-            atoms, slots, needed = _listed(more, layout, atoms, inputs.cell)
-            sums |= more.potential.evaluate(known, atoms, slots, NOTHING, _single(farther), layout, needed.slots).sums
-            sums |= series_sums(more.potential, known, atoms, slots, _series(farther), layout, needed.slots)
+            atoms, slots, needed = _listed(more, layout, dynamics.atoms(state, inputs), inputs.cell)
+            now = Configuration.of(more.potential, known, atoms, slots, layout, needed.slots)
+            sums |= {**evaluate(now, NOTHING, _single(farther)).sums, **series_sums(now, _series(farther))}
         known.more = {**known.more, **sums, "virial": result.virial}
         if "potential" in wanted.reads:
             known.more["potential"] = sum(known.value(c.expr) for c in field.combinations if c.kind == "energy")

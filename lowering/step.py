@@ -42,10 +42,6 @@ class ForceEvaluations:
     before: tuple[bool, ...]
     carried: bool
 
-    @property
-    def per_step(self) -> int:
-        return sum(self.before)
-
 
 def statements(advance: Advance) -> tuple[Statement, ...]:
     """What a step of a statement of dynamics does, in order."""

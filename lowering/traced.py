@@ -10,26 +10,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mdsl.box import decided_by
 from mdsl.model import Advance
 
-from . import edges, observing
-from .dynamics import BLOW_UP, FINE, STALE, TOO_SMALL, Dynamics, Inputs, State
+from . import chunks, edges, observing
+from .arrangement import arrange
+from .box import carried, declared
+from .cell import Cell
+from .dynamics import Dynamics
+from .history import began, looks_back
+from .integrate import Step
 from .kept import noted, repeated, spacing, sparing
+from .layout import OneDevice
+from .members import Members
 from .potential import marked
+from .state import BLOW_UP, FINE, STALE, TOO_SMALL, Inputs, State
+from .topologies import inverse
+from .transfer import columns
+from .values import complete
 
 
-def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statements: tuple[tuple[Advance, int, dict[str, int | None]], ...]):
-    """Records and the final state of a run.
+class Trajectory(NamedTuple):
+    """records: name to the values of each statement, arrays [rows] or nested tuples of them; x, v: [N, d], the last in the
+    user's order; step, time, cell: the last; outcomes: for each statement its steps and whether its condition holds (None:
+    it has none). What is not to be trusted is NaN."""
 
-    ``statements``: each statement of dynamics with its number of steps and, by recorded name, every how many
-    steps (None: at the end). Returns ``{name: [value, ...]}`` with an array [rows, ...] for each statement, State, the
-    time, and for each statement its steps and whether its condition holds (None: it has none).
+    records: dict[str, list]
+    x: object
+    v: object
+    step: object
+    time: object
+    cell: Cell
+    outcomes: list[tuple]
+
+
+def trajectory(members: Members, skin: float | None, key, params: Mapping[str, object], most_steps: int | None = None, x=None, v=None, cell: Cell | None = None) -> Trajectory:
+    """The run of a single system as a pure function of ``key``, free parameters, and where given the start [N, d] and the
+    box, for use inside transformations.
+
+    How many steps and records there are, and the room of the neighbour list, follow from ``members``, whose parameters are
+    numbers.
     """
+    with jax.ensure_compile_time_eval():
+        arrangement = arrange(members, None, skin)
+    lowered, initial = members.lowered, members.first.initial
+    follows = cell is None and initial.declared and bool(decided_by(lowered.model) & params.keys())  # the box follows these parameters
+    layout, changing = OneDevice(initial.atoms), lowered.changing or follows or cell is not None
+    dynamics = replace(arrangement.dynamics, potential=lowered.potential, layout=layout, traced=True, changing=changing)
+    inputs = members.inputs(0.0, 0, 0.0)._replace(skin=None, key=key, params=jax.tree.map(lambda a: jnp.asarray(a, lowered.dtype), dict(params)))
+    x, v = (columns(bound if given is None else given, lowered.dtype) for bound, given in ((initial.x, x), (initial.v, v)))
+    if follows:
+        cell = declared(lowered.model, complete(lowered.model, inputs.params), 0.0, initial.atoms, lowered.dtype)
+        x = carried(x, inputs.cell, cell)
+    inputs = inputs if cell is None else inputs._replace(cell=cell)
+    records, state, time, outcomes = _statements(dynamics, inputs, x, v, members, most_steps)
+    back = inverse(state.ids)
+    wrapped, _ = lowered.potential.geometry.wrap(state.x, state.cell or inputs.cell)
+    x, v = (marked(jnp.stack(rows, axis=1)[back], state.flag == FINE) for rows in (wrapped, state.v))
+    return Trajectory(records, x, v, state.step, time, state.cell or inputs.cell, outcomes)
+
+
+def _statements(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, members: Members, most_steps: int | None):
+    """Records, the final state, the time, and how each statement ended."""
     zeros = tuple(jnp.zeros_like(c) for c in x)
     fits = dynamics.fits(inputs, inputs.cell)  # parameters decide the cutoff, and may the box
     state = dynamics.start(inputs, x, v, zeros, jnp.int32(0))._replace(flag=jnp.where(fits, FINE, TOO_SMALL))
@@ -37,12 +86,13 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
         state = _kept(dynamics.rebuild(inputs, state), state)
     records: dict[str, list] = {}
     outcomes: list[tuple] = []
-    t = inputs.t
-    for number, (advance, steps, names) in enumerate(statements):
-        origin = state.step
+    t, back = inputs.t, looks_back(dynamics.potential.field)
+    for number, advance in enumerate(dynamics.potential.field.dynamics):
+        steps, origin = members.steps(advance, most_steps), state.step
+        names = {n: members.every(o) for o in advance.outputs if o.kind == "record" for n in o.names}
         now = inputs._replace(t=t, origin=origin)
-        if dynamics.looks_back:
-            now = now._replace(began=dynamics.began(state, now, t))
+        if back:
+            now = now._replace(began=began(state, t))
         state, dt = _statement(dynamics, now, state, advance, steps, names, records, first=number == 0)
         done = steps if advance.until is None else state.step - origin
         outcomes.append((done, None if advance.until is None else state.met))
@@ -51,36 +101,29 @@ def trajectory(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, statement
 
 
 def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advance, steps: int, names: Mapping[str, int | None], records: dict[str, list], first: bool):
-    known = dynamics.known(inputs, inputs.t)
-    dt = known.value(advance.dt) if advance.dt is not None else 0.0
-    parts = dynamics.cut(advance)
+    step = Step.of(dynamics, advance, inputs)
+    parts = step.parts
     observer = observing.observer(dynamics, advance, tuple(names)) if names else None
-    memory = dynamics.begin(advance)(inputs, state) if advance.states else {}
-    state = dynamics.enter(advance, state, memory)._replace(held={})
+    memory = chunks.begin(dynamics, advance)(inputs, state) if advance.states else {}
+    state = chunks.enter(dynamics, advance, state, memory)._replace(held={})
     if parts.carried:  # what the statement before left may be older than its last positions
         state = _listed(dynamics, inputs, state)
-        state = dynamics.refreshed(parts, state, inputs, dynamics.known(dynamics.now(inputs, state), inputs.t), advance.states)
+        state = step.evaluated(state, dynamics.known(dynamics.now(inputs, state), inputs.t))
 
-    def at(state: State):
-        return dynamics.known(dynamics.now(inputs, state), inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt, known.params)
-
-    def step(state: State):
+    def turn(state: State):
         if advance.until is None:
             return one_step(state), None
         return lax.cond(state.met, lambda s: s, one_step, state), None
 
     @sparing
     def one_step(before: State) -> State:
-        state = before
-        new = dynamics.carry_out(advance, parts, parts.body, parts.before, state, inputs, at(state), listed=lambda s: _listed(dynamics, inputs, s))
-        new = new._replace(step=state.step + 1, held={})
-        if dynamics.deforming:
-            new = dynamics.deformed(new, inputs, at(new))
+        new = step.carried_out(parts.body, parts.before, before, step.known(before), listed=lambda s: _listed(dynamics, inputs, s))
+        new = step.deformed(new._replace(step=before.step + 1, held={}))
         return _sound(dynamics, inputs, new, before)
 
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
-        values, _ = observer(inputs, state, inputs.t + (state.step - inputs.origin).astype(dynamics.dtype) * dt) if observer else ({}, ())
+        values, _ = observer(inputs, state, step.time(state)) if observer else ({}, ())
         return state, marked(values, state.flag == FINE)
 
     everys = [n for n in names.values() if n is not None]
@@ -90,11 +133,11 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
     every = spacing(steps, state)
 
     def segment(state: State):
-        return observe(repeated(step, state, base, every)[0])
+        return observe(repeated(turn, state, base, every)[0])
 
     state, rows = repeated(segment, state, count, every // max(1, base))
     if steps - count * base:
-        state = repeated(step, state, steps - count * base, every)[0]
+        state = repeated(turn, state, steps - count * base, every)[0]
     ends = {n for n, every in names.items() if every is None or advance.until is not None and steps % every}
     end_values = observe(state)[1] if ends else {}
     for name, each in names.items():
@@ -108,7 +151,7 @@ def _statement(dynamics: Dynamics, inputs: Inputs, state: State, advance: Advanc
             if first:
                 chosen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start_values[name], chosen)
         records.setdefault(name, []).append(edges.told(chosen, name, dynamics.model, advance))
-    return state, dt
+    return state, step.dt
 
 
 def _sound(dynamics: Dynamics, inputs: Inputs, new: State, before: State) -> State:

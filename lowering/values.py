@@ -109,6 +109,11 @@ def defaults(model: Model) -> dict[str, object]:
     return {p.name: everything[p.name] for p in leaves(model)}
 
 
+def initial_params(model: Model, given: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The free parameters: defaults, with those given in their place."""
+    return {**defaults(model), **(given or {})}
+
+
 def complete(model: Model, given: Mapping[str, object]) -> dict[str, object]:
     """Values of all parameters, constants and data, from those given and from defaults that may build on them. Data
     of single atoms are in the user's order."""

@@ -11,7 +11,7 @@ from mdsl.grammar.source import Span
 
 from . import interpret
 from .dimensions import Dimension
-from .infer import MOST_STEPS
+from .infer_run import MOST_STEPS
 from .model import Expr, Model
 
 

@@ -19,7 +19,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from .before_run import array
 
 if TYPE_CHECKING:
-    from .program import System
+    from .bound import System
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from mdsl.grammar.diagnostics import Diagnostic
 from . import dimensions
 from .constants import constant_value
 from .dimensions import ONE
-from .model import EACH, Advance, Draw, Equation, Expr, Read, Reduce, State, Type, Update, walk
+from .infer_run import before_run, want, whole
+from .model import EACH, UNKNOWN, Advance, Draw, Equation, Expr, Read, Reduce, State, Type, Update, walk
 
 if TYPE_CHECKING:
     from .infer import Inference
@@ -55,7 +56,7 @@ class _Flow:
         work.locals, work.memo = {}, {}
         before = len(work.report)
         time = work.model.units.dimension(dimensions.TIME)
-        options = tuple((n, work.want(v, time, "`dt`") if n == "dt" else work.want(v, None, f"`{n}`")) for n, v in step.options)
+        options = tuple((n, want(work, v, time, "`dt`") if n == "dt" else want(work, v, None, f"`{n}`")) for n, v in step.options)
         for name, option in options:
             if name == "T" and (value := constant_value(option)) is not None and value < 0:
                 work.fail("bad-temperature", f"`{name}` is the temperature {value:g}", option, help="a temperature is zero or positive")
@@ -63,11 +64,11 @@ class _Flow:
                 work.fail("bad-number", f"`{name}` is the time {value:g}", option, help="the time in which a thermostat or barostat answers is positive")
             elif name == "gamma" and (value := constant_value(option)) is not None and value < 0:
                 work.fail("bad-number", f"`{name}` is the friction {value:g}", option, help="a friction is zero or positive")
-        outputs = tuple(replace(o, every=None if o.every is None else work.whole(o.every, "`every`", 1)) for o in step.outputs)
-        steps = work.whole(step.steps, "the number of steps", 0)
+        outputs = tuple(replace(o, every=None if o.every is None else whole(work, o.every, "`every`", 1)) for o in step.outputs)
+        steps = whole(work, step.steps, "the number of steps", 0)
         dt = dict(options).get("dt") if step.dt is not None else None
         if dt is not None:
-            work.before_run(dt, "`dt`")
+            before_run(work, dt, "`dt`")
         until = None if step.until is None else self.condition(step.until)
         body: list[Update | Draw] = []
         states: tuple[State, ...] = ()
@@ -100,7 +101,7 @@ class _Flow:
         kind = value.type
         if kind.kind not in KEPT:
             self.work.fail("wrong-type", f"a state is a number, a vector or a matrix, not {kind}", value)
-            kind = Type("unknown", None)
+            kind = UNKNOWN
         for node in walk(value):
             far = isinstance(node, Reduce) and node.domain.kind != "each"
             if far or isinstance(node, Read) and node.symbol in ("f", "potential", "virial") and self.work.model.param(node.symbol) is None:
@@ -120,7 +121,7 @@ class _Flow:
 
     def draw(self, draw: Draw) -> Draw:
         self.work.locals[draw.target] = Type("vector" if draw.per_atom else "scalar", ONE)
-        args = tuple(self.work.want(a, ONE, f"the argument of `{draw.distribution}`") for a in draw.args)
+        args = tuple(want(self.work, a, ONE, f"the argument of `{draw.distribution}`") for a in draw.args)
         return replace(draw, args=args)
 
     def update(self, update: Update) -> Update:

@@ -17,6 +17,7 @@ from .faults import fault
 from .inline_flow import Cells, inline_advance
 from .model import (
     EACH,
+    UNKNOWN,
     Advance,
     Apply,
     Area,
@@ -159,7 +160,7 @@ class Inliner:
 
     def fail(self, id: str, message: str, at: Expr, **more) -> Expr:
         self.report.append(fault(self.model.source, id, message, at, **more))
-        return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
+        return Read("?", span=at.span, via=at.via, type=UNKNOWN)
 
     def nothing(self, expr: Expr) -> bool:
         """Whether this names something whose declaration was wrong, which has been said."""
@@ -302,7 +303,7 @@ class Inliner:
         (name,) = expr.domain.binders
         first, last = (self.whole(e, env, "a bound of a sum over whole numbers") for e in expr.domain.bounds)
         if first is None or last is None:
-            return Read("?", span=expr.span, via=env.via, type=Type("unknown", None))
+            return Read("?", span=expr.span, via=env.via, type=UNKNOWN)
         parts = []
         for k in range(first, last + 1):
             inner = env.inside({name: Number(float(k), span=expr.span, via=env.via)})
@@ -324,13 +325,13 @@ class Inliner:
             return Call(callee.name, (*weights, *inputs), body=callee.body, span=at.span, via=at.via)
         if isinstance(callee, Expr):
             if callee.type is not None and callee.type.kind == "unknown" or self.nothing(callee):
-                return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
+                return Read("?", span=at.span, via=at.via, type=UNKNOWN)
             return self.fail("not-a-function", "this is a value, not a function", at, help="a product is written with `*`; a function is passed as `u`, not as its value `u(r)`")
         if len(args) != callee.arity:
             return self.wrong_count(callee, len(args), at)
         self.calls += 1
         if self.given_up:
-            return Read("?", span=at.span, via=at.via, type=Type("unknown", None))
+            return Read("?", span=at.span, via=at.via, type=UNKNOWN)
         if len(at.via) > DEEPEST:
             self.given_up = True
             return self.fail("cyclic-definition", "this definition calls itself without end", at)

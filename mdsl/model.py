@@ -74,6 +74,7 @@ def hashed_once(cls):
 
 
 SCALAR = Type("scalar")
+UNKNOWN = Type("unknown", None)  # of what is wrong, which has been said
 BOOL = Type("bool")
 
 

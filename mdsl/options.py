@@ -11,7 +11,6 @@ from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source, Span
 
 PRECISIONS = ("single", "mixed", "double")
-PLATFORMS = ("cpu", "gpu")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from .model import Call, Expr, Model, Number, Op, Read, Reduce, TableOf, Tabulat
 from .rewrite import rewrite_model
 from .typing_rules import Context, Mismatch, type_of
 
-ANY = Type("scalar", None)
 LIKE_ITS_PARTS = ("add", "sub", "neg", "abs", "min", "max", "choose")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 

@@ -50,7 +50,7 @@ class Resolver:
     def error(self, id: str, message: str, node: tree.Node, **more) -> model.Expr:
         """Report, and stand in for the expression that could not be resolved."""
         self.report.append(Diagnostic(id, message, node.span, **more))
-        return model.Read("?", span=node.span, type=model.Type("unknown", None))
+        return model.Read("?", span=node.span, type=model.UNKNOWN)
 
     def is_lost(self, name: str, entity) -> bool:
         """Whether a name is not known because a `use` is wrong, which has been said."""
@@ -58,7 +58,7 @@ class Resolver:
 
     def unknown(self, name: str, node: tree.Node, scope: Scope, what: str = "name") -> model.Expr:
         if self.is_lost(name, None):
-            return model.Read("?", span=node.span, type=model.Type("unknown", None))
+            return model.Read("?", span=node.span, type=model.UNKNOWN)
         help = USUAL.get(name) or near(name, set(scope.visible()))
         return self.error("unknown-name", f"there is no {what} `{name}` here", node, help=help)
 
@@ -75,7 +75,7 @@ class Resolver:
         except Rejected as rejected:
             if not self.units.reduced:
                 self.report.extend(rejected.diagnostics)
-                return model.Read("?", span=node.span, type=model.Type("unknown", None))
+                return model.Read("?", span=node.span, type=model.UNKNOWN)
             unit = UnitValue(1.0, model.ONE)
         if self.units.reduced:
             return self.error(
@@ -135,7 +135,7 @@ class Resolver:
         """A function of a table, `F[i]`."""
         param = self.tables.get(entity.symbol)
         if param is None:  # its file is wrong, which has been said
-            return model.Read("?", span=node.span, type=model.Type("unknown", None))
+            return model.Read("?", span=node.span, type=model.UNKNOWN)
         number = model.Type("scalar")
         which = model.Read(entity.symbol, indices, type=number) if indices else model.Number(0.0, type=number)
         at = model.Read(ARGUMENT, span=node.span)
@@ -334,7 +334,7 @@ class Resolver:
     def _sum(self, node: tree.Sum, scope: Scope) -> model.Expr:
         domain = self.domain(node.domain, scope)
         if domain is None:
-            return model.Read("?", span=node.span, type=model.Type("unknown", None))
+            return model.Read("?", span=node.span, type=model.UNKNOWN)
         kind = "range" if domain.kind == "over" else "atoms"
         inner = scope.inside({name: Binder(name, kind, span=node.domain.span) for name in domain.binders})
         flow, self.in_flow = self.in_flow, self.in_flow and domain.kind == "over"

@@ -15,7 +15,8 @@ from .before_run import factor
 from .model import Advance, Output
 from .options import Sweep
 from .outcome import Outcome, not_converged
-from .run_program import Listener, Order, Planned
+from .run_listener import Listener
+from .run_program import Order, Planned
 from .runtime.display import Display, Summary, Table
 from .runtime.folder import FINAL
 from .runtime.records import Column, Records
@@ -34,10 +35,11 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
     numbers in all combinations."""
     import jax
 
-    from mdsl.lowering.driver import initial_params
+    from mdsl.lowering.driver import Runner
+    from mdsl.lowering import members as lowered
     from mdsl.lowering.snapshot import Place, Snapshot
-    from mdsl.lowering.ensemble import Ensemble, Member
     from mdsl.lowering.losses import Loss
+    from mdsl.lowering.values import initial_params
 
     model, points = swept(order.model, sweeps)
     params = {n: np.asarray(a) for n, a in initial_params(model, order.given).items()}
@@ -53,14 +55,14 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
         own = {**params, **point}
         for s, key in zip(chosen, keys):
             initial = start(model, order.base, s, own)
-            members.append(Member(initial, {**own, **initial.data}, key))
+            members.append(lowered.Member(initial, {**own, **initial.data}, key))
             values.append({"replica": len(values), "seed": s, **{n: shown(model, n, v) for n, v in point.items()}})
-    runner = Ensemble(order.field(model), members, order.precision, order.devices)
-    snapshot, place, header, arrays = None, Place(0, *(np.zeros(len(members), kind) for kind in (int, float, bool))), order.header, order.arrays
+    runner = Runner(lowered.batch(order.field(model), members, order.precision, order.devices), order.devices)
+    snapshot, place, header, arrays = None, Place(), order.header, order.arrays
     if header is not None:
         snapshot = Snapshot(arrays["x"], arrays["v"], arrays["images"], np.array(header["step"]), np.array(header["time"]), arrays["cell"], arrays.get("began"), order.memory)
         place = Place(int(header["statement"]), *(np.array(header[name]) for name in ("done", "t", "met")))
-        runner.without({int(k): Loss(diagnostic=Diagnostic(id, message), **where) for k, (id, message, where) in header.get("lost", {}).items()})
+        runner.go_on_without({int(k): Loss(diagnostic=Diagnostic(id, message), **where) for k, (id, message, where) in header.get("lost", {}).items()})
     return Planned(runner, model, len(members) * members[0].initial.atoms, BatchListener, snapshot, place, {"replicas": values})
 
 
@@ -118,7 +120,7 @@ class BatchListener(Listener):
             keys = [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
             self.records.append(int(step[place]), float(t[place]) * self.time_scale, row, keys)
             self.latest[k] |= row
-        if 2 * len(replicas) > self.count - len(self.runner.lost):  # the few that end a statement before the others are not shown
+        if 2 * len(replicas) > self.count - len(self.runner.members.lost):  # the few that end a statement before the others are not shown
             self.display.row(int(step.max()), float(t.max()) * self.time_scale, mean_and_spread(found))
 
     def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
@@ -126,13 +128,13 @@ class BatchListener(Listener):
             own = snapshot.of(place)
             name = f"{replica_folder(k)}/{output.names[0]}"
             if name not in self.trajectories:
-                self.trajectories[name] = self.open(name, output, own.step, initial=self.runner.members[k].initial)
+                self.trajectories[name] = self.open(name, output, own.step, initial=self.runner.members.all[k].initial)
             self.put(self.trajectories[name], own)
 
     def ended(self, advance: Advance, outcome: Outcome) -> None:
         if outcome.converged is None:
             return
-        there = [k for k in range(self.count) if k not in self.runner.lost]
+        there = [k for k in range(self.count) if k not in self.runner.members.lost]
         steps, met = outcome.steps[there], outcome.converged[there]
         if met.any():
             self.display.note(f"{met.sum():,} of {len(met):,} replicas converged, after {steps[met].min():,} to {steps[met].max():,} steps")
@@ -144,19 +146,19 @@ class BatchListener(Listener):
 
     def what_was_lost(self) -> list[dict[str, object]]:
         """For `run.json`."""
-        return [{"replica": k, "step": loss.step, "error": loss.diagnostic.message} for k, loss in self.runner.lost.items()]
+        return [{"replica": k, "step": loss.step, "error": loss.diagnostic.message} for k, loss in self.runner.members.lost.items()]
 
     def place_in_header(self, snapshot, place) -> dict[str, object]:
-        lost = {k: (loss.diagnostic.id, loss.diagnostic.message, {n: getattr(loss, n) for n in ("step", "time", "statement", "done")}) for k, loss in self.runner.lost.items()}
+        lost = {k: (loss.diagnostic.id, loss.diagnostic.message, {n: getattr(loss, n) for n in ("step", "time", "statement", "done")}) for k, loss in self.runner.members.lost.items()}
         lists = {"step": snapshot.step, "time": snapshot.time, "done": place.done, "t": place.t, "met": place.met}
         return {"statement": place.statement, "lost": lost, **{name: np.asarray(a).tolist() for name, a in lists.items()}}
 
     def final(self, snapshot) -> None:
-        for k in (k for k in range(self.count) if k not in self.runner.lost):
+        for k in (k for k in range(self.count) if k not in self.runner.members.lost):
             own = snapshot.of(k)
             path = self.folder.path / replica_folder(k) / FINAL
             path.parent.mkdir(exist_ok=True)
-            with self.open("final", None, own.step, digits=17, path=path, initial=self.runner.members[k].initial) as trajectory:
+            with self.open("final", None, own.step, digits=17, path=path, initial=self.runner.members.all[k].initial) as trajectory:
                 self.put(trajectory, own)
 
     def finish(self, runner, wall: float) -> None:
@@ -171,7 +173,7 @@ class BatchListener(Listener):
         groups: dict[tuple, list[int]] = {}
         for k, values in enumerate(self.values):
             groups.setdefault(tuple(np.ravel([np.ravel(values[n]) for n in self.swept]).tolist()), []).append(k)
-        there = [k for k in range(self.count) if k not in self.runner.lost]
+        there = [k for k in range(self.count) if k not in self.runner.members.lost]
         names = [n for n in self.latest[there[0]] if self.column(n).entries is None]
         columns = [c for n in names for c in self.mean_and_spread(n)]
         table = Table([*(self.swept_column(n) for n in self.swept), *columns], narrow=0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .dimensions import ONE, Dimension
-from .model import BOOL, Type
+from .model import BOOL, UNKNOWN, Type
 from .operators import MEMBERS, OPERATORS
 
 
@@ -31,10 +31,16 @@ class Context:
 def type_of(op: str, args: tuple[Type, ...], context: Context) -> Type:
     """The type of ``op(*args)``. Raises Mismatch."""
     if any(a.kind == "unknown" for a in args):
-        return Type("unknown", None)
+        return UNKNOWN
     if any(a.kind == "index" for a in args):  # the index of a range counts as a number
         args = tuple(Type("scalar") if a.kind == "index" else a for a in args)
     return RULES[OPERATORS[op].typing](op, args, context)
+
+
+def article(dimension: Dimension) -> str:
+    """A dimension in words, with its article."""
+    name = str(Type("scalar", dimension))
+    return name if name.startswith("a ") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _same_dimension(a: Type, b: Type, verb: str) -> Dimension | None:

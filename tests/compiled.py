@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mdsl
-from mdsl import run_program
+from mdsl import run_listener, run_program
 
 HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian, nose_hoover, csvr, berendsen)\n"
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference"
@@ -84,7 +84,7 @@ def apart(a, b, box):
 
 def killed(path, options, step=0):
     """Run a program file that is cut off at its first checkpoint from a step on."""
-    checkpoint = run_program.Listener.checkpoint
+    checkpoint = run_listener.Listener.checkpoint
 
     def last(self, runner):
         checkpoint(self, runner)
@@ -92,7 +92,7 @@ def killed(path, options, step=0):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(run_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patched.setattr(run_program.Listener, "checkpoint", last)
+        patched.setattr(run_listener, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patched.setattr(run_listener.Listener, "checkpoint", last)
         with pytest.raises(KeyboardInterrupt):
             run_program.run_file(path, options)

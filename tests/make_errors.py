@@ -76,7 +76,7 @@ def command(line):
         return ""
     said = io.StringIO()
     # A process can set up JAX once.
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()), patch("mdsl.run_program._set_up_jax", lambda *_: None), patch.dict(os.environ, {"NO_COLOR": "1"}):
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()), patch("mdsl.run_program.set_up_jax", lambda *_: None), patch.dict(os.environ, {"NO_COLOR": "1"}):
         status = cli.main(words[1:])
     text = said.getvalue().strip()
     expected = {"error": 2, "failure": 1, "warning": 0}[severity(text)] if text else 0

@@ -12,6 +12,7 @@ from compiled import pairs_by
 import mdsl
 from mdsl import interpret
 from mdsl.lowering.driver import Runner
+from mdsl.lowering.members import single
 from mdsl.lowering.step import force_evaluations, statements
 from mdsl.model import Advance
 from mdsl.system import System
@@ -53,7 +54,7 @@ def test_no_scheme_of_the_library_is_forgotten():
 def test_force_evaluations_per_step():
     run = "\n".join(f"  {scheme} for 1" for scheme in EVALUATIONS)
     field = mdsl.compile(f"{HEAD}run {{ x = fcc(density = 1, cells = 3) v ~ maxwell(1)\n{run}\n}}").compiled.field
-    found = [force_evaluations(statements(a), False, field.due).per_step for a in field.dynamics]
+    found = [sum(force_evaluations(statements(a), False, field.due).before) for a in field.dynamics]
     assert dict(zip(EVALUATIONS, found)) == EVALUATIONS
 
 
@@ -124,7 +125,7 @@ def test_nothing_is_compiled_after_the_first_steps(traversal):
     system = mdsl.compile(HEAD + RUN).bind(skin=0.3)
     with pairs_by(traversal), compilations() as compiled:
         leaves = system.program.internal(None)
-        runner = Runner(system.program.compiled.field, system.initial, leaves, jax.random.key(0), "double", None, system.skin)
+        runner = Runner(single(system.program.compiled.field, system.initial, leaves, jax.random.key(0), "double"), None, system.skin)
         watch = Watch(compiled)
         runner.run(watch, seconds=0.0)  # the shortest chunks, the most calls
         assert watch.known > 0 and runner.counts.regrown == 0 and (runner.counts.list_builds > 2) == (traversal == "list")

@@ -216,7 +216,7 @@ COMMANDS = [
 
 def command(capsys, *argv):
     """Exit status and stderr of a command."""
-    with patch("mdsl.run_program._set_up_jax", lambda *_: None):  # a process can do that once
+    with patch("mdsl.run_program.set_up_jax", lambda *_: None):  # a process can do that once
         status = cli.main(argv)
     return status, capsys.readouterr().err
 
@@ -291,9 +291,9 @@ use integrators (velocity_verlet)
 energy U = sum(i < j) if r < 1.5 then -200*(1.5 - r)^2 else 0 where r = |x[i] - x[j]|
 run { x ~ uniform(atoms = 600, density = 1.0) velocity_verlet(dt = 0.005) for 2000 }
 """
-    import mdsl.lowering.driver as driver
+    import mdsl.lowering.execution as execution
 
-    with patch.object(driver, "MOST_GROWTHS", 1):
+    with patch.object(execution, "MOST_GROWTHS", 1):
         found, status = rejected(lambda: lj(text).bind().run(jax.random.key(0)))
     assert (found.id, status) == ("neighbour-overflow", 1)
 

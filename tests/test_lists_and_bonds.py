@@ -6,6 +6,7 @@ import numpy as np
 from compiled import TRAVERSALS, pairs_by, program, run, running
 from mdsl.lowering.bonds import by_rows
 from mdsl.lowering.driver import Runner
+from mdsl.lowering.members import single
 from mdsl.lowering.limits import best_skin
 from mdsl.lowering.topologies import Topologies
 
@@ -59,10 +60,11 @@ def test_a_skin_that_is_adapted_changes_no_result():
     ends, builds = [], []
     with jax.enable_x64(True), pairs_by("list"):
         system = text.bind(x, box=box, velocities=v, precision="double")
-        runner = Runner(system.program.compiled.field, system.initial, system.program.internal(None), jax.random.key(3), "double")
-        for skin in (None, runner.traversal.skin):
-            runner.prepare(runner.params, jax.random.key(3))
-            runner.skin = skin
+        members = single(system.program.compiled.field, system.initial, system.program.internal(None), jax.random.key(3), "double")
+        runner = Runner(members)
+        for skin in (None, runner.arrangement.traversal.skin):
+            runner.prepare(members)
+            runner.execution.skin = skin
             ends.append(runner.run(Silent()).x)
             builds.append(runner.counts.list_builds)
     difference = ends[0] - ends[1]

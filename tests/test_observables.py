@@ -15,7 +15,9 @@ from observed import agree
 
 import mdsl
 from mdsl import cli, interpret
-from mdsl.lowering import driver, observing
+from mdsl.lowering import arrangement, execution, observing
+from mdsl.lowering.arrangement import arrange
+from mdsl.lowering.members import single
 from mdsl.model import Advance
 from mdsl.options import RunOptions
 from mdsl.grammar.diagnostics import Rejected
@@ -363,7 +365,7 @@ observe spread = sum(i) (n[i] - 20)^2
 def test_sums_beyond_the_list_have_one_of_their_own(monkeypatch):
     """Sums that end farther than the energies, at the parameters of the run, have a list of their own."""
     monkeypatch.setattr(observing, "MOST_OF_BOX", 1.0)
-    monkeypatch.setattr(driver, "ALL_PAIRS", 1)
+    monkeypatch.setattr(execution, "ALL_PAIRS", 1)
     made = []
     monkeypatch.setattr(observing, "beyond", lambda *a, make=observing.beyond: made.append(make(*a)) or made[-1])
     system = jumbled(60, edge=5.6, seed=3)
@@ -376,10 +378,10 @@ def test_sums_beyond_the_list_have_one_of_their_own(monkeypatch):
     initial = compiled.bind(system.x, box=system.lengths).initial
     params = {**compiled.params, "dr": 0.06, "rc": 1.2}
     with pairs_by("list"):
-        runner = driver.Runner(compiled.compiled.field, initial, params, jax.random.key(0), "double")
-    assert {m.equation for m in runner.potential.field.measures if not m.near and m.domain.kind == "ordered"} == {"all"}
-    assert observing.beyond(runner.potential, ("h", "close", "most", "all"), runner.ends, initial.x, initial.cell, initial.periodic) is None
-    assert not any(m.near for m in runner.always.field.measures)  # what holds for any parameters
+        planned = arrange(single(compiled.compiled.field, initial, params, jax.random.key(0), "double"))
+    assert {m.equation for m in planned.potential.field.measures if not m.near and m.domain.kind == "ordered"} == {"all"}
+    assert observing.beyond(planned.potential, ("h", "close", "most", "all"), planned.ends, initial.x, initial.cell, initial.periodic) is None
+    assert not any(m.near for m in compiled.compiled.field.measures)  # what holds for any parameters
 
 
 TWO_DEVICES = """
@@ -405,7 +407,7 @@ observe c = sum(i) v[i]·v_start[i]
 
 def on_devices():
     """The records of a run of 99 atoms on one device, and on two of which one holds padding."""
-    driver.ATOMS_EACH = driver.ALL_PAIRS = 1
+    arrangement.ATOMS_EACH = execution.ALL_PAIRS = 1
     observing.MOST_OF_BOX = 1.0
     names = ["near", "far", "all", "kinds", "most", "waves", "way", "c"]
     compiled = running(SHARED, "baoab(dt = 0.02, T = 1.0, gamma = 1.0)", 8, f"record {', '.join(names)} every 4")
@@ -415,7 +417,7 @@ def on_devices():
         with pairs_by(traversal):
             system = compiled.bind(x, box=6.0, velocities=np.random.default_rng(0).normal(size=x.shape), devices=jax.devices()[:devices], skin=0.15)
             records = system.run(jax.random.key(1)).records
-        layout = type(system._runners["last"].layout).__name__
+        layout = type(system._runners["last"].arrangement.layout).__name__
         found.append({"layout": layout, **{name: records[name].tolist() for name in names}})
     return found
 

@@ -17,7 +17,7 @@ from varied import cases, names
 import mdsl
 from mdsl import interpret
 from mdsl.grammar.source import Source
-from mdsl.lowering.dynamics import Dynamics
+from mdsl.lowering import noise
 from mdsl.model import Advance, Draw, Expr, Number, Op
 from mdsl.passes import PASSES, verify
 from mdsl.resolve import resolve
@@ -218,22 +218,20 @@ def steps_differ(scheme):
     advance = next(s for s in model.run if isinstance(s, Advance))
     program, drawn = mdsl.compile(text), []
     with pytest.MonkeyPatch.context() as patch:
-        right = Dynamics.noise
+        for_each, for_all = noise.drawn_for_each, noise.drawn_for_all
 
-        def noise(self, *args):
-            numbers = right(self, *args)
+        def remembered_for_each(*args):
+            numbers = for_each(*args)
             jax.debug.callback(lambda *n: drawn.append(np.stack(n, axis=1)), *numbers, ordered=True)
             return numbers
 
-        right_number = Dynamics.number
+        def remembered_for_all(*args):
+            number = for_all(*args)
+            jax.debug.callback(lambda n: drawn.append(np.asarray(n)), number, ordered=True)
+            return number
 
-        def number(self, *args):
-            drawn_number = right_number(self, *args)
-            jax.debug.callback(lambda n: drawn.append(np.asarray(n)), drawn_number, ordered=True)
-            return drawn_number
-
-        patch.setattr(Dynamics, "noise", noise)
-        patch.setattr(Dynamics, "number", number)
+        patch.setattr(noise, "drawn_for_each", remembered_for_each)
+        patch.setattr(noise, "drawn_for_all", remembered_for_all)
         found = bind(program, case).run(jax.random.key(11))
         jax.effects_barrier()
     # The driver may carry out a part of a step again, or of the step after the last.
@@ -318,7 +316,7 @@ IN_LOWERING = {
     "flipped displacements keep their sign": (planted("lowering.derive", "Derivation.canonical", lambda right: lambda self, reduce: lambda e: right(self, reduce)(e) if not (isinstance(e, Op) and e.op == "sub") else replace(e, op="add")), "elementary functions", "all pairs"),
     "the support is too short": (planted("lowering.derive", "reach", shorter), "flat", "list"),
     "the virial has the wrong sign": (planted("lowering.kernels", "virial_components", lambda right: lambda dim: tuple((b, a) if a == b else (a, a) for a, b in right(dim))), "flat", "all pairs"),
-    "slopes of a table are those of the own species": (planted("lowering.potential", "Potential.gathered", lambda right: lambda self, leaf, *a: right(self, leaf, *a) * (1 if np.ndim(right(self, leaf, *a)) < 2 else np.eye(3))), "species table", "all pairs"),
+    "slopes of a table are those of the own species": (planted("lowering.evaluation", "gathered", lambda right: lambda *a: right(*a) * (1 if np.ndim(right(*a)) < 2 else np.eye(3))), "species table", "all pairs"),
     "a species table is transposed into one row": (planted("lowering.values", "Globals.table", lambda right: lambda self, e, i: right(self, e, i)[:1] + 0 * right(self, e, i)), "species table", "all pairs"),
     "hoisted parts are halved": (planted("lowering.values", "Globals.value", lambda right: lambda self, e: 0.5 * right(self, e) if not isinstance(e, Number) and e.type.kind == "scalar" else right(self, e)), "one pair function", "all pairs"),
     "images are truncated": (planted("lowering.potential", "jnp.round", lambda right: jax.numpy.floor), "one pair function", "all pairs"),
@@ -344,9 +342,9 @@ def never_again(right):
 
 IN_DYNAMICS = {
     "the force is not evaluated again": (planted("lowering.step", "moves", lambda right: lambda statement: False), "velocity_verlet(dt = 0.001)"),
-    "draws are the same": (planted("lowering.dynamics", "jax.random.fold_in", lambda right: lambda key, data: right(key, 0)), "mine(dt = 0.001)"),
+    "draws are the same": (planted("lowering.noise", "jax.random.fold_in", lambda right: lambda key, data: right(key, 0)), "mine(dt = 0.001)"),
     "a flow shares its local names": (planted("inline_flow", "_Statement.unique", lambda right: lambda self, name: name), "mine(dt = 0.001)"),
-    "a state begins anew at every step": (planted("lowering.dynamics", "Dynamics.with_memory", lambda right: lambda self, known, memory, states: right(self, known, memory | {s.name: 0.1 for s in states if s.type.kind == "scalar"}, states)), "numbers(dt = 0.001, chain = 3)"),
+    "a state begins anew at every step": (planted("lowering.integrate", "with_memory", lambda right: lambda known, memory, states: right(known, memory | {s.name: 0.1 for s in states if s.type.kind == "scalar"}, states)), "numbers(dt = 0.001, chain = 3)"),
     "a loop runs the other way": (planted("inline_flow", "_Statement.numbers", lambda right: lambda self, loop, env: list(right(self, loop, env))[::-1]), "numbers(dt = 0.001, chain = 3)"),
 }
 

@@ -296,8 +296,8 @@ import mdsl
 from compiled import pairs_by
 program = mdsl.compile(sys.argv[1])
 ends = []
-import mdsl.lowering.driver
-mdsl.lowering.driver.ATOMS_EACH = 1  # two devices even for so few atoms
+import mdsl.lowering.arrangement
+mdsl.lowering.arrangement.ATOMS_EACH = 1  # two devices even for so few atoms
 for traversal, devices in (("all pairs", 1), ("list", 2)):
     with pairs_by(traversal):
         result = program.bind(seed=3, devices=jax.devices()[:devices], skin=0.15).run(jax.random.key(7))

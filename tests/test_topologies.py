@@ -276,8 +276,8 @@ jax.config.update("jax_enable_x64", True)
 import numpy as np
 import test_topologies as here
 from compiled import apart, pairs_by
-import mdsl.lowering.driver as driver
-driver.ATOMS_EACH = 1
+import mdsl.lowering.arrangement as arrangement
+arrangement.ATOMS_EACH = 1
 data = here.lammps()
 x, v, more = data["x0"][:199], data["v0"][:199], here.chains()
 more["topologies"] = {k: t[(t < 199).all(axis=1)] for k, t in more["topologies"].items()}

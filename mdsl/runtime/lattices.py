@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -143,12 +143,6 @@ def uniform(
         periodic=(True,) * dim,
         species=_labels(species, atoms, rng),
     )
-
-
-def rescaled(structure: Structure, lengths: Sequence[float]) -> Structure:
-    """The same fractional positions in a box of other lengths [d]."""
-    new = np.asarray(lengths, dtype=np.float64)
-    return replace(structure, positions=structure.positions / structure.lengths * new, cell=np.diag(new))
 
 
 def shares(fractions: Mapping[str, float], total: int) -> dict[str, int]:
