@@ -138,7 +138,8 @@ def branches(spot: Spot) -> Diagnostic | None:
 
 def _reserved(spot: Spot, token: Token) -> Diagnostic:
     message = f"`{token.text}` is a word of the language and cannot be a name"
-    return Diagnostic("reserved-name", message, token.span, help=f"choose another name, such as `{token.text}_`")
+    potential = "; the potential energy is `potential`" if token.text == "energy" else ""
+    return Diagnostic("reserved-name", message, token.span, help=f"choose another name, such as `{token.text}_`{potential}")
 
 
 def reserved(spot: Spot) -> Diagnostic | None:

@@ -61,23 +61,31 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
 
 
 def _piecewise(e: sympy.Piecewise, s: sympy.Symbol) -> Reach | None:
-    """Pieces in order: each holds from the bound of those before it up to its own."""
-    *pieces, (last, _) = e.args
-    end = reach(last, s)
-    if end is None:
+    """The first piece holds up to its bound, or, as in `if r >= rc then 0 else u(r)`, from there on; the rest elsewhere."""
+    (value, condition), *others = e.args
+    if not others:
+        return reach(value, s)
+    rest = others[0][0] if len(others) == 1 else sympy.Piecewise(*others, evaluate=False)
+    after, own = reach(rest, s), reach(value, s)
+    start = None if own is None else upper_bound(_otherwise(condition), s)
+    if start is not None:
+        before = _nearer(Reach(start, rest), after)
+        return before if own.cutoff == 0 else _farther(own, before)
+    if after is None:
         return None
-    best = end
-    for value, condition in pieces:
-        bound = upper_bound(condition, s)
-        own = reach(value, s)
-        if bound is None:
-            # The condition says nothing of the distance: both sides must end.
-            if own is None:
-                return None
-            best = _farther(best, own)
-        elif own is None or own.cutoff != 0:
-            best = _farther(best, _nearer(Reach(bound, value), own))
-    return best
+    bound = upper_bound(condition, s)
+    if bound is not None:
+        return after if own is not None and own.cutoff == 0 else _farther(after, _nearer(Reach(bound, value), own))
+    # The condition says nothing of the distance: both sides must end.
+    return None if own is None else _farther(after, own)
+
+
+def _otherwise(condition: sympy.Basic) -> sympy.Basic:
+    """When a condition does not hold."""
+    if isinstance(condition, sympy.And | sympy.Or):
+        other = sympy.Or if isinstance(condition, sympy.And) else sympy.And
+        return other(*map(_otherwise, condition.args))
+    return sympy.Not(condition)
 
 
 def _nearer(piece: Reach, own: Reach | None) -> Reach:
@@ -102,10 +110,13 @@ def _farther(a: Reach, b: Reach) -> Reach:
 
 
 def upper_bound(condition: sympy.Basic, s: sympy.Symbol) -> sympy.Expr | None:
-    """The distance below which the condition can hold: from ``r < rc``, ``r² < rc²``, ``r/σ < 2.5``, and ``and``."""
-    if isinstance(condition, sympy.And):
-        bounds = [b for b in (upper_bound(c, s) for c in condition.args) if b is not None]
-        return bounds[0] if bounds else None
+    """The distance below which the condition can hold: from ``r < rc``, ``r² < rc²``, ``r/σ < 2.5``, ``and``, ``or``."""
+    if isinstance(condition, sympy.And | sympy.Or):
+        bounds = [upper_bound(c, s) for c in condition.args]
+        known = [b for b in bounds if b is not None]
+        if isinstance(condition, sympy.And):
+            return known[0] if known else None
+        return sympy.Max(*known, evaluate=False) if len(known) == len(bounds) else None
     if isinstance(condition, sympy.StrictGreaterThan | sympy.GreaterThan):
         small, large = condition.rhs, condition.lhs
     elif isinstance(condition, sympy.StrictLessThan | sympy.LessThan):

@@ -148,7 +148,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 def _run_options(sub: Parser) -> None:
     sub.add_argument("file", metavar="FILE", help="a program")
     sub.add_argument("--steps", metavar="N", help="run each statement of dynamics for N steps instead of its own number")
-    sub.add_argument("--seed", metavar="S", help="the seed of all random numbers of the run")
+    sub.add_argument("--seed", metavar="S", help="the seed of all random numbers of the run; by default another each time, which the run tells")
     sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="another value for a parameter, such as --set 'sigma=3.4 [angstrom]'; may be repeated")
     sub.add_argument("--replicas", metavar="B", help="run B replicas at once, which differ in their random numbers")
     sub.add_argument("--sweep", metavar="NAME=START:STOP:COUNT", action="append", default=[], help="run with each of these values of a parameter at once, or with those of a list, NAME=A,B,C; repeated, with each combination")

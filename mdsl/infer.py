@@ -43,6 +43,7 @@ from .model import (
     walk,
 )
 from .operators import BUILTINS
+from .signatures import definition
 from .typing_rules import Context, Mismatch, type_of
 
 
@@ -142,7 +143,10 @@ class Inference:
             for a in args
             if a.span is not None and a.span.source is source and not (a.span.start == expr.span.start and a.span.end == expr.span.end)
         )
-        notes = self.given(expr, args) if expr.span is not None and expr.span.source is not source else ()
+        notes: tuple[str, ...] = ()
+        if expr.span is not None and expr.span.source is not source:
+            head = definition(expr.span.source, expr.span.start) if mismatch.id == "wrong-unit" else None
+            notes = (*self.given(expr, args), *((f"it takes `{head}`",) if head else ()))
         self.report.append(fault(source, mismatch.id, mismatch.message, expr, secondary if len(args) > 1 else (), notes=notes, help=mismatch.help))
 
     def given(self, expr: Expr, args: tuple[Expr, ...]) -> tuple[str, ...]:

@@ -128,7 +128,8 @@ class Resolver:
                 if self.in_flow and arity == 1:
                     indices = (model.EACH,)
                     return self.tabulated(entity, indices, node) if entity.kind == "table" else model.Read(entity.symbol, indices, span=node.span)
-                return self.error("wrong-index", f"`{node.id}` is an array: it needs {_indices(arity)}", node)
+                help = f"such as `{node.id}[{', '.join('ijk'[:arity])}]` in a sum"
+                return self.error("wrong-index", f"`{node.id}` is an array: it needs {_indices(arity)}", node, help=help)
         return model.Read(entity.symbol, span=node.span)
 
     def tabulated(self, entity: Global, indices: tuple, node: tree.Node) -> model.Expr:
@@ -219,7 +220,8 @@ class Resolver:
         whole = entity.kind == "equation" and arity == 2 and len(node.indices) == 1  # all entries of a quantity over a range
         if len(node.indices) != arity and not whole:
             unit = arity == 0 and isinstance(node.indices[0], tree.Name) and node.indices[0].id in self.known_units
-            help = f"a unit stands after a number; `{name}` has its own" if unit else None
+            mixed = entity.kind == "param" and arity == 1 and len(node.indices) == 2
+            help = f"a unit stands after a number; `{name}` has its own" if unit else f"mixing is arithmetic, such as `({name}[i] + {name}[j])/2`" if mixed else None
             return self.error("wrong-index", f"`{name}` has {_indices(arity)}, but is given {len(node.indices)}", node, help=help)
         indices: list[str | int | model.Label | model.Expr] = []
         for place, index in enumerate(node.indices):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mdsl.grammar.source import Source
 from mdsl.grammar.tokens import canonical
 
 from .dimensions import NAMED, ONE, Dimension
@@ -44,6 +45,19 @@ def signature(line: str) -> Signature | None:
         parts = [part.partition(":") for part in group.split(",") if part.strip()]
         groups.append(tuple((canonical(name.strip()), kind.strip()) for name, _, kind in parts))
     return Signature(tuple(groups), (match[2] or "").strip())
+
+
+def definition(source: Source, at: int) -> str | None:
+    """The head of the definition of a library's text in which something stands, with the dimensions that its comment says."""
+    heads = [h for h in re.finditer(rf"^(?:def|flow|integrator|minimizer) ({NAME})", source.text, re.MULTILINE) if h.start() <= at]
+    if not heads:
+        return None
+    line = source.text[: heads[-1].start()].rstrip("\n").rpartition("\n")[2]
+    said = signature(line.removeprefix("#")) if line.startswith("#") else None
+    if said is None:
+        return None
+    groups = ("(" + ", ".join(f"{name}: {kind}" if kind else name for name, kind in group) + ")" for group in said.groups)
+    return heads[-1][1] + "".join(groups)
 
 
 def dimension(text: str) -> Dimension:

@@ -9,6 +9,8 @@ from .dimensions import ONE, Dimension
 from .model import BOOL, UNKNOWN, Type
 from .operators import MEMBERS, OPERATORS
 
+LENGTH_OF = "the length of a vector is `|d|`, a component `d.x`"
+
 
 class Mismatch(Exception):
     """Types that do not go together: a diagnostic id, the sentence, and help."""
@@ -90,7 +92,7 @@ def _displacement(op: str, args: tuple[Type, ...], context: Context) -> Type:
 
 def _negation(op: str, args: tuple[Type, ...], context: Context) -> Type:
     if args[0].kind not in ("scalar", "vector", "matrix") or (op == "abs" and args[0].kind != "scalar"):
-        raise Mismatch("wrong-type", f"cannot take `{SPELLING.get(op, op)}` of {args[0]}")
+        raise Mismatch("wrong-type", f"cannot take `{SPELLING.get(op, op)}` of {args[0]}", LENGTH_OF if op == "abs" and args[0].kind == "vector" else None)
     return args[0]
 
 
@@ -166,7 +168,7 @@ def _comparison(op: str, args: tuple[Type, ...], context: Context) -> Type:
     if a.kind == b.kind == "label" and op in ("eq", "ne"):
         return BOOL
     if a.kind != "scalar" or b.kind != "scalar":
-        raise Mismatch("wrong-type", f"cannot compare {a} and {b}")
+        raise Mismatch("wrong-type", f"cannot compare {a} and {b}", LENGTH_OF if "vector" in (a.kind, b.kind) else None)
     _same_dimension(a, b, "cannot compare")
     return BOOL
 

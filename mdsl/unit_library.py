@@ -12,6 +12,9 @@ from .units import Shown, UnitSystem, UnitValue
 
 INTERNAL = {"internal_length": LENGTH, "internal_mass": MASS, "internal_energy": ENERGY}
 
+# Units by other names, and how they are written here.
+USUAL = {"A": "angstrom", "Å": "angstrom", "Ang": "angstrom", "ang": "angstrom", "a0": "bohr", "u": "amu", "Da": "dalton", "Ha": "hartree", "Ry": "rydberg", "sec": "s"}
+
 
 def unit_value(unit: tree.Unit, known: Mapping[str, UnitValue]) -> UnitValue:
     """The size and dimension of a unit literal. Raises Rejected (``unknown-unit``)."""
@@ -23,11 +26,16 @@ def unit_value(unit: tree.Unit, known: Mapping[str, UnitValue]) -> UnitValue:
                     "unknown-unit",
                     f"there is no unit `{factor.name}`",
                     factor.span,
-                    help=suggest(factor.name, known) or ("`mdsl list units.names` shows all units" if known else "units are known in units.metal, units.real and units.si"),
+                    help=_meant(factor.name, known) or ("`mdsl list units.names` shows all units" if known else "units are known in units.metal, units.real and units.si"),
                 )
             )
         value = value * known[factor.name] ** factor.power
     return value
+
+
+def _meant(name: str, known: Mapping[str, UnitValue]) -> str | None:
+    usual = USUAL.get(name)
+    return f"it is written `{usual}`" if usual in known else suggest(name, known)
 
 
 def declare(statement: tree.UnitDecl, known: Mapping[str, UnitValue]) -> UnitValue:

@@ -61,6 +61,10 @@ D = "|x[i] - x[j]|"
 # The head of the program; what is wrong; the diagnostic; what is marked; words of the message, labels, notes and help.
 WRONG = [
     # -- names
+    (LJ, pair("shifted(lennard_jones(1, 1), 2.5)(x[i] - x[j])"), "wrong-type", "shifted(lennard_jones(1, 1), 2.5)(x[i] - x[j])", "the length of a vector is `|d|`"),
+    (LJ, pair("lennard_jones(1, 1)(abs(x[i] - x[j]))"), "wrong-type", "abs(x[i] - x[j])", "the length of a vector is `|d|`"),
+    (LJ, "species A, B\nparam q[species] = { A: 1, B: 2 }\n" + pair(f"q*exp(-{D})"), "wrong-index", "q", "such as `q[i]` in a sum"),
+    (LJ, "species A, B\nparam q[species] = { A: 1, B: 2 }\n" + pair(f"q[i, j]*exp(-{D})"), "wrong-index", "q[i, j]", "mixing is arithmetic, such as `(q[i] + q[j])/2`"),
     (LJ, pair(f"sgima*{D}"), "unknown-name", "sgima", "did you mean `sigma`?"),
     (LJ, pair(f"harmonic_trap(1)({D})"), "unknown-name", "harmonic_trap", "the library has it: `use external (harmonic_trap)`"),
     (LJ, pair(f"yukwa(1, 1)({D})"), "unknown-name", "yukwa", "did you mean `yukawa` of the library? `use pair (yukawa)`"),
@@ -424,6 +428,13 @@ def test_a_mistake_inside_a_library_formula_points_at_the_call_and_shows_the_for
     formula = first.secondary[0]
     assert formula.text == "in this formula" and formula.span.source.name == "stdlib/pair.mdsl"
     assert "::: stdlib/pair.mdsl" in str(first)
+    assert "it takes `lennard_jones(sigma: length, epsilon: energy)(r: length)`" in first.notes
+
+
+@pytest.mark.parametrize("unit, word", [("A", "angstrom"), ("u", "amu"), ("Ha", "hartree")])
+def test_units_by_other_names(unit, word):
+    (first, *_), _ = check(complete(REAL, pair(f"(1 [{unit}])*exp(-1)")))
+    assert first.id == "unknown-unit" and first.help == f"it is written `{word}`"
 
 
 DOUBLED = "def g0(r) = r\n" + "".join(f"def g{k + 1}(r) = g{k}(r) + g{k}(2*r)\n" for k in range(30))
