@@ -63,8 +63,8 @@ WRONG = [
     # -- names
     (LJ, pair("shifted(lennard_jones(1, 1), 2.5)(x[i] - x[j])"), "wrong-type", "shifted(lennard_jones(1, 1), 2.5)(x[i] - x[j])", "the length of a vector is `|d|`"),
     (LJ, pair("lennard_jones(1, 1)(abs(x[i] - x[j]))"), "wrong-type", "abs(x[i] - x[j])", "the length of a vector is `|d|`"),
-    (LJ, "species A, B\nparam q[species] = { A: 1, B: 2 }\n" + pair(f"q*exp(-{D})"), "wrong-index", "q", "such as `q[i]` in a sum"),
-    (LJ, "species A, B\nparam q[species] = { A: 1, B: 2 }\n" + pair(f"q[i, j]*exp(-{D})"), "wrong-index", "q[i, j]", "mixing is arithmetic, such as `(q[i] + q[j])/2`"),
+    (LJ, pair(f"one*exp(-{D})"), "wrong-index", "one", "such as `one[i]` in a sum"),
+    (LJ, pair(f"one[i, j]*exp(-{D})"), "wrong-index", "one[i, j]", "mixing is arithmetic, such as `(one[i] + one[j])/2`"),
     (LJ, pair(f"sgima*{D}"), "unknown-name", "sgima", "did you mean `sigma`?"),
     (LJ, pair(f"harmonic_trap(1)({D})"), "unknown-name", "harmonic_trap", "the library has it: `use external (harmonic_trap)`"),
     (LJ, pair(f"yukwa(1, 1)({D})"), "unknown-name", "yukwa", "did you mean `yukawa` of the library? `use pair (yukawa)`"),
