@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mdsl.model import Expr, Model, Number, Op, Read, children, rebuild
 
-from .derive import rank
+from .ranks import rank
 from .series import reads_entry
 
 
