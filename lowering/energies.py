@@ -43,6 +43,8 @@ class Energies:
     def result(self, params, x, cell, outputs: frozenset[str]) -> tuple[Result, object]:
         """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
         known = self.globals(params, cell)
+        if x.dtype != self.potential.dtype:  # far from the box, pair kernels of lower precision would round too much
+            x = jnp.stack(self.potential.geometry.wrap(tuple(x.T), cell)[0], axis=1)
         atoms = {"x": tuple(x.T), "m": jnp.asarray(self.masses, x.dtype), "species": jnp.asarray(self.species), IDS: jnp.arange(len(self.masses), dtype=jnp.int32)}
         good = self.fits(params, cell) & jnp.isfinite(x).all()
         if self.plan is None:

@@ -135,6 +135,8 @@ def test_checkpoint_keeps_all_bits(tmp_path):
     folder = RunFolder.create("", "a", root=tmp_path)
     refused("no-run", lambda: RunFolder.open(folder.path), "checkpoint")
     refused("no-run", lambda: RunFolder.open(tmp_path / "nowhere"), "does not exist")
+    folder.final.write_text("")
+    refused("no-run", lambda: RunFolder.open(folder.path), "is finished")
     refused("no-run", folder.read_checkpoint)
     arrays = {
         "x": np.random.default_rng(0).random((5, 3)),

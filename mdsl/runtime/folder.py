@@ -81,11 +81,12 @@ class RunFolder:
         path = Path(path)
         missing = [name for name in (PROGRAM, CHECKPOINT) if not (path / name).is_file()]
         if missing:
-            what = "does not exist" if not path.exists() else f"has no {' and no '.join(missing)}"
+            finished = missing == [CHECKPOINT] and (path / FINAL).is_file()
+            what = "does not exist" if not path.exists() else "is finished" if finished else f"has no {' and no '.join(missing)}"
             raise rejected(
                 "no-run",
                 f"{path} holds no run that could be resumed: it {what}",
-                help="a run can be resumed from its first checkpoint on",
+                help=None if finished else "a run can be resumed from its first checkpoint on",
             )
         return cls(path)
 
