@@ -11,9 +11,11 @@ from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from . import model
 from .modules import near
 from .operators import BINARY, BUILTINS, MEMBERS, OPERATORS
+from .resolve_domain import resolve_domain
 from .scope import Binder, Bound, Global, Local, Scope
 from .unit_library import unit_value
 from .units import UnitSystem, UnitValue
+from .words import counted, some_indices
 
 # Names that are usual elsewhere, and what is written here.
 USUAL = {
@@ -129,7 +131,7 @@ class Resolver:
                     indices = (model.EACH,)
                     return self.tabulated(entity, indices, node) if entity.kind == "table" else model.Read(entity.symbol, indices, span=node.span)
                 help = f"such as `{node.id}[{', '.join('ijk'[:arity])}]` in a sum"
-                return self.error("wrong-index", f"`{node.id}` is an array: it needs {_indices(arity)}", node, help=help)
+                return self.error("wrong-index", f"`{node.id}` is an array: it needs {some_indices(arity)}", node, help=help)
         return model.Read(entity.symbol, span=node.span)
 
     def tabulated(self, entity: Global, indices: tuple, node: tree.Node) -> model.Expr:
@@ -222,7 +224,7 @@ class Resolver:
             unit = arity == 0 and isinstance(node.indices[0], tree.Name) and node.indices[0].id in self.known_units
             mixed = entity.kind == "param" and arity == 1 and len(node.indices) == 2
             help = f"a unit stands after a number; `{name}` has its own" if unit else f"mixing is arithmetic, such as `({name}[i] + {name}[j])/2`" if mixed else None
-            return self.error("wrong-index", f"`{name}` has {_indices(arity)}, but is given {len(node.indices)}", node, help=help)
+            return self.error("wrong-index", f"`{name}` has {some_indices(arity)}, but is given {len(node.indices)}", node, help=help)
         indices: list[str | int | model.Label | model.Expr] = []
         for place, index in enumerate(node.indices):
             found = scope.find(index.id) if isinstance(index, tree.Name) else None
@@ -256,7 +258,7 @@ class Resolver:
     def _of_local(self, node: tree.Index, entity: Local, scope: Scope) -> model.Expr:
         """A value of a flow at an atom; an entry of a state, or of one that a flow was given as a parameter."""
         if len(node.indices) != 1:
-            return self.error("wrong-index", f"`{entity.symbol}` has {_indices(1)}, but is given {len(node.indices)}", node)
+            return self.error("wrong-index", f"`{entity.symbol}` has {some_indices(1)}, but is given {len(node.indices)}", node)
         (index,) = node.indices
         found = scope.find(index.id) if isinstance(index, tree.Name) else None
         if isinstance(found, Binder):
@@ -291,7 +293,7 @@ class Resolver:
                 return model.Derivative(args[0], span=node.span)
             if node.function.id == "integral" and isinstance(entity, Global) and entity.kind == "operator":
                 if len(args) != 3:
-                    return self.error("wrong-arguments", f"integral takes a function and two bounds, but is given {_count(len(args), 'argument')}", node, help="`integral(u, a, b)` is that of u(s) for s from a to b")
+                    return self.error("wrong-arguments", f"integral takes a function and two bounds, but is given {counted(len(args), 'argument')}", node, help="`integral(u, a, b)` is that of u(s) for s from a to b")
                 return model.Integral(*args, span=node.span)
             if entity is None:
                 return self.unknown(node.function.id, node.function, scope, "function")
@@ -299,7 +301,7 @@ class Resolver:
                 if len(args) != OPERATORS[entity.symbol].arity:
                     return self.error(
                         "wrong-arguments",
-                        f"`{node.function.id}` takes {_count(OPERATORS[entity.symbol].arity, 'argument')}, but is given {len(args)}",
+                        f"`{node.function.id}` takes {counted(OPERATORS[entity.symbol].arity, 'argument')}, but is given {len(args)}",
                         node,
                     )
                 return model.Op(entity.symbol, args, span=node.span)
@@ -334,7 +336,7 @@ class Resolver:
         return self.error("misplaced", "a table stands only as the value of a declaration or as an option of a builder", node)
 
     def _sum(self, node: tree.Sum, scope: Scope) -> model.Expr:
-        domain = self.domain(node.domain, scope)
+        domain = resolve_domain(self, node.domain, scope)
         if domain is None:
             return model.Read("?", span=node.span, type=model.UNKNOWN)
         kind = "range" if domain.kind == "over" else "atoms"
@@ -346,69 +348,3 @@ class Resolver:
         if node.op != "sum" and domain.kind not in ("each", "over"):
             return self.error("not-yet", f"`{node.op}` over anything but all atoms, `{node.op}(i)`, is not implemented yet", node)
         return model.Reduce(domain, body, node.op, span=node.span)
-
-    def domain(self, node: tree.Domain, scope: Scope) -> model.Domain | None:
-        names: tuple[str, ...] = ()
-        centre = topology = None
-        excluded: tuple[str, ...] = ()
-        bounds: tuple[model.Expr, ...] = ()
-        if isinstance(node, tree.Excluding):
-            excluded = tuple(c.topology for c in node.conditions)
-            for condition in node.conditions:
-                if not condition.negated:
-                    self.error("misplaced", "a condition of a sum leaves pairs out: write `not in`", condition)
-                self.topology(condition)
-            node = node.domain
-        match node:
-            case tree.Each(i=i):
-                kind, names = "each", (i,)
-            case tree.Ordered(i=i, j=j):
-                kind, names = "ordered", (i, j)
-            case tree.Others(j=j, i=i):
-                kind, names, centre = "others", (j,), i
-                found = scope.find(i)
-                if not isinstance(found, Binder):
-                    self.error("wrong-index", f"`{i}` is not an index: nothing around this sum binds it", node, help=f"`sum({i} < {j})` sums over all pairs")
-                    return None
-                centre = found.symbol
-            case tree.Over(k=k, range=range):
-                kind, names = "over", (k,)
-                bounds = self.expr(range.first, scope), self.expr(range.last, scope)
-            case tree.Triples(i=i, j=j, k=k):
-                kind, names = "triples", (i, j, k)
-                found = scope.find(i)
-                if isinstance(found, Binder) and found.kind == "atoms":  # around the atom of the quantity
-                    kind, names, centre = "around", (j, k), found.symbol
-            case tree.Members(indices=indices, topology=topology):
-                kind, names = "members", indices
-                if node.negated:
-                    self.error("misplaced", "a sum needs a domain: `not in` only leaves out some of it", node)
-                    return None
-                if not self.topology(node, len(indices)):
-                    return None
-        if excluded and kind not in ("ordered", "others"):
-            self.error("misplaced", "only sums over pairs leave pairs out", node, help="write the condition at a sum such as `sum(i < j, (i, j) not in bonds)`")
-            return None
-        if len(set(names)) < len(names) or (centre in names):
-            self.error("duplicate-name", "an index is bound twice in one sum", node)
-            return None
-        return model.Domain(kind, names, centre, topology, excluded, bounds)
-
-    def topology(self, node: tree.Members, count: int | None = None) -> bool:
-        """Whether there is such a topology, of ``count`` atoms; of any that has two ends, where it leaves pairs out."""
-        if node.topology not in self.topologies:
-            self.error("unknown-name", f"there is no topology `{node.topology}`", node, help=suggest(node.topology, self.topologies) or "declare it: `topology bonds(i, j)`")
-            return False
-        if count is not None and self.topologies[node.topology] != count:
-            self.error("wrong-index", f"`{node.topology}` has {_indices(self.topologies[node.topology])}, not {count}", node)
-            return False
-        return True
-
-
-def _count(n: int, noun: str, plural: str | None = None) -> str:
-    words = {0: "no", 1: "one", 2: "two", 3: "three", 4: "four"}
-    return f"{words.get(n, n)} {noun if n == 1 else plural or noun + 's'}"
-
-
-def _indices(n: int) -> str:
-    return _count(n, "index", "indices")
