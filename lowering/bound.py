@@ -15,7 +15,7 @@ from .cell import matrix_of
 from .choice import choose, leg_room
 from .energies import Energies
 from .field import Field
-from .members import Lowered
+from .lowered import Lowered
 
 ROOM = 1.3  # spare capacity of the neighbour list
 

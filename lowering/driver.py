@@ -57,10 +57,6 @@ class Runner:
         return self.execution.members
 
     @property
-    def model(self):
-        return self.members.lowered.model
-
-    @property
     def statements(self) -> tuple[Advance, ...]:
         return self.members.lowered.field.dynamics
 

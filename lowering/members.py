@@ -15,8 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdsl.before_run import value, whole
-from mdsl.box import decided_by
-from mdsl.box_shape import changes_box
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.initial import Initial
 from mdsl.model import Advance, Model, Output
@@ -25,15 +23,12 @@ from mdsl.outcome import Outcome
 from .cell import Cell
 from .field import Field
 from .losses import Loss
+from .lowered import Lowered
 from .observing import reaches
-from .potential import Geometry, Potential
 from .snapshot import Snapshot
 from .state import Began, Inputs
-from .topologies import Topologies
 from .transfer import cell_of, columns
 from .values import complete
-
-PRECISIONS = {"single": (jnp.float32, jnp.float32), "mixed": (jnp.float64, jnp.float32), "double": (jnp.float64, jnp.float64)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,39 +38,6 @@ class Member:
     initial: Initial
     params: Mapping[str, object]
     key: object
-
-
-@dataclass(frozen=True, eq=False)
-class Lowered:
-    """A program for some atoms, before anything is planned by where these are.
-
-    ``potential``: which sums the list holds all pairs of is what holds for any parameters. ``dtype``: of positions.
-    ``changing``: whether the box may become another.
-    """
-
-    potential: Potential
-    dtype: object
-    dof: float
-    changing: bool
-
-    @classmethod
-    def of(cls, field: Field, initial: Initial, precision: str) -> Lowered:
-        dtype, kernel_dtype = PRECISIONS[precision]
-        potential = Potential(field, Geometry(field.model.dim, initial.periodic), kernel_dtype, Topologies(initial.topologies, initial.atoms))
-        changing = initial.declared and "t" in decided_by(field.model) or changes_box(field.model)
-        return cls(potential, dtype, initial.dof, changing)
-
-    @property
-    def field(self) -> Field:
-        return self.potential.field
-
-    @property
-    def model(self) -> Model:
-        return self.potential.model
-
-    @property
-    def periodic(self) -> tuple[bool, ...]:
-        return self.potential.geometry.periodic
 
 
 @dataclass(frozen=True, eq=False)
