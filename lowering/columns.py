@@ -1,34 +1,25 @@
-"""Columns, clusters and windows: the device side of the neighbour list.
+"""The order of atoms in columns, for neighbour lists: see `neighbours` for the idea.
 
-`sort`   puts the atoms in the order of columns and bins
-`test`   tests distances, cluster by cluster, into words of bits
-`fill`   turns each atom's words into its slots
-
-See `neighbours` for the idea; `plan` is a `neighbours.Plan` throughout.
+Everything here is in single precision, whatever the positions are in: they are wrapped, or measured from the lowest
+of all, before they are rounded, and the radius is larger by what rounding may do (`blurred`).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from .cell import Cell, fractions, nearest, steepness, wrap
+from .cell import Cell, cast, fractions, steepness, wrap
 from .gather import padded, take
 
 LANES = 16  # atoms per cluster: one AVX-512 register of float32
 BINS = 8  # bins along a column, per radius
-BLOCK = 256  # clusters that are tested together, so that their data stay in cache
-ROWS = 8192  # rows that are filled together
-UNROLL = 4
-
-
-# --- sorted order -------------------------------------------------------------
+SINGLE = jnp.float32
+EPS = float(jnp.finfo(SINGLE).eps)
 
 
 class Axis(NamedTuple):
@@ -41,17 +32,15 @@ class Axis(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Atoms in sorted order, with the extents of bins, columns and clusters.
+    """Atoms in sorted order, with the extents of bins, columns and clusters. All are padded to a power of two
+    (see `gather`).
 
-    Each column is written twice in succession in `twice` and `x`, so that a
-    window that runs over the end of a periodic column is contiguous there:
-    place `2 bottom + t` and `2 bottom + size + t` hold the same atom.
-
-    All are padded to a power of two (see `gather`).
-
-    x:       d arrays `[2 N]`, wrapped into the box on periodic axes
-    cell:    the box; where it is tilted, columns run along its last vector
-    twice:   `[2 N]` int32, sorted position at each place
+    axes, cell: the cells of each axis, and the box; where it is tilted, columns run along its last vector
+    radius:  within which atoms are near, as an upper bound of what the caller asked for
+    places:  `[3 N]` int32, sorted position at each place. Each column is written three times in succession, with its
+             images before and behind it if it repeats: s atoms from its beginning, s from `-size` to `2 size`, is place
+             `3 bottom + size + s`. So windows that reach over its ends are contiguous.
+    x:       d arrays `[3 N]`, coordinates at each place, wrapped into the box on periodic axes
     start:   `[columns * bins + 1]` int32, first sorted position of each bin
     bottom:  `[columns + 1]` int32, first sorted position of each column, and N
     cluster: `[columns + 1]` int32, first cluster of each column
@@ -60,31 +49,33 @@ class Grid(NamedTuple):
 
     axes: tuple[Axis, ...]
     cell: Cell
+    radius: jax.Array
+    places: jax.Array
     x: tuple[jax.Array, ...]
-    twice: jax.Array
     start: jax.Array
     bottom: jax.Array
     cluster: jax.Array
     column: jax.Array
 
 
+def blurred(radius, extents):
+    """The radius, and by how much the distance of two atoms may come out too large: their coordinates, and those of
+    an image, are rounded to parts of the extents."""
+    return radius + 4 * EPS * (sum(extents) + radius)
 
 
 def _axis(x, length, periodic, cells, radius, per_radius):
-    """Cell geometry along one axis, and the coordinates wrapped into the box."""
+    """Cell geometry along one axis, of coordinates that are wrapped or begin at 0."""
     # Rounding of x / width must not move a neighbour one column further.
-    margin = 1 + 8 * cells * jnp.finfo(x.dtype).eps
-    smallest = radius / per_radius * margin
+    smallest = radius / per_radius * (1 + 8 * cells * EPS)
     if periodic:
-        x = x - length * jnp.floor(x / length)
         wanted = jnp.clip(jnp.floor(length / smallest), 2, 2**30)
-        return x, Axis(jnp.zeros_like(length), length / cells, length, wanted.astype(jnp.int32))
-    low, high = jnp.min(x), jnp.max(x)
-    wanted = jnp.clip(jnp.ceil((high - low) / smallest), 1, 2**30)
+        return Axis(jnp.zeros_like(length), length / cells, length, wanted.astype(jnp.int32))
+    wanted = jnp.clip(jnp.ceil(jnp.max(x) / smallest), 1, 2**30)
     # Centred on the atoms, so that a stray atom does not drag the grid along;
     # what lies outside is counted into the cells at the edge.
-    origin = jnp.maximum(low, jnp.mean(x) - 0.5 * cells * smallest)
-    return x, Axis(origin, smallest, length, wanted.astype(jnp.int32))
+    origin = jnp.maximum(0, jnp.mean(x) - 0.5 * cells * smallest)
+    return Axis(origin, smallest, length, wanted.astype(jnp.int32))
 
 
 def _cell(axis, x, cells):
@@ -92,310 +83,114 @@ def _cell(axis, x, cells):
     return jnp.clip(index, 0, cells - 1).astype(jnp.int32)
 
 
-def _argsort(key, bound):
-    """Stable argsort of int32 keys below `bound`.
+def _bits(bound):
+    """Bits of the integers below ``bound``."""
+    return max(1, (bound - 1).bit_length())
 
-    XLA sorts a single array of integers six times faster than pairs, so digits
-    of the key are packed into one word with the index (a radix sort if the key
-    has more than one digit).
-    """
-    n = key.shape[0]
-    index_bits = max(1, (n - 1).bit_length())
-    digit_bits = 32 - index_bits
-    iota = lax.iota(jnp.uint32, n)
-    order = None
-    for shift in range(0, max(1, (bound - 1).bit_length()), digit_bits):
-        digit = (key if order is None else take(padded(key), order)).astype(jnp.uint32) >> shift
-        packed = lax.sort((digit << index_bits) | iota, is_stable=False)
-        rank = (packed & jnp.uint32(2**index_bits - 1)).astype(jnp.int32)
-        order = rank if order is None else take(padded(order), rank)
-    return order
+
+def _sorted(*parts):
+    """The order that sorts atoms by integers, the first ones first, of pairs (`[N]`, bits), which have 32 bits
+    together. They must differ between atoms."""
+    word = jnp.uint32(0)
+    for values, bits in parts:
+        word = (word << bits) | values.astype(jnp.uint32)
+    # XLA sorts a single array of integers six times faster than pairs.
+    return (lax.sort(word, is_stable=False) & jnp.uint32(2 ** parts[-1][1] - 1)).astype(jnp.int32)
+
+
+def _order(plan, column, along):
+    """The order of atoms by columns, and by bins in these. What is nearly in order already is sorted the fastest."""
+    n, bins = plan.n_atoms, plan.cells[-1]
+    index, whole = (lax.iota(jnp.int32, n), _bits(n)), (column * bins + along, _bits(plan.columns * bins))
+    if whole[1] + index[1] <= 32:
+        return _sorted(whole, index)
+
+    def digits():
+        """A radix sort, from the lowest digit of the whole key on."""
+        key, bits = whole
+        size = 32 - index[1]
+        order = index[0]
+        for shift in range(0, bits, size):
+            digit = (take(padded(key), order) >> shift) & (2**size - 1)
+            order = take(padded(order), _sorted((digit, size), index))
+        return order
+
+    rank_bits = 32 - _bits(plan.columns) - _bits(bins)
+    if _bits(plan.columns) + index[1] > 32 or rank_bits <= 0:
+        return digits()
+    order = _sorted((column, _bits(plan.columns)), index)
+    column, along = (take(padded(v), order) for v in (column, along))
+    bottom = padded(jnp.searchsorted(column, lax.iota(jnp.int32, plan.columns)).astype(jnp.int32))
+    rank = index[0] - take(bottom, column)
+
+    def ranks():
+        """Columns first, then bins with each atom's rank in its column."""
+        best = _sorted((column, _bits(plan.columns)), (along, _bits(bins)), (rank, rank_bits))
+        return take(padded(order), take(bottom, column) + best)
+
+    return lax.cond(jnp.max(rank) < 2**rank_bits, ranks, digits)
+
+
+def _rounded(plan, x, cell):
+    """Positions in single precision: wrapped along axes that repeat, from the lowest on along others. Their
+    coordinates across columns, with the steepness of these; the extent of each axis."""
+    lowest = tuple(jnp.zeros_like(c[:1]) if p else jnp.min(c, keepdims=True) for c, p in zip(x, plan.periodic))
+    if cell.tilts:  # along a free axis, fractions are measured from the lowest too, which moves all atoms alike
+        x, _ = wrap(cell, plan.periodic, x)
+        across = tuple(s * edge for s, edge in zip(fractions(cell, x), cell.edges))
+        across = tuple(a if p else a - jnp.min(a) for a, p in zip(across, plan.periodic))
+        steep = steepness(cell)
+    else:
+        x = tuple(c - edge * jnp.floor(c / edge) if p else c for c, edge, p in zip(x, cell.edges, plan.periodic))
+        steep = (1.0,) * len(x)
+    x = tuple((c - low).astype(SINGLE) for c, low in zip(x, lowest))
+    across = tuple(a.astype(SINGLE) for a in across) if cell.tilts else x
+    extents = tuple(edge if p else jnp.max(c) - jnp.min(c) for c, edge, p in zip(x, cell.edges, plan.periodic))
+    return x, across, steep, tuple(jnp.asarray(e, SINGLE) for e in extents)
 
 
 def sort(plan, x, cell, radius):
-    """The grid, and the permutation that sorts the atoms into it.
+    """The grid, and the permutation that sorts the atoms into it. ``plan`` is a `neighbours.Plan`.
 
     In a tilted box the coordinate along each axis is the fraction of the box vector times its edge: it does not
     change along the other vectors, and atoms within the radius differ in it by the radius times its steepness at
     most. The last one is the cartesian coordinate.
     """
-    wrapped, axes = [], []
-    across, steep = x, (1.0,) * len(x)
-    if cell.tilts:
-        x, _ = wrap(cell, plan.periodic, x)
-        across = tuple(s * edge for s, edge in zip(fractions(cell, x), cell.edges))
-        steep = steepness(cell)
+    x, across, steep, extents = _rounded(plan, x, cell)
+    cell, radius = cast(cell, SINGLE), jnp.asarray(radius, SINGLE)
+    # What is skewed is wrapped along several vectors.
+    radius = blurred(radius, (*extents, *(jnp.abs(t) for t in cell.tilts)))
+    axes = []
     for a, periodic in enumerate(plan.periodic):
         per_radius = BINS if a == len(plan.periodic) - 1 else 1
-        reach = radius * steep[a] if cell.tilts else radius
-        y, axis = _axis(across[a], cell.edges[a], periodic, plan.cells[a], reach, per_radius)
-        # What is wrapped along one vector only would no longer be where the others are.
-        wrapped.append(across[a] if cell.tilts else y)
-        axes.append(axis)
-    key = jnp.zeros(plan.n_atoms, jnp.int32)
-    for axis, y, cells in zip(axes, wrapped, plan.cells):
-        key = key * cells + _cell(axis, y, cells)
-    order = _argsort(key, math.prod(plan.cells))
-    key = take(padded(key), order)
+        axes.append(_axis(across[a], cell.edges[a], periodic, plan.cells[a], radius * jnp.asarray(steep[a], SINGLE), per_radius))
+    *across, along = (_cell(axis, y, cells) for axis, y, cells in zip(axes, across, plan.cells))
+    column = jnp.zeros(plan.n_atoms, jnp.int32)
+    for c, cells in zip(across, plan.cells):
+        column = column * cells + c
+    order = _order(plan, column, along)
+    key = take(padded(column * plan.cells[-1] + along), order)
     every = lax.iota(jnp.int32, math.prod(plan.cells) + 1)
     start = jnp.searchsorted(key, every).astype(jnp.int32)
     bottom = start[:: plan.cells[-1]]  # of each column, and N
     full = (jnp.diff(bottom) + LANES - 1) // LANES
     cluster = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(full, dtype=jnp.int32)])
-    column, start, bottom = padded(key // plan.cells[-1]), padded(start), padded(bottom)
-    place = lax.iota(jnp.int32, 2 * plan.n_atoms)
-    here = place // 2
-    low, high = take(bottom, take(column, here)), take(bottom, take(column, here) + 1)
-    twice = place - low
-    twice = jnp.where(twice >= high, twice - (high - low), twice)
-    source = take(padded(order), twice)
-    x = tuple(padded(take(padded(y), source)) for y in (x if cell.tilts else wrapped))
-    return Grid(tuple(axes), cell, x, padded(twice), start, bottom, padded(cluster), column), order
+    column, bottom = padded(key // plan.cells[-1]), padded(bottom)
+    place = lax.iota(jnp.int32, 3 * plan.n_atoms)
+    low, high = take(bottom, take(column, place // 3)), take(bottom, take(column, place // 3) + 1)
+    s = place - 2 * low - high  # from -size to 2 size, beyond the beginning of the column
+    turns = (s >= high - low).astype(jnp.int32) - (s < 0).astype(jnp.int32)
+    places = low + s - turns * (high - low)
+    # In a loop, or the places would be computed anew for each axis.
+    x = lax.map(lambda c: take(padded(take(padded(c), order)), places), jnp.stack(x))
+    x = _beside(plan, cell, tuple(x), turns.astype(SINGLE))
+    return Grid(tuple(axes), cell, radius, padded(places), tuple(map(padded, x)), padded(start), bottom, padded(cluster), column), order
 
 
-# --- 1: distance tests, cluster by cluster ------------------------------------
-
-
-class Words(NamedTuple):
-    """Neighbours of every atom, as bits; clusters in blocks of B.
-
-    A word holds the bits of `plan.word` candidates, and above them the index of
-    the atom's next word that is not empty (the last word is empty and names itself).
-
-    words: `[blocks, groups + 1, B, LANES]` uint32
-    begin: `[blocks, groups + 1, B]` int32, place of a word's first candidate
-    first: `[blocks, B, LANES]` int32, the first word that is not empty
-    degree: `[blocks, B, LANES]` int32, the number of neighbours
-    origin: first cluster of the table
-    """
-
-    words: jax.Array
-    begin: jax.Array
-    first: jax.Array
-    degree: jax.Array
-    origin: jax.Array
-
-
-def offsets(plan):
-    """Columns to visit around an atom's own, as one offset per axis."""
-    choices = []
-    for periodic, cells in zip(plan.periodic[:-1], plan.cells[:-1]):
-        if periodic and cells < 3:
-            choices.append(range(cells))  # each column once: no double counting
-        else:
-            choices.append(range(-1, 2) if cells > 1 else range(1))
-    return np.array(list(itertools.product(*choices)), np.int32)
-
-
-def _window(plan, grid, column, low, high, offset):
-    """Windows of some clusters in the column at `offset` from their own.
-
-    column: `[B]` int32; low, high: `[B]` the range of the last axis to be covered
-    Returns the first place and the count, `[B]` int32, and how the column has to
-    be shifted to be next to the clusters', `[d - 1, B]`.
-    """
-    target, inside, stride = jnp.zeros_like(column), jnp.ones(column.shape, bool), 1
-    shift = [jnp.zeros_like(low)] * (len(plan.cells) - 1)
-    for a in reversed(range(len(plan.cells) - 1)):
-        cells = plan.cells[a]
-        c = column // stride % cells + offset[a]
-        if plan.periodic[a]:
-            turns = (c >= cells).astype(low.dtype) - (c < 0).astype(low.dtype)
-            shift[a] = turns * grid.axes[a].length
-            c = c % cells
-        else:
-            inside &= (c >= 0) & (c < cells)
-            c = jnp.clip(c, 0, cells - 1)
-        target += c * stride
-        stride *= cells
-    axis, cells = grid.axes[-1], plan.cells[-1]
-    base = target * cells
-    bottom, top = take(grid.start, base), take(grid.start, base + cells)
-    first = jnp.floor((low - axis.origin) / axis.width)
-    last = jnp.floor((high - axis.origin) / axis.width)
-    if plan.periodic[-1]:
-        whole = last - first + 1 >= cells
-        first, last = first.astype(jnp.int32), last.astype(jnp.int32)
-        over = (first < 0) | (last >= cells)
-        first = jnp.where(whole, 0, first % cells)
-        last = jnp.where(whole, cells - 1, last % cells)
-        begin, end = take(grid.start, base + first), take(grid.start, base + last + 1)
-        count = end - begin + jnp.where(over & ~whole, top - bottom, 0)
-    else:
-        first = jnp.clip(first, 0, cells - 1).astype(jnp.int32)
-        last = jnp.clip(last, 0, cells - 1).astype(jnp.int32)
-        begin = take(grid.start, base + first)
-        count = take(grid.start, base + last + 1) - begin
-    return bottom + begin, jnp.where(inside, count, 0), shift
-
-
-def _near(plan, grid, own, radius, begin, count, shift):
-    """Bits `[B, LANES]` of the candidates from place `begin` on that are near."""
-    last = len(plan.cells) - 1
-    # The column tells the image, unless a column is visited once on behalf of both.
-    image = [p and (a == last or plan.cells[a] < 3) for a, p in enumerate(plan.periodic)]
-    tilted = bool(grid.cell.tilts)  # then the nearest image is found for each candidate
-    nearest_image = nearest(grid.cell, plan.periodic)
-
-    def tests(step, bits):
-        t = step * UNROLL + lax.iota(jnp.int32, UNROLL)
-        place = begin + t[:, None]
-        candidates = [take(x, place) for x in grid.x]
-        candidates = [x if tilted or image[a] or a == last else x + shift[a] for a, x in enumerate(candidates)]
-        # The barrier keeps the gathers out of the loop over lanes.
-        candidates = lax.optimization_barrier(candidates)
-        for u in range(UNROLL):
-            r2 = 0
-            if tilted:
-                apart = nearest_image(tuple(own[a] - candidates[a][u][:, None] for a in range(last + 1)))
-                r2 = sum(c * c for c in apart)
-            for a, axis in () if tilted else enumerate(grid.axes):
-                distance = own[a] - candidates[a][u][:, None]
-                if image[a]:  # both are wrapped into the box
-                    distance = jnp.abs(distance)
-                    across = axis.length - distance
-                    distance = jnp.where(distance < across, distance, across)
-                r2 += distance * distance
-            bits |= (r2 < radius * radius).astype(jnp.uint32) << (step * UNROLL + u).astype(jnp.uint32)
-        return bits
-
-    steps = (jnp.max(count) + UNROLL - 1) // UNROLL
-    bits = lax.fori_loop(0, steps, tests, jnp.zeros(own[0].shape, jnp.uint32))
-    return bits & ((jnp.uint32(1) << count.astype(jnp.uint32)) - 1)[:, None]
-
-
-def test(plan, grid, radius, start, count):
-    """The words of all clusters with an atom in rows `[start, start + count)`."""
-    # Clusters touched by the rows: one more partial cluster at either end.
-    most = min(plan.clusters, count // LANES + min(plan.columns, count) + 2)
-    # Powers of two, because gathers divide their flattened index by the row length.
-    block = min(BLOCK, 1 << max(0, most - 1).bit_length())
-    blocks = -(-most // block)
-    size = plan.word
-    pieces = -(-plan.window // size)
-    visited = np.repeat(offsets(plan), pieces, axis=0)
-    skips = np.tile(np.arange(pieces, dtype=np.int32) * size, len(visited) // pieces)
-    home = ~visited.any(axis=1)
-    last = len(visited)  # an empty word, where every chain of words ends
-    groups = (
-        jnp.asarray(np.append(visited, visited[:1], axis=0)),
-        jnp.asarray(np.append(skips, np.int32(plan.n_atoms))),
-        jnp.asarray(np.append(home, False)),
-    )
-    bottom = grid.bottom
-    eps = jnp.finfo(grid.x[0].dtype).eps
-
-    def cluster_of(row):
-        column = take(grid.column, row)
-        return take(grid.cluster, column) + (row - take(bottom, column)) // LANES
-
-    origin = cluster_of(jnp.minimum(start, plan.n_atoms - 1))
-    final = cluster_of(jnp.minimum(start + count, plan.n_atoms) - 1)
-
-    def one(most, index):
-        cluster = origin + index * block + lax.iota(jnp.int32, block)
-        used = cluster <= final
-        column = jnp.searchsorted(grid.cluster[: plan.columns + 1], cluster, side="right").astype(jnp.int32) - 1
-        column = jnp.clip(column, 0, plan.columns - 1)
-        low, high = take(bottom, column), take(bottom, column + 1)
-        row = low + (cluster - take(grid.cluster, column)) * LANES
-        # A partial cluster repeats its last atom.
-        row = jnp.minimum(row[:, None] + lax.iota(jnp.int32, LANES), high[:, None] - 1)
-        own = [take(x, low[:, None] + row) for x in grid.x]
-        own = lax.optimization_barrier(own)
-        margin = radius + 8 * eps * (radius + jnp.max(jnp.abs(own[-1]), axis=1))
-        below, above = jnp.min(own[-1], axis=1) - margin, jnp.max(own[-1], axis=1) + margin
-
-        def visit(carry, group):
-            most, degree = carry
-            offset, skip, home = group
-            begin, total, shift = _window(plan, grid, column, below, above, offset)
-            total = jnp.where(used, total, 0)
-            rest = jnp.clip(total - skip, 0, size)
-            bits = _near(plan, grid, own, radius, begin + skip, rest, shift)
-
-            def other(bits):  # an atom is not its own neighbour
-                place = low[:, None] + row - begin[:, None]
-                place = jnp.where(place < 0, place + (high - low)[:, None], place) - skip
-                place = jnp.where((place >= 0) & (place < size), place, 31).astype(jnp.uint32)
-                return bits & ~(jnp.uint32(1) << place)
-
-            bits = lax.cond(home, other, lambda bits: bits, bits)
-            degree += lax.population_count(bits).astype(jnp.int32)
-            return (jnp.maximum(most, jnp.max(total)), degree), (bits, begin + skip)
-
-        carry = (most, jnp.zeros((block, LANES), jnp.int32))
-        (most, degree), (bits, begin) = lax.scan(visit, carry, groups)
-
-        def link(following, group):
-            bits, index = group
-            word = bits | (following << size)
-            return jnp.where(bits != 0, index, following), word
-
-        end = jnp.full((block, LANES), last, jnp.uint32)
-        index = jnp.arange(last + 1, dtype=jnp.uint32)
-        first, words = lax.scan(link, end, (bits, index), reverse=True)
-        return most, (words, begin, first.astype(jnp.int32), degree)
-
-    most, tables = lax.scan(one, jnp.int32(0), jnp.arange(blocks, dtype=jnp.int32))
-    return Words(*tables, origin), most
-
-
-# --- 2: slots, row by row -----------------------------------------------------
-
-
-def fill(plan, grid, words, start, count):
-    """slots `[K, count]` of the rows from `start` on, and the most neighbours of a row."""
-    _, groups, block, _ = words.words.shape
-    size = plan.word
-    bottom = grid.bottom
-    table, begin, first, degrees = (padded(v.reshape(-1)) for v in words[:4])
-    mask, stride = jnp.uint32(2**size - 1), block * LANES
-
-    def rows_from(offset, n):
-        row = start + offset + lax.iota(jnp.int32, n)
-        atom = jnp.minimum(row, plan.n_atoms - 1)
-        column = take(grid.column, atom)
-        rank = atom - take(bottom, column)
-        cluster = take(grid.cluster, column) + rank // LANES - words.origin
-        lane = rank % LANES
-        which, within = cluster // block, cluster % block
-        at_word = which * (groups * block * LANES) + within * LANES + lane
-        at_begin = which * (groups * block) + within
-        group = take(first, cluster * LANES + lane)
-        group = jnp.where(row < plan.n_atoms, group, groups - 1)
-        word = take(table, at_word + group * stride)
-
-        degree = take(degrees, cluster * LANES + lane)
-        degree = jnp.max(jnp.where(row < plan.n_atoms, degree, 0))
-
-        def next_slot(k, carry):
-            slots, group, word = carry
-            bits = word & mask
-            lowest = bits & (~bits + 1)
-            place = take(begin, at_begin + group * block)
-            place += lax.population_count(lowest - 1).astype(jnp.int32)
-            neighbour = jnp.where(bits != 0, take(grid.twice, place), row)
-            slots = lax.dynamic_update_index_in_dim(slots, neighbour, k, 0)
-            following = (word >> size).astype(jnp.int32)
-            done = bits == lowest
-            word = jnp.where(done, take(table, at_word + following * stride), word ^ lowest)
-            return slots, jnp.where(done, following, group), word
-
-        slots = jnp.broadcast_to(row, (plan.slots, n))
-        bound = jnp.minimum(degree, plan.slots)
-        return lax.fori_loop(0, bound, next_slot, (slots, group, word))[0], degree
-
-    parts = -(-count // ROWS)
-    n = -(-count // parts)
-    if parts == 1:
-        return rows_from(0, n)
-
-    def part(slots, p):
-        offset = jnp.minimum(p * n, count - n)  # the last part repeats some rows to fit
-        here, degree = rows_from(offset, n)
-        return lax.dynamic_update_slice(slots, here, (jnp.int32(0), offset)), degree
-
-    slots = jnp.zeros((plan.slots, count), jnp.int32)
-    slots, degree = lax.scan(part, slots, jnp.arange(parts, dtype=jnp.int32))
-    return slots, jnp.max(degree)
+def _beside(plan, cell, x, turns):
+    """Positions, moved by so many turns of the vector along columns."""
+    if not plan.periodic[-1]:
+        return x
+    *across, along = cell.row(len(x) - 1)
+    moved = [c + turns * entry for c, entry in zip(x, across)] if cell.tilts else x[:-1]
+    return [*moved, x[-1] + turns * along]

@@ -157,10 +157,11 @@ class Dynamics:
 
     @cached_property
     def rebuild(self):
-        """``rebuild(inputs, state) -> State`` with a new list. Atoms are wrapped into the box and reordered in
-        space, with all their values. The flag is OVERFLOW where the list does not fit."""
+        """``rebuild(inputs, state) -> State`` with a new list, in the place of the old one, which is gone. Atoms are
+        wrapped into the box and reordered in space, with all their values. The flag is OVERFLOW where the list does
+        not fit."""
 
-        def rebuild(inputs: Inputs, state: State) -> State:
+        def rebuild(inputs: Inputs, state: State, slots) -> State:
             inputs = self.now(inputs, state)
             x, moved = self.potential.geometry.wrap(state.x, inputs.cell)
             images = tuple(a + b for a, b in zip(state.images, moved))
@@ -168,7 +169,7 @@ class Dynamics:
             rows = {"x": x, "images": images, **kept}
             every = jax.tree.map(lambda a: a[: self.layout.n_atoms], self.layout.everywhere(rows))
             positions = tuple(c.astype(self.potential.dtype) for c in every["x"])
-            found = self.layout.build(self.plan, positions, inputs.cell, self.radius(inputs, inputs.cell))
+            found = self.layout.build(self.plan, positions, inputs.cell, self.radius(inputs, inputs.cell), slots)
             order = noted(found.order)
             here = self.layout.local(order)
             mine = jax.tree.map(lambda a: a[here], every)
@@ -184,7 +185,8 @@ class Dynamics:
                 built=state.cell,
             )
 
-        return self.layout.program(rebuild, ("inputs", STATE), STATE)
+        built = self.layout.program(rebuild, ("inputs", STATE._replace(slots=()), "slots"), STATE, donated=(2,))
+        return lambda inputs, state: built(inputs, state._replace(slots=()), state.slots)
 
     def flag(self, state: State, inputs: Inputs, stale: int = STALE) -> object:
         """Whether the list still holds at the positions of a state, and whether these are still sound."""

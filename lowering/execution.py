@@ -122,7 +122,7 @@ class Execution:
             return state
         for _ in range(MOST_GROWTHS):
             begun = time.perf_counter()
-            state = self.dynamics.rebuild(inputs, state)
+            state = self.dynamics.rebuild(inputs, self._roomy(state))
             flag = most(state.flag)
             self.counts.list_builds += 1
             self.counts.add("lists" if self.counts.list_builds > 1 + self.counts.regrown else "compile", time.perf_counter() - begun)
@@ -136,9 +136,16 @@ class Execution:
         self.counts.regrown += 1
         self.arrangement = self.arrangement.longer(self._needed(state.needed))
         self._rearranged()
-        *replicas, _, rows = state.slots.shape
-        slots = jnp.zeros((*replicas, self.dynamics.plan.slots, rows), jnp.int32)
-        return state._replace(slots=jax.device_put(slots, state.slots.sharding))
+        return self._roomy(state)
+
+    def _roomy(self, state: State) -> State:
+        """The same state with room for a list of the plan: in the place of its last list, where that is large enough and
+        no list made since has taken it."""
+        *replicas, slots, rows = state.slots.shape
+        if slots == self.dynamics.plan.slots and not state.slots.is_deleted():
+            return state
+        room = jnp.zeros((*replicas, self.dynamics.plan.slots, rows), jnp.int32)
+        return state._replace(slots=jax.device_put(room, state.slots.sharding))
 
     def _needed(self, needed) -> neighbours.Needed:
         """The capacities that a list needed, as numbers."""
@@ -246,7 +253,7 @@ class Execution:
         """Wall time of an evaluation of what the steps of a statement evaluate; a program of its own is compiled for it."""
         inputs, timed = self.inputs(t, 0), chunks.evaluations(self.dynamics, advance, times)
         if self.dynamics.plan is not None:
-            state = self.dynamics.rebuild(inputs, state)
+            state = self.dynamics.rebuild(inputs, self._roomy(state))
         for _ in range(2):  # the first time it is compiled
             begun = time.perf_counter()
             jax.block_until_ready(timed(inputs, state))

@@ -65,12 +65,13 @@ class OneDevice:
         """The largest or smallest of an [N] array over all atoms."""
         return jnp.max(values) if op == "largest" else jnp.min(values)
 
-    def build(self, plan, positions, cell, radius):
-        return neighbours.build(plan, positions, cell, radius)
+    def build(self, plan, positions, cell, radius, into=None):
+        return neighbours.build(plan, positions, cell, radius, into=into)
 
-    def program(self, function, arguments, results):
-        """The function compiled; ``arguments`` and ``results`` say which of its values hold rows (`state.STATE`)."""
-        return jax.jit(function)
+    def program(self, function, arguments, results, donated=()):
+        """The function compiled; ``arguments`` and ``results`` say which of its values hold rows (`state.STATE`). The
+        memory of the arguments ``donated`` is used for results."""
+        return jax.jit(function, donate_argnums=donated)
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,12 @@ class ManyDevices:
         pick, over, none = (jnp.max, lax.pmax, -jnp.inf) if op == "largest" else (jnp.min, lax.pmin, jnp.inf)
         return over(pick(jnp.where(self.rows() < self.n_atoms, values, none)), ATOMS)
 
-    def build(self, plan, positions, cell, radius):
-        return self.shards.build(plan, positions, cell, radius)
+    def build(self, plan, positions, cell, radius, into=None):
+        return self.shards.build(plan, positions, cell, radius, into)
 
-    def program(self, function, arguments, results):
+    def program(self, function, arguments, results, donated=()):
         mesh = self.shards.mesh(self.devices)
-        return jax.jit(self.shards.over(mesh, function, arguments, results))
+        return jax.jit(self.shards.over(mesh, function, arguments, results), donate_argnums=donated)
 
 
 Layout = OneDevice | ManyDevices

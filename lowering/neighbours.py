@@ -32,14 +32,16 @@ import numpy as np
 import scipy.spatial
 from jax import lax
 
-from . import columns
+from . import columns, windows
 from .cell import Cell, cast
+from .filling import fill
 from .images import as_matrix, widths, with_images, wrap
 from .limits import ROOM
 
 MARGIN = 1.1  # spare capacity of the windows
 SPARE = 1.1  # of the widths of columns, where the box may shrink
 GROWTH = 1.4  # when a list has overflowed: each growth compiles the programs that hold the list anew
+UNROLL = 4  # slots are a multiple of this
 SAMPLE = 50_000  # atoms whose neighbours the plan counts
 
 
@@ -72,7 +74,7 @@ class Plan:
     @property
     def link_bits(self):
         """High bits of a word that name the atom's next non-empty word."""
-        visited = len(columns.offsets(self))
+        visited = len(windows.offsets(self))
         return next(b for b in range(1, 31) if visited * -(-self.window // (32 - b)) < 2**b)
 
     @property
@@ -109,26 +111,24 @@ class NeighbourList(NamedTuple):
     overflow: jax.Array
 
 
-def build(plan, positions, box, radius, rows=None):
+def build(plan, positions, box, radius, rows=None, into=None):
     """The list of the atoms within `radius` of each other.
 
     positions: `[N, d]`, or d arrays `[N]`; need not be wrapped
     box:       a `Cell`, or edges `[d]`; at least 2 radius on periodic axes, unused on free ones
     rows:      `(start, count)`: only these sorted positions, `count` static; rows
                from N on are padding and have no neighbours.  All rows by default.
+    into:      `[K, count]` int32, an array that is no longer needed and gives its place to the slots
     """
     positions, box, radius = lax.stop_gradient((positions, box, radius))
     if not isinstance(positions, (tuple, list)):
         positions = [positions[:, a] for a in range(positions.shape[1])]
-    dtype = positions[0].dtype
-    radius = jnp.asarray(radius, dtype)
-    cell = cast(box if isinstance(box, Cell) else Cell(tuple(box[a] for a in range(len(positions)))), dtype)
+    cell = cast(box if isinstance(box, Cell) else Cell(tuple(box[a] for a in range(len(positions)))), positions[0].dtype)
     start, count = (0, plan.n_atoms) if rows is None else rows
     grid, order = columns.sort(plan, tuple(positions), cell, radius)
-    words, most = columns.test(plan, grid, radius, start, count)
-    slots, degree = columns.fill(plan, grid, words, start, count)
+    filled, degree, most = fill(plan, grid, start, jnp.zeros((plan.slots, count), jnp.int32) if into is None else into)
     needed = Needed(degree, most, jnp.stack([axis.wanted for axis in grid.axes]))
-    return NeighbourList(order, slots, needed, overflows(plan, needed))
+    return NeighbourList(order, filled, needed, overflows(plan, needed))
 
 
 def overflows(plan, needed):
@@ -137,6 +137,8 @@ def overflows(plan, needed):
     for a, periodic in enumerate(plan.periodic[:-1]):
         if periodic and plan.cells[a] >= 3:  # fewer columns are all visited anyway
             over |= plan.cells[a] > needed.cells[a]
+    if plan.periodic[-1] and plan.cells[-1] >= windows.SMALL:  # two images of an atom may now be near
+        over |= needed.cells[-1] < windows.SMALL - 1
     return over
 
 
@@ -194,7 +196,7 @@ def grow(plan, needed):
         wanted = int(needed.cells[a])
         if not periodic and crowded:  # the atoms have spread beyond the grid
             cells[a] = max(cells[a], wanted)
-        elif periodic and a < len(cells) - 1:
+        elif periodic and (a < len(cells) - 1 or wanted < windows.SMALL):
             cells[a] = min(cells[a], wanted)
     window = int(needed.window) * GROWTH if crowded else plan.window - 1
     slots = int(needed.slots) * GROWTH if int(needed.slots) > plan.slots else plan.slots
@@ -202,9 +204,9 @@ def grow(plan, needed):
 
 
 def _capacities(n_atoms, periodic, cells, window, slots):
-    window = min(n_atoms, int(window) + 1)
+    window = min(3 * n_atoms, int(window) + 1)  # with their images along a column
     slots = min(n_atoms - 1, int(slots))
-    slots = max(columns.UNROLL, -(-slots // columns.UNROLL) * columns.UNROLL)
+    slots = max(UNROLL, -(-slots // UNROLL) * UNROLL)
     return Plan(n_atoms, periodic, cells, max(1, window), slots)
 
 
@@ -255,4 +257,4 @@ def _count(x, cell, periodic, radius, cells):
         target = np.ravel_multi_index((at[first] + offset).T, cells[:-1], mode="wrap") * period
         high = np.searchsorted(key, target + z[last] + margin)
         window = max(window, np.max(high - np.searchsorted(key, target + z[first] - margin)))
-    return slots * ROOM, min(n, window * MARGIN)
+    return slots * ROOM, window * MARGIN

@@ -49,15 +49,15 @@ class Replicas(OneDevice):
     def agreed(self, flag):
         return lax.pmax(flag, self._everyone if self.listed else REPLICAS)
 
-    def build(self, plan, positions, cell, radius):
-        found = neighbours.build(plan, positions, cell, radius)
+    def build(self, plan, positions, cell, radius, into=None):
+        found = neighbours.build(plan, positions, cell, radius, into=into)
         most = lambda a: lax.pmax(a, self._everyone)  # noqa: E731
         # The capacities that fit all: the narrowest columns allow the fewest along axes that repeat.
         cells = jnp.where(jnp.array(plan.periodic), -most(-found.needed.cells), most(found.needed.cells))
         needed = neighbours.Needed(most(found.needed.slots), most(found.needed.window), cells)
         return found._replace(needed=needed, overflow=neighbours.overflows(plan, needed))
 
-    def program(self, function, arguments, results):
+    def program(self, function, arguments, results, donated=()):
         """The function of one replica, compiled for all of them."""
         arguments = tuple(self.inputs if a == "inputs" else a for a in arguments)
         one = "" if self.staggered else "one"
@@ -74,7 +74,7 @@ class Replicas(OneDevice):
             return jax.tree.map(each, results, found)
 
         if len(self.devices) == 1:
-            return jax.jit(all_of)
+            return jax.jit(all_of, donate_argnums=donated)
         places = lambda specs: jax.tree.map(lambda s: PartitionSpec() if s == "same" else PartitionSpec(DEVICES), specs)  # noqa: E731
         mesh = Mesh(np.asarray(self.devices), (DEVICES,))
-        return jax.jit(jax.shard_map(all_of, mesh=mesh, in_specs=places(arguments), out_specs=places(results), check_vma=False))
+        return jax.jit(jax.shard_map(all_of, mesh=mesh, in_specs=places(arguments), out_specs=places(results), check_vma=False), donate_argnums=donated)

@@ -297,9 +297,9 @@ class Shards:
         found = [v if v.ndim == 1 else lax.all_gather(v, ATOMS, axis=v.ndim - 1, tiled=True) for v in found]
         return jax.tree.unflatten(tree, found)
 
-    def build(self, plan, positions, cell, radius):
+    def build(self, plan, positions, cell, radius, into=None):
         """This device's rows of the list of `positions` (all of them, `[N]`), with the
         capacities and the overflow of all devices."""
-        part = neighbours.build(plan, positions, cell, radius, rows=(self.start(), self.count))
+        part = neighbours.build(plan, positions, cell, radius, rows=(self.start(), self.count), into=into)
         needed = jax.tree.map(lambda v: lax.pmax(v, ATOMS), part.needed)
         return part._replace(needed=needed, overflow=neighbours.overflows(plan, needed))
