@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from .systems import System
 
 def jax_for(job: Job):
     """JAX, set up for a job, before the first array is made."""
+    from mdsl import xla
+
+    os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""))
     import jax
 
     jax.config.update("jax_enable_x64", job.precision != "single")

@@ -9,7 +9,7 @@ from . import windows
 from .columns import LANES
 from .gather import padded, take
 
-BLOCK = 64  # clusters that are tested, and their rows filled, together: their words stay in the cache
+BLOCK = 64  # clusters that are tested, and their rows filled, together: their words and slots stay in the cache
 
 
 def fill(plan, grid, start, into):
