@@ -90,8 +90,8 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
 
 
 def _candidates(field: Field) -> list[Term | PerAtom]:
-    """What can be told of a few atoms alone: sums that read no per-atom values, and go over no triples."""
-    sums = (*(t for t in field.terms if t.domain.kind != "triples"), *(v for v in field.values if v.pairs))
+    """What can be told of a few atoms alone: sums of energies that read no per-atom values, and go over no triples."""
+    sums = (*(t for t in field.terms if t.domain.kind != "triples"), *(v for v in field.values if v.pairs and v.adjoint is not None))
     names = {v.name for v in field.values}
     return [s for s in sums if not any(isinstance(n, Read) and n.symbol in names for n in walk(s.summand))]
 

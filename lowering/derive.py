@@ -18,7 +18,7 @@ from mdsl.symbolic import Leaves, to_sympy
 from . import series
 from .derivation import Derivation, Summand
 from .field import Field
-from .step import reads, statements
+from .step import far_sums, reads, statements
 from .sums import Sums
 
 
@@ -68,12 +68,11 @@ def _nothing_computed(field: Field, advance: Advance) -> None:
     or remember, which changes in between."""
     read = {name for statement in statements(advance) for name in reads(statement)}
     changing = {s.target for s in advance.body} | {s.name for s in advance.states} | {p.name for p in field.model.params if p.lifetime == "state"}
-    for measure in field.measures:
-        if f"#{measure.number}" in read & field.far:
-            found = next((n for n in walk(measure.summand) if isinstance(n, Read) and n.symbol in changing - {*FIELDS}), None)
-            if found is not None:
-                notes = ("sums over atoms may: `sum(i) ...`", "a factor that does not depend on the pair may stand before the sum")
-                raise Rejected(fault(field.model.source, "not-yet", f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet", found, notes=notes))
+    for summand in far_sums(field, read):
+        found = next((n for n in walk(summand) if isinstance(n, Read) and n.symbol in changing - {*FIELDS}), None)
+        if found is not None:
+            notes = ("sums over atoms may: `sum(i) ...`", "a factor that does not depend on the pair may stand before the sum")
+            raise Rejected(fault(field.model.source, "not-yet", f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet", found, notes=notes))
 
 
 def _needed(sums: Sums, summands: list[Expr]) -> set[str]:

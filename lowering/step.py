@@ -7,7 +7,7 @@ last evaluation, which may lie in the step before. One evaluation gives all that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mdsl.box import decided_by
@@ -18,6 +18,7 @@ from mdsl.steps import FIELDS
 from .field import Field
 
 FORCES = frozenset({"f"})
+PLACES = frozenset({"x", "cell"})  # what decides where atoms are
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,16 @@ def reads(statement: Statement) -> set[str]:
     return found | {statement.target} if isinstance(statement, Update) and statement.op == "+=" else found
 
 
-def force_evaluations(body: Sequence[Statement], explicit_time: bool = False, due: frozenset[str] = FORCES) -> ForceEvaluations:
+def force_evaluations(body: Sequence[Statement], explicit_time: bool = False, due: frozenset[str] = FORCES, fields: frozenset[str] = PLACES) -> ForceEvaluations:
     """Where the steps of a scheme, written out by `inline`, evaluate the energies.
 
-    ``due`` are the names that need it. With ``explicit_time`` the energy depends on the time itself, and the force of
+    ``due`` are the names that need it, ``fields`` those with which what it gives changes. With ``explicit_time`` the energy depends on the time itself, and the force of
     one step is not that of the next.
     """
     # The longest-lived assumption that proves itself: a force that is known when a step begins must be known
     # when it ends. If it is not, no step begins with one.
-    known = _fresh_at_end(body, True, due) and not explicit_time
-    before = _before(body, known, due)
+    known = _fresh_at_end(body, True, due, fields) and not explicit_time
+    before = _before(body, known, due, fields)
     first_read = next((k for k, s in enumerate(body) if needs(s, due)), None)
     carried = known and first_read is not None and not before[first_read]
     return ForceEvaluations(before, carried)
@@ -85,23 +86,23 @@ def needs(statement: Statement, due: frozenset[str]) -> bool:
     return not due.isdisjoint(reads(statement))
 
 
-def moves(statement: Statement) -> bool:
+def moves(statement: Statement, fields: frozenset[str] = PLACES) -> bool:
     """Whether a statement changes the positions, or the box and them with it."""
-    return isinstance(statement, Update) and statement.target in ("x", "cell")
+    return isinstance(statement, Update) and statement.target in fields
 
 
-def _before(body: Sequence[Statement], known: bool, due: frozenset[str]) -> tuple[bool, ...]:
+def _before(body: Sequence[Statement], known: bool, due: frozenset[str], fields: frozenset[str]) -> tuple[bool, ...]:
     out = []
     for statement in body:
         wanted = needs(statement, due)
         out.append(wanted and not known)
-        known = (known or wanted) and not moves(statement)
+        known = (known or wanted) and not moves(statement, fields)
     return tuple(out)
 
 
-def _fresh_at_end(body: Sequence[Statement], known: bool, due: frozenset[str]) -> bool:
+def _fresh_at_end(body: Sequence[Statement], known: bool, due: frozenset[str], fields: frozenset[str]) -> bool:
     for statement in body:
-        known = (known or needs(statement, due)) and not moves(statement)
+        known = (known or needs(statement, due)) and not moves(statement, fields)
     return known
 
 
@@ -135,8 +136,8 @@ def cut(field: Field, advance: Advance) -> Cut:
     """Where a step is cut; without any evaluation, at its beginning."""
     body = statements(advance)
     read = {name for s in body for name in reads(s)}
-    timed = any(f"#{m.number}" in read & field.far and Read("t") in walk(m.summand) for m in field.measures)
-    evaluations = force_evaluations(body, timed or explicit_time(field.model), field.due)
+    within = {n.symbol for e in far_sums(field, read) for n in walk(e) if isinstance(n, Read)}
+    evaluations = force_evaluations(body, "t" in within or explicit_time(field.model), field.due, PLACES | ({"v"} & within))
     before = evaluations.before
     k = before.index(True) if any(before) else 0
     head, tail = body[:k], body[k:]
@@ -158,6 +159,13 @@ def cut(field: Field, advance: Advance) -> Cut:
         evaluates=any(before) or evaluations.carried,
         carried=evaluations.carried,
     )
+
+
+def far_sums(field: Field, read: Collection[str]) -> tuple[Expr, ...]:
+    """What is summed in the sums of observables among ``read`` that are known only after an evaluation, and the per-atom
+    values in them."""
+    summands = [m.summand for m in field.measures if f"#{m.number}" in field.far.intersection(read)]
+    return (*summands, *(v.summand for v in field.needed(summands)))
 
 
 def per_atom(body: Sequence[Statement]) -> set[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mdsl.faults import fault
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.model import SCALAR, Advance, Axis, Call, Domain, Draw, Equation, Expr, Model, Number, Op, Read, Reduce, Update, children, rebuild, transform, walk
+from mdsl.model import EACH, SCALAR, Advance, Axis, Call, Domain, Draw, Equation, Expr, Model, Number, Op, Read, Reduce, Update, children, rebuild, transform, walk
 
 from .field import Combination
 from .series import Entry, reads_entry
@@ -133,6 +133,9 @@ class Sums:
                 if other is not None:
                     return self.combine(other).expr
                 return self.potential() if symbol == "potential" else expr
+            case Read(symbol=symbol) if (other := self.model.equation(symbol)) is not None and other.kind == "quantity" and EACH in expr.indices:
+                help = "a flow may read sums over atoms and pairs, and of quantities, that are one number for all"
+                raise Rejected(fault(self.model.source, "not-yet", f"a flow cannot read `{symbol}`, a quantity of each atom, yet", expr, help=help))
         return rebuild(expr, tuple(self._outside(c, name) for c in children(expr)))
 
     # -- inside a sum or a quantity ------------------------------------------------------------------------
