@@ -7,14 +7,15 @@ sharing: an argument used ten times stays one object.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from mdsl.grammar.diagnostics import Diagnostic, Label as Place
 from mdsl.grammar.source import Span
 
+from .closures import Cells, Closure, Env, Opaque, Slopes, Value
 from .constants import constant_truth, constant_value
 from .faults import fault
-from .inline_flow import Cells, inline_advance
+from .inline_flow import inline_advance
 from .model import (
     EACH,
     UNKNOWN,
@@ -25,7 +26,6 @@ from .model import (
     Derivative,
     Equation,
     Expr,
-    Extern,
     Function,
     Integral,
     Label,
@@ -52,63 +52,10 @@ DEEPEST = 50  # calls inside calls, before a definition is taken to be circular
 MOST_CALLS = 20_000  # calls that one expression may come to when they are written out
 
 
-@dataclass(frozen=True, eq=False)
-class Closure:
-    """A function that waits for its arguments, with the values of the names that its body may use."""
-
-    parameters: tuple[str, ...]
-    body: Expr
-    env: Env
-    span: Span | None
-
-    @property
-    def arity(self) -> int:
-        return len(self.parameters)
-
-
-@dataclass(frozen=True, eq=False)
-class Slopes:
-    """``D(u)``: a function of the one argument of u."""
-
-    function: Closure | Slopes | Opaque
-    span: Span | None
-    arity = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Opaque:
-    """A learned or extern function: what it computes is not for the compiler to see."""
-
-    name: str
-    body: Network | Extern
-    span: Span | None
-
-    @property
-    def arity(self) -> int:
-        return self.body.inputs
-
-
-Value = Expr | Closure | Slopes | Opaque | Cells
-
-
-@dataclass(eq=False)
-class Env:
-    """What names stand for, how binders are renamed, and what was already inlined here."""
-
-    values: dict[str, Value] = field(default_factory=dict)
-    binders: dict[str, str] = field(default_factory=dict)
-    via: tuple[Span, ...] = ()
-    memo: dict[int, tuple[Expr, Value]] = field(default_factory=dict)
-
-    def inside(self, values: dict[str, Value] | None = None, binders: dict[str, str] | None = None, via: tuple[Span, ...] | None = None) -> Env:
-        return Env(
-            {**self.values, **(values or {})},
-            {**self.binders, **(binders or {})},
-            self.via if via is None else via,
-        )
-
-
 class Inliner:
+    """What is known while a Model is written out: its functions and schemes, the names that are taken, how many calls were
+    followed. ``report`` takes what is wrong."""
+
     def __init__(self, model: Model, report: list[Diagnostic]):
         self.model = model
         self.report = report

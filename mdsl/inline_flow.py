@@ -12,29 +12,17 @@ from typing import TYPE_CHECKING
 
 from mdsl.grammar.source import Span
 
+from .closures import Cells, Value
 from .model import EACH, Advance, Draw, Equation, Expr, Invoke, Loop, Number, Op, Param, Read, Reduce, Scheme, State, Update, walk
 from .steps import FIELDS
 
 if TYPE_CHECKING:
-    from .inline import Inliner, Value
+    from .inline import Inliner
 
 DEEPEST = 50  # flows inside flows, before a scheme is taken to be circular
 MOST_STEPS = 10_000  # updates and draws that one step may come to
 
 Body = tuple[Update | Draw | Invoke | Loop, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """A state with a range: the names of its entries."""
-
-    name: str
-    first: int
-    names: tuple[str, ...]
-    span: Span
-
-    def entry(self, k: int) -> str | None:
-        return self.names[k - self.first] if 0 <= k - self.first < len(self.names) else None
 
 
 def inline_advance(work: Inliner, advance: Advance) -> Advance:
