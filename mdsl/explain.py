@@ -208,7 +208,7 @@ def atoms_of_run(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | No
 
 def _read(compiled: Compiled) -> tuple[int | None, tuple[float, ...] | None]:
     """The same for a structure that is read from a file, where the file is there."""
-    from .initial import start
+    from .placing import start
 
     try:
         initial = start(compiled.model, compiled.folder, 0, {})

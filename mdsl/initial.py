@@ -1,33 +1,30 @@
-"""The state from which a program starts: what its run block sets up, or arrays that Python binds.
+"""The state from which a program starts, of a structure that its run block places, or that Python binds.
 
 All numbers in an `Initial` are in the program's internal units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 
 from . import interpret
-from .atom_data import charges, check_data_names, internal_data
-from .before_run import array, factor, value, whole
+from .atom_data import charges, internal_data
 from .box import decided_by
 from .box_shape import becomes_skew
-from .dimensions import LENGTH, MASS, TIME, VELOCITY
-from .initial_box import box_of_array, check_small, declared_box, extended, other_box
-from .model import Advance, Draw, Expr, Label, Model, Op, Read, Setup, TableOf, walk
+from .dimensions import MASS
+from .initial_box import check_small, declared_box, extended, other_box
+from .model import Advance, Draw, Expr, Model, Op, Read, walk
 from .reads import energetic
-from .runtime import lattices, reading, velocities
 from .runtime.structure import Structure
-from .topologies import check_names, read as read_topologies, types_alike
+from .topologies import read as read_topologies, types_alike
 from .units import UnitValue
 
-ANGSTROM, DALTON, FEMTOSECOND = 1e-10, 1.66053906660e-27, 1e-15
+DALTON = 1.66053906660e-27
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,195 +62,9 @@ class Initial:
         return len(self.x)
 
 
-def start(
-    model: Model,
-    folder: Path,
-    seed: int,
-    params: Mapping[str, object],
-    topologies: Mapping[str, object] | None = None,
-    data: Mapping[str, object] | None = None,
-) -> Initial:
-    """Carry out the builders of the run block. ``params`` are given values of parameters, internal units;
-    ``topologies`` and ``data`` take the place of those of a file.
-
-    Raises Rejected, each diagnostic at the statement of the run block that it concerns.
-    """
-    structure: Structure | None = None
-    v: np.ndarray | None = None
-    placed: Initial | None = None
-    for statement, rng in _setups(model, seed):
-        try:
-            if statement.target == "x":
-                structure = _place(model, statement, folder, rng, params)
-                given = topologies or {}
-                types = {name: t for name, t in structure.topology_types.items() if name not in given}
-                structure = replace(structure, topology={**structure.topology, **given}, topology_types=types, data={**structure.data, **(data or {})})
-                placed = _initial(model, structure, params)
-            else:
-                if placed is None:
-                    raise Rejected(Diagnostic("misplaced", "velocities are drawn before there are atoms", help="set up `x` first"))
-                v = _velocities(model, statement, placed, rng, params)
-        except Rejected as rejected:
-            raise _at(rejected, statement) from None
-    if placed is None:
-        raise Rejected(Diagnostic("empty-program", "the program has no run block that places atoms", help="bind arrays in Python, or write a run block"))
-    return placed if v is None else replace(placed, v=v)
-
-
-def _setups(model: Model, seed: int) -> list[tuple[Setup, np.random.Generator]]:
-    """What the run block sets up, each with random numbers of its own, so that adding one statement does not change what
-    another draws."""
-    streams = np.random.SeedSequence(seed).spawn(len(model.run))
-    return [(s, np.random.default_rng(stream)) for s, stream in zip(model.run, streams) if isinstance(s, Setup)]
-
-
-def _at(rejected: Rejected, statement: Setup) -> Rejected:
-    """The same, each diagnostic at the statement of the run block that it concerns."""
-    return Rejected(*(replace(d, span=d.span or statement.span) for d in rejected.diagnostics))
-
-
-def bind(
-    model: Model,
-    x,
-    box=None,
-    species: Sequence | None = None,
-    velocities=None,
-    masses=None,
-    params: Mapping[str, object] | None = None,
-    topologies: Mapping[str, object] | None = None,
-    data: Mapping[str, object] | None = None,
-    seed: int = 0,
-) -> Initial:
-    """The state from a user's arrays, in the units of the program's unit system.
-
-    x, velocities: [N, d], where there are none as the run block draws them, by ``seed``, else 0; box: one length, [d], or [d, d] with the box vectors in its rows, the entries above the
-    diagonal 0 (None: as the program declares); species: [N] labels, or
-    places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms, counted from 0; data: name to
-    an array, in the unit of its declaration. Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
-    """
-    length = factor(model, LENGTH)
-    positions = array("x", x, (None, model.dim)) / length
-    count = len(positions)
-    if count == 0:
-        raise Rejected(Diagnostic("no-atoms", "x holds no atoms"))
-    cell = np.diag(np.full(model.dim, np.inf))
-    periodic = (False,) * model.dim
-    if box is not None:
-        cell = box_of_array(box, model.dim) / length
-        periodic = tuple(bool(np.isfinite(e)) for e in np.diag(cell))
-    labels = None
-    if species is not None:
-        if len(species) != count:
-            raise Rejected(Diagnostic("wrong-shape", f"species has {len(species)} entries for {count} atoms"))
-        labels = tuple(s if isinstance(s, str) else _name(model, int(s)) for s in species)
-    structure = Structure(
-        positions,
-        cell,
-        periodic,
-        labels,
-        None if masses is None else array("masses", masses, (count,)) / factor(model, MASS),
-        None if velocities is None else array("velocities", velocities, (count, model.dim)) / factor(model, VELOCITY),
-        topology=check_names(model, topologies),
-        data=check_data_names(model, data),
-    )
-    bound = _initial(model, structure, params or {}, boxed=box is not None)
-    for statement, rng in _setups(model, seed) if velocities is None else ():
-        if statement.target == "v":
-            try:
-                bound = replace(bound, v=_velocities(model, statement, bound, rng, params or {}))
-            except Rejected as rejected:
-                raise _at(rejected, statement) from None
-    return bound
-
-
-def _name(model: Model, place: int) -> str:
-    if not model.species:
-        return str(place)
-    if not 0 <= place < len(model.species):
-        raise Rejected(Diagnostic("unknown-species", f"there is no species number {place}", notes=(f"species: {', '.join(model.species)}",)))
-    return model.species[place]
-
-
-# -- the builders of the run block -----------------------------------------------------------------------
-
-
-def _place(model: Model, setup: Setup, folder: Path, rng: np.random.Generator, params: Mapping[str, object]) -> Structure:
-    options = dict(setup.options)
-    if setup.builder == "read":
-        return _internal(model, reading.read(folder / value(model, options["path"], params), dim=model.dim, need_box=model.box is None))
-    species = _species(model, options.get("species"), params)
-    if setup.builder == "uniform":
-        atoms = whole(model, options["atoms"], params, "`atoms`")
-        if "density" in options:
-            return lattices.uniform(atoms, rng=rng, density=value(model, options["density"], params), species=species, dim=model.dim)
-        cell, _ = declared_box(model, params, atoms)
-        return lattices.uniform(atoms, rng=rng, box=cell, species=species, dim=model.dim)
-    cells = [whole(model, v, params, "`cells`") for k, v in sorted(options.items()) if k.startswith("cells")]
-    return lattices.crystal(
-        setup.builder,
-        cells=cells[0] if len(cells) == 1 else cells,
-        density=float(value(model, options["density"], params)) if "density" in options else None,
-        a=float(value(model, options["a"], params)) if "a" in options else None,
-        species=species,
-        rng=rng,
-        dim=model.dim,
-    )
-
-
-def _species(model: Model, option: Expr | None, params: Mapping[str, object]):
-    if option is None:
-        return model.species[0] if len(model.species) == 1 else None
-    if isinstance(option, Label):
-        return option.species
-    assert isinstance(option, TableOf)
-    return {labels[0]: float(value(model, v, params)) for labels, v in option.entries}
-
-
-def _internal(model: Model, structure: Structure) -> Structure:
-    """A structure whose file fixes its units, in the program's; reduced units take the numbers as they stand."""
-    if structure.unit_style not in (None, model.units.name):
-        raise Rejected(Diagnostic("wrong-unit", f"the file is in units {structure.unit_style}, the program in units.{model.units.name}", help=f"`use units.{structure.unit_style}`, or convert the file"))
-    if structure.length_unit is None:
-        scales = {d: factor(model, d) for d in (LENGTH, MASS, VELOCITY)}
-        length, mass, velocity = (1 / scales[d] for d in (LENGTH, MASS, VELOCITY))
-    elif model.units.reduced:
-        return replace(structure, masses=None)
-    else:
-        length = model.units.to_internal(1.0, UnitValue(ANGSTROM, LENGTH))
-        mass = model.units.to_internal(1.0, UnitValue(DALTON, MASS))
-        velocity = length / model.units.to_internal(1.0, UnitValue(FEMTOSECOND, TIME))
-    return replace(
-        structure,
-        positions=structure.positions * length,
-        cell=structure.cell * length,
-        masses=None if structure.masses is None else structure.masses * mass,
-        velocities=None if structure.velocities is None else structure.velocities * velocity,
-    )
-
-
-def _velocities(model: Model, setup: Setup, placed: Initial, rng: np.random.Generator, params: Mapping[str, object]) -> np.ndarray:
-    kT = float(value(model, dict(setup.options)["T"], params)) * float(interpret.parameter(model, "kB", params))
-    free = ~still(model, placed.species)
-    v = np.zeros((placed.atoms, model.dim))
-    v[free] = velocities.maxwell(placed.masses[free], kT, rng, model.dim)
-    # The runtime counts dim*N - dim degrees of freedom; where the program counts another number, its own
-    # temperature is what is asked for.
-    count = int(free.sum()) * model.dim - model.dim
-    return v * np.sqrt(placed.dof / count) if count > 0 else v
-
-
-def given_velocities(model: Model, velocities, species: np.ndarray) -> np.ndarray:
-    """Velocities [N, d] from those of a user; atoms of species that never move are at rest."""
-    v = array("velocities", velocities, (len(species), model.dim)) / factor(model, VELOCITY)
-    return np.where(still(model, species)[:, None], 0.0, v)
-
-
 def still(model: Model, species: np.ndarray) -> np.ndarray:
     """[N]: which atoms are of species that never move."""
     return np.isin(species, [model.species.index(name) for name in model.frozen])
-
-
-# -- the box, species and masses -------------------------------------------------------------------------
 
 
 def following(model: Model, initial: Initial, params: Mapping[str, object]) -> Initial:
@@ -280,7 +91,9 @@ def conserves_momentum(model: Model) -> bool:
     return not external and not random and not model.frozen
 
 
-def _initial(model: Model, structure: Structure, params: Mapping[str, object], boxed: bool = False) -> Initial:
+def of_structure(model: Model, structure: Structure, params: Mapping[str, object], boxed: bool = False) -> Initial:
+    """The atoms of a structure in internal units. ``boxed``: they come with a box, which the program's own does not replace.
+    Raises Rejected: ``bad-box``, ``missing-box``, ``unknown-species``, ``missing-mass``, ``missing-topology``, ``missing-data``."""
     count = structure.atoms
     cell, periodic = structure.cell, structure.periodic
     tilted = bool(np.tril(cell, -1).any())

@@ -16,14 +16,16 @@ import numpy as np
 
 from .atom_data import check_data_names
 from .before_run import factor
+from .binding import bind, given_velocities
 from .bound import System
 from .compiler import Compiled, compile_source
 from .dimensions import LENGTH
 from .grammar.diagnostics import Diagnostic, Rejected
 from .grammar.source import Source
-from .initial import Initial, bind, given_velocities, start
+from .initial import Initial
 from .model import Model
 from .no_derivative import check_bound, unknown
+from .placing import start
 from .sources import read_program
 from .topologies import check_names, check_whole
 from .weights import joined, missing_externs, with_seed

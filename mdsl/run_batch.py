@@ -10,11 +10,11 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
-from .initial import start
 from .before_run import factor
 from .model import Advance, Output
 from .options import Sweep
 from .outcome import Outcome, not_converged
+from .placing import start
 from .run_listener import Listener
 from .run_program import Order, Planned
 from .runtime.display import Display, Summary, Table

@@ -15,11 +15,11 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
 from .compiler import Compiled, compile_source
-from .initial import start
 from .machine import described, set_up_jax, versions
 from .model import Model
 from .options import RunOptions, Setting, sweep
 from .parameter_files import load_params, save_params
+from .placing import start
 from .program import Program, shown_param
 from .run_listener import STATE, Listener
 from .runtime.folder import RunFolder
