@@ -52,7 +52,7 @@ def equals(spot: Spot) -> Diagnostic | None:
     if spot.text != "=" or not spot.before:
         return None
     if spot.before.text in spot.known.words and spot.peek(-2) in ("(", ","):
-        return _reserved(spot, spot.before)
+        return _reserved(spot.before)
     if _open_if(spot):
         return Diagnostic("assignment-in-condition", "`=` does not compare", spot.token.span, help="write `==`")
     if not spot.after_operand:
@@ -136,7 +136,7 @@ def branches(spot: Spot) -> Diagnostic | None:
 # -- names ---------------------------------------------------------------------------------------------
 
 
-def _reserved(spot: Spot, token: Token) -> Diagnostic:
+def _reserved(token: Token) -> Diagnostic:
     message = f"`{token.text}` is a word of the language and cannot be a name"
     potential = "; the potential energy is `potential`" if token.text == "energy" else ""
     return Diagnostic("reserved-name", message, token.span, help=f"choose another name, such as `{token.text}_`{potential}")
@@ -145,12 +145,12 @@ def _reserved(spot: Spot, token: Token) -> Diagnostic:
 def reserved(spot: Spot) -> Diagnostic | None:
     """A word of the language as a name."""
     if spot.is_word and spot.fits_as_name() and not begins_statement(spot.tokens, spot.at):
-        return _reserved(spot, spot.token)
+        return _reserved(spot.token)
     if spot.before and spot.before.text in spot.known.words:
         if spot.before.text in REDUCTIONS and not is_operand(spot):
-            return _reserved(spot, spot.before)
+            return _reserved(spot.before)
         if spot.expects("=") and spot.innermost == "(":  # `species` may name an argument
-            return _reserved(spot, spot.before)
+            return _reserved(spot.before)
     return None
 
 

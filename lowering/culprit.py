@@ -56,7 +56,7 @@ class Culprit:
         )
 
 
-def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray, cutoff: float | None) -> Culprit | None:
+def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Culprit | None:
     """The strongest interaction at positions ``x`` [N, d]; one that is not finite comes before all others."""
     model = field.model
     values = {name: np.asarray(v, float) for name, v in params.items()}

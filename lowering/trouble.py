@@ -20,7 +20,7 @@ from .state import STALE_INSIDE, TOO_SMALL, State
 def strongest(members: Members, k: int, snapshot: Snapshot) -> Culprit | None:
     """The strongest interaction of a member."""
     member, own = members.asked[k], snapshot.of(k) if members.batch else snapshot
-    return culprit(members.lowered.field, replace(member.initial, cell=own.cell), member.params, own.x, members.cutoffs[k])
+    return culprit(members.lowered.field, replace(member.initial, cell=own.cell), member.params, own.x)
 
 
 def check_start(members: Members, snapshot: Snapshot) -> None:

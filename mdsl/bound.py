@@ -39,6 +39,7 @@ class System:
 
     @property
     def model(self):
+        """That of the program."""
         return self.program.model
 
     @property
@@ -48,6 +49,7 @@ class System:
 
     @property
     def v(self) -> np.ndarray:
+        """[N, d]: the velocities that were bound, or drawn by the run block."""
         return self.initial.v * factor(self.model, self.model.units.dimension(VELOCITY))
 
     @property

@@ -68,7 +68,7 @@ def collect(work: Resolution, name: str, program: tree.Program) -> Module:
         try:
             if isinstance(statement, tree.Use):
                 _lose(work, statement)
-                import_module(work, module, statement, imported)
+                import_module(work, statement, imported)
                 _lose(work, statement, found=set(imported))
             else:
                 _declare(work, module, statement)
@@ -101,7 +101,7 @@ def _lose(work: Resolution, use: tree.Use, found: set[str] | None = None) -> Non
         work.lost -= names if use.names is None else names & found
 
 
-def import_module(work: Resolution, module: Module, use: tree.Use, imported: dict[str, Entity]) -> None:
+def import_module(work: Resolution, use: tree.Use, imported: dict[str, Entity]) -> None:
     name = ".".join(use.module)
     if name in work.loading:
         raise Rejected(Diagnostic("cyclic-definition", f"module `{name}` uses itself", use.span))

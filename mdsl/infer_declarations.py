@@ -22,6 +22,7 @@ BEYOND_POSITIONS = {
 
 
 def infer_param(work: Inference, param: Param) -> Param:
+    """A parameter with the type of its value."""
     known = work.params.get(param.name)
     if param.table is not None:
         return replace(param, type=Type("scalar"))
@@ -59,7 +60,8 @@ def infer_param(work: Inference, param: Param) -> Param:
     return known
 
 
-def infer_equation(work: Inference, equation: Equation, at: Expr | None = None) -> Equation:
+def infer_equation(work: Inference, equation: Equation) -> Equation:
+    """An energy, quantity or observable with types everywhere."""
     known = work.equations.get(equation.name)
     if known is None:
         if equation.name in work.active:

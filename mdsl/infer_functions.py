@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def infer_tabulated(work: Inference, expr: Tabulated) -> Expr:
+    """A function of a table, at a number of its dimension."""
     at, table = work.typed(expr.at), work.model.param(expr.table).table
     expr = replace(expr, which=work.typed(expr.which), at=at)
     argument, result = (work.model.units.dimension(d) for d in (table.argument, table.result))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def infer_read(work: Inference, expr: Read) -> Type:
+    """The type of what a name stands for, with its indices."""
     symbol, indices = expr.symbol, expr.indices
     if expr.type is not None:
         return expr.type
@@ -40,7 +41,7 @@ def infer_read(work: Inference, expr: Read) -> Type:
             _entry(work, expr, indices[-1], equation.series)
         if equation.kind == "quantity" and any(i in work.locals for i in indices[:1]):
             work.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
-        kind = infer_equation(work, equation, expr).body.type
+        kind = infer_equation(work, equation).body.type
         if len(indices) < len(equation.binders) and equation.kind == "quantity" and kind.kind != "unknown":
             return Type("array", kind.dimension, equation.series.last + 1 - equation.series.first)
         return kind

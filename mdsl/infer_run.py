@@ -61,6 +61,7 @@ def whole(work: Inference, expr: Expr, what: str, least: int) -> Expr:
 
 
 def infer_setup(work: Inference, step: Setup) -> Setup:
+    """A builder, whose options are numbers, texts or species as it wants them."""
     builder = BUILDERS[step.builder]
     options = []
     for name, value in step.options:

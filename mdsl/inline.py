@@ -73,7 +73,7 @@ class Inliner:
 
     # -- expressions -----------------------------------------------------------------------------------
 
-    def first_order(self, expr: Expr, env: Env | None = None, call: Span | None = None) -> Expr:
+    def first_order(self, expr: Expr, env: Env | None = None) -> Expr:
         """The expression with every call written out; a function left over is reported."""
         self.begin()
         return self.number(self.value(expr, env or Env()), expr)

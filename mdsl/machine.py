@@ -44,12 +44,14 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
 
 
 def versions() -> dict[str, str]:
+    """Of all that results may depend on."""
     import jax
 
     return {"mdsl": mdsl.__version__, "python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
 
 
 def described(devices: tuple | None) -> dict[str, object]:
+    """The processor, and the devices of JAX that a run uses."""
     import jax
 
     return {"processor": platform.processor() or platform.machine(), "devices": [str(d) for d in devices or jax.devices()[:1]]}

@@ -61,10 +61,12 @@ class Program:
 
     @property
     def model(self):
+        """The program as it is lowered: a typed Model without functions (`mdsl/model.py`)."""
         return self.compiled.model
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
+        """What the compiler found worth saying of it."""
         return self.compiled.warnings
 
     @cached_property

@@ -45,7 +45,7 @@ def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diag
                     help="begin with `use units.lj` (reduced units), or units.metal, units.real, units.si",
                 )
             )
-        import_module(work, main, tree.Use(program.span, ("units", "lj"), None), {})
+        import_module(work, tree.Use(program.span, ("units", "lj"), None), {})
     prelude = work.loaded.get("prelude") or collect(work, "prelude", parse(modules.library_source("prelude")))
     shadowed = {n: e for n, e in prelude.declared.items() if n not in main.declared}
     # The program may name its own observable `pressure`; the built-in one then steps back.

@@ -10,6 +10,7 @@ from .scope import Scope
 
 
 def resolve_box(resolver: Resolver, statement: tree.Box, scope: Scope) -> model.Box | None:
+    """The box, by its edges or its vectors; None where it is wrong, which has been said."""
     value = statement.value
     if isinstance(value, tree.Name) and value.id == "free":
         return model.Box((None,), statement.span)

@@ -12,6 +12,7 @@ from .scope import Binder, Scope
 
 
 def resolve_equation(work: Resolution, resolver: Resolver, statement: tree.Equation, scope: Scope) -> model.Equation | None:
+    """An equation with its `where`; None where it is wrong, which has been said."""
     kind, name, axes, where = statement.kind, statement.name, statement.axes, statement.where
     if axes and kind == "observe":
         return _series(work, resolver, statement, scope)

@@ -13,6 +13,7 @@ from .scope import Binder, Scope
 
 
 def resolve_param(work: Resolution, resolver: Resolver, statement: tree.Declaration, scope: Scope) -> model.Param:
+    """A parameter, constant or state with its axes and its default."""
     axes, binder, default = [], None, None
     for axis in statement.axes:
         if axis.range is not None:

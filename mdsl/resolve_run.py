@@ -83,7 +83,7 @@ def _setup(resolver: Resolver, scope: Scope, node: tree.Node, target: tree.Ident
         resolver.error("bad-dimension", f"a {builder.meaning} has {builder.dim} dimensions, the program {dim}", value)
         return None
     options: list[tuple[str, model.Expr]] = []
-    for name_, node_ in _bind(resolver, value, builder.meaning, tuple(o.name for o in builder.options)):
+    for name_, node_ in _bind(resolver, value, tuple(o.name for o in builder.options)):
         kind = builder.option(name_).kind
         if kind == "species":
             options.append((name_, _species(resolver, scope, node_, species)))
@@ -102,7 +102,7 @@ def _usage(name: str, builder: Builder) -> str:
     return f"{name}({', '.join(o.name if o.required else f'[{o.name}]' for o in builder.options)})"
 
 
-def _bind(resolver: Resolver, call: tree.Call, what: str, names: tuple[str, ...]) -> list[tuple[str, tree.Expr]]:
+def _bind(resolver: Resolver, call: tree.Call, names: tuple[str, ...]) -> list[tuple[str, tree.Expr]]:
     """The options of a call by name; arguments without a name take the names in order."""
     bound: dict[str, tree.Expr] = {}
     if len(call.args) > len(names):
@@ -169,7 +169,7 @@ def _advance(resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict
     if scheme.kind == "flow":
         resolver.error("misplaced", f"`{name}` is a flow: a part of an integrator", node.call.function, help=f"integrator my_scheme(dt) {{ {name}(dt) }}")
         return None
-    options = tuple((n, resolver.expr(v, scope)) for n, v in _bind(resolver, node.call, name, scheme.parameters))
+    options = tuple((n, resolver.expr(v, scope)) for n, v in _bind(resolver, node.call, scheme.parameters))
     missing = [p for p in scheme.parameters if p not in dict(options) and scheme.default(p) is None]
     if missing and not _strange(node.call, scheme.parameters):
         resolver.error("missing-option", f"`{name}` needs {' and '.join(f'`{m}`' for m in missing)}", node.call, help=f"{name}({', '.join(scheme.parameters)})")
