@@ -50,8 +50,11 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
     if outputs - {ENERGY} and not now.field.linear:
         sums = evaluate(now, frozenset({ENERGY})).sums
         now = replace(now, known=replace(now.known, more={**now.known.more, **sums}))
-    now = with_values(now, now.field.needed([t.summand for t in now.field.terms if outputs] + [m.summand for m in measures]))
-    if outputs - {ENERGY} and now.field.carriers:
+    differentiated = bool(outputs - {ENERGY} and now.field.carriers)
+    needed = now.field.needed([t.summand for t in now.field.terms if outputs] + [m.summand for m in measures])
+    # A value that cancels out of its energy has an adjoint all the same, 0.
+    now = with_values(now, tuple(v for v in now.field.values if v in needed or differentiated and v.adjoint is not None))
+    if differentiated:
         now = with_adjoints(now)
     found = _Totals.none(now)
     _all_terms(now, outputs, measures, found)

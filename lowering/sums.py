@@ -52,6 +52,8 @@ class Sums:
         self.within: dict[str, Within] = {}  # by name, in an order in which each needs only those before it
         self.combinations: dict[str, Combination] = {}
         self._anonymous: dict[tuple[Reduce, Axis | None], str] = {}
+        self._pairs = False  # within a sum over pairs or triples
+        self._places: dict[Expr, str] = {}
         self._seen: dict[tuple[int, Axis | None], tuple[Expr, Expr]] = {}
         self._range: Axis | None = None  # of the observable at hand: a sum has as many entries
         self._axis: Axis | None = None  # of the quantity at hand
@@ -141,8 +143,11 @@ class Sums:
     # -- inside a sum or a quantity ------------------------------------------------------------------------
 
     def _summand(self, reduce: Reduce, name: str) -> Expr:
-        domain = reduce.domain
-        return self._inside(reduce.body, name, {*domain.binders, *(() if domain.centre is None else (domain.centre,))})
+        domain, outside = reduce.domain, self._pairs
+        self._pairs = domain.kind in ("ordered", "triples", *WITHIN)
+        found = self._inside(reduce.body, name, {*domain.binders, *(() if domain.centre is None else (domain.centre,))})
+        self._pairs = outside
+        return found
 
     def _inside(self, expr: Expr, name: str, bound: set[str], memo: dict[int, tuple[Expr, Expr]] | None = None) -> Expr:
         """The expression of the atoms ``bound`` with its sums and quantities read as per-atom values."""
@@ -166,6 +171,11 @@ class Sums:
                     raise Rejected(fault(self.model.source, "not-yet", f"a sum around one atom that depends on another atom, {named}, is not lowered yet", expr))
                 value = self._value(replace(expr, body=body), name, axis)
                 return Read(value, (domain.centre, *(() if axis is None else (Entry(axis.first),))), span=expr.span, via=expr.via, type=expr.type)
+            case Op(args=(Op(op="displacement", args=(Read(symbol="x", indices=(str() as atom,)), Read(symbol="origin"))),)) if expr.op.startswith("component_") and self._pairs:
+                return Read(self._place(renamed(expr, {atom: "i"}), name), (atom,), span=expr.span, via=expr.via, type=expr.type)
+            case Read(symbol="origin") if self._pairs:
+                help = "take it by its components, such as `x[i].x`"
+                raise Rejected(fault(self.model.source, "not-yet", "where an atom is, as a vector, in a sum over pairs or triples is not lowered yet", expr, help=help))
             case Read(symbol=symbol, indices=indices):
                 other = self.model.equation(symbol)
                 if other is not None and indices:
@@ -188,6 +198,13 @@ class Sums:
             name = self._anonymous[usual, axis] = f"#{self._number()}"
             self.within[name] = Within(name, equation, "i", usual.domain, usual.body, self._depth(usual.body, usual.domain), axis)
         return self._anonymous[usual, axis]
+
+    def _place(self, component: Expr, equation: str) -> str:
+        """The name of the value that says where each atom "i" is along an axis."""
+        if component not in self._places:
+            name = self._places[component] = f"#{self._number()}"
+            self.within[name] = Within(name, equation, "i", None, component, 0)
+        return self._places[component]
 
     def _depth(self, summand: Expr, domain: Domain | None) -> int:
         read = [self.within[n.symbol].depth for n in walk(summand) if isinstance(n, Read) and n.symbol in self.within]

@@ -1,7 +1,8 @@
 """Pass `infer`: every expression gets a type and a physical dimension, or a diagnostic.
 
 Before: a first-order Model. After: every `Expr.type` is set, the difference of two points is the operation
-`displacement`, `dim` is a number, and every parameter knows its type.
+`displacement`, a component of a point one of its displacement from `origin`, `dim` is a number, and every parameter
+knows its type.
 """
 
 from __future__ import annotations
@@ -125,6 +126,9 @@ class Inference:
                 args = tuple(self.typed(a) for a in args)
                 if op == "sub" and all(a.type.kind == "point" for a in args):
                     op = "displacement"
+                if op.startswith("component_") and args[0].type.kind == "point":  # of where it is, from the corner of the box
+                    there = self.typed(Read("origin", span=expr.span, via=expr.via))
+                    args = (Op("displacement", (args[0], there), span=expr.span, via=expr.via, type=Type("vector", self.length)),)
                 exponent = constant_value(args[1], self.model.dim) if op == "pow" else None
                 try:
                     kind = type_of(op, tuple(a.type for a in args), Context(self.length, exponent, self.model.dim))
