@@ -43,7 +43,7 @@ def energies(compiled: Compiled) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         yield f"{equation.kind} {equation.name}, line {equation.span.line}", facts
     for value in field.values:
         equation = field.model.equation(value.equation)
-        head = f"quantity {value.name}" if value.name == equation.name else f"a sum around each atom in {equation.kind} {equation.name}"
+        head = f"quantity {value.name}" if value.name == equation.name else f"{'a sum around each atom' if value.domain else 'where each atom is,'} in {equation.kind} {equation.name}"
         yield f"{head}, line {equation.span.line}", list(_value(compiled, value, ends.get(id(value))))
 
 
@@ -72,7 +72,7 @@ def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[
 def _value(compiled: Compiled, value: PerAtom, end: Cutoff | None) -> Iterator[tuple[str, str]]:
     """A per-atom value: what it sums over, and how derivatives go through it."""
     if value.domain is None:
-        yield "domain", "every atom by itself: a function of other quantities"
+        yield "domain", "every atom by itself"
     else:
         yield "domain", f"{value.domain}: {domain_words(value.domain)}"
     if end is not None:
