@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .atom_data import check_data_names
+from .atom_data import check_data_names, numbers, symmetric
 from .before_run import factor
 from .box import decided_by
 from .dimensions import LENGTH, VELOCITY, Dimension
@@ -27,13 +27,12 @@ def scale(system: System, dimension: Dimension) -> float:
 
 def data_given(system: System, data: Mapping[str, object] | None) -> dict[str, object]:
     """The data that were bound, with those given in their place; internal units."""
-    import jax.numpy as jnp
-
     found: dict[str, object] = dict(system.initial.data)
-    for name, values in check_data_names(system.model, data).items():
-        if jnp.shape(values) != found[name].shape:
-            raise Rejected(Diagnostic("wrong-shape", f"the data `{name}` have the shape {jnp.shape(values)}, not {found[name].shape}"))
-        found[name] = jnp.asarray(values) * system.model.param(name).data.size
+    for name, given in check_data_names(system.model, data).items():
+        values, param = numbers(name, given), system.model.param(name)
+        if values.shape != found[name].shape:
+            raise Rejected(Diagnostic("wrong-shape", f"the data `{name}` have the shape {values.shape}, not {found[name].shape}"))
+        found[name] = symmetric(param, values) * param.data.size
     return found
 
 

@@ -10,6 +10,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 
 from .dimensions import CHARGE
 from .model import Model, Param
+from .no_derivative import is_traced
 from .runtime.structure import Structure
 from .units import UnitValue
 
@@ -51,9 +52,35 @@ def _values(model: Model, param: Param, given: Mapping[str, object], atoms: int)
     if not np.isfinite(values).all():
         place = f" of atom {int(np.argmin(np.isfinite(values)))}, counted from 0," if param.per_atom else ""
         raise Rejected(Diagnostic("not-finite", f"the data `{name}`{place} hold a number that is not finite", param.span))
-    if [a.kind for a in param.axes] == ["species", "species"] and not np.allclose(values, values.T, rtol=1e-12):
-        raise Rejected(Diagnostic("bad-table", f"the data `{name}` differ for a pair of species and the pair exchanged", param.span, help="an array over pairs of species is symmetric"))
-    return values * param.data.size
+    return symmetric(param, values) * param.data.size
+
+
+def numbers(name: str, value):
+    """What a user gives for a parameter or for data, as an array of JAX. Raises Rejected: ``wrong-type``."""
+    import jax.numpy as jnp
+
+    try:
+        return jnp.asarray(value, None if hasattr(value, "dtype") else float)
+    except (TypeError, ValueError):
+        raise Rejected(Diagnostic("wrong-type", f"`{name}` is given {value!r}, which is no number and no array of numbers")) from None
+
+
+def symmetric(param: Param, values):
+    """Values given for a parameter or for data; of pairs of species an array that is the same with the two exchanged.
+
+    Of an array whose numbers are not known yet, in transformations of JAX, the part that is: then derivatives of all orders
+    are those of an array that is, half of that of a pair for each of its two entries. Raises Rejected: ``bad-table``.
+    """
+    if [a.kind for a in param.axes] != ["species", "species"]:
+        return values
+    if is_traced(values):
+        import jax.numpy as jnp
+
+        return (jnp.asarray(values) + jnp.asarray(values).T) / 2
+    if not np.allclose(values, np.asarray(values).T, rtol=1e-6 if getattr(values, "dtype", None) == np.float32 else 1e-12):
+        what = "the data" if param.data is not None else "the values of"
+        raise Rejected(Diagnostic("bad-table", f"{what} `{param.name}` differ for a pair of species and the pair exchanged", param.span, help="an array over pairs of species is symmetric"))
+    return values
 
 
 def charges(model: Model, structure: Structure) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .atom_data import check_data_names
+from .atom_data import check_data_names, numbers, symmetric
 from .before_run import factor
 from .binding import bind, given_velocities
 from .bound import System
@@ -90,7 +90,7 @@ class Program:
 
     def internal(self, params: Mapping[str, object] | None) -> dict[str, object]:
         """Parameters in internal units; those not given have their defaults. Raises Rejected: ``unknown-parameter``,
-        ``no-derivative``."""
+        ``no-derivative``, ``wrong-type``, ``wrong-shape``, ``bad-table``."""
         import jax.numpy as jnp
 
         given = dict(params or {})
@@ -99,8 +99,11 @@ class Program:
                 raise unknown(self.model, self.params, name, value)
             if (network := self.model.param(name).learned) is not None:
                 given[name] = joined(network, value)
-            elif jnp.shape(value) != jnp.shape(self.params[name]):
-                raise Rejected(Diagnostic("wrong-shape", f"`{name}` has the shape {jnp.shape(value)}, not {jnp.shape(self.params[name])}"))
+                continue
+            value = numbers(name, value)
+            if value.shape != jnp.shape(self.params[name]):
+                raise Rejected(Diagnostic("wrong-shape", f"`{name}` has the shape {value.shape}, not {jnp.shape(self.params[name])}"))
+            given[name] = symmetric(self.model.param(name), value)
         default = {name: joined(n, value) if (n := self.model.param(name).learned) else value for name, value in self.params.items() if name not in given}
         return {name: jnp.asarray(given[name] if name in given else default[name]) / self._scale(name) for name in self.params}
 

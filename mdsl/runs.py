@@ -143,7 +143,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
     for k in range(count):
         mine = of(own, k)
         check_fixed(system, {**params, **mine}, x is None, v is None)
-        leaves = {**common, **{n: a / factor(system.model, system.model.param(n).type.dimension) for n, a in mine.items()}}
+        leaves = common | ({n: np.asarray(a) for n, a in system.program.internal(mine).items() if n in mine} if mine else {})
         leaves |= {n: np.asarray(a) for n, a in data_given(system, of(numbers, k)).items() if n in numbers}
         start = {"x": None, "v": None, "box": None, **shared, **of(places, k)}
         members.append(Member(bound_by(system, leaves, *start_given(system, **start, leaves=leaves)), leaves, keys[k]))

@@ -120,6 +120,28 @@ def jumbled(seed=3, cells=3, edge=4.2, shake=0.12):
     return places / cells * edge + rng.uniform(-shake, shake, places.shape), rng
 
 
+def test_a_table_over_pairs_of_species_is_symmetric():
+    """Another is refused; where its numbers are not known yet its symmetric part counts, so that each entry of a pair has half
+    of the derivative by both, also of forces."""
+    x, rng = jumbled(cells=2, edge=3.6)
+    system = program(MIXTURE).bind(x, box=3.6, species=[0, 1] * 4)
+    e = np.array([[1.0, 1.4], [1.2, 0.6]])
+    for ask in (lambda: system.energy(params={"e": e}), lambda: system.program.internal({"e": e.tolist()})):
+        with pytest.raises(mdsl.Rejected, match="bad-table.*differ for a pair of species"):
+            ask()
+    for wrong in ("much", [[1.0], [1.0, 2.0]], None):
+        with pytest.raises(mdsl.Rejected, match="wrong-type.*`e` is given"):
+            system.energy(params={"e": wrong})
+    even = (e + e.T) / 2
+    assert system.energy(params={"e": even.tolist()}) == pytest.approx(float(system.energy(params={"e": even})), rel=1e-14)
+    forces = jax.jit(lambda e: system.forces(params={"e": e}))
+    np.testing.assert_allclose(forces(e), system.forces(params={"e": even}), rtol=1e-12)
+    by_entry = np.asarray(jax.jit(jax.jacfwd(lambda e: system.forces(params={"e": e})))(even))
+    both = np.array([[0, 1e-5], [1e-5, 0]])
+    np.testing.assert_array_equal(by_entry[..., 0, 1], by_entry[..., 1, 0])
+    np.testing.assert_allclose(by_entry[..., 0, 1] + by_entry[..., 1, 0], (forces(even + both) - forces(even - both)) / 2e-5, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("precision", ["double", "single"])
 def test_products_with_the_hessian(precision):
     """By positions and a table of species, with padded slots and an atom beyond all cutoffs: symmetric, the same in
@@ -131,9 +153,7 @@ def test_products_with_the_hessian(precision):
     gradient = jax.grad(lambda p, x: system.energy(x, params=p), (0, 1))
     dtype = jnp.float64 if precision == "double" else jnp.float32
     at = jax.tree.map(lambda a: jnp.asarray(a, dtype), (system.program.params, x))
-    even = lambda p: {name: a + a.T for name, a in p.items()}  # noqa: E731  (what is read for i, j and for j, i is one)
     u, w = (jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), dtype), at) for _ in range(2))
-    u, w = (even(u[0]), u[1]), (even(w[0]), w[1])
 
     @jax.jit
     def products(u, w):
@@ -146,7 +166,7 @@ def test_products_with_the_hessian(precision):
     close = 1e-12 if precision == "double" else 1e-4
     scale = inner(jax.tree.map(np.abs, forward), jax.tree.map(np.abs, w))
     assert abs(inner(forward, w) - inner(reverse, u)) < close * scale
-    for a, b in zip(jax.tree.leaves((even(forward[0]), forward[1])), jax.tree.leaves((even(again[0]), again[1]))):
+    for a, b in zip(jax.tree.leaves(forward), jax.tree.leaves(again)):
         np.testing.assert_allclose(a, b, rtol=0, atol=close * np.abs(a).max())
 
 
