@@ -10,6 +10,7 @@ from jax import lax
 
 from mdsl.model import Axis
 
+from .accumulate import Total, scattered
 from .adjoints import with_values
 from .cell import cast
 from .configuration import Configuration
@@ -17,7 +18,7 @@ from .evaluation import evaluate
 from .field import Measure
 from .kernels import NOTHING, atom_values
 from .ranges import numbers
-from .series import ENTRY
+from .series import ENTRY, size
 from .traversal import all_pairs_fold, slot_fold
 
 
@@ -56,11 +57,11 @@ def _histogram(now: Configuration, measure: Measure):
         case "each":
             bins, values = (atom_values(e, measure.domain.binders[0], now.known, now.atoms, now.nearest) for e in (measure.bin, measure.summand))
             here = layout.rows() < layout.n_atoms
-            return layout.across(_added(_empty(measure, values, now.dtype), measure.axis, bins, values, here))
+            return layout.across(_binned(measure.axis, bins, values, here, now.dtype))
         case "members":
             tuples = now.tuples((measure.summand, measure.bin))
             bins, values = (tuples.filled(measure.domain, tuples.value(measure.domain, e)) for e in (measure.bin, measure.summand))
-            return _added(_empty(measure, values, now.dtype), measure.axis, bins, values, True)
+            return _binned(measure.axis, bins, values, True, now.dtype)
     return _pairs(now, measure)
 
 
@@ -76,33 +77,30 @@ def _pairs(now: Configuration, measure: Measure):
     zeros = kernel.zeros(own["x"][0], now.known.cell)
 
     def into(total, increments, valid):
-        return _added(total, measure.axis, increments["#1"], increments["#0"], valid)
+        found = _binned(measure.axis, increments["#1"], increments["#0"], valid, now.dtype)
+        return jax.tree.map(Total.plus, total, found, is_leaf=lambda v: isinstance(v, Total))
 
-    rows, start = layout.rows(), _empty(measure, zeros["#0"], potential.dtype)
+    rows, empty = layout.rows(), jnp.zeros(size(measure.axis), now.dtype)
+    start = jax.tree.map(lambda _: Total.of(empty), zeros["#0"])
     others = layout.everywhere(own)
     if listed:
         total = slot_fold(body, now.slots_without(excluded), own, others, start, into, rows=rows, used=now.used)
     else:
         others = jax.tree.map(lambda a: a[..., : layout.n_atoms], others)
         total = all_pairs_fold(body, own, others, start, into, rows=rows, last=layout.n_atoms, excluded=now.left_out(excluded))
-    return jax.tree.map(lambda v: layout.across(v.astype(now.dtype)) / 2, total)
+    return jax.tree.map(lambda t: layout.across(t.value) / 2, total, is_leaf=lambda v: isinstance(v, Total))
 
 
-def _empty(measure: Measure, like, dtype):
-    """Zeros [K] for each component of a value."""
-    return jax.tree.map(lambda _: jnp.zeros(measure.axis.last + 1 - measure.axis.first, dtype), like, is_leaf=lambda v: not isinstance(v, tuple))
-
-
-def _added(total, axis: Axis, bins, values, valid):
-    """The histogram with values added at their bins, where these are numbers of the range."""
-    count = axis.last + 1 - axis.first
+def _binned(axis: Axis, bins, values, valid, dtype):
+    """[K] for each component of values: these, added at their bins, where these are numbers of the range."""
+    count = size(axis)
     place = jnp.asarray(bins) - axis.first
     hit = valid & (place == jnp.floor(place)) & (place >= 0) & (place < count)
     index = jnp.where(hit, place, count).astype(jnp.int32)  # the others go beyond the end
     shape = jnp.broadcast_shapes(index.shape, *(jnp.shape(v) for v in jax.tree.leaves(values)), jnp.shape(hit))
     index, hit = jnp.broadcast_to(index, shape).ravel(), jnp.broadcast_to(hit, shape).ravel()
 
-    def add(t, v):
-        return t.at[index].add(jnp.where(hit, jnp.broadcast_to(v, shape).ravel(), 0).astype(t.dtype), mode="drop")
+    def add(v):
+        return scattered((count + 1,), (index,), jnp.where(hit, jnp.broadcast_to(v, shape).ravel(), 0).astype(dtype))[:count]
 
-    return jax.tree.map(add, total, values)
+    return jax.tree.map(add, values)

@@ -15,6 +15,7 @@ import numpy as np
 
 from mdsl.model import Expr, Label, Model, Number, Op, Read, Type, transform, walk
 
+from .accumulate import scattered
 from .cell import entries_of, fractions
 from .emit import Memo, evaluate
 from .field import Measure, Term
@@ -190,9 +191,8 @@ class TupleSums:
         values = self.filled(term.domain, self.value(term.domain, expr))
         if not leaf.indices:
             return jnp.sum(values)
-        zeros = jnp.zeros(jnp.shape(self.known.params[leaf.symbol]), self.dtype)
         entry = self.entry(term.domain, leaf)
-        return zeros.at[entry].add(values if any(jnp.ndim(e) for e in entry) else jnp.sum(values))
+        return scattered(jnp.shape(self.known.params[leaf.symbol]), entry, (values if any(jnp.ndim(e) for e in entry) else jnp.sum(values)).astype(self.dtype))
 
 
 def _apart(a, b) -> tuple:

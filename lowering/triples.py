@@ -17,6 +17,7 @@ from jax import lax
 
 from mdsl.model import Expr, Label, Model, Read
 
+from .accumulate import scattered
 from .emit import Memo, evaluate
 from .field import ADJOINT, Gradient, Term
 from .gather import take
@@ -331,7 +332,7 @@ class _Triple:
         """A slope by a parameter with indices, in its shape."""
         entry = self.entry(leaf, binders)
         value = value if any(jnp.ndim(e) for e in entry) else jnp.sum(value)
-        return jnp.zeros(jnp.shape(self.work.known.params[leaf.symbol]), value.dtype).at[entry].add(value)
+        return scattered(jnp.shape(self.work.known.params[leaf.symbol]), entry, value)
 
     def entry(self, node: Read, binders: tuple[str, ...]) -> tuple:
         """The indices of a parameter's entry, some of them [n]."""
