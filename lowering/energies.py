@@ -61,7 +61,8 @@ class Energies:
         return replace(result, force=force), good & ~found.overflow
 
     def fits(self, params, cell):
-        """Whether nearest images are enough: the cutoff is at most half of each edge that repeats."""
+        """Whether nearest images are enough: the cutoff is at most half of each edge that repeats. Not where an edge is
+        NaN, as that of a traced box that is skew: there no pair would be near, and the energy 0."""
         cutoff = self.potential.cutoff(params)
         good = jnp.bool_(True)
         for edge, repeats in zip(cell.edges, self.potential.geometry.periodic):
