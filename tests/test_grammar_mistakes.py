@@ -98,6 +98,7 @@ EXAMPLES = [
     ("box sum(i < j < k) u", "bad-domain", "<", "`sum(i; j < k)`"),
     ("flow a(h) { for k in 1..3 x += h*v }", "syntax", " ", "`for k in 1..3 { ... }`"),
     ("flow a(h) { for k in 3 { x += h*v } }", "syntax", " ", "expected `..`"),
+    ("run {\n  x = fcc(a = 1, cells = 2)\n  for k in 1..3 { brownian(dt = 1) for 10 }\n}", "syntax", "for", "a run block has no loops"),
     ("flow a(h) { for k 1..3 { x += h*v } }", "syntax", "1", "`k in 1..3`"),
     ("run { a(dt = 1) until U < 1 record U }", "syntax", " ", "`, at most`"),
     ("run { a(dt = 1) until U < 1, 50 }", "syntax", "50", "`at most`"),
