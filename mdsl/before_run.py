@@ -21,8 +21,14 @@ def factor(model: Model, dimension: Dimension) -> float:
 
 
 def array(name: str, value, shape) -> np.ndarray:
-    """A user's array. ``shape``: its lengths, None for any. Raises Rejected: ``wrong-shape``, ``not-finite``."""
-    found = np.asarray(value, float)
+    """A user's array. ``shape``: its lengths, None for any. Raises Rejected: ``wrong-type``, ``wrong-shape``, ``not-finite``."""
+    try:
+        if isinstance(value, str) or np.iscomplexobj(value):
+            raise TypeError
+        found = np.asarray(value, float)
+    except (TypeError, ValueError):
+        help = f"positions are an array [N, d]; a program reads a file by `x = read(\"{value}\")`" if isinstance(value, str) and name == "x" else None
+        raise Rejected(Diagnostic("wrong-type", f"{name} is no array of numbers", help=help)) from None
     if shape is not None and (found.ndim != len(shape) or any(w is not None and w != h for w, h in zip(shape, found.shape))):
         wanted = " × ".join("N" if w is None else str(w) for w in shape)
         raise Rejected(Diagnostic("wrong-shape", f"{name} has the shape {found.shape}, not {wanted}"))

@@ -144,6 +144,10 @@ class Program:
         if missing:
             raise Rejected(*missing)
         check_bound({"x": x, "box": box, "species": species, "velocities": velocities, "masses": masses, "topologies": topologies, "data": data, "seed": seed, "skin": skin})
+        if skin is not None and not (isinstance(skin, (int, float, np.number)) and 0 <= skin < np.inf):
+            raise Rejected(Diagnostic("bad-number", f"`skin` is a length, at least 0, not {skin!r}"))
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise Rejected(Diagnostic("bad-number", f"`seed` is a whole number, at least 0, not {seed!r}"))
         params = {name: np.asarray(value) for name, value in self.internal(None).items()}
         if x is None:
             without = next((name for name, given in (("box", box), ("species", species), ("masses", masses)) if given is not None), None)
