@@ -176,21 +176,12 @@ def sort(plan, x, cell, radius):
     full = (jnp.diff(bottom) + LANES - 1) // LANES
     cluster = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(full, dtype=jnp.int32)])
     column, bottom = padded(key // plan.cells[-1]), padded(bottom)
-    place = lax.iota(jnp.int32, 3 * plan.n_atoms)
+    place = jnp.minimum(lax.iota(jnp.int32, 1 << _bits(3 * plan.n_atoms)), 3 * plan.n_atoms - 1)
     low, high = take(bottom, take(column, place // 3)), take(bottom, take(column, place // 3) + 1)
     s = place - 2 * low - high  # from -size to 2 size, beyond the beginning of the column
     turns = (s >= high - low).astype(jnp.int32) - (s < 0).astype(jnp.int32)
     places = low + s - turns * (high - low)
+    along = jnp.stack([jnp.asarray(entry if plan.periodic[-1] else 0.0, SINGLE) for entry in cell.row(len(x) - 1)])
     # In a loop, or the places would be computed anew for each axis.
-    x = lax.map(lambda c: take(padded(take(padded(c), order)), places), jnp.stack(x))
-    x = _beside(plan, cell, tuple(x), turns.astype(SINGLE))
-    return Grid(tuple(axes), cell, radius, padded(places), tuple(map(padded, x)), padded(start), bottom, padded(cluster), column), order
-
-
-def _beside(plan, cell, x, turns):
-    """Positions, moved by so many turns of the vector along columns."""
-    if not plan.periodic[-1]:
-        return x
-    *across, along = cell.row(len(x) - 1)
-    moved = [c + turns * entry for c, entry in zip(x, across)] if cell.tilts else x[:-1]
-    return [*moved, x[-1] + turns * along]
+    x = lax.map(lambda c: take(padded(take(padded(c[0]), order)), places) + turns * c[1], (jnp.stack(x), along))
+    return Grid(tuple(axes), cell, radius, places, tuple(x), padded(start), bottom, padded(cluster), column), order
