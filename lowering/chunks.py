@@ -21,6 +21,8 @@ from .integrate import Step, value_of
 from .state import BETWEEN, FINE, NEW, STATE, WAITING, Inputs, State
 from .step import cut
 
+AHEAD = 0.75  # of the skin, which a list may have used up where forces are evaluated within a step too
+
 
 def begin(dynamics: Dynamics, advance: Advance):
     """``begin(inputs, state) -> memory``: what the states of a statement start from."""
@@ -58,6 +60,7 @@ def chunk(dynamics: Dynamics, advance: Advance):
     def chunk(inputs: Inputs, state: State, last) -> State:
         step = Step.of(dynamics, advance, inputs)
         parts = step.parts
+        spent = AHEAD if any(parts.again) else 1.0  # by a list that has to last to the end of a step
 
         def head(state: State, wanted) -> State:
             moved = step.carried_out(parts.head, (False,) * len(parts.head), state, step.known(state))
@@ -77,12 +80,12 @@ def chunk(dynamics: Dynamics, advance: Advance):
             if dynamics.deforming:
                 state = _pick(waiting, step.deformed(state), state)
             state = head(state, (state.step < last) & ~state.met)
-            return state._replace(flag=dynamics.flag(state, inputs))
+            return state._replace(flag=dynamics.flag(state, inputs, spent=spent))
 
         # A chunk that goes on after a new list has its head behind it.
         first = (state.phase == BETWEEN) & (state.step < last) & ~state.met
         state = lax.cond(first, lambda s: head(s, jnp.bool_(True)), lambda s: s, state)
-        state = state._replace(flag=dynamics.flag(state, inputs))
+        state = state._replace(flag=dynamics.flag(state, inputs, spent=spent))
         state = lax.while_loop(lambda s: (s.phase != BETWEEN) & (s.flag == FINE), body, state)
         return state._replace(slots=())
 

@@ -188,8 +188,9 @@ class Dynamics:
         built = self.layout.program(rebuild, ("inputs", STATE._replace(slots=()), "slots"), STATE, donated=(2,))
         return lambda inputs, state: built(inputs, state._replace(slots=()), state.slots)
 
-    def flag(self, state: State, inputs: Inputs, stale: int = STALE) -> object:
-        """Whether the list still holds at the positions of a state, and whether these are still sound."""
+    def flag(self, state: State, inputs: Inputs, stale: int = STALE, spent: float = 1.0) -> object:
+        """Whether the list still holds at the positions of a state, and whether these are still sound. ``spent``: the part
+        of the skin that may be used up."""
         at, inputs = state.at, self.now(inputs, state)
         if self.changing:
             at = carried(at, state.built, state.cell)
@@ -201,9 +202,9 @@ class Dynamics:
         if self.plan is not None and self.changing:
             cutoff = self.potential.cutoff(complete(self.model, inputs.params))
             room = (1 - strain(state.built, state.cell)) * self.radius(inputs, state.built) - cutoff
-            flag = jnp.where(2 * jnp.sqrt(moved) > room, stale, FINE)
+            flag = jnp.where(2 * jnp.sqrt(moved) > spent * room, stale, FINE)
         elif self.plan is not None:
-            flag = jnp.where(moved > (self.skin_of(inputs) / 2) ** 2, stale, FINE)
+            flag = jnp.where(moved > (spent * self.skin_of(inputs) / 2) ** 2, stale, FINE)
         flag = jnp.where(moved < leap**2, flag, BLOW_UP)
         if self.changing:
             flag = jnp.where(self.fits(inputs, state.cell), flag, TOO_SMALL)

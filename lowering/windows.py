@@ -12,7 +12,7 @@ from jax import lax
 
 from .cell import Cell, nearest
 from .columns import BINS, EPS, LANES, SINGLE
-from .gather import padded, take
+from .gather import take
 
 UNROLL = 8  # candidates that are tested together
 SMALL = 2 * BINS + 3  # bins along a column up to which two images of an atom can be as near as the radius
