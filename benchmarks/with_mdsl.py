@@ -71,8 +71,8 @@ def dynamics(job: Job, text: str, start: System, **arrays) -> Ready:
         return Measured(prepare, clock.times[-1][1] - clock.times[first][1], steps * len(start.x), mdsl.__version__, {"lists": runner.counts.list_builds})
 
     def outcome() -> float:
+        from mdsl.before_run import factor
         from mdsl.dimensions import LENGTH
-        from mdsl.initial import factor
 
         return float(system.energy(final[-1].x * factor(system.model, LENGTH))) / len(start.x)
 
