@@ -222,8 +222,8 @@ class Execution:
 
     def _failed(self, advance: Advance, flag: int, before: State, after: State, t, origin, dt) -> State:
         """From the state in which it stopped, find what went wrong. ``before``: a state from which it had gone well. Returns
-        the state to go on from, with other replicas in the places of those that were lost. Raises Rejected where none is
-        left."""
+        the state to go on from, with other replicas in the places of those that were lost, and a list of its own. Raises
+        Rejected where none is left."""
         members = self.members
         last = self.snapshot(self._replayed(advance, before, after.step, self.inputs(t, origin)), t) if flag == BLOW_UP else None
         cells = matrix_of(after.cell) if members.lowered.changing else members.cells
@@ -235,7 +235,7 @@ class Execution:
         source = np.array(self.members.source)
         if self.began is not None:
             self.began = self.began[:, source]
-        return losses.in_place(before, source)
+        return self.listed(losses.in_place(before, source), self.inputs(t, origin))
 
     def _replayed(self, advance: Advance, state: State, last, inputs: Inputs) -> State:
         """The state at step ``last``, which was reached before, computed anew."""

@@ -16,8 +16,9 @@ def fill(plan, grid, start, into):
     """Slots of the rows from ``start`` on in the place of ``into``, `[K, count]`, whatever that holds; the most
     neighbours of a row, and the most candidates in a window."""
     count = into.shape[1]
-    # Clusters touched by the rows: one more partial cluster at either end.
-    most = min(plan.clusters, count // LANES + min(plan.columns, count) + 2)
+    # Clusters touched by the rows: one more partial cluster at either end. Where there may be padding, one that is not
+    # used comes last, for full ones leave no room behind them.
+    most = min(plan.clusters, count // LANES + min(plan.columns, count) + 2) + (count < plan.n_atoms)
     # Powers of two, because gathers divide their flattened index by the row length.
     block = min(BLOCK, 1 << max(0, most - 1).bit_length())
     together = min(count, block * LANES)  # rows
@@ -34,8 +35,9 @@ def fill(plan, grid, start, into):
         first = origin + number * block
         some = windows.clusters(plan, grid, first + lax.iota(jnp.int32, block), final)
         words, candidates = windows.test(plan, grid, some)
-        # Rows behind those of the block are filled by the next one. Before them stand others where the last is cut.
-        offset = jnp.where(some.used[0], some.low[0] + some.row[0, 0] - start, count)
+        # Rows behind those of the block are filled by the next one. Before them stand others where the last is cut. A
+        # block without atoms empties the padding.
+        offset = jnp.where(some.used[0], some.low[0] + some.row[0, 0] - start, jnp.clip(plan.n_atoms - start, 0, count))
         cut = jnp.clip(offset, 0, count - together)
         row = start + cut + lax.iota(jnp.int32, together)
         at, shape = (jnp.int32(0), cut), (plan.slots, together)

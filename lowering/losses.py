@@ -45,8 +45,10 @@ def fallen(flag: int, state: State, cells: np.ndarray, periodic: tuple[bool, ...
 
 
 def in_place(state: State, source: np.ndarray) -> State:
-    """The state in which member k of a batch is member ``source[k]`` of this one."""
-    return jax.tree.map(lambda a: jax.device_put(a[source], a.sharding), state)
+    """The state in which member k of a batch is member ``source[k]`` of this one. Its list is not: lists made since may
+    have taken its place, so that there is to be a new one."""
+    moved = jax.tree.map(lambda a: jax.device_put(a[source], a.sharding), state._replace(slots=()))
+    return moved._replace(slots=state.slots)
 
 
 def told(lost: Mapping[int, Loss], count: int, most: int = 3) -> list[Diagnostic]:

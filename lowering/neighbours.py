@@ -1,14 +1,26 @@
 """Neighbour lists in pure XLA: no sort of candidates, memory O(N K).
 
-The atoms are sorted by *column* (a square prism along the last axis, at least
-one list radius wide) and, inside a column, by bin along the last axis.  Then
+The atoms are sorted by *column* (a prism along the last axis, at least one list
+radius wide) and, inside a column, by bin along the last axis (`columns`).  Then
 
 1. 16 atoms that follow each other in a column form a *cluster*, and all their
    neighbours lie in nine windows of the sorted order (three in two dimensions).
    Since the 16 atoms share their windows, a candidate is loaded once for all
    of them and no test needs a gather.  The results of the tests are bits of
-   one 32-bit word per atom and window (or piece of a window);
-2. every atom walks the bits of its words, and so fills its slots in order.
+   one 32-bit word per atom and window (or piece of a window) (`windows`);
+2. every atom walks the bits of its words, and so fills its slots in order, a
+   block of clusters after the other (`filling`).
+
+Images: coordinates are written three times for each column, with its images
+before and behind it, so that a window may reach over both ends, and a column
+across the box is compared as far away as it is seen.  Only along axes so short
+that two images of an atom may be near is the nearest image found for each pair.
+
+Tests are in single precision, with a radius that is larger by what rounding may
+do: no pair is lost of positions wrapped into the box, and few are too far apart.
+
+Beside the slots only arrays of a few numbers for each atom are needed, and the
+words of one block.  The slots may take the place of an old list.
 
 The list is full (every pair stands in both rows) and slot-major, `[K, N]`: the
 force loop reads one contiguous row per slot.  Unused slots hold the atom's own
@@ -117,8 +129,9 @@ def build(plan, positions, box, radius, rows=None, into=None):
     positions: `[N, d]`, or d arrays `[N]`; need not be wrapped
     box:       a `Cell`, or edges `[d]`; at least 2 radius on periodic axes, unused on free ones
     rows:      `(start, count)`: only these sorted positions, `count` static; rows
-               from N on are padding and have no neighbours.  All rows by default.
-    into:      `[K, count]` int32, an array that is no longer needed and gives its place to the slots
+               from N on, 16 at most, are padding and have no neighbours.  All rows by default.
+    into:      `[K, count]` int32, whose place the slots take, whatever it holds; it stays as it is unless
+               the caller donates it
     """
     positions, box, radius = lax.stop_gradient((positions, box, radius))
     if not isinstance(positions, (tuple, list)):
@@ -196,7 +209,7 @@ def grow(plan, needed):
         wanted = int(needed.cells[a])
         if not periodic and crowded:  # the atoms have spread beyond the grid
             cells[a] = max(cells[a], wanted)
-        elif periodic and (a < len(cells) - 1 or wanted < windows.SMALL):
+        elif periodic and (a < len(cells) - 1 or cells[a] >= windows.SMALL and wanted < windows.SMALL - 1):
             cells[a] = min(cells[a], wanted)
     window = int(needed.window) * GROWTH if crowded else plan.window - 1
     slots = int(needed.slots) * GROWTH if int(needed.slots) > plan.slots else plan.slots

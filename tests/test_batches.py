@@ -245,7 +245,7 @@ run {
 """
 
 
-@pytest.mark.parametrize("traversal", ["all pairs", pytest.param("list", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("traversal", ["all pairs", "list"])
 def test_a_replica_that_blows_up_leaves_the_others_alone(traversal):
     """They do what they do without it; it is named, its records end, and it ends as NaN."""
     system = mdsl.compile(LOST).bind()

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdsl.lowering import neighbours
+from mdsl.lowering import columns, neighbours
 from mdsl.lowering.traversal import Staged, all_pairs_sum, each_other_sum, row_sum, slot_sum
 
 
@@ -185,6 +185,43 @@ def test_under_cond_and_vmap():
     assert np.array_equal(batch.slots, np.stack([old.slots, new.slots]))
 
 
+ORDERS = {"one sort": (20, 20, 30), "by ranks": (30, 30, 40), "by digits": (200, 200, 4)}
+
+
+@pytest.mark.parametrize("cells", ORDERS.values(), ids=ORDERS)
+def test_ways_to_order_atoms(cells):
+    """Which way is taken depends on the numbers of atoms, columns and bins; ranks need columns that are not too full."""
+    n, rng = 70_000, np.random.default_rng(0)
+    plan = neighbours.Plan(n, (True,) * 3, cells, window=1, slots=4)
+    sort = jax.jit(functools.partial(columns._order, plan), compiler_options=HURRY)
+    along = rng.integers(0, cells[-1], n)
+    for crowded in (0.0, 0.9, 1.0):
+        column = np.where(rng.random(n) < crowded, plan.columns - 1, rng.integers(0, plan.columns, n))
+        order = sort(jnp.asarray(column, jnp.int32), jnp.asarray(along, jnp.int32))
+        key = column * cells[-1] + along
+        assert np.array_equal(np.sort(order), np.arange(n)) and (np.diff(key[np.asarray(order)]) >= 0).all()
+
+
+@pytest.mark.parametrize("n, parts, lengths", [(5, 4, (6.0, 6.0, 6.0)), (6128, 3, (1.0, 1.0, 700.0))])
+def test_what_stood_in_the_place_of_a_list_does_not_matter(n, parts, lengths):
+    """Rows are filled in several blocks, of which the last is cut. Some are padding; in the wire the last block that has
+    atoms is full, so that it does not reach the padding."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(gas(n, lengths), jnp.float32)
+    plan = neighbours.plan(n, lengths, (False,) * 3, 2.5, x)
+    whole, count = compiled(plan)(x, jnp.asarray(lengths), 2.5), -(-n // parts)
+
+    @functools.partial(jax.jit, donate_argnums=1, compiler_options=HURRY)
+    def part(start, into):
+        return neighbours.build(plan, x, jnp.asarray(lengths), 2.5, rows=(start, count), into=into).slots
+
+    for start in range(0, parts * count, count):
+        rows = np.arange(start, start + count)
+        expected = np.where(rows < n, np.asarray(whole.slots)[:, np.minimum(rows, n - 1)], rows)
+        garbage = rng.integers(-(2**31), 2**31 - 1, (plan.slots, count)).astype(np.int32)
+        assert np.array_equal(part(start, jnp.asarray(garbage)), expected)
+
+
 # --- traversals ---------------------------------------------------------------
 
 
@@ -242,7 +279,7 @@ def test_schedules_agree(n):
 SHARDED = """
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 3)
-from mdsl.lowering import neighbours
+from mdsl.lowering import columns, neighbours
 from mdsl.lowering.traversal import Shards, slot_sum
 n, lengths = 1000, jnp.full(3, 11.0)
 x = jnp.asarray(np.random.default_rng(0).random((n, 3)) * 11, jnp.float32)
@@ -275,3 +312,35 @@ def test_sharded():
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
     done = subprocess.run([sys.executable, "-c", SHARDED], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+BLOWN_UP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+import mdsl
+import mdsl.lowering.arrangement as arrangement
+from compiled import HEAD, pairs_by
+from mdsl.lowering.execution import Execution
+arrangement.ATOMS_EACH = 1
+calls, listed, advance = [], Execution.listed, Execution.advance
+Execution.listed = lambda *given: calls.append("list") or listed(*given)
+Execution.advance = lambda *given: calls.append("chunk") or advance(*given)
+text = HEAD + "energy U = sum(i < j) force_shifted(lennard_jones(1.0, 1.0), 1.5)(|x[i] - x[j]|)"
+text += "run { x = fcc(density = 0.8, cells = 3)  v ~ maxwell(2)  velocity_verlet(dt = 0.04) for 1000 }"
+with pairs_by("list"):
+    try:
+        mdsl.compile(text).bind(devices=jax.devices(), skin=0.1).run(jax.random.key(0))
+    except mdsl.Rejected as error:
+        assert [d.id for d in error.diagnostics] == ["blow-up"]
+        assert calls[::-1].index("chunk") > 3  # lists since the last state that is known to be sound
+        print("told")
+"""
+
+
+def test_a_blow_up_on_two_devices_after_several_lists():
+    """The chunk is replayed from its beginning, whose list is gone."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    done = subprocess.run([sys.executable, "-c", BLOWN_UP, os.path.dirname(__file__)], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "told"), done.stderr
