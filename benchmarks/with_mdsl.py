@@ -12,9 +12,6 @@ from .systems import System
 
 def jax_for(job: Job):
     """JAX, set up for a job, before the first array is made."""
-    from mdsl import xla
-
-    os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""))
     import jax
 
     jax.config.update("jax_enable_x64", job.precision != "single")
@@ -50,6 +47,9 @@ class Clock:
 
 def dynamics(job: Job, text: str, start: System, **arrays) -> Ready:
     """A program whose run block has one statement of dynamics, `for` as many steps as there are."""
+    from mdsl import xla
+
+    os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""))
     begun = time.perf_counter()
     system = bound(job, text.replace("{steps}", str(job.warm + job.steps)), start, **arrays)
     bind = time.perf_counter() - begun
