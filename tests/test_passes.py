@@ -341,7 +341,7 @@ def never_again(right):
 
 
 IN_DYNAMICS = {
-    "the force is not evaluated again": (planted("lowering.step", "moves", lambda right: lambda statement: False), "velocity_verlet(dt = 0.001)"),
+    "the force is not evaluated again": (planted("lowering.step", "moves", lambda right: lambda *_: False), "velocity_verlet(dt = 0.001)"),
     "draws are the same": (planted("lowering.noise", "jax.random.fold_in", lambda right: lambda key, data: right(key, 0)), "mine(dt = 0.001)"),
     "a flow shares its local names": (planted("inline_flow", "_Statement.unique", lambda right: lambda self, name: name), "mine(dt = 0.001)"),
     "a state begins anew at every step": (planted("lowering.integrate", "with_memory", lambda right: lambda known, memory, states: right(known, memory | {s.name: 0.1 for s in states if s.type.kind == "scalar"}, states)), "numbers(dt = 0.001, chain = 3)"),
