@@ -135,14 +135,12 @@ def _rounded(plan, x, cell):
     """Positions in single precision: wrapped along axes that repeat, from the lowest on along others. Their
     coordinates across columns, with the steepness of these; the extent of each axis."""
     lowest = tuple(jnp.zeros_like(c[:1]) if p else jnp.min(c, keepdims=True) for c, p in zip(x, plan.periodic))
+    x, _ = wrap(cell, plan.periodic, x)
+    steep = (1.0,) * len(x)
     if cell.tilts:  # along a free axis, fractions are measured from the lowest too, which moves all atoms alike
-        x, _ = wrap(cell, plan.periodic, x)
         across = tuple(s * edge for s, edge in zip(fractions(cell, x), cell.edges))
         across = tuple(a if p else a - jnp.min(a) for a, p in zip(across, plan.periodic))
         steep = steepness(cell)
-    else:
-        x = tuple(c - edge * jnp.floor(c / edge) if p else c for c, edge, p in zip(x, cell.edges, plan.periodic))
-        steep = (1.0,) * len(x)
     x = tuple((c - low).astype(SINGLE) for c, low in zip(x, lowest))
     across = tuple(a.astype(SINGLE) for a in across) if cell.tilts else x
     extents = tuple(edge if p else jnp.max(c) - jnp.min(c) for c, edge, p in zip(x, cell.edges, plan.periodic))
