@@ -21,8 +21,7 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not list.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("NPROC", str(threads))  # as many as XLA starts itself
-    if not options.replicas and not options.sweeps:  # the loops of many small systems at once are faster in pieces
-        os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""))
+    os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""), bool(options.replicas or options.sweeps))
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
 

@@ -33,7 +33,8 @@ def measured(series):
 def test_equation_of_state(temperature, density, energy, pressure):
     """At the total energy of NIST's run, the energies of motion and of position and the pressure are NIST's.
 
-    Means of blocks; three standard deviations of theirs and ours together.
+    Means of blocks; three standard deviations of theirs, which are taken twice (see above), and ours together. Five starts
+    gave E of -5.912 with a deviation of 0.0006 at the first point.
     """
     melt = f"run {{\n  x = fcc(density = {density}, cells = 5)\n  v ~ maxwell(1.8)\n  baoab(dt = 0.005, T = 1.2, gamma = 1) for 1_000\n  baoab(dt = 0.005, T = {temperature[0]}, gamma = 1) for 3_000 record E\n}}"
     start = program(FLUID + melt).bind(precision="mixed")
@@ -45,4 +46,4 @@ def test_equation_of_state(temperature, density, energy, pressure):
     found = program(FLUID + text).bind(molten.x, box=start.box, velocities=v, precision="mixed").run(jax.random.key(2)).records
     for name, (value, deviation) in {"T": temperature, "E": energy, "P": pressure}.items():
         mean, own = measured(found[name])
-        assert abs(mean - value) < 3 * np.hypot(own, deviation or own), (name, mean, own)
+        assert abs(mean - value) < 3 * np.hypot(own, 2 * deviation if deviation else own), (name, mean, own)

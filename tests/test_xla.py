@@ -17,10 +17,15 @@ print("xla_cpu_small_call" in loop.lower(jnp.ones(100_000)).compile().as_text())
 
 
 def test_flags_of_the_user_stay():
-    assert xla.flags("") == xla.WHOLE_LOOPS
-    assert xla.flags("--xla_dump_to=here") == f"--xla_dump_to=here {xla.WHOLE_LOOPS}"
-    own = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=0"
+    both = f"{xla.WIDEST} {xla.WHOLE_LOOPS}"
+    assert xla.flags("") == both
+    assert xla.flags("--xla_dump_to=here") == f"--xla_dump_to=here {both}"
+    own = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=0 --xla_cpu_prefer_vector_width=128"
     assert xla.flags(own) == own
+
+
+def test_loops_of_ensembles_stay_in_pieces():
+    assert xla.flags("", ensemble=True) == xla.WIDEST
 
 
 def test_the_command_line_has_loops_compiled_whole(tmp_path):
