@@ -18,5 +18,5 @@ def flags(given: str, ensemble: bool = False) -> str:
     as it did formerly; where noise or sines make up most of a loop that is slower (64 replicas of 32 atoms: by half),
     so an ``ensemble`` of many small systems is not compiled so.
     """
-    wanted = ((WIDTH, WIDEST),) if ensemble else ((WIDTH, WIDEST), (EXTRA, WHOLE_LOOPS))
-    return " ".join([*given.split(), *(flag for name, flag in wanted if name not in given)])
+    wanted = {WIDTH: WIDEST} if ensemble else {WIDTH: WIDEST, EXTRA: WHOLE_LOOPS}
+    return " ".join([given, *(flag for name, flag in wanted.items() if name not in given)]).strip()
