@@ -30,9 +30,16 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure mdsl, and others on the same system with the same physics.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure mdsl, and others on the same system with the same physics."
+    )
     parser.add_argument("workloads", metavar="WORKLOAD", nargs="*", help=f"{', '.join(WORKLOADS)}; all by default")
-    parser.add_argument("--peers", nargs="*", choices=[m for m in MODULES if m != "mdsl"], help="who else runs; by default all that are installed")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=[m for m in MODULES if m != "mdsl"],
+        help="who else runs; by default all that are installed",
+    )
     parser.add_argument("--sizes", nargs="+", help="by default those that each workload names; `tiny` takes seconds")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
@@ -41,7 +48,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them; by default beside the JSON file, as PNG")
     options = parser.parse_args()
-    for word, known in ((options.workloads, set(WORKLOADS)), (options.sizes or [], {s for w in WORKLOADS.values() for s in w.sizes})):
+    for word, known in (
+        (options.workloads, set(WORKLOADS)),
+        (options.sizes or [], {s for w in WORKLOADS.values() for s in w.sizes}),
+    ):
         strange = [w for w in word if w not in known]
         if strange:
             parser.error(f"there is no {strange[0]}; there are {', '.join(sorted(known))}")
@@ -74,8 +84,17 @@ def ran(name: str, options: argparse.Namespace) -> list[Group]:
 def write(groups: list[Group], load: float, options: argparse.Namespace) -> None:
     """What there is so far, so that a run that is broken off leaves it behind."""
     if options.json:
-        rows = [{**dataclasses.asdict(job), "energy": group.energy, "wrong": group.wrong, "rounds": rounds} for group in groups for job, rounds in group.rounds.items()]
-        machine = {"machine": platform.machine(), "processors": os.cpu_count(), "load": load, "python": platform.python_version()}
+        rows = [
+            {**dataclasses.asdict(job), "energy": group.energy, "wrong": group.wrong, "rounds": rounds}
+            for group in groups
+            for job, rounds in group.rounds.items()
+        ]
+        machine = {
+            "machine": platform.machine(),
+            "processors": os.cpu_count(),
+            "load": load,
+            "python": platform.python_version(),
+        }
         options.json.write_text(json.dumps({**machine, "jobs": rows}, indent=1) + "\n")
     path = options.plot or (options.json and options.json.with_suffix(".png"))
     if path and (trouble := plot.draw(groups, path)):

@@ -59,7 +59,14 @@ def mdsl(job: Job, size: Size) -> Ready:
     def outcome_of(epsilon):
         return system.run(key, params={"epsilon": epsilon}).records["lj"][-1] / size.atoms
 
-    return derivative(job, size, mdsl.__version__, outcome_of, system.program.params["epsilon"], lambda: float(system.energy()) / size.atoms)
+    return derivative(
+        job,
+        size,
+        mdsl.__version__,
+        outcome_of,
+        system.program.params["epsilon"],
+        lambda: float(system.energy()) / size.atoms,
+    )
 
 
 def jax_md(job: Job, size: Size) -> Ready:
@@ -90,14 +97,30 @@ def jax_md(job: Job, size: Size) -> Ready:
         energy = energy_of(state.position, last) / size.atoms
         return jnp.where(last.did_buffer_overflow, jnp.nan, energy)
 
-    return derivative(job, size, with_jax_md.VERSION("jax-md"), outcome_of, jnp.asarray(1.0, dtype), lambda: float(unit_energy(x, neighbor=neighbors)) / size.atoms)
+    return derivative(
+        job,
+        size,
+        with_jax_md.VERSION("jax-md"),
+        outcome_of,
+        jnp.asarray(1.0, dtype),
+        lambda: float(unit_energy(x, neighbor=neighbors)) / size.atoms,
+    )
 
 
 WORKLOAD = Workload(
     "adjoint",
     "derivative of the energy at the end of a trajectory, reverse mode",
-    {"tiny": Size(5, 500, 0, 4), "10": Size(12, 6_912, 0, 10), "100": Size(12, 6_912, 0, 100), "1000": Size(12, 6_912, 0, 1000)},
-    {"mdsl": Engine(mdsl, ("single", "double")), "jax-md": Engine(jax_md, ("single", "double")), "jax-md remat": Engine(jax_md, ("single", "double"))},
+    {
+        "tiny": Size(5, 500, 0, 4),
+        "10": Size(12, 6_912, 0, 10),
+        "100": Size(12, 6_912, 0, 100),
+        "1000": Size(12, 6_912, 0, 1000),
+    },
+    {
+        "mdsl": Engine(mdsl, ("single", "double")),
+        "jax-md": Engine(jax_md, ("single", "double")),
+        "jax-md remat": Engine(jax_md, ("single", "double")),
+    },
     outcome=("derivative per atom", 0.01),
     unit="seconds for one gradient",
     shown=lambda seconds, work: seconds / work,

@@ -40,7 +40,9 @@ def lammps(job: Job, size: Size) -> Ready:
 
 def jax_md(job: Job, size: Size) -> Ready:
     system = start(size)
-    return with_jax_md.dynamics(job, system, lambda: with_jax_md.lennard_jones(system, CUTOFF, SKIN, with_jax_md.list_format(job.engine)), DT)
+    return with_jax_md.dynamics(
+        job, system, lambda: with_jax_md.lennard_jones(system, CUTOFF, SKIN, with_jax_md.list_format(job.engine)), DT
+    )
 
 
 def openmm(job: Job, size: Size) -> Ready:
@@ -51,7 +53,9 @@ def openmm(job: Job, size: Size) -> Ready:
     x, atoms = system_start.x, len(system_start.x)
     begun = time.perf_counter()
     system = mm.System()
-    system.setDefaultPeriodicBoxVectors(*[[edge * (k == axis) for k in range(3)] for axis, edge in enumerate(system_start.edges)])
+    system.setDefaultPeriodicBoxVectors(
+        *[[edge * (k == axis) for k in range(3)] for axis, edge in enumerate(system_start.edges)]
+    )
     if job.engine == "openmm custom":
         force = mm.CustomNonbondedForce("4*(r^-12 - r^-6)")
         parameters = [[]] * atoms

@@ -39,6 +39,7 @@ def mdsl(job: Job, size: Size) -> Ready:
 
     def run() -> Measured:
         import jax
+
         import mdsl
 
         key = jax.random.key(0)
@@ -67,12 +68,19 @@ def jax_md(job: Job, size: Size) -> Ready:
     begun = time.perf_counter()
     edge = float(system.edges[0])
     displacement, shift = space.periodic(edge)
-    options = dict(species=jnp.asarray(system.species), sigma=jnp.asarray((DIAMETERS[:, None] + DIAMETERS) / 2), epsilon=2.0, alpha=2)
+    options = dict(
+        species=jnp.asarray(system.species),
+        sigma=jnp.asarray((DIAMETERS[:, None] + DIAMETERS) / 2),
+        epsilon=2.0,
+        alpha=2,
+    )
     if size.number <= FEW:
         pairs = energy.soft_sphere_pair(displacement, **options)
         energy_of, neighbors = (lambda x, neighbor: pairs(x)), None
     else:
-        make, energy_of = energy.soft_sphere_neighbor_list(displacement, edge, dr_threshold=0.2, format=partition.Dense, capacity_multiplier=2.0, **options)
+        make, energy_of = energy.soft_sphere_neighbor_list(
+            displacement, edge, dr_threshold=0.2, format=partition.Dense, capacity_multiplier=2.0, **options
+        )
         neighbors = make.allocate(x)
     init, apply = minimize.fire_descent(energy_of, shift, dt_start=DT, dt_max=DT_MAX)
     listed = time.perf_counter() - begun

@@ -54,7 +54,13 @@ def mdsl(job: Job, size: Size) -> Ready:
     import mdsl
 
     system = with_mdsl.bound(job, PROGRAM.replace("{steps}", str(job.steps)), start(size), shared=False)
-    return ensemble(job, size, mdsl.__version__, lambda key: system.run(key).records["U"][1:], lambda: float(system.energy()) / ATOMS)
+    return ensemble(
+        job,
+        size,
+        mdsl.__version__,
+        lambda key: system.run(key).records["U"][1:],
+        lambda: float(system.energy()) / ATOMS,
+    )
 
 
 def jax_md(job: Job, size: Size) -> Ready:

@@ -25,9 +25,15 @@ class Group:
     wrong: tuple[str, ...]
 
 
-def jobs(workload: Workload, size: str, threads: int, precisions: list[str], peers: list[str] | None, steps: int | None) -> list[Job]:
+def jobs(
+    workload: Workload, size: str, threads: int, precisions: list[str], peers: list[str] | None, steps: int | None
+) -> list[Job]:
     given = workload.sizes[size]
-    engines = {n: e for n, e in workload.engines.items() if family(n) == "mdsl" or ((peers is None or family(n) in peers) and installed(n))}
+    engines = {
+        n: e
+        for n, e in workload.engines.items()
+        if family(n) == "mdsl" or ((peers is None or family(n) in peers) and installed(n))
+    }
     return [
         Job(workload.name, name, size, precision, threads, given.warm, steps or given.steps)
         for name, engine in engines.items()
@@ -66,7 +72,15 @@ def agreeing(wanted: list[Job]) -> tuple[list[Job], float | None, list[str]]:
     return list(energies), exact, wrong
 
 
-def measured(workload: Workload, size: str, threads: int, precisions: list[str], peers: list[str] | None, count: int, steps: int | None = None) -> Group:
+def measured(
+    workload: Workload,
+    size: str,
+    threads: int,
+    precisions: list[str],
+    peers: list[str] | None,
+    count: int,
+    steps: int | None = None,
+) -> Group:
     wanted = jobs(workload, size, threads, precisions, peers, steps)
     good, energy, wrong = agreeing(wanted)
     rounds: dict[Job, list[dict]] = {job: [] for job in good}
@@ -88,5 +102,9 @@ def with_outcomes(group: Group) -> Group:
     if not outcomes:
         return group
     exact = outcomes[max(outcomes, key=lambda j: (family(j.engine) == "mdsl", j.precision == "double"))]
-    strange = [f"{job.name}: {name} {o:.6g}, not {exact:.6g}" for job, o in outcomes.items() if math.isnan(o) or abs(o - exact) > tolerance * abs(exact)]
+    strange = [
+        f"{job.name}: {name} {o:.6g}, not {exact:.6g}"
+        for job, o in outcomes.items()
+        if math.isnan(o) or abs(o - exact) > tolerance * abs(exact)
+    ]
     return replace(group, wrong=(*group.wrong, *strange))

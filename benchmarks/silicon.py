@@ -52,10 +52,14 @@ def jax_md(job: Job, size: Size) -> Ready:
         from jax_md import energy, space
 
         displacement, shift = space.periodic(system.edges)
-        make, energy_of = energy.stillinger_weber_neighbor_list(displacement, system.edges, sigma=SIGMA, epsilon=EPSILON, cutoff=END * SIGMA, dr_threshold=SKIN)
+        make, energy_of = energy.stillinger_weber_neighbor_list(
+            displacement, system.edges, sigma=SIGMA, epsilon=EPSILON, cutoff=END * SIGMA, dr_threshold=SKIN
+        )
         return shift, make, energy_of
 
-    unit = (1.0364269e-4) ** 0.5  # jax-md knows no units: time in sqrt(g/mol angstrom^2/eV), of which this is one ps inverse
+    unit = (
+        1.0364269e-4
+    ) ** 0.5  # jax-md knows no units: time in sqrt(g/mol angstrom^2/eV), of which this is one ps inverse
     timed = System(system.x, system.v * unit, system.edges)
     return with_jax_md.dynamics(job, timed, parts, DT / unit, MASS)
 
@@ -64,7 +68,11 @@ WORKLOAD = Workload(
     "silicon",
     "Stillinger-Weber silicon at constant energy",
     {"tiny": Size(3, 216, 5, 20), "4k": Size(10, 4_000, 100, 500), "32k": Size(20, 32_000, 50, 100)},
-    {"mdsl": Engine(mdsl, PRECISIONS), "lammps": Engine(lammps, ("double",)), "jax-md dense": Engine(jax_md, ("single",), largest=40_000)},
+    {
+        "mdsl": Engine(mdsl, PRECISIONS),
+        "lammps": Engine(lammps, ("double",)),
+        "jax-md dense": Engine(jax_md, ("single",), largest=40_000),
+    },
     outcome=("energy per atom at the end", 0.005),
     sets=("32k",),
     lacking=with_lammps.without("Si.sw"),

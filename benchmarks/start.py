@@ -32,7 +32,7 @@ def command(cache: str) -> tuple[float, float]:
         program.write_text(PROGRAM)
         environment = {**os.environ, "XDG_CACHE_HOME": cache, "JAX_PLATFORMS": "cpu"}
         begun = time.perf_counter()
-        words = [sys.executable, "-m", "mdsl.cli", "run", str(program), "--out", str(out), "--seed", "1", "--quiet"]
+        words = [sys.executable, "-m", "mdsl", "run", str(program), "--out", str(out), "--seed", "1", "--quiet"]
         run = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
         first = None
         while run.poll() is None:

@@ -42,7 +42,14 @@ def chains(blocks: tuple[int, int, int], density: float) -> System:
     of a simple cubic lattice, from which beads are a little off. That lattice is unstable and melts within a few hundred
     steps, to the density and the distances of a melt; chains remain more compact than at rest."""
     rng = np.random.default_rng(SEED)
-    fold = np.array([(i, j if i % 2 == 0 else 4 - j, k if (i * 5 + j) % 2 == 0 else 3 - k) for i in range(5) for j in range(5) for k in range(4)])
+    fold = np.array(
+        [
+            (i, j if i % 2 == 0 else 4 - j, k if (i * 5 + j) % 2 == 0 else 3 - k)
+            for i in range(5)
+            for j in range(5)
+            for k in range(4)
+        ]
+    )
     corners = np.array([5, 5, 4]) * np.stack(np.meshgrid(*map(np.arange, blocks), indexing="ij"), -1).reshape(-1, 1, 3)
     a = density ** (-1 / 3)
     x = a * (corners + fold).reshape(-1, 3)

@@ -45,7 +45,13 @@ def shown(group: Group) -> str:
         lines.append("  ×: by how much mdsl is faster than the engine of the row, round by round")
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     for row in rows:
-        lines.append("  " + "  ".join(cell.ljust(w) if k in (0, len(widths) - 1) else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths))).rstrip())
+        lines.append(
+            "  "
+            + "  ".join(
+                cell.ljust(w) if k in (0, len(widths) - 1) else cell.rjust(w)
+                for k, (cell, w) in enumerate(zip(row, widths))
+            ).rstrip()
+        )
     return "\n".join(lines)
 
 
@@ -63,8 +69,17 @@ def growth(small: Group, large: Group) -> list[str]:
     """What one atom-step costs in a larger system, over the same in a smaller one; for engines that ran both."""
     lines = []
     for job, rounds in large.rounds.items():
-        before = next((r for j, r in small.rounds.items() if (j.engine, j.precision, j.threads) == (job.engine, job.precision, job.threads)), None)
+        before = next(
+            (
+                r
+                for j, r in small.rounds.items()
+                if (j.engine, j.precision, j.threads) == (job.engine, job.precision, job.threads)
+            ),
+            None,
+        )
         if before and rounds:
             ratio = median(map(cost, rounds)) / median(map(cost, before))
-            lines.append(f"  {job.name}, {plural(job.threads, 'thread')}: an atom-step of {large.size} costs {ratio:.2f} of one of {small.size}")
+            lines.append(
+                f"  {job.name}, {plural(job.threads, 'thread')}: an atom-step of {large.size} costs {ratio:.2f} of one of {small.size}"
+            )
     return lines

@@ -28,7 +28,9 @@ def list_format(engine: str):
     """The format that the engine's name ends in."""
     from jax_md import partition
 
-    return {"dense": partition.Dense, "sparse": partition.Sparse, "ordered": partition.OrderedSparse}[engine.split()[-1]]
+    return {"dense": partition.Dense, "sparse": partition.Sparse, "ordered": partition.OrderedSparse}[
+        engine.split()[-1]
+    ]
 
 
 def lennard_jones(start: System, cutoff: float, skin: float, format):
@@ -54,8 +56,8 @@ def checked(neighbors) -> None:
 def dynamics(job: Job, start: System, parts, dt: float, mass: float = 1.0) -> Ready:
     """At constant energy. ``parts``: gives shift, the functions of the neighbour list, and the energy."""
     jax = jax_for(job)
-    from jax_md import simulate
     import jax.numpy as jnp
+    from jax_md import simulate
 
     x = jnp.asarray(start.x, dtype(job))
     begun = time.perf_counter()
@@ -77,7 +79,9 @@ def dynamics(job: Job, start: System, parts, dt: float, mass: float = 1.0) -> Re
 
     def run() -> Measured:
         begun = time.perf_counter()
-        state = init(jax.random.key(0), x, kT=1.0, mass=mass, neighbor=neighbors).set(momentum=jnp.asarray(mass * start.v, x.dtype))
+        state = init(jax.random.key(0), x, kT=1.0, mass=mass, neighbor=neighbors).set(
+            momentum=jnp.asarray(mass * start.v, x.dtype)
+        )
         now = jax.block_until_ready(advance(state, neighbors, 1))
         prepare = listed + time.perf_counter() - begun
         if job.warm > 1:

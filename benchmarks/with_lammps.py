@@ -25,7 +25,9 @@ def potentials() -> Path | None:
 
 def without(file: str):
     """Why a workload that needs this potential file cannot run, if it cannot."""
-    return lambda: None if potentials() and (potentials() / file).exists() else f"{file} comes with LAMMPS, which is not installed"
+    return lambda: (
+        None if potentials() and (potentials() / file).exists() else f"{file} comes with LAMMPS, which is not installed"
+    )
 
 
 def instance(threads: int):

@@ -20,14 +20,24 @@ def jax_for(job: Job):
     return jax
 
 
-def bound(job: Job, text: str, start: System, folder: Path | None = None, topologies=None, species=None, shared: bool = True):
+def bound(
+    job: Job, text: str, start: System, folder: Path | None = None, topologies=None, species=None, shared: bool = True
+):
     """The program in ``text`` with the atoms of ``start``; ``shared`` between as many devices as there are threads."""
     jax = jax_for(job)
     import mdsl
 
     devices = jax.devices()[: job.threads] if shared and job.threads > 1 else None
     program = mdsl.compile(text, folder)
-    return program.bind(start.x, box=start.edges, velocities=start.v, species=species, topologies=topologies, precision=job.precision, devices=devices)
+    return program.bind(
+        start.x,
+        box=start.edges,
+        velocities=start.v,
+        species=species,
+        topologies=topologies,
+        precision=job.precision,
+        devices=devices,
+    )
 
 
 class Clock:
@@ -47,7 +57,7 @@ class Clock:
 
 def dynamics(job: Job, text: str, start: System, **arrays) -> Ready:
     """A program whose run block has one statement of dynamics, `for` as many steps as there are."""
-    from mdsl import xla
+    from mdsl.command import xla_flags as xla
 
     os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""))
     begun = time.perf_counter()
@@ -57,22 +67,38 @@ def dynamics(job: Job, text: str, start: System, **arrays) -> Ready:
 
     def run() -> Measured:
         import jax
+        from mdsl.lowering.run.driver import Runner
+        from mdsl.lowering.run.members import single
+
         import mdsl
-        from mdsl.lowering.driver import Runner
-        from mdsl.lowering.members import single
 
         begun = time.perf_counter()
-        runner = Runner(single(system.program.compiled.field, system.initial, system.program.internal(None), jax.random.key(0), job.precision), system.devices)
+        runner = Runner(
+            single(
+                system.program.compiled.field,
+                system.initial,
+                system.program.internal(None),
+                jax.random.key(0),
+                job.precision,
+            ),
+            system.devices,
+        )
         clock = Clock()
         final.append(runner.run(clock, seconds=0.05))
         prepare = bind + clock.times[0][1] - begun
         first = next(k for k, (done, _) in enumerate(clock.times) if done >= job.warm)
         steps = clock.times[-1][0] - clock.times[first][0]
-        return Measured(prepare, clock.times[-1][1] - clock.times[first][1], steps * len(start.x), mdsl.__version__, {"lists": runner.counts.list_builds})
+        return Measured(
+            prepare,
+            clock.times[-1][1] - clock.times[first][1],
+            steps * len(start.x),
+            mdsl.__version__,
+            {"lists": runner.counts.list_builds},
+        )
 
     def outcome() -> float:
-        from mdsl.before_run import factor
-        from mdsl.dimensions import LENGTH
+        from mdsl.interpret.constants import factor
+        from mdsl.model.dimensions import LENGTH
 
         return float(system.energy(final[-1].x * factor(system.model, LENGTH))) / len(start.x)
 

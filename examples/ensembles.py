@@ -48,7 +48,9 @@ def main():
         seconds, U, x = measure(batch, steps)
         times.append(seconds)
         ends = U[:, -1]
-        print(f"batch {batch:5}  {1e3 * seconds:8.3f} ms for each simulation  U at the end {ends.mean():.3f} ± {ends.std() / np.sqrt(batch):.3f}")
+        print(
+            f"batch {batch:5}  {1e3 * seconds:8.3f} ms for each simulation  U at the end {ends.mean():.3f} ± {ends.std() / np.sqrt(batch):.3f}"
+        )
     if plt is not None:
         draw(plt, options.figure, batches, times, x)
 

@@ -14,7 +14,15 @@ def pyplot():
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    pyplot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True, "savefig.dpi": 110})
+    pyplot.rcParams.update(
+        {
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "figure.constrained_layout.use": True,
+            "savefig.dpi": 110,
+        }
+    )
     return pyplot
 
 
@@ -35,6 +43,19 @@ def discs(axes, x, diameters, box, colours):
     x = x % box
     for i in (-1, 0, 1):
         for j in (-1, 0, 1):
-            axes.add_collection(EllipseCollection(diameters, diameters, 0 * diameters, units="xy", offsets=x + box * [i, j], transOffset=axes.transData, facecolors=colours, edgecolors="black", linewidths=0.3, alpha=0.85))
+            axes.add_collection(
+                EllipseCollection(
+                    diameters,
+                    diameters,
+                    0 * diameters,
+                    units="xy",
+                    offsets=x + box * [i, j],
+                    transOffset=axes.transData,
+                    facecolors=colours,
+                    edgecolors="black",
+                    linewidths=0.3,
+                    alpha=0.85,
+                )
+            )
     axes.set(xlim=(0, box[0]), ylim=(0, box[1]), aspect="equal", xticks=[], yticks=[])
     axes.spines[["top", "right"]].set_visible(True)

@@ -47,7 +47,9 @@ def fit(system, target, rounds, steps, weights, kT, start=START):
         step = solve @ (target_g - g)
         step /= max(1.0, (np.abs(step) / MOST).max())
         seen.append(g)
-        print(f"round {number + 1:2}  sigma {params[0]:.4f}  epsilon {params[1]:.4f}  off by {np.sqrt(np.average((g - target_g) ** 2, weights=weights**2)):.4f}  {time.perf_counter() - begun:.1f} s")
+        print(
+            f"round {number + 1:2}  sigma {params[0]:.4f}  epsilon {params[1]:.4f}  off by {np.sqrt(np.average((g - target_g) ** 2, weights=weights**2)):.4f}  {time.perf_counter() - begun:.1f} s"
+        )
         params = params + step
         path.append(params)
     noise = (blocks - blocks.mean(0)) @ solve.T, (target_blocks - target_blocks.mean(0)) @ solve.T
@@ -88,7 +90,15 @@ def draw(plt, file, r, target, seen, path, errors):
     left.set(xlabel="r", ylabel="g(r)", xlim=(0.7, 3.2))
     left.legend(frameon=False)
     for k, (name, colour) in enumerate(zip(NAMES, ("tab:blue", "tab:orange"))):
-        right.errorbar(np.arange(len(path)), path[:, k], yerr=np.r_[0, np.full(len(path) - 1, errors[k])], color=colour, marker="o", ms=3, label={"sigma": "σ", "epsilon": "ε"}[name])
+        right.errorbar(
+            np.arange(len(path)),
+            path[:, k],
+            yerr=np.r_[0, np.full(len(path) - 1, errors[k])],
+            color=colour,
+            marker="o",
+            ms=3,
+            label={"sigma": "σ", "epsilon": "ε"}[name],
+        )
     right.axhline(1.0, color="black", lw=0.6)
     right.set(xlabel="round", ylabel="parameters")
     right.legend(frameon=False)

@@ -54,7 +54,16 @@ def fitted(x, true, epochs, batch=16):
     """A fit to energies, whose learning rate falls to zero."""
     part = 0.2
     rate = optax.cosine_decay_schedule(5e-3, epochs * round((1 - part) * len(x) / batch))
-    return mdsl.fit(LEARNED, x, true, validation=part, optimiser=optax.adam(rate), epochs=epochs, batch=batch, progress=sys.stdout.isatty())
+    return mdsl.fit(
+        LEARNED,
+        x,
+        true,
+        validation=part,
+        optimiser=optax.adam(rate),
+        epochs=epochs,
+        batch=batch,
+        progress=sys.stdout.isatty(),
+    )
 
 
 def error(values):
@@ -80,27 +89,37 @@ def pair_correlation(x, edges):
 
 def main():
     parser = arguments(__doc__, "learned_potential.png", "200 states, 100 epochs, 16 simulations")
-    parser.add_argument("--weights", type=Path, help="where the weights go, for `mdsl run behler_parrinello.mdsl --params FILE`")
+    parser.add_argument(
+        "--weights", type=Path, help="where the weights go, for `mdsl run behler_parrinello.mdsl --params FILE`"
+    )
     options = parser.parse_args()
     plt = None if options.no_figure else pyplot()
     count, epochs, replicas, steps = (200, 100, 16, 100) if options.quick else (800, 300, 256, 1_000)
 
     begun = time.perf_counter()
     x, true, pulls = states(count, steps=300)
-    print(f"{count} states of {len(TRUE.x)} bubbles, energy {true.mean():.3f} ± {true.std():.3f}, {TRUE.precision} precision, in {time.perf_counter() - begun:.0f} s")
+    print(
+        f"{count} states of {len(TRUE.x)} bubbles, energy {true.mean():.3f} ± {true.std():.3f}, {TRUE.precision} precision, in {time.perf_counter() - begun:.0f} s"
+    )
 
     fitting = time.perf_counter()
     found = fitted(x, true, epochs)
-    print(f"fitted in {time.perf_counter() - fitting:.0f} s; the least loss of the held-out states {found.validation[found.best]:.4f}, in epoch {found.best}")
+    print(
+        f"fitted in {time.perf_counter() - fitting:.0f} s; the least loss of the held-out states {found.validation[found.best]:.4f}, in epoch {found.best}"
+    )
     if options.weights is not None:
         mdsl.save_params(options.weights, found.params)
 
     held = found.held_out
     guess, pushes = energies(LEARNED, x[held], found.params), forces(LEARNED, x[held], found.params)
     cosines = cosine(pushes, pulls[held], (1, 2)), cosine(pushes, pulls[held], 2)
-    print(f"{len(held)} states held out: error of energies {np.sqrt(np.mean((guess - true[held]) ** 2)):.4f}, correlation {np.corrcoef(guess, true[held])[0, 1]:.4f}")
+    print(
+        f"{len(held)} states held out: error of energies {np.sqrt(np.mean((guess - true[held]) ** 2)):.4f}, correlation {np.corrcoef(guess, true[held])[0, 1]:.4f}"
+    )
     for name, found_cosines in zip(("states", "atoms"), cosines):
-        print(f"cosine of forces, {name}: mean {np.nanmean(found_cosines):.4f}, median {np.nanmedian(found_cosines):.4f}, least {np.nanmin(found_cosines):.4f}")
+        print(
+            f"cosine of forces, {name}: mean {np.nanmean(found_cosines):.4f}, median {np.nanmedian(found_cosines):.4f}, least {np.nanmin(found_cosines):.4f}"
+        )
 
     simulating = time.perf_counter()
     begin, keys = starts(3, replicas), jax.random.split(jax.random.key(4), replicas)
@@ -112,7 +131,9 @@ def main():
     U, E = U[:, rows], E[:, rows]
     print(f"at constant energy: U spreads by {U.std(1).mean():.3g}, U + K by {E.std(1).mean():.2g}")
     of_learned, of_exact = energies(TRUE, learned.x), energies(TRUE, exact.x)
-    print(f"true energy at the end: simulated by the network {of_learned.mean():.3f} ± {error(of_learned):.3f}, by the true energy {of_exact.mean():.3f} ± {error(of_exact):.3f}")
+    print(
+        f"true energy at the end: simulated by the network {of_learned.mean():.3f} ± {error(of_learned):.3f}, by the true energy {of_exact.mean():.3f} ± {error(of_exact):.3f}"
+    )
     print(f"in {time.perf_counter() - begun:.0f} s")
     if plt is not None:
         draw(plt, options.figure, true[held], guess, cosines, (U[0] - U[0, 0], E[0] - E[0, 0]), (learned.x, exact.x))
@@ -125,7 +146,9 @@ def draw(plt, file, true, guess, cosines, conserved, ends):
     energy.plot(true, guess, "o", color="tab:blue", ms=3, alpha=0.7)
     energy.set(xlabel="true energy", ylabel="energy of the network", aspect="equal")
     for values, name, colour in zip(cosines, ("all atoms of a state", "single atoms"), ("tab:blue", "tab:orange")):
-        force.hist(values[np.isfinite(values)], np.linspace(0, 1, 101), density=True, histtype="step", color=colour, label=name)
+        force.hist(
+            values[np.isfinite(values)], np.linspace(0, 1, 101), density=True, histtype="step", color=colour, label=name
+        )
     force.set(xlabel="cosine between true and learned force", ylabel="density", xlim=(0.5, 1))
     force.legend(frameon=False, loc="upper left")
     steps = 10 * np.arange(len(conserved[0]))
@@ -135,7 +158,15 @@ def draw(plt, file, true, guess, cosines, conserved, ends):
     going.legend(frameon=False)
     edges = np.linspace(0, float(TRUE.box[0]) / 2, 45)
     for x, name, style in zip(ends, ("by the network", "by the true energy"), ("o", "-")):
-        structure.plot((edges[1:] + edges[:-1]) / 2, pair_correlation(np.asarray(x), edges), style, ms=3, lw=1, color="tab:blue" if style == "o" else "black", label=name)
+        structure.plot(
+            (edges[1:] + edges[:-1]) / 2,
+            pair_correlation(np.asarray(x), edges),
+            style,
+            ms=3,
+            lw=1,
+            color="tab:blue" if style == "o" else "black",
+            label=name,
+        )
     structure.set(xlabel="r", ylabel="g(r)")
     structure.legend(frameon=False)
     figure.savefig(file)

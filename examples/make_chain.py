@@ -33,11 +33,21 @@ def text() -> str:
     bonds = [pair for chain in chains for pair in zip(chain, chain[1:])]
     angles = [triple for chain in chains for triple in zip(chain, chain[1:], chain[2:])]
     lines = ["bead-spring chains, units = lj", ""]
-    lines += [f"{len(beads)} atoms", f"{len(bonds)} bonds", f"{len(angles)} angles", "1 atom types", "1 bond types", "1 angle types", ""]
+    lines += [
+        f"{len(beads)} atoms",
+        f"{len(bonds)} bonds",
+        f"{len(angles)} angles",
+        "1 atom types",
+        "1 bond types",
+        "1 angle types",
+        "",
+    ]
     lines += [f"0 {edge:.6f} {axis}lo {axis}hi" for axis in "xyz"]
     lines += ["", "Masses", "", "1 1", "", "Atoms # bond", ""]
     for number, place in enumerate(beads, 1):
-        lines.append(f"{number} {(number - 1) // LENGTH + 1} 1 " + " ".join(f"{(c + 0.5) * spacing:.6f}" for c in place))
+        lines.append(
+            f"{number} {(number - 1) // LENGTH + 1} 1 " + " ".join(f"{(c + 0.5) * spacing:.6f}" for c in place)
+        )
     for name, tuples in (("Bonds", bonds), ("Angles", angles)):
         lines += ["", name, ""] + [f"{number} 1 " + " ".join(map(str, atoms)) for number, atoms in enumerate(tuples, 1)]
     return "\n".join(lines) + "\n"

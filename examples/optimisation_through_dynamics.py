@@ -25,7 +25,10 @@ SYSTEM = mdsl.load(Path(__file__).with_name("jamming.mdsl")).bind()
 
 def starts(seed, count):
     """Random positions [count, N, 2]."""
-    return jax.vmap(lambda key: jax.random.uniform(key, SYSTEM.x.shape))(jax.random.split(jax.random.key(seed), count)) * SYSTEM.box
+    return (
+        jax.vmap(lambda key: jax.random.uniform(key, SYSTEM.x.shape))(jax.random.split(jax.random.key(seed), count))
+        * SYSTEM.box
+    )
 
 
 def minimised(D, x):
@@ -58,7 +61,9 @@ def scan(Ds, xs):
         U, slope, packings = jax.tree.map(np.asarray, ensemble(D, xs))
         found.append((U, slope, packings))
         ends, slopes = U[:, -1], slope[:, -1]
-        print(f"D {D:.3f}  U {ends.mean():.4f} ± {error(ends):.4f}  spread {ends.std():.4f}  dU/dD {slopes.mean():7.3f} ± {error(slopes):.3f}  {time.perf_counter() - begun:.1f} s")
+        print(
+            f"D {D:.3f}  U {ends.mean():.4f} ± {error(ends):.4f}  spread {ends.std():.4f}  dU/dD {slopes.mean():7.3f} ± {error(slopes):.3f}  {time.perf_counter() - begun:.1f} s"
+        )
     return np.stack([f[0] for f in found]), np.stack([f[1] for f in found]), [f[2] for f in found]
 
 

@@ -1,6 +1,6 @@
 """mdsl from Python: compile, bind, differentiate, batch, run; and a potential from SymPy.
 
-    python examples/python_tour.py
+python examples/python_tour.py
 """
 
 from pathlib import Path

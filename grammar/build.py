@@ -13,7 +13,6 @@ from .diagnostics import Diagnostic, Rejected
 from .source import Span
 from .tokens import Token, canonical
 
-
 DOT = "DOT_PRODUCT"
 
 
@@ -86,7 +85,9 @@ class Builder:
 
     def topology(self, c):
         value = c[-1] if isinstance(c[-1], tree.Expr) else None
-        return tree.TopologyItem(_span(c), _identifier(c[0]), tuple(map(_text, _names(c[1:] if value is None else c[1:-1]))), value)
+        return tree.TopologyItem(
+            _span(c), _identifier(c[0]), tuple(map(_text, _names(c[1:] if value is None else c[1:-1]))), value
+        )
 
     def box(self, c):
         return tree.Box(_span(c), c[1])

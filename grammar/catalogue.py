@@ -18,7 +18,9 @@ CATALOGUE: dict[str, Entry] = {
     # -- what was written --------------------------------------------------------------------------
     "syntax": Entry("error", "The text does not follow the grammar."),
     "missing-operator": Entry("error", "Two expressions stand side by side with no operator between them."),
-    "missing-expression": Entry("error", "An operator, a bracket or a word is followed by nothing that it could apply to."),
+    "missing-expression": Entry(
+        "error", "An operator, a bracket or a word is followed by nothing that it could apply to."
+    ),
     "missing-comma": Entry("error", "Two members of a list stand side by side with no comma between them."),
     "chained-comparison": Entry("error", "A comparison of a comparison, as in `a < b < c`."),
     "bad-domain": Entry("error", "The parenthesis after `sum` is not one of the domains that a sum can have."),
@@ -33,7 +35,9 @@ CATALOGUE: dict[str, Entry] = {
     "nesting": Entry("error", "An expression is nested too deeply to compile."),
     # -- names -------------------------------------------------------------------------------------
     "unknown-name": Entry("error", "A name that nothing in scope declares."),
-    "unknown-module": Entry("error", "`use` names a module that neither the standard library nor the folder of the program holds."),
+    "unknown-module": Entry(
+        "error", "`use` names a module that neither the standard library nor the folder of the program holds."
+    ),
     "unknown-unit": Entry("error", "A unit literal names a unit that the library does not know."),
     "unknown-species": Entry("error", "A species label that `species` does not declare."),
     "duplicate-name": Entry("error", "The same name is declared twice."),
@@ -53,12 +57,16 @@ CATALOGUE: dict[str, Entry] = {
     "empty-program": Entry("error", "A program without energy, or a run without atoms."),
     "not-yet": Entry("error", "A part of the language that this version of the compiler does not implement."),
     # -- calls and indices -------------------------------------------------------------------------
-    "wrong-arguments": Entry("error", "A function, flow or integrator is called with too many, too few or unknown arguments."),
+    "wrong-arguments": Entry(
+        "error", "A function, flow or integrator is called with too many, too few or unknown arguments."
+    ),
     "missing-extern": Entry("error", "A function of Python is not given, or is given and not declared."),
     "bad-extern": Entry("error", "What is given as a function of Python is none, or does not give one number."),
     "not-a-function": Entry("error", "Something that is not a function is called."),
     "function-as-value": Entry("error", "A function stands where a number is wanted: it still needs arguments."),
-    "wrong-index": Entry("error", "An array has the wrong number or kind of indices, or an index is not bound by a sum."),
+    "wrong-index": Entry(
+        "error", "An array has the wrong number or kind of indices, or an index is not bound by a sum."
+    ),
     "misplaced": Entry("error", "A construct stands where it has no meaning."),
     "unknown-option": Entry("error", "A statement of the run block is given an option it does not have."),
     "missing-option": Entry("error", "A statement of the run block lacks an option it needs."),
@@ -69,30 +77,49 @@ CATALOGUE: dict[str, Entry] = {
     "unit-in-reduced": Entry("error", "A unit literal in a program in reduced units."),
     "no-integral": Entry("error", "An integral has no closed form that the compiler knows, or diverges."),
     "asymmetric-pair": Entry("error", "The body of a sum over pairs changes when the two atoms are exchanged."),
-    "energy-jump": Entry("warning", "The energy of a pair jumps at its cutoff, so the total energy is not conserved exactly."),
+    "energy-jump": Entry(
+        "warning", "The energy of a pair jumps at its cutoff, so the total energy is not conserved exactly."
+    ),
     "force-jump": Entry("warning", "The force of a pair jumps at its cutoff."),
     "no-support": Entry("error", "A sum over all pairs without a cutoff, on a system too large for it."),
-    "box-too-small": Entry("error", "The cutoff is larger than half the box: a pair would need more than its nearest image."),
+    "box-too-small": Entry(
+        "error", "The cutoff is larger than half the box: a pair would need more than its nearest image."
+    ),
     "unknown-parameter": Entry("error", "A value is given for a parameter that the program does not have."),
-    "no-derivative": Entry("error", "A derivative, or a batch, is asked for by something that has none, a const, a label, bonds, a number of steps, or a derivative of what counts."),
+    "no-derivative": Entry(
+        "error",
+        "A derivative, or a batch, is asked for by something that has none, a const, a label, bonds, a number of steps, or a derivative of what counts.",
+    ),
     "wrong-shape": Entry("error", "An array has another shape than the program needs."),
     "missing-topology": Entry("error", "The program declares a topology that the atoms do not come with."),
     "missing-data": Entry("error", "The program declares data that the atoms do not come with."),
-    "bad-topology": Entry("error", "A topology names an atom that is not there or one atom twice, leads too far through the box, or does not follow from bonds."),
+    "bad-topology": Entry(
+        "error",
+        "A topology names an atom that is not there or one atom twice, leads too far through the box, or does not follow from bonds.",
+    ),
     "missing-mass": Entry("error", "The atoms have no mass: neither the program nor the structure gives one."),
     "precision": Entry("error", "The precision asked for is not available as JAX is set up."),
     "missing-package": Entry("error", "Something needs a package that is not installed."),
-    "unsupported-jax": Entry("error", "The installed release of JAX is missing, or one that computes wrong results or crashes."),
+    "unsupported-jax": Entry(
+        "error", "The installed release of JAX is missing, or one that computes wrong results or crashes."
+    ),
     # -- trouble while running ---------------------------------------------------------------------
     "overlap": Entry("failure", "Two atoms are on top of each other, where an energy is infinite."),
     "box-collapsed": Entry("failure", "In the course of a run the box has become smaller than twice the cutoff."),
-    "blow-up": Entry("failure", "Positions, velocities or forces are no longer finite, or an atom leaps through the box."),
+    "blow-up": Entry(
+        "failure", "Positions, velocities or forces are no longer finite, or an atom leaps through the box."
+    ),
     "fit-failed": Entry("failure", "A fit of parameters meets a loss that is not finite."),
     "neighbour-overflow": Entry("failure", "A neighbour list cannot be made large enough."),
     "nonconstant": Entry("error", "A value that must be known before the run depends on the state of the run."),
-    "batch-shape": Entry("error", "The replicas of a batch are not of one shape: they differ in numbers of atoms, of steps, or of records."),
+    "batch-shape": Entry(
+        "error",
+        "The replicas of a batch are not of one shape: they differ in numbers of atoms, of steps, or of records.",
+    ),
     # -- the command line ---------------------------------------------------------------------------
-    "bad-option": Entry("error", "An option or command on the command line is unknown, or has a value that it cannot have."),
+    "bad-option": Entry(
+        "error", "An option or command on the command line is unknown, or has a value that it cannot have."
+    ),
     # -- files and structures ----------------------------------------------------------------------
     "missing-file": Entry("error", "A file that the program reads is not there."),
     "unreadable-file": Entry("error", "A file that the program reads is a folder, or may not be read."),
@@ -107,9 +134,13 @@ CATALOGUE: dict[str, Entry] = {
     "bad-fractions": Entry("error", "The fractions of the species are negative or do not add up to one."),
     "bad-temperature": Entry("error", "Velocities are asked for at a temperature that is negative or not a number."),
     "output-exists": Entry("error", "The folder chosen for the output holds a run already."),
-    "output-name": Entry("error", "The name of an output file is reserved, written twice, or leads out of the folder of the run."),
+    "output-name": Entry(
+        "error", "The name of an output file is reserved, written twice, or leads out of the folder of the run."
+    ),
     "cannot-write": Entry("failure", "The operating system refuses to write the output."),
     "other-program": Entry("error", "A run is to be resumed with another program than the one that made it."),
     "no-run": Entry("error", "A folder holds no run that could be resumed."),
-    "malformed-checkpoint": Entry("failure", "The checkpoint or the records of a run are damaged or belong to another run."),
+    "malformed-checkpoint": Entry(
+        "failure", "The checkpoint or the records of a run are damaged or belong to another run."
+    ),
 }

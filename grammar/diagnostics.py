@@ -70,7 +70,15 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else None
 
 
-COLOURS = {"error": "1;31", "failure": "1;31", "warning": "1;33", "note": "1;36", "help": "1;32", "rule": "1;34", "bold": "1"}
+COLOURS = {
+    "error": "1;31",
+    "failure": "1;31",
+    "warning": "1;33",
+    "note": "1;36",
+    "help": "1;32",
+    "rule": "1;34",
+    "bold": "1",
+}
 
 
 def render(diagnostic: Diagnostic, colour: bool = False) -> str:

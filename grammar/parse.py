@@ -9,13 +9,14 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from mdsl.grammar.mistakes.explain import explain
+from mdsl.grammar.mistakes.stopped_at import Spot, begins_statement, block_opener, openers
+
 from . import tree
 from .build import Builder
 from .depth import MAX_DEPTH, too_deep
 from .diagnostics import Diagnostic, Rejected
-from .mistakes import explain
 from .source import Source, Span
-from .spot import Spot, begins_statement, block_opener, openers
 from .tokens import END, Terminals, Token, scan, terminals
 
 MOST_DIAGNOSTICS = 20

@@ -56,7 +56,9 @@ def terminals(definitions) -> Terminals:
     """Read the terminals off a Lark grammar (``definitions``: its list of terminal definitions)."""
     literals = {t.pattern.value: t.name for t in definitions if t.pattern.type == "str"}
     # Words that are words only where something follows go before names.
-    regular = sorted(((t.name, t.pattern.to_regexp()) for t in definitions if t.pattern.type == "re"), key=lambda r: r[0] == "NAME")
+    regular = sorted(
+        ((t.name, t.pattern.to_regexp()) for t in definitions if t.pattern.type == "re"), key=lambda r: r[0] == "NAME"
+    )
     signs = sorted((text for text in literals if not text.isalpha()), key=len, reverse=True)
     signs = [s for s in signs if len(s) == 2] + list(SAME) + [s for s in signs if len(s) == 1]
     alternatives = ["(?P<FOREIGN>" + "|".join(map(re.escape, FOREIGN)) + ")"]

@@ -1,5 +1,5 @@
 """From the Model to JAX: the Field (what is summed where), the Step (when), and the program."""
 
-from mdsl.jax_version import check
+from .jax_version import check
 
 check()

@@ -14,28 +14,48 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .grammar.diagnostics import Diagnostic as Diagnostic, Rejected as Rejected
-    from .program import Program as Program, compile as compile, load as load
-    from .fitting import Fit as Fit, fit as fit
-    from .parameter_files import load_params as load_params, save_params as save_params
+    from mdsl.api.fitting import Fit as Fit
+    from mdsl.api.fitting import fit as fit
+    from mdsl.api.parameter_files import load_params as load_params
+    from mdsl.api.parameter_files import save_params as save_params
+    from mdsl.api.program import Program as Program
+    from mdsl.api.program import compile as compile
+    from mdsl.api.program import load as load
+    from mdsl.api.sympy_pair import pair as pair
+    from mdsl.api.sympy_pair import symbols as symbols
+    from mdsl.grammar.diagnostics import Diagnostic as Diagnostic
+    from mdsl.grammar.diagnostics import Rejected as Rejected
+
     from . import space as space
-    from .prototype import pair as pair, symbols as symbols
 
 _WHERE = {
-    "Program": "program",
-    "compile": "program",
-    "load": "program",
-    "Fit": "fitting",
-    "fit": "fitting",
-    "load_params": "parameter_files",
-    "save_params": "parameter_files",
-    "pair": "prototype",
-    "symbols": "prototype",
+    "Program": "api.program",
+    "compile": "api.program",
+    "load": "api.program",
+    "Fit": "api.fitting",
+    "fit": "api.fitting",
+    "load_params": "api.parameter_files",
+    "save_params": "api.parameter_files",
+    "pair": "api.sympy_pair",
+    "symbols": "api.sympy_pair",
     "Diagnostic": "grammar.diagnostics",
     "Rejected": "grammar.diagnostics",
 }
 
-__all__ = ["Diagnostic", "Fit", "Program", "Rejected", "compile", "fit", "load", "load_params", "pair", "save_params", "space", "symbols"]
+__all__ = [
+    "Diagnostic",
+    "Fit",
+    "Program",
+    "Rejected",
+    "compile",
+    "fit",
+    "load",
+    "load_params",
+    "pair",
+    "save_params",
+    "space",
+    "symbols",
+]
 
 
 def __getattr__(name: str):

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Source, Span
-from mdsl.lowering.derive import derive
-from mdsl.lowering.field import Field
-from mdsl.lowering.smoothness import cutoff_warnings
-
-from .finite import check_finite
-from .model import Model
-from .passes import PASSES, verify
-from .resolve import resolve
-from .weights import with_externs
+from mdsl.lowering.field.derive import derive
+from mdsl.lowering.field.field import Field
+from mdsl.lowering.field.smoothness import cutoff_warnings
+from mdsl.model.nodes import Model
+from mdsl.passes.externs import with_externs
+from mdsl.passes.finite import check_finite
+from mdsl.passes.pipeline import PASSES, verify
+from mdsl.resolve.program import resolve
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ class Compiled:
         return dict(self.stages).get(name)
 
 
-def compile_source(source: Source, folder: Path | None = None, externs: Mapping[str, Callable] | None = None) -> Compiled:
+def compile_source(
+    source: Source, folder: Path | None = None, externs: Mapping[str, Callable] | None = None
+) -> Compiled:
     """Compile a program. ``externs``: functions of Python by name, for the program's `extern` statements.
 
     Raises Rejected with every error found, in the order of the text.
@@ -48,7 +49,9 @@ def compile_source(source: Source, folder: Path | None = None, externs: Mapping[
     try:
         return _compile(source, folder, externs or {})
     except RecursionError:
-        raise Rejected(Diagnostic("nesting", "the program is nested too deeply to compile", Span(source, 0, 0))) from None
+        raise Rejected(
+            Diagnostic("nesting", "the program is nested too deeply to compile", Span(source, 0, 0))
+        ) from None
 
 
 def _compile(source: Source, folder: Path | None, externs: Mapping[str, Callable]) -> Compiled:
@@ -60,7 +63,7 @@ def _compile(source: Source, folder: Path | None, externs: Mapping[str, Callable
         model, found = step.run(model)
         report += found
         if step.name == "infer" and externs and not _errors(report):
-            from mdsl.lowering.foreign import bad_externs
+            from mdsl.lowering.kernels.calls import bad_externs
 
             report += bad_externs(model)
         # Later passes build on what earlier ones promise; `infer` still profits from what `resolve` left whole.
@@ -94,4 +97,4 @@ def _ordered(report: list[Diagnostic]) -> tuple[Diagnostic, ...]:
         # Of several errors at one place the first is the cause of the others.
         message = d.message if d.severity == "warning" or d.span is None else ""
         unique.setdefault((d.severity, message, d.span and (d.span.source.name, d.span.start, d.span.end)), d)
-    return tuple(sorted(unique.values(), key=lambda d: (d.span.start if d.span else -1)))
+    return tuple(sorted(unique.values(), key=lambda d: d.span.start if d.span else -1))

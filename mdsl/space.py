@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .lowering.space import Space
+    from mdsl.lowering.geometry.space import Space
 
 __all__ = ["free", "periodic", "periodic_general"]
 
 
 def free() -> Space:
     """Space without walls: displacement(a, b) is a - b, shift(x, dx) is x + dx."""
-    from .lowering import space
+    from mdsl.lowering.geometry import space
 
     return space.free()
 
@@ -35,7 +35,7 @@ def periodic(box, axes: Sequence[bool] | None = None) -> Space:
     the box. distance(a, b): [...]; its derivative where a and b coincide is 0. Raises Rejected: ``bad-box``,
     ``wrong-shape``.
     """
-    from .lowering import space
+    from mdsl.lowering.geometry import space
 
     return space.periodic(box, axes)
 
@@ -47,6 +47,6 @@ def periodic_general(cell, axes: Sequence[bool] | None = None) -> Space:
     The displacement is the nearest image wherever that is nearer than half the smallest entry of the diagonal. A
     traced cell that is not triangular makes everything NaN. Raises Rejected: ``bad-box``, ``wrong-shape``.
     """
-    from .lowering import space
+    from mdsl.lowering.geometry import space
 
     return space.periodic_general(cell, axes)

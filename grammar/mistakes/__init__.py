@@ -1,0 +1,1 @@
+"""What to say where the parser stopped."""

@@ -1,0 +1,1 @@
+"""One step, and chunks of steps, on the device."""

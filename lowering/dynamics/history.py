@@ -1,0 +1,40 @@
+"""How a statement of dynamics began, for what looks back at it: `travelled`, `v_start`, `t_start`."""
+
+from __future__ import annotations
+
+import jax
+from mdsl.lowering.field.field import Field
+from mdsl.lowering.field.schedule import expressions, statements
+from mdsl.lowering.geometry.cell import Cell, combination
+from mdsl.lowering.traversals.topologies import inverse
+
+from mdsl.model.nodes import Expr, Read, walk
+
+from .state import Began, Inputs, State
+
+BACK = ("travelled", "v_start", "t_start")
+
+
+def looks_back(field: Field) -> bool:
+    """Whether anything reads how the statement of dynamics began."""
+    exprs: list[Expr] = [
+        *(c.expr for c in field.combinations),
+        *(m.summand for m in field.measures),
+        *(m.bin for m in field.measures if m.bin),
+    ]
+    exprs += [e for a in field.dynamics for s in statements(a) for e in expressions(s)]
+    exprs += [e for a in field.dynamics for e in (*(s.value for s in a.states), *(o.body for o in a.observes))]
+    return any(isinstance(n, Read) and n.symbol in BACK for e in exprs for n in walk(e))
+
+
+def began(state: State, t) -> Began:
+    """How a statement begins that begins now, from the state of one device."""
+    back = inverse(state.ids)
+    return Began(*(tuple(c[back] for c in rows) for rows in (state.x, state.images, state.v)), t)
+
+
+def looking_back(state: State, inputs: Inputs, cell: Cell) -> dict[str, object]:
+    """Rows: how far atoms have come since the statement began, exactly 0 at its beginning; and how they began."""
+    first = jax.tree.map(lambda a: a[state.ids], inputs.began._replace(t=state.ids))
+    way = combination(cell, tuple(a - b for a, b in zip(state.images, first.images)))
+    return {"travelled": tuple(a - b + c for a, b, c in zip(state.x, first.x, way)), "v_start": first.v}

@@ -1,0 +1,211 @@
+"""What can be recorded of a state: energies, observables and built-in quantities.
+
+Sums that reach farther than the energies do not find all their pairs in the neighbour list. Where such a sum is
+proved to end somewhere all the same, a list of its own is built for it at each record; otherwise it visits all pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from mdsl.lowering.field.field import Combination, Field, Measure, PerAtom
+from mdsl.lowering.field.series import ENTRY
+from mdsl.lowering.kernels.globals import Globals
+from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, NOTHING, VIRIAL
+from mdsl.lowering.kernels.ranges import numbers
+from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.potential.configuration import Configuration
+from mdsl.lowering.potential.evaluation import evaluate
+from mdsl.lowering.potential.potential import Potential
+from mdsl.lowering.potential.series_sums import series_sums
+from mdsl.lowering.traversals.topologies import IDS
+
+from mdsl.model.nodes import Advance, Read, walk
+
+from . import counting as edges
+from .device import Dynamics
+from .state import STATE, Inputs, State
+from .step import with_memory
+
+MOST_OF_BOX = 0.2  # of the box in the sphere of a list, above which all pairs are visited as fast
+
+
+# -- how far sums reach ----------------------------------------------------------------------------------
+
+
+def name_of(sum_: Measure | PerAtom) -> str:
+    return sum_.name if isinstance(sum_, PerAtom) else f"#{sum_.number}"
+
+
+def reaches(potential: Potential, params: Mapping[str, object]) -> dict[str, float]:
+    """Where the sums for observables end, at these parameters; without those that are not proved to end."""
+    found = {
+        name_of(s): potential.reach(params, (s,))
+        for s in (*potential.field.measures, *potential.field.values)
+        if s.support.cutoff is not None
+    }
+    return {name: float(reach) for name, reach in found.items()}
+
+
+def within(field: Field, ends: Mapping[str, float], radius: float) -> Field:
+    """The field in which the sums that end at ``radius`` or before find all their pairs in the list."""
+
+    def near(sums):
+        return tuple(replace(s, near=s.near or ends.get(name_of(s), math.inf) <= radius) for s in sums)
+
+    return replace(field, measures=near(field.measures), values=near(field.values))
+
+
+@dataclass(frozen=True, eq=False)
+class Beyond:
+    """A list for sums that reach farther than the energies, to ``radius``; to ``potential`` they are near."""
+
+    potential: Potential
+    plan: neighbours.Plan
+    radius: float
+
+
+def beyond(
+    potential: Potential, names: tuple[str, ...], ends: Mapping[str, float], x: np.ndarray, cell: np.ndarray, periodic
+) -> Beyond | None:
+    """The list that these observables need beyond that of the energies; None where it would be of no use."""
+    field = potential.field
+    measures = Wanted.of(field, names).measures
+    sums = [
+        s
+        for s in (*measures, *field.needed([e for m in measures for e in (m.summand, m.bin) if e is not None]))
+        if not s.near and name_of(s) in ends
+    ]
+    radius = max((ends[name_of(s)] for s in sums), default=math.inf) * (1 + 1e-6)
+    dim = len(cell)
+    ball = (4 * math.pi / 3 if dim == 3 else math.pi) * radius**dim
+    if not math.isfinite(radius) or radius == 0 or ball > MOST_OF_BOX * abs(np.linalg.det(cell)):
+        return None
+    try:
+        plan = neighbours.plan(len(x), cell, periodic, radius, x)
+    except ValueError:  # the box is too short for it
+        return None
+    return Beyond(replace(potential, field=within(field, ends, radius)), plan, radius)
+
+
+# -- observing -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What some names are made of."""
+
+    combinations: tuple[Combination, ...]
+    reads: frozenset[str]
+    measures: tuple[Measure, ...]
+
+    @classmethod
+    def of(cls, field: Field, names: tuple[str, ...], advance: Advance | None = None) -> Wanted:
+        own = {e.name: Combination(e.name, "observe", e.body) for e in (advance.observes if advance else ())}
+        combinations = tuple(own.get(n) or field.combination(n) or Combination(n, "builtin", Read(n)) for n in names)
+        reads = frozenset(n.symbol for c in combinations for n in walk(c.expr) if isinstance(n, Read))
+        return cls(combinations, reads, tuple(m for m in field.measures if f"#{m.number}" in reads))
+
+    def of_one(self, combination: Combination) -> tuple[Measure, ...]:
+        """The sums of one of them."""
+        names = {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
+        return tuple(m for m in self.measures if f"#{m.number}" in names)
+
+
+def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more: Beyond | None = None):
+    """``observer(inputs, state, t) -> {name: value}, needed``, while a statement is under way: the value of an observable over a range is an array
+    [K, ...]. ``needed``: the capacities that the list of ``more`` needed, () without."""
+    layout, field = dynamics.layout, dynamics.potential.field
+    wanted = Wanted.of(field, names, advance)
+    outputs = (
+        {ENERGY} if any(f"#{t.number}" in wanted.reads for t in field.terms) or "potential" in wanted.reads else set()
+    )
+    outputs |= {VIRIAL} if "virial" in wanted.reads else set()
+    forces = any(isinstance(n, Read) and n.symbol == "f" for e in _summands(wanted.measures) for n in walk(e))
+    gaining = {m.number for m in wanted.measures if more is not None and _gains(m, field, more.potential.field)}
+    listed = tuple(m for m in wanted.measures if m.number not in gaining)
+    counted = (
+        {c.name: by for c in wanted.combinations if (by := edges.deciding(field, c, wanted.of_one(c)))}
+        if dynamics.traced
+        else {}
+    )
+    farther = tuple(m for m in more.potential.field.measures if m.number in gaining) if gaining else ()
+
+    def observe(inputs: Inputs, state: State, t):
+        inputs = dynamics.now(inputs, state)
+        memory = {s.name: state.kept[s.name] for s in advance.states}
+        known = with_memory(dynamics.known(inputs, t), memory, advance.states)
+        if forces:  # those of the state may be older than its positions
+            state = state._replace(f=dynamics.evaluated(state, inputs, known, frozenset({FORCE})).force)
+        result = dynamics.evaluated(state, inputs, known, frozenset(outputs), _single(listed))
+        sums = {**result.sums, **series_sums(dynamics.configuration(state, inputs, known), _series(listed))}
+        needed = ()
+        if farther:
+            atoms, slots, needed = _listed(more, layout, dynamics.atoms(state, inputs), inputs.cell)
+            now = Configuration.of(more.potential, known, atoms, slots, layout, needed.slots)
+            sums |= {**evaluate(now, NOTHING, _single(farther)).sums, **series_sums(now, _series(farther))}
+        known.more = {**known.more, **sums, "virial": result.virial}
+        if "potential" in wanted.reads:
+            known.more["potential"] = sum(known.value(c.expr) for c in field.combinations if c.kind == "energy")
+        found = {c.name: _recorded(dynamics, c, known) for c in wanted.combinations}
+        return found | {
+            n: edges.Counted(found[n], edges.decided(by, state, inputs, known)) for n, by in counted.items()
+        }, needed
+
+    return layout.program(observe, ("inputs", STATE, "all"), "all")
+
+
+def _summands(measures: tuple[Measure, ...]):
+    return [e for m in measures for e in (m.summand, m.bin) if e is not None]
+
+
+def _single(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+    return tuple(m for m in measures if m.axis is None)
+
+
+def _series(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+    return tuple(m for m in measures if m.axis is not None)
+
+
+def _gains(measure: Measure, field: Field, longer: Field) -> bool:
+    """Whether a longer list has pairs for a measure, or for what it needs, that visit all of them without."""
+
+    def far(f: Field) -> int:
+        mine = next(m for m in f.measures if m.number == measure.number)
+        pairs = mine.domain.kind in ("ordered", "triples")
+        return (pairs and not mine.near) + sum(not v.near for v in f.needed(_summands((mine,))) if v.domain is not None)
+
+    return far(longer) < far(field)
+
+
+def _listed(more: Beyond, layout, atoms: Mapping[str, object], cell):
+    """The atoms in the order of the longer list, its slots, and the capacities that it needed."""
+    every = jax.tree.map(lambda a: a[: layout.n_atoms], layout.everywhere(dict(atoms)))
+    x, _ = more.potential.geometry.wrap(every["x"], cell)
+    found = layout.build(more.plan, tuple(c.astype(more.potential.dtype) for c in x), cell, more.radius)
+    ordered = jax.tree.map(lambda a: a[found.order], every | {"x": x})
+    return (
+        layout.local(ordered),
+        more.potential.without_excluded(found.slots, ordered[IDS], layout.rows()),
+        found.needed,
+    )
+
+
+def _recorded(dynamics: Dynamics, combination: Combination, known: Globals):
+    """The value of an observable; of one over a range an array [K, ...]."""
+    equation = dynamics.model.equation(combination.name)
+    if equation is None or equation.series is None:
+        return jax.tree.map(jnp.asarray, known.value(combination.expr))
+    entries = numbers(equation.series, dynamics.dtype)
+    value = replace(known, more={**known.more, ENTRY: entries}).value(combination.expr)
+    value = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, dynamics.dtype), entries.shape), value)
+    while isinstance(value, tuple):
+        value = (
+            jax.tree.map(lambda *a: jnp.stack(a, -1), *value) if isinstance(value[0], tuple) else jnp.stack(value, -1)
+        )
+    return value

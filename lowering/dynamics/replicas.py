@@ -1,0 +1,85 @@
+"""Where the rows of a batch of replicas are: each replica whole on one device, as many replicas on each.
+
+One program advances all of them. What decides about steps and lists is one for the batch, by the largest flag of all
+replicas: under `vmap` a condition of each replica would become a choice between two results that are both computed, and
+every replica would build a list at every step. Without a list there is nothing to decide together, and devices run
+independently of each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.traversals.layout import OneDevice
+
+from .state import Inputs
+
+REPLICAS, DEVICES = "replicas", "devices"  # names of axes
+
+
+@dataclass(frozen=True)
+class Replicas(OneDevice):
+    """``replicas`` of ``n_atoms`` each, over as many ``devices`` as divide their number (one: no sharing).
+
+    On the host every array has the replicas along its first axis, but for those inputs that ``inputs`` says are the
+    "same". ``staggered``: replicas may end a statement at different steps, so that the step is not one for all.
+    ``listed``: there is a neighbour list.
+    """
+
+    replicas: int
+    devices: tuple
+    inputs: Inputs
+    staggered: bool
+    listed: bool
+
+    @property
+    def _axes(self) -> dict[str, int | None]:
+        return {"all": 0, "rows": 0, "slots": 0, "same": None, "one": 0 if self.staggered else None}
+
+    @property
+    def _everyone(self) -> tuple[str, ...]:
+        return (REPLICAS, DEVICES) if len(self.devices) > 1 else (REPLICAS,)
+
+    def agreed(self, flag):
+        return lax.pmax(flag, self._everyone if self.listed else REPLICAS)
+
+    def build(self, plan, positions, cell, radius, into=None):
+        found = neighbours.build(plan, positions, cell, radius, into=into)
+        most = lambda a: lax.pmax(a, self._everyone)  # noqa: E731
+        # The capacities that fit all: the narrowest columns allow the fewest along axes that repeat.
+        cells = jnp.where(jnp.array(plan.periodic), -most(-found.needed.cells), most(found.needed.cells))
+        needed = neighbours.Needed(most(found.needed.slots), most(found.needed.window), cells)
+        return found._replace(needed=needed, overflow=neighbours.overflows(plan, needed))
+
+    def program(self, function, arguments, results, donated=()):
+        """The function of one replica, compiled for all of them."""
+        arguments = tuple(self.inputs if a == "inputs" else a for a in arguments)
+        one = "" if self.staggered else "one"
+        axes = lambda specs: jax.tree.map(self._axes.__getitem__, specs)  # noqa: E731
+        batched = jax.vmap(function, in_axes=axes(arguments), out_axes=axes(results), axis_name=REPLICAS)
+
+        def first(spec, value):
+            return jax.tree.map(lambda a: a[0], value) if spec == one else value
+
+        def all_of(*values):
+            count = self.replicas // len(self.devices)
+            found = batched(*jax.tree.map(first, arguments, values))
+            each = lambda spec, value: (
+                jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)), value) if spec == one else value
+            )  # noqa: E731
+            return jax.tree.map(each, results, found)
+
+        if len(self.devices) == 1:
+            return jax.jit(all_of, donate_argnums=donated)
+        places = lambda specs: jax.tree.map(lambda s: PartitionSpec() if s == "same" else PartitionSpec(DEVICES), specs)  # noqa: E731
+        mesh = Mesh(np.asarray(self.devices), (DEVICES,))
+        return jax.jit(
+            jax.shard_map(all_of, mesh=mesh, in_specs=places(arguments), out_specs=places(results), check_vma=False),
+            donate_argnums=donated,
+        )

@@ -1,0 +1,147 @@
+"""From the Model to the Field: sums are taken out of equations, and energies are differentiated.
+
+The summand of an energy becomes a function of squared distances, whose symbolic derivative is the force (`derivation`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy
+from mdsl.grammar.diagnostics import Rejected
+
+from mdsl.model.dynamics import FIELDS
+from mdsl.model.faults import fault
+from mdsl.model.nodes import EACH, Advance, Expr, Model, Read, walk
+from mdsl.symbolic.bridge import Leaves, to_sympy
+
+from . import series
+from .field import Field
+from .schedule import far_sums, reads, statements
+from .sums import Sums
+from .terms import Derivation, Summand
+
+
+def derive(model: Model) -> Field:
+    """The Field of a typed Model without functions. Raises Rejected: ``not-yet``."""
+    model = series.written_out(model)
+    sums = Sums(model)
+    for equation in model.equations:
+        if equation.kind == "quantity":
+            sums.quantity(equation)
+        else:
+            sums.combine(equation)
+    dynamics = tuple(sums.dynamics(a) for a in model.run if isinstance(a, Advance))
+    work = Derivation(model, frozenset(sums.within))
+    leaves = Leaves()
+    potential = to_sympy(sums.potential(), leaves)
+    terms, measures = [], []
+    hidden = {
+        n.symbol
+        for leaf in leaves.exprs.values()
+        if not isinstance(leaf, Read)
+        for n in walk(leaf)
+        if isinstance(n, Read)
+    }
+    for total in sums.totals:
+        if f"#{total.number}" in hidden:
+            raise Rejected(
+                fault(
+                    model.source,
+                    "not-yet",
+                    "an energy of a sum of vectors or matrices is not lowered yet",
+                    total.reduce,
+                    help="an energy may be any function of sums of numbers",
+                )
+            )
+        symbol = leaves.symbols.get(Read(f"#{total.number}"))
+        weight = sympy.Integer(0) if symbol is None else sympy.diff(potential, symbol)
+        if weight == 0:
+            measure, equation = work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)
+            measures.append(measure if equation is None else series.with_axis(measure, equation))
+            continue
+        domain = total.reduce.domain
+        terms.append(
+            work.term(total.number, Summand(total.equation, domain, domain.binders, total.reduce.body, weight, leaves))
+        )
+    needed = _needed(sums, [t.summand for t in terms])
+    values = [work.value(w, w.name in needed) for w in sums.within.values()]
+    reaching = [
+        t for t in (*terms, *(v.adjoint for v in values if v.adjoint)) if t.domain.kind in ("ordered", "triples")
+    ]
+    ends = {
+        m.number: work.end(m.domain, m.binders, series.bounded(m))
+        for m in measures
+        if m.domain.kind in ("ordered", "triples")
+    }
+    measures = [
+        replace(m, support=ends[m.number], near=work.near(ends[m.number], reaching)) if m.number in ends else m
+        for m in measures
+    ]
+    values = [
+        replace(v, near=v.adjoint is not None or v.domain is not None and work.near(v.support, reaching))
+        for v in values
+    ]
+    for equation in model.equations:
+        if equation.kind != "quantity":
+            _no_atoms_left(model, equation, sums.combine(equation).expr)
+    field = Field(model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()), dynamics)
+    for advance in dynamics:
+        _nothing_computed(field, advance)
+    return field
+
+
+def _nothing_computed(field: Field, advance: Advance) -> None:
+    """Sums that flows read, and that are known after an evaluation of the energies, must not depend on what flows compute
+    or remember, which changes in between."""
+    read = {name for statement in statements(advance) for name in reads(statement)}
+    changing = (
+        {s.target for s in advance.body}
+        | {s.name for s in advance.states}
+        | {p.name for p in field.model.params if p.lifetime == "state"}
+    )
+    for summand in far_sums(field, read):
+        found = next((n for n in walk(summand) if isinstance(n, Read) and n.symbol in changing - {*FIELDS}), None)
+        if found is not None:
+            notes = (
+                "sums over atoms may: `sum(i) ...`",
+                "a factor that does not depend on the pair may stand before the sum",
+            )
+            raise Rejected(
+                fault(
+                    field.model.source,
+                    "not-yet",
+                    f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet",
+                    found,
+                    notes=notes,
+                )
+            )
+
+
+def _needed(sums: Sums, summands: list[Expr]) -> set[str]:
+    """The per-atom values that these summands depend on."""
+    needed: set[str] = set()
+    pending = list(summands)
+    while pending:
+        found = {n.symbol for n in walk(pending.pop()) if isinstance(n, Read) and n.symbol in sums.within} - needed
+        needed |= found
+        pending += [sums.within[name].summand for name in found]
+    return needed
+
+
+def _no_atoms_left(model: Model, equation, expr: Expr) -> None:
+    for node in walk(expr):
+        if (
+            isinstance(node, Read)
+            and node.indices
+            and node.indices != (EACH,)
+            and any(isinstance(i, str) for i in node.indices)
+        ):
+            raise Rejected(
+                fault(
+                    model.source,
+                    "wrong-index",
+                    f"`{node.symbol}` is one for each atom; an {equation.kind} is one number",
+                    node,
+                )
+            )

@@ -1,0 +1,263 @@
+"""The Field: what is computed where.
+
+    Term     one sum of an energy: its domain, its summand, the gradient of the summand, its support
+    PerAtom  one value for each atom: a sum over its neighbours, or a quantity made of such sums
+    Measure  one sum of an observable: its domain and its summand
+    Field    the terms, per-atom values and measures of a program, and how energies, observables and the statements
+             of dynamics are put together from them
+
+All summands are typed, first-order expressions of the Model over `Read`s and displacements. `Read("#k")` in a
+combination stands for the value of sum number k, `Read("rho", (i,))` or `Read("#k", (i,))` in a summand for a
+per-atom value, and `Read("~rho", (i,))` for its *adjoint*: the derivative of the potential by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mdsl.model.nodes import Advance, Axis, Domain, Expr, Model, Read, walk
+
+ADJOINT = "~"
+CUTOFF = "$cutoff"
+
+
+@dataclass(frozen=True)
+class Support:
+    """Where a pair function can differ from zero: at distances below ``cutoff``, an expression of parameters
+    and of the pair's species; None where no bound was proved. ``jump`` and ``kink`` are the function and its
+    derivative as expressions of the same kind and of the distance `CUTOFF`, just below which they hold. ``each``: of a sum
+    over a range the end at each number of it, where they differ; ``cutoff`` is the largest.
+    """
+
+    cutoff: Expr | None
+    jump: Expr | None = None
+    kink: Expr | None = None
+    why: str = ""
+    each: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The derivative of a summand by a displacement: ``2 radial d + direct``.
+
+    ``radial`` is the derivative by d·d, ``direct`` a vector by its components, or None; the displacement runs from
+    the second atom of the pair to the first, or from the origin to the atom. A sum over a topology or over triples
+    has a gradient for each displacement between two atoms of a tuple, all of it in ``direct``; where it is a sum of
+    displacements, ``along`` has them with their factors.
+    """
+
+    displacement: Expr
+    radial: Expr | None
+    direct: tuple[Expr, ...] | None
+    along: tuple[tuple[Expr, Expr], ...] | None = None
+
+    @property
+    def none(self) -> bool:
+        """Whether the summand does not depend on the displacement at all."""
+        return self.radial is None and self.direct is None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One sum of an energy. ``number`` is its place among all sums of the Field; None where the term carries the
+    derivative through a per-atom value: its summand then holds the adjoint, and its value is of no interest.
+
+    ``slopes`` are derivatives by parameters, ``partials`` by per-atom values, ``data`` by data of single atoms, each as
+    the summand reads it; all, and the gradients, hold the weight of the sum in the potential.
+    """
+
+    number: int | None
+    equation: str
+    domain: Domain
+    summand: Expr
+    gradients: tuple[Gradient, ...]
+    support: Support
+    slopes: tuple[tuple[Read, Expr], ...] = ()
+    written: Expr | None = None  # the summand with conditions as they were written, for `explain`
+    partials: tuple[tuple[Read, Expr], ...] = ()
+    data: tuple[tuple[Read, Expr], ...] = ()
+    axis: Axis | None = (
+        None  # it is added up over the numbers of a range too, which the summand reads as `series.ENTRY`
+    )
+    networks: tuple[Read, ...] = ()  # the weights that it reads
+    weighted: Expr | None = None  # the summand times its weight, where it reads weights: by these JAX differentiates it
+
+    @property
+    def binders(self) -> tuple[str, ...]:
+        return self.domain.binders
+
+
+@dataclass(frozen=True)
+class PerAtom:
+    """One value for each atom. ``name`` is that of a quantity, or "#k" for a sum that has no name of its own.
+
+    ``domain``: others or around; None where ``summand`` is an expression of other values of the same atom
+    ``centre``. ``adjoint`` is the term that carries derivatives through it, None where no energy needs it.
+    ``near``: pairs within the cutoff of the energies are enough for it. ``depth``: how many sums over
+    neighbours lie on the way to it. ``axis``: it has an entry for each number of a range (see `ranges`).
+    """
+
+    name: str
+    equation: str
+    centre: str
+    domain: Domain | None
+    summand: Expr
+    support: Support
+    depth: int
+    adjoint: Term | None = None
+    near: bool = False
+    axis: Axis | None = None
+
+    @property
+    def binders(self) -> tuple[str, ...]:
+        """The atoms that the summand reads, the centre first."""
+        return (self.centre, *(() if self.domain is None else self.domain.binders))
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it is a sum over pairs with each neighbour."""
+        return self.domain is not None and self.domain.kind == "others"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One sum of an observable, or the largest or smallest of its values. ``near``: pairs within the cutoff of the
+    energies are enough for it. ``axis``: it has an entry for each number of a range, which the summand reads as
+    `series.ENTRY`; with ``bin`` the summand belongs to the entry of that number, and to no other."""
+
+    number: int
+    equation: str
+    domain: Domain
+    summand: Expr
+    near: bool = False
+    support: Support = Support(None)
+    op: str = "sum"
+    axis: Axis | None = None
+    bin: Expr | None = None
+
+    @property
+    def binders(self) -> tuple[str, ...]:
+        return self.domain.binders
+
+
+@dataclass(frozen=True)
+class Combination:
+    """An energy or observable as an expression of sums ``Read("#k")``, parameters and global quantities."""
+
+    name: str
+    kind: str
+    expr: Expr
+
+
+@dataclass(frozen=True)
+class Field:
+    """``values`` are in an order in which each needs only those before it."""
+
+    model: Model
+    terms: tuple[Term, ...]
+    values: tuple[PerAtom, ...]
+    measures: tuple[Measure, ...]
+    combinations: tuple[Combination, ...]
+    dynamics: tuple[Advance, ...] = ()  # the statements of dynamics, with sums and energies read as in combinations
+
+    @cached_property
+    def on_the_spot(self) -> Mapping[str, Measure]:
+        """Sums over atoms that read nothing of other atoms: at any moment they are only added up."""
+        names = {v.name for v in self.values}
+        return {
+            f"#{m.number}": m
+            for m in self.measures
+            if m.domain.kind == "each" and m.axis is None and not names & _reads(m.summand)
+        }
+
+    @cached_property
+    def far(self) -> frozenset[str]:
+        """The other sums: they are known only after an evaluation of the energies at the present positions."""
+        numbers = {t.number for t in self.terms} | {m.number for m in self.measures}
+        return frozenset(f"#{k}" for k in numbers if k is not None) - self.on_the_spot.keys()
+
+    @cached_property
+    def pulled(self) -> frozenset[str]:
+        """The sums over atoms that read forces."""
+        return frozenset(name for name, m in self.on_the_spot.items() if "f" in _reads(m.summand))
+
+    @property
+    def due(self) -> frozenset[str]:
+        """The names of all that is known only after an evaluation of the energies."""
+        return self.far | self.pulled | {"f", "virial"}
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether the potential is linear in its sums; else the sums must be known before anything is differentiated."""
+        parts = [
+            e
+            for t in self.terms
+            for e in (
+                t.weighted,
+                *(s for _, s in (*t.slopes, *t.partials)),
+                *(e for g in t.gradients for e in (g.radial, *(g.direct or ()))),
+            )
+        ]
+        return not any(
+            isinstance(n, Read) and n.symbol.startswith("#") and not n.indices
+            for e in parts
+            if e is not None
+            for n in walk(e)
+        )
+
+    def combination(self, name: str) -> Combination | None:
+        return next((c for c in self.combinations if c.name == name), None)
+
+    def value(self, name: str) -> PerAtom | None:
+        return next((v for v in self.values if v.name == name), None)
+
+    @property
+    def carriers(self) -> tuple[Term, ...]:
+        """The terms that carry derivatives through per-atom values."""
+        return tuple(v.adjoint for v in self.values if v.adjoint is not None)
+
+    def of_kind(self, *kinds: str) -> tuple[Term, ...]:
+        """The terms over some kinds of domains, those that carry derivatives among them."""
+        return tuple(t for t in (*self.terms, *self.carriers) if t.domain.kind in kinds)
+
+    @property
+    def pair_terms(self) -> tuple[Term, ...]:
+        return self.of_kind("ordered")
+
+    @property
+    def triple_terms(self) -> tuple[Term, ...]:
+        return self.of_kind("triples")
+
+    @property
+    def tuple_terms(self) -> tuple[Term, ...]:
+        return self.of_kind("members")
+
+    @property
+    def atom_terms(self) -> tuple[Term, ...]:
+        return self.of_kind("each")
+
+    @property
+    def reaching(self) -> tuple[Term, ...]:
+        """The terms whose supports a neighbour list has to cover."""
+        return self.of_kind("ordered", "triples")
+
+    def needed(self, exprs) -> tuple[PerAtom, ...]:
+        """The per-atom values that some expressions read, with all that these need, in order."""
+        names: set[str] = set()
+        pending = list(exprs)
+        while pending:
+            for node in walk(pending.pop()):
+                if (
+                    isinstance(node, Read)
+                    and node.symbol not in names
+                    and (value := self.value(node.symbol)) is not None
+                ):
+                    names.add(node.symbol)
+                    pending.append(value.summand)
+        return tuple(v for v in self.values if v.name in names)
+
+
+def _reads(expr: Expr) -> set[str]:
+    return {n.symbol for n in walk(expr) if isinstance(n, Read)}

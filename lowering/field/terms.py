@@ -1,0 +1,374 @@
+"""The parts of a Field: terms with the gradients of their summands, per-atom values, measures, and where each ends.
+
+A per-atom value carries derivatives by a term of its own: with the adjoint ~rho[i], the derivative of the
+potential by rho[i], a sum rho[i] = sum(j != i) g(i, j) acts like the pair energy ~rho[i]*g(i, j) + ~rho[j]*g(j, i).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import sympy
+from mdsl.grammar.diagnostics import Rejected
+
+from mdsl.model.dimensions import LENGTH
+from mdsl.model.faults import fault
+from mdsl.model.nodes import SCALAR, Axis, Domain, Expr, Model, Op, Read, Reduce, transform, walk
+from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
+
+from . import series
+from . import tuple_form as tuples
+from .cutoff_bounds import bounded
+from .field import ADJOINT, CUTOFF, Gradient, Measure, PerAtom, Support, Term
+from .pair_form import COMPONENTS, canonical, displacement, squared_conditions
+from .ranks import fixed_value, rank, ranking
+from .sums import Within, renamed
+from .support import reach
+
+NOWHERE = Support(None)
+
+
+@dataclass(frozen=True)
+class Summand:
+    """What a sum adds up: ``body`` for the atoms ``binders`` of a ``domain``, times ``weight`` in the potential."""
+
+    equation: str
+    domain: Domain
+    binders: tuple[str, ...]
+    body: Expr
+    weight: sympy.Expr = sympy.Integer(1)
+    leaves: Leaves | None = None  # what the weight is made of
+    axis: Axis | None = None  # a range over whose numbers it is added up too
+
+
+class Derivation:
+    """The parts of a Field, each from what it is in the Model. ``values``: the names of per-atom values."""
+
+    def __init__(self, model: Model, values: frozenset[str]):
+        self.model = model
+        self.length = model.units.dimension(LENGTH)
+        self.values = values
+
+    # -- pairs and single atoms --------------------------------------------------------------------------
+
+    def term(self, number: int | None, summand: Summand) -> Term:
+        """One sum of an energy with the gradient of its summand."""
+        if summand.domain.kind in ("members", "triples"):
+            return self.tuple_term(number, summand)
+        body, weight = summand.body, summand.weight
+        d = displacement(summand.binders, self.length)
+        plain = transform(body, canonical(d, self.length))
+        leaves = _copy(summand.leaves)
+        written = to_sympy(plain, leaves)
+        s = leaves.symbols.get(Op("dot", (d, d)))
+        kernel = squared_conditions(written, [s])
+        order = ranking(leaves, self.model)
+        gradient = Gradient(d, None, None)
+        direct: dict[int, sympy.Expr | Expr] = {}
+        for symbol, leaf in list(leaves.exprs.items()):
+            if symbol not in kernel.free_symbols or not tuples.moves(leaf):
+                continue
+            slope = weight * sympy.diff(kernel, symbol)
+            if symbol == s:
+                gradient = replace(gradient, radial=from_sympy(slope, leaves, order, like=body))
+            elif isinstance(leaf, Op) and leaf.op in COMPONENTS and leaf.args[0] == d:
+                axis = COMPONENTS.index(leaf.op)
+                direct[axis] = direct.get(axis, sympy.Integer(0)) + slope
+            else:
+                raise self.no_derivative(leaf, body, "energies may use distances and components of displacements")
+        if direct:
+            gradient = replace(
+                gradient,
+                direct=tuple(
+                    from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=body) for k in range(self.model.dim)
+                ),
+            )
+        pairs = summand.domain.kind == "ordered"
+        support = self.support(written, s, leaves, body, axis=summand.axis) if pairs else NOWHERE
+        slopes = self.slopes(kernel, summand, leaves, self.is_parameter)
+        # Of a pair the first atom is enough: the list holds every pair both ways round.
+        partials = self.slopes(
+            kernel, summand, leaves, lambda leaf: leaf.symbol in self.values and leaf.indices[:1] == summand.binders[:1]
+        )
+        data = self.slopes(
+            kernel,
+            summand,
+            leaves,
+            lambda leaf: self.is_data(leaf) and not (pairs and leaf.indices != summand.binders[:1]),
+        )
+        return Term(
+            number,
+            summand.equation,
+            summand.domain,
+            from_sympy(kernel, leaves, order, like=body),
+            (gradient,),
+            support,
+            slopes,
+            plain,
+            partials,
+            data,
+            summand.axis,
+            **self.by_networks(kernel, summand, leaves),
+        )
+
+    def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
+        """The derivatives of a summand, with its weight, by the leaves that are wanted."""
+        order = ranking(leaves, self.model)
+        return tuple(
+            (leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=summand.body))
+            for symbol, leaf in list(leaves.exprs.items())
+            if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols
+        )
+
+    def is_parameter(self, leaf: Read) -> bool:
+        param = self.model.param(leaf.symbol)
+        return (
+            param is not None
+            and param.learned is None
+            and (param.lifetime == "param" or param.data is not None and not param.per_atom)
+            or leaf == Read("volume")
+        )
+
+    def is_number(self, leaf: Read) -> bool:
+        """Whether this is a per-atom value, of which sums over tuples read numbers only."""
+        if leaf.symbol in self.values and leaf.type is not None and leaf.type.kind == "array":
+            help = "call the function in a quantity, and read that"
+            raise Rejected(
+                fault(
+                    self.model.source,
+                    "not-yet",
+                    "a function of an array in a sum over triples or a topology is not lowered yet",
+                    leaf,
+                    help=help,
+                )
+            )
+        return leaf.symbol in self.values
+
+    def by_networks(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> dict[str, object]:
+        """What a term holds of the weights that it reads."""
+        learned = {p.name for p in self.model.params if p.learned is not None}
+        networks = tuple(
+            leaf
+            for symbol, leaf in leaves.exprs.items()
+            if isinstance(leaf, Read) and leaf.symbol in learned and symbol in kernel.free_symbols
+        )
+        if not networks:
+            return {}
+        return {
+            "networks": networks,
+            "weighted": from_sympy(summand.weight * kernel, leaves, ranking(leaves, self.model), like=summand.body),
+        }
+
+    def is_data(self, leaf: Read) -> bool:
+        param = self.model.param(leaf.symbol)
+        return param is not None and param.per_atom
+
+    # -- tuples ------------------------------------------------------------------------------------------
+
+    def tuple_term(self, number: int | None, summand: Summand) -> Term:
+        """A sum over a topology or over triples: its summand may depend on several displacements between the atoms."""
+        body = summand.body
+        rewrite = tuples.oriented(summand.binders)
+        leaves = _copy(summand.leaves)
+        plain = transform(body, rewrite)
+        written = to_sympy(plain, leaves)
+        kernel = tuples.by_cosine(written, leaves, rewrite)
+        order = ranking(leaves, self.model)
+        slopes = tuples.Slopes(self.model.dim)
+        for symbol, leaf in list(leaves.exprs.items()):
+            if symbol in kernel.free_symbols and tuples.moves(leaf):
+                if not slopes.add(
+                    leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=body)
+                ):
+                    raise self.no_derivative(
+                        leaf,
+                        body,
+                        "energies over tuples of atoms may use displacements, their products and components, angles and dihedral angles",
+                    )
+        support = NOWHERE
+        if summand.domain.kind == "triples":
+            leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
+            support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
+        return Term(
+            number,
+            summand.equation,
+            summand.domain,
+            from_sympy(kernel, leaves, order, like=body),
+            slopes.gradients(),
+            support,
+            self.slopes(kernel, summand, leaves, self.is_parameter),
+            plain,
+            self.slopes(kernel, summand, leaves, self.is_number),
+            self.slopes(kernel, summand, leaves, self.is_data),
+            summand.axis,
+            **self.by_networks(kernel, summand, leaves),
+        )
+
+    # -- per-atom values -----------------------------------------------------------------------------------
+
+    def value(self, within: Within, energetic: bool) -> PerAtom:
+        """A per-atom value; ``energetic``: an energy depends on it."""
+        domain, body, centre = within.domain, within.summand, within.centre
+        scalar = body.type.kind == "scalar"
+        if energetic and not scalar:
+            raise Rejected(
+                fault(
+                    self.model.source,
+                    "not-yet",
+                    f"an energy of a {body.type.kind} for each atom is not lowered yet",
+                    body,
+                )
+            )
+        adjoint = self.adjoint(within) if energetic else None
+        if domain is None:
+            return PerAtom(
+                within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint, axis=within.axis
+            )
+        if domain.kind == "around":
+            support = adjoint.support if adjoint else self.end(domain, (centre, *domain.binders), body)
+            return PerAtom(
+                within.name, within.equation, centre, domain, body, support, within.depth, adjoint, axis=within.axis
+            )
+        d = displacement((centre, *domain.binders), self.length)
+        plain = transform(body, canonical(d, self.length))
+        if not scalar:
+            return PerAtom(within.name, within.equation, centre, domain, plain, NOWHERE, within.depth)
+        leaves = Leaves()
+        written = to_sympy(plain, leaves)
+        s = leaves.symbols.get(Op("dot", (d, d)))
+        summand = from_sympy(squared_conditions(written, [s]), leaves, ranking(leaves, self.model), like=body)
+        return PerAtom(
+            within.name,
+            within.equation,
+            centre,
+            domain,
+            summand,
+            self.support(written, s, leaves, body, axis=within.axis),
+            within.depth,
+            adjoint,
+            axis=within.axis,
+        )
+
+    def adjoint(self, within: Within) -> Term:
+        """The term that carries derivatives through a per-atom value."""
+        domain, body, centre = within.domain, within.summand, within.centre
+
+        def weighted(atom: str, expr: Expr) -> Expr:
+            indices = (atom, *(() if within.axis is None else (series.Entry(within.axis.first),)))
+            return Op(
+                "mul",
+                (Read(ADJOINT + within.name, indices, type=SCALAR), expr),
+                type=SCALAR,
+                span=body.span,
+                via=body.via,
+            )
+
+        if domain is None:
+            binders, kind, summand = (centre,), "each", weighted(centre, body)
+        elif domain.kind == "around":
+            binders, kind, summand = (centre, *domain.binders), "triples", weighted(centre, body)
+        else:
+            i, j = binders = (centre, *domain.binders)
+            kind, there = "ordered", renamed(body, {i: j, j: i})
+            summand = Op("add", (weighted(i, body), weighted(j, there)), type=SCALAR, span=body.span, via=body.via)
+        excluded = () if domain is None else domain.excluded
+        return self.term(
+            None, Summand(within.equation, Domain(kind, binders, excluded=excluded), binders, summand, axis=within.axis)
+        )
+
+    # -- observables ---------------------------------------------------------------------------------------
+
+    def measure(self, number: int, equation: str, reduce: Reduce) -> Measure:
+        domain, body = reduce.domain, reduce.body
+        if domain.kind in ("members", "triples"):
+            return Measure(number, equation, domain, body)
+        summand = transform(body, canonical(displacement(domain.binders, self.length), self.length))
+        return Measure(number, equation, domain, summand, op=reduce.op)
+
+    def end(self, domain: Domain, binders: tuple[str, ...], summand: Expr) -> Support:
+        """How far a sum over pairs or triples for an observable reaches: the pair, or each leg of a triple."""
+        if summand.type is not None and summand.type.kind != "scalar":
+            return Support(None, why="this is only looked for in sums of numbers")
+        triples = domain.kind in ("triples", "around")
+        d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else displacement(binders, self.length)
+        leaves = Leaves()
+        written = to_sympy(transform(summand, tuples.oriented(binders)) if triples else summand, leaves)
+        return self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
+
+    def near(self, support: Support, reaching: list[Term]) -> bool:
+        """Whether a sum for an observable is proved to end where the energies do, or before, whatever the parameters."""
+        reaches = [t.support.cutoff for t in reaching if t.support.cutoff is not None]
+        fixed = [v for v in (fixed_value(self.model, r) for r in reaches) if v is not None]
+        own = None if support.cutoff is None else fixed_value(self.model, support.cutoff)
+        return (
+            support.cutoff is not None
+            and support.cutoff in reaches
+            or own is not None
+            and own <= max(fixed, default=0.0)
+        )
+
+    # -- support -------------------------------------------------------------------------------------------
+
+    def support(
+        self,
+        kernel: sympy.Expr,
+        s: sympy.Symbol | None,
+        leaves: Leaves,
+        body: Expr,
+        ends: bool = True,
+        axis: Axis | None = None,
+    ) -> Support:
+        """How far a function of the squared distance ``s`` reaches; with ``ends`` also how it ends there. ``axis``: a
+        range for whose numbers it may be another."""
+        found = reach(kernel, s) if s is not None else None
+        if found is None:
+            return Support(None, why="no condition bounds the distance")
+        cutoff = from_sympy(found.cutoff, leaves, like=body)
+        if rank(cutoff, self.model) > 1 and not bounded(cutoff, self.model):
+            return Support(None, why="the bound is another for each atom")
+        if changing := next(
+            (
+                n.symbol
+                for n in walk(cutoff)
+                if isinstance(n, Read)
+                and n.symbol not in ("pi", "dim", series.ENTRY)
+                and self.model.param(n.symbol) is None
+            ),
+            None,
+        ):
+            return Support(None, why=f"the bound depends on `{changing}`, not on parameters alone")
+        why, each = "the summand is 0 from there on", None
+        if series.reads_entry(cutoff):
+            if axis is None:
+                return Support(None, why="the bound is another for each number of the range")
+            each, (cutoff, *others) = cutoff, series.at_entry(cutoff, axis)
+            for other in others:
+                cutoff = Op("max", (cutoff, other), type=SCALAR, span=body.span, via=body.via)
+        if not ends:
+            return Support(cutoff, why=why, each=each)
+        # A positive symbol for the cutoff: the root of its square is then itself.
+        rc = sympy.Symbol("rc", positive=True)
+        leaves.exprs[rc] = Read(CUTOFF, type=SCALAR)
+        slope = (sympy.diff(found.inner, s) * 2 * rc).xreplace({s: rc**2})
+        return Support(
+            cutoff,
+            from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=body),
+            from_sympy(slope, leaves, like=body),
+            why,
+            each,
+        )
+
+    def no_derivative(self, leaf: Expr, body: Expr, note: str) -> Rejected:
+        return Rejected(
+            fault(
+                self.model.source,
+                "not-yet",
+                "this geometry has no derivative in this version",
+                leaf if leaf.span else body,
+                notes=(note,),
+            )
+        )
+
+
+def _copy(leaves: Leaves | None) -> Leaves:
+    return Leaves() if leaves is None else Leaves(dict(leaves.symbols), dict(leaves.exprs))

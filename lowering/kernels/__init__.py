@@ -1,0 +1,1 @@
+"""What one pair, or one atom, contributes, as JAX."""

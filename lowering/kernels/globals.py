@@ -1,0 +1,164 @@
+"""Parameters and global quantities as JAX values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+from mdsl.lowering.field.series import ENTRY, Entry
+from mdsl.lowering.geometry.cell import Cell, volume
+
+from mdsl.model.nodes import Expr, Label, Model, Param, Read, TableOf, walk
+
+from .emit import evaluate
+
+
+@dataclass
+class Globals:
+    """What expressions without atoms can read."""
+
+    model: Model
+    params: Mapping[str, object]
+    cell: Cell | None = None
+    t: object = 0.0
+    n_atoms: int = 0
+    degrees_of_freedom: float = 0.0
+    more: Mapping[str, object] = field(default_factory=dict)  # sums "#k", `virial`, hoisted parts "@k"
+
+    def read(self, expr: Read):
+        symbol = expr.symbol
+        if symbol in self.more:
+            return self.more[symbol]
+        param = self.model.param(symbol)
+        if param is not None:
+            value = self.params[symbol]
+            for index, axis in zip(expr.indices, param.axes):
+                if isinstance(index, Entry):
+                    value = value[jnp.asarray(self.more[ENTRY], jnp.int32) - axis.first]
+                elif isinstance(index, Label):
+                    value = value[self.model.species.index(index.species)]
+                elif isinstance(index, int):
+                    value = value[index - axis.first]
+            return value
+        match symbol:
+            case "pi":
+                return math.pi
+            case "t":
+                return self.t
+            case "cell":
+                dim = self.model.dim
+                return tuple((*self.cell.row(k), *(0.0,) * (dim - 1 - k)) for k in range(dim))
+            case "identity":
+                return tuple(tuple(float(a == b) for b in range(self.model.dim)) for a in range(self.model.dim))
+            case "N":
+                return float(self.n_atoms)
+            case "dim":
+                return float(self.model.dim)
+            case "degrees_of_freedom":
+                return self.degrees_of_freedom
+            case "volume":
+                return volume(self.cell)
+        raise AssertionError(f"{symbol} is not a global quantity")
+
+    def value(self, expr: Expr):
+        return evaluate(expr, self.read, no_displacement)
+
+    def table(self, expr: Expr, indices: tuple[str, ...]):
+        """The values of an expression for every pair of species: an array [S, S] over (first, second atom)."""
+
+        def read(node: Read):
+            if not any(isinstance(i, str) for i in node.indices):
+                return self.read(node)
+            value = self.params[node.symbol]
+            places = [indices.index(i) if isinstance(i, str) else i for i in node.indices]
+            if len(places) == 1:
+                return value[:, None] if places[0] == 0 else value[None, :]
+            if places[0] == places[1]:
+                diagonal = jnp.diagonal(value)
+                return diagonal[:, None] if places[0] == 0 else diagonal[None, :]
+            return value if places == [0, 1] else value.T
+
+        count = max(1, len(self.model.species))
+        return jnp.broadcast_to(evaluate(expr, read, no_displacement), (count, count))
+
+
+def no_displacement(a, b):
+    raise AssertionError("a global quantity has no displacement")
+
+
+# -- parameters ------------------------------------------------------------------------------------------
+
+
+def depends(param: Param, model: Model) -> frozenset[str]:
+    """The parameters that the default of a parameter is made of."""
+    names = {n.symbol for n in walk(param.default) if isinstance(n, Read)} if param.default is not None else set()
+    return frozenset(n for n in names if model.param(n) is not None)
+
+
+def leaves(model: Model) -> tuple[Param, ...]:
+    """The free parameters: `param`s whose default is not made of other parameters."""
+    fixed = {p.name for p in model.params if p.lifetime == "const"}
+    return tuple(p for p in model.params if p.lifetime == "param" and depends(p, model) <= fixed)
+
+
+def defaults(model: Model) -> dict[str, object]:
+    """The default of every free parameter: a scalar, or an array with one entry for each label of each axis."""
+    everything = complete(model, {})
+    return {p.name: everything[p.name] for p in leaves(model)}
+
+
+def initial_params(model: Model, given: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The free parameters: defaults, with those given in their place."""
+    return {**defaults(model), **(given or {})}
+
+
+def complete(model: Model, given: Mapping[str, object]) -> dict[str, object]:
+    """Values of all parameters, constants and data, from those given and from defaults that may build on them. Data
+    of single atoms are in the user's order."""
+    values: dict[str, object] = {}
+    pending = [p for p in model.params if p.data is None or p.name in given]
+    while pending:
+        ready = [p for p in pending if depends(p, model) <= values.keys()]
+        if not ready:  # the rest is made of data that are not known yet; circles have been reported by `infer`
+            return values
+        for param in ready:
+            value = given[param.name] if param.name in given else default(model, param, values)
+            values[param.name] = jnp.asarray(value)
+        pending = [p for p in pending if p.name not in values]
+    return values
+
+
+def data_of(model: Model, params: Mapping[str, object], ids) -> dict[str, object]:
+    """The data of the rows with these ``ids``, by name."""
+    return {p.name: params[p.name][ids] for p in model.data if p.per_atom}
+
+
+def default(model: Model, param: Param, values: Mapping[str, object]):
+    if param.learned is not None:
+        return jnp.asarray(param.learned.initial(), float)
+    if param.table is not None:
+        return jnp.asarray(param.table.curves.number, float)
+    known = Globals(model, values)
+    if isinstance(param.default, TableOf):
+        count = len(model.species)
+        entries = {labels: known.value(value) for labels, value in param.default.entries}
+        places = {name: k for k, name in enumerate(model.species)}
+        if len(param.axes) == 1:
+            return jnp.stack([jnp.asarray(entries[(name,)], float) for name in model.species])
+        table = [[None] * count for _ in range(count)]
+        for (a, b), value in entries.items():
+            table[places[a]][places[b]] = table[places[b]][places[a]] = jnp.asarray(value, float)
+        return jnp.stack([jnp.stack(row) for row in table])
+    if param.binder is not None:
+        axis = param.axes[0]
+        return jnp.stack(
+            [
+                jnp.asarray(Globals(model, values, more={param.binder: float(k)}).value(param.default), float)
+                for k in range(axis.first, axis.last + 1)
+            ]
+        )
+    value = jnp.asarray(known.value(param.default), float)
+    shape = tuple(len(model.species) for a in param.axes if a.kind == "species")
+    return jnp.broadcast_to(value, shape)

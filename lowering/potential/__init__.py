@@ -1,0 +1,1 @@
+"""Energies, forces, virials and derivatives of one configuration."""

@@ -1,0 +1,150 @@
+"""Finding who is to blame: the pair or atom with the strongest interaction, in plain NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from mdsl.grammar.diagnostics import Diagnostic, Label
+from mdsl.grammar.source import Span
+from mdsl.lowering.field.field import Field, PerAtom, Term
+from mdsl.lowering.field.series import at_entry
+from mdsl.lowering.geometry.on_host import nearest, widths, with_images
+from mdsl.lowering.traversals.topologies import Topologies
+
+from mdsl.interpret.atoms import System
+from mdsl.interpret.expressions import Interpreter
+from mdsl.interpret.rows import Rows
+from mdsl.model.dimensions import ENERGY, LENGTH
+from mdsl.model.faults import place
+from mdsl.model.nodes import Model, Read, walk
+from mdsl.start.initial import Initial
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """A term of the energy and the atoms for which it is largest. ``distance`` is None for a single atom."""
+
+    model: Model
+    term: Term | PerAtom
+    atoms: tuple[int, ...]
+    distance: float | None
+    energy: float
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.energy))
+
+    def diagnostic(self, id: str, message: str, help: str | None = None, statement: Span | None = None) -> Diagnostic:
+        units = self.model.units
+        equation = self.model.equation(self.term.equation)
+        length = (
+            f"{self.distance * units.shown_per_internal(LENGTH):.6g} {units.display(LENGTH).text}".strip()
+            if self.distance is not None
+            else ""
+        )
+        energy = (
+            f"the energy {self.energy * units.shown_per_internal(ENERGY):.6g} {units.display(ENERGY).text}".strip()
+            if self.finite
+            else "no finite energy"
+        )
+        who = (
+            " and ".join((", ".join(str(a) for a in self.atoms[:-1]), str(self.atoms[-1])))
+            if len(self.atoms) > 1
+            else str(self.atoms[0])
+        )
+        apart = f", {length} apart," if length else ""
+        noun = "atoms" if len(self.atoms) > 1 else "atom"
+        return Diagnostic(
+            id,
+            message,
+            place(self.model.source, equation.body),
+            f"{noun} {who}{apart} {'have' if len(self.atoms) > 1 else 'has'} {energy} here",
+            secondary=(Label(statement, "during this statement"),) if statement is not None else (),
+            notes=(f"`{equation.name}` is strongest for {noun} {who} (counted from 0){apart.rstrip(',')}",),
+            help=help,
+        )
+
+
+def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Culprit | None:
+    """The strongest interaction at positions ``x`` [N, d]; one that is not finite comes before all others."""
+    model = field.model
+    values = {name: np.asarray(v, float) for name, v in params.items()}
+    system = System(
+        x,
+        cell=initial.cell,
+        periodic=initial.periodic,
+        species=initial.species,
+        masses=initial.masses,
+        params=values,
+        topologies=initial.topologies,
+    )
+    interpreter = Interpreter(model, system)
+    best: Culprit | None = None
+    topologies = Topologies(initial.topologies, len(x))
+    for term in _candidates(field):
+        if term.domain.kind in ("ordered", "others"):
+            atoms = _close_pairs(x, initial, topologies, frozenset(term.domain.excluded))
+        else:
+            atoms = (
+                tuple(initial.topologies[term.domain.topology].T)
+                if term.domain.kind == "members"
+                else (np.arange(len(x)),)
+            )
+        if len(atoms[0]) == 0:
+            continue
+        rows = Rows(len(atoms[0]), dict(zip(term.binders, atoms)))
+        with np.errstate(all="ignore"):
+            each = [
+                np.broadcast_to(np.asarray(interpreter.value(e, rows), float), (len(atoms[0]),))
+                for e in at_entry(term.summand, term.axis)
+            ]
+        strengths = np.array([np.where(np.isfinite(energies), np.abs(energies), np.inf) for energies in each])
+        entry = int(np.argmax(strengths.max(axis=1)))
+        energies, strength = each[entry], strengths[entry]
+        k = int(np.argmax(strength))
+        if isinstance(term, PerAtom) and np.isfinite(strength[k]):  # it is no energy
+            continue
+        if best is None or strength[k] > (abs(best.energy) if best.finite else np.inf):
+            who = tuple(int(a[k]) for a in atoms)
+            distance = None
+            if len(who) == 2:
+                distance = float(np.linalg.norm(nearest(x[who[0]] - x[who[1]], initial.cell, initial.periodic)))
+            best = Culprit(model, term, who, distance, float(energies[k]))
+    return best
+
+
+def _candidates(field: Field) -> list[Term | PerAtom]:
+    """What can be told of a few atoms alone: sums of energies that read no per-atom values, and go over no triples."""
+    sums = (
+        *(t for t in field.terms if t.domain.kind != "triples"),
+        *(v for v in field.values if v.pairs and v.adjoint is not None),
+    )
+    names = {v.name for v in field.values}
+    return [s for s in sums if not any(isinstance(n, Read) and n.symbol in names for n in walk(s.summand))]
+
+
+def _close_pairs(
+    x: np.ndarray, initial: Initial, topologies: Topologies, excluded: frozenset[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs among which the strongest interaction is: the nearest neighbour of each atom, and all pairs of few atoms."""
+    from scipy.spatial import cKDTree
+
+    if len(x) < 2:
+        return np.empty(0, int), np.empty(0, int)
+    partners = topologies.partners(excluded) if excluded else np.empty((0, len(x)), int)
+    if len(x) <= 200:
+        first, other = np.triu_indices(len(x), 1)
+        kept = (partners[:, first] != other).all(axis=0)
+        return first[kept], other[kept]
+    if not np.isfinite(x).all():
+        return np.empty(0, int), np.empty(0, int)
+    # Images within a third of the box of it, in case the nearest neighbour of an atom is one of them.
+    points, owner = with_images(x, initial.cell, initial.periodic, float(np.min(widths(initial.cell))) / 3)
+    _, near = cKDTree(points).query(points[: len(x)], k=min(2 + len(partners), len(x)))
+    first = np.repeat(np.arange(len(x)), near.shape[1])
+    other = owner[near.ravel()]
+    kept = (first != other) & (partners[:, first] != other).all(axis=0)
+    first, other = first[kept], other[kept]
+    return np.minimum(first, other), np.maximum(first, other)

@@ -1,0 +1,127 @@
+"""Energy, forces and stress of a bound program as pure JAX functions with symbolic derivatives.
+
+The energy carries its own derivative rule: the force, the derivative by parameters and by the box are sums of
+the same kind as the energy, so no pair is differentiated by JAX and nothing is stored for each pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+from mdsl.lowering.geometry.cell import volume
+from mdsl.lowering.kernels.globals import Globals, complete
+from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
+from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.traversals.topologies import IDS, inverse
+
+from .configuration import Configuration
+from .evaluation import Result, evaluate
+from .potential import Potential, marked
+
+
+@dataclass(frozen=True, eq=False)
+class Energies:
+    """``plan`` None: all pairs. Masses and species belong to the atoms in the user's order."""
+
+    potential: Potential
+    plan: neighbours.Plan | None
+    masses: object
+    species: object
+    dof: float
+    legs: int | None = None  # room in sums over triples
+
+    @property
+    def model(self):
+        return self.potential.model
+
+    def globals(self, params, cell) -> Globals:
+        return Globals(self.model, params, cell, 0.0, len(self.masses), self.dof)
+
+    def result(self, params, x, cell, outputs: frozenset[str]) -> tuple[Result, object]:
+        """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
+        known = self.globals(params, cell)
+        if x.dtype != self.potential.dtype:  # far from the box, pair kernels of lower precision would round too much
+            x = jnp.stack(self.potential.geometry.wrap(tuple(x.T), cell)[0], axis=1)
+        atoms = {
+            "x": tuple(x.T),
+            "m": jnp.asarray(self.masses, x.dtype),
+            "species": jnp.asarray(self.species),
+            IDS: jnp.arange(len(self.masses), dtype=jnp.int32),
+        }
+        good = self.fits(params, cell) & jnp.isfinite(x).all()
+        if self.plan is None:
+            return evaluate(Configuration.of(self.potential, known, atoms, None, legs=self.legs), outputs), good
+        still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
+        radius = jax.lax.stop_gradient(self.potential.cutoff(params))
+        found = neighbours.build(self.plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
+        order = found.order
+        sorted_atoms = {
+            "x": tuple(c[order] for c in atoms["x"]),
+            "m": atoms["m"][order],
+            "species": atoms["species"][order],
+            IDS: order,
+        }
+        slots = self.potential.without_excluded(found.slots, order, atoms[IDS])
+        result = evaluate(Configuration.of(self.potential, known, sorted_atoms, slots, legs=self.legs), outputs)
+        back = inverse(order)
+        force = tuple(c[back] for c in result.force)
+        return replace(result, force=force), good & ~found.overflow
+
+    def fits(self, params, cell):
+        """Whether nearest images are enough: the cutoff is at most half of each edge that repeats. Not where an edge is
+        NaN, as that of a traced box that is skew: there no pair would be near, and the energy 0."""
+        cutoff = self.potential.cutoff(params)
+        good = jnp.bool_(True)
+        for edge, repeats in zip(cell.edges, self.potential.geometry.periodic):
+            if repeats and cutoff is not None:
+                good &= (edge >= 2 * cutoff) | ~jnp.isfinite(cutoff)
+        return good
+
+    def total(self, sums, params, cell):
+        """The potential energy from the values of its sums."""
+        known = self.globals(params, cell)
+        known.more = sums
+        return sum(known.value(c.expr) for c in self.potential.field.combinations if c.kind == "energy")
+
+    @cached_property
+    def energy(self):
+        """``energy(params, x, cell)``: params are all parameters, x [N, d], cell the box. NaN where a list overflowed."""
+
+        @jax.custom_jvp
+        def energy(params, x, cell):
+            result, good = self.result(params, x, cell, frozenset({ENERGY}))
+            return jnp.where(good, jnp.asarray(self.total(result.sums, params, cell), x.dtype), jnp.nan)
+
+        @energy.defjvp
+        def _(primals, tangents):
+            params, x, cell = primals
+            dparams, dx, dcell = tangents
+            result, good = self.result(params, x, cell, frozenset({ENERGY, FORCE, SLOPES, BOX}))
+            value, explicit = jax.jvp(lambda p, e: self.total(result.sums, p, e), (params, cell), (dparams, dcell))
+            force = jnp.stack(result.force, axis=1)
+            tangent = explicit - jnp.sum(force * dx)
+            stretch = jax.jvp(volume, (cell,), (dcell,))[1]
+            for name, slope in result.slopes.items():
+                tangent = tangent + jnp.sum(slope * (stretch if name == "volume" else dparams[name]))
+            for slope, change in zip(result.box, dcell.leaves):
+                tangent = tangent + slope * change
+            return marked(jnp.asarray(value, x.dtype), good), marked(jnp.asarray(tangent, x.dtype), good)
+
+        return energy
+
+    def forces(self, params, x, cell):
+        """[N, d]; NaN where a list overflowed."""
+        result, good = self.result(params, x, cell, frozenset({FORCE}))
+        return marked(jnp.stack(result.force, axis=1), good)
+
+    def virial(self, params, x, cell):
+        """[d, d]: the sum of r f over all interactions, minus the derivative of the energy by a strain."""
+        result, good = self.result(params, x, cell, frozenset({FORCE, VIRIAL}))
+        return marked(jnp.array(result.virial), good)
+
+    def complete(self, leaves):
+        """All parameters from the free ones."""
+        return complete(self.model, leaves)

@@ -1,0 +1,1 @@
+"""What the host does in a run: plan, grow, record, replace, end."""

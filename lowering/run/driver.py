@@ -1,0 +1,206 @@
+"""Running a program: statements of dynamics in chunks, with records and frames where they are due.
+
+What is compiled, and how lists grow, is the matter of `execution`; here is what a run goes through, for one system or the
+replicas of a batch (`members`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+from mdsl.lowering.dynamics.history import looks_back
+from mdsl.lowering.dynamics.state import State
+
+from mdsl.model.nodes import Advance, Output
+
+from . import failures as trouble
+from .execution import Execution, most, plain
+from .losses import Loss
+from .members import Members
+from .plan import Arrangement
+from .snapshot import BatchListener, Counts, Listener, Place, Snapshot
+
+LONG = 20.0  # seconds of steps, from which on it pays to compile a program that times the forces alone
+TIMED = 5  # evaluations of the forces
+
+
+class Runner:
+    """Runs of a program on one system, or on a batch of them; what one run has compiled serves the next.
+
+    ``devices`` share the work of one system; ``skin``: what a neighbour list holds beyond the cutoff (None: mdsl's choice).
+    """
+
+    def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
+        self.execution = Execution(members, devices, skin)
+        self._looks_back = looks_back(members.lowered.field)
+        self.prepare(members)
+
+    def fits(self, members: Members) -> bool:
+        """Whether what was compiled serves these."""
+        return members.like(self.execution.compiled_for)
+
+    def prepare(self, members: Members) -> None:
+        """Make ready for a run of these, which it `fits`."""
+        self.place, self.outcomes = Place(), []
+        self.execution.prepare(members)
+
+    def go_on_without(self, lost: Mapping[int, Loss]) -> None:
+        """Before a run that goes on: it has lost these."""
+        self.execution.members = self.members.without(lost)
+
+    @property
+    def members(self) -> Members:
+        return self.execution.members
+
+    @property
+    def statements(self) -> tuple[Advance, ...]:
+        return self.members.lowered.field.dynamics
+
+    @property
+    def arrangement(self) -> Arrangement:
+        return self.execution.arrangement
+
+    @property
+    def counts(self) -> Counts:
+        return self.execution.counts
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        listener: Listener | BatchListener,
+        most_steps: int | None = None,
+        snapshot: Snapshot | None = None,
+        place: Place = Place(),
+        seconds: float = 0.25,
+    ) -> Snapshot:
+        """All statements of dynamics from ``place`` on; each has at most ``most_steps`` steps.
+
+        ``seconds`` of wall time pass between calls of ``listener.progress``, about. Raises Rejected: ``overlap``,
+        ``blow-up``, ``box-collapsed``, ``neighbour-overflow``.
+        """
+        members, execution = self.members, self.execution
+        snapshot = snapshot or members.start()
+        trouble.check_start(members, snapshot)
+        place = replace(place, **{name: members.spread(getattr(place, name)) for name in ("done", "t", "met")})
+        state = execution.start(snapshot)
+        self.outcomes = []
+        t, recorded = place.t, members.spread(-1)
+        for index, advance in enumerate(self.statements[place.statement :], place.statement):
+            steps, dt = members.steps(advance, most_steps), members.dt(advance)
+            goes_on = index == place.statement
+            each = place.done if goes_on else members.spread(0)  # steps done, of each replica
+            met = place.met if goes_on else members.spread(False)
+            done, origin = most(each), plain(state.step) - each
+            state = execution.enter(advance, state, t, origin, snapshot if done else None)
+            if np.any(met):
+                state = state._replace(met=jnp.asarray(met))
+            listener.statement(index, advance, steps, done, dt)
+            self.place, self._closed = Place(index, each, t, met), met
+            if self._looks_back:
+                execution.begin_history(state, t, snapshot if done else None)
+            if index == 0 and done == 0:
+                recorded = self._put_out(listener, advance, state, 0, members.spread(steps == 0), t, recorded)
+            size, warm = 1, False
+            while done < steps and not np.all(met):
+                due = min(
+                    (n for n in (self._next(o, done, steps) for o in advance.outputs) if n is not None), default=steps
+                )
+                count = min(due, done + size) - done
+                begun = time.perf_counter()
+                try:
+                    state = execution.advance(advance, state, count, t, origin, dt)
+                finally:
+                    for k in (k for k in execution.members.lost if k not in members.lost):
+                        listener.lost(k, execution.members.lost[k])
+                    members = execution.members
+                elapsed = time.perf_counter() - begun
+                met, each = plain(state.met), members.spread(plain(state.step) - origin)
+                count = most(each) - done
+                done += count
+                self.counts.steps += count
+                if warm:
+                    # Chunks grow until they take about as long as asked.
+                    size = max(1, min(4 * size, int(count * seconds / max(elapsed, 1e-9))))
+                else:
+                    size, warm = 16, True  # the first call compiled
+                self.place = Place(index, each, t, met)
+                recorded = self._put_out(listener, advance, state, done, met | (done == steps), t + each * dt, recorded)
+                self._state, self._time = state, t + each * dt
+                listener.progress(done, self)
+            self.outcomes.append(members.outcome(index, each, None if advance.until is None else met))
+            listener.ended(advance, self.outcomes[-1])
+            t = t + each * dt
+        return members.end(execution.snapshot(state, t))
+
+    def checkpoint(self) -> tuple[Snapshot, Place]:
+        """Where the run stands, to go on from."""
+        memory = self.execution.memory(self.statements[self.place.statement], self._state)
+        cut, place = self.members.cut, self.place
+        return replace(self.execution.snapshot(self._state, self._time), memory=memory), Place(
+            place.statement, cut(place.done), cut(place.t), cut(place.met)
+        )
+
+    def breakdown(self) -> dict[str, float]:
+        """Seconds by part. Of a run whose steps took long enough, one evaluation of the forces is timed apart; as many
+        as there were are counted as forces, and what is left of the steps as integration."""
+        parts, evaluated = dict(self.counts.seconds), self.counts.force_evaluations
+        if parts.get("steps", 0.0) < LONG or not evaluated:
+            return parts
+        each = self.execution.seconds_for_forces(self.statements[self.place.statement], self._state, self._time, TIMED)
+        steps = parts.pop("steps")
+        forces = min(steps, each * evaluated)
+        return {"forces": forces, "integration": steps - forces, **parts}
+
+    # -- records and frames --------------------------------------------------------------------------------
+
+    def _put_out(
+        self, listener: Listener | BatchListener, advance: Advance, state: State, done: int, ended, t, recorded
+    ):
+        """Frames and the row of records that are due, for each replica; a step that has its row gets no second.
+
+        ``ended``: for which the statement ends here, which is always recorded of one that runs `until` a condition holds,
+        once. ``recorded`` is the last step of each with a row, -1 for none; so is what comes back.
+        """
+        members, counts = self.members, self.counts
+        step, ended, closed, recorded = (np.atleast_1d(a) for a in (plain(state.step), ended, self._closed, recorded))
+        for group, last in ((~ended, False), (ended & ~closed, True)):
+            which = np.array([k for k in np.flatnonzero(group[: members.count]) if k not in members.lost], int)
+            if not len(which):
+                continue
+            due = [o for o in advance.outputs if self._due(o, done, last) or last and advance.until is not None]
+            begun = time.perf_counter()
+            for output in (o for o in due if o.kind == "write"):
+                snapshot = self.execution.snapshot(state, t)
+                if members.batch:
+                    listener.frame(output, which, snapshot.of(which))
+                else:
+                    listener.frame(output, snapshot)
+            counts.add("output", time.perf_counter() - begun)
+            begun = time.perf_counter()
+            which = which[step[which] != recorded[which]]
+            row: dict[str, np.ndarray] = {}
+            for output in (o for o in due if o.kind == "record" and len(which)):
+                row |= self.execution.observed(advance, output.names, state, t)
+            if row:
+                counts.add("observe", time.perf_counter() - begun)
+                if members.batch:
+                    listener.record(which, step[which], t[which], {name: a[which] for name, a in row.items()})
+                else:
+                    listener.record(int(step[0]), t, row)
+                recorded = np.where(group, step, recorded)
+        self._closed = ended | closed
+        return recorded
+
+    def _due(self, output: Output, done: int, last: bool) -> bool:
+        every = self.members.every(output)
+        return last if every is None else done % every == 0
+
+    def _next(self, output: Output, done: int, steps: int) -> int | None:
+        every = self.members.every(output)
+        following = steps if every is None else (done // every + 1) * every
+        return following if following <= steps else None

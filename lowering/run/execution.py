@@ -1,0 +1,334 @@
+"""Compiled programs carried out for the members of a run: states, lists that grow until they fit, steps, observables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering.dynamics import chunks, observing
+from mdsl.lowering.dynamics.state import BETWEEN, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Inputs, State
+from mdsl.lowering.dynamics.transfer import by_user, columns, components, stacked
+from mdsl.lowering.field.costs import ALL_PAIRS, best_skin
+from mdsl.lowering.geometry import on_host as images
+from mdsl.lowering.geometry.cell import matrix_of
+from mdsl.lowering.neighbours import lists as neighbours
+
+from mdsl.model.nodes import Advance
+
+from . import failures as trouble
+from . import losses
+from .members import Members
+from .plan import arrange
+from .snapshot import Counts, Snapshot
+
+MOST_GROWTHS = 20
+
+
+class Execution:
+    """What was compiled for some members, and what it does for these or others like them.
+
+    ``skin``: what a list holds beyond the cutoff; None: it follows how long lists hold.
+    """
+
+    def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
+        self.skin = skin
+        self.arrangement = arrange(members, devices, skin)
+        self.compiled_for = members
+        self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
+        self._rearranged()
+        self.prepare(members)
+
+    def prepare(self, members: Members) -> None:
+        """Make ready for a run of these."""
+        self.members, self.counts = members, Counts()
+        self.began: np.ndarray | None = None  # x, images and v when the statement began, [3, ..., N, d]
+        self.t_began: object = 0.0
+        self._skin: float | None = None  # of the present list
+        self._built: int | None = None  # at which step it was built
+
+    # -- programs ------------------------------------------------------------------------------------------
+
+    def _rearranged(self) -> None:
+        self.dynamics = self.arrangement.dynamics
+        self._programs: dict[object, object] = {}
+        self._called: set[int] = set()
+
+    def _program(self, key: tuple, make):
+        """A compiled program of the present arrangement, made when it is first wanted."""
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
+
+    def _chunk(self, advance: Advance):
+        return self._program(("chunk", id(advance)), lambda: chunks.chunk(self.dynamics, advance))
+
+    def inputs(self, t, origin) -> Inputs:
+        skin = self.arrangement.traversal.skin if self._skin is None else self._skin
+        return self.members.inputs(t, origin, skin, self.began, self.t_began)
+
+    # -- states --------------------------------------------------------------------------------------------
+
+    def start(self, snapshot: Snapshot) -> State:
+        """The state on the devices, with a list that holds; its force is not known yet."""
+        members, dtype = self.members, self.members.lowered.dtype
+        self._skin, self._built = None, most(snapshot.step)
+        inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=members.cell(snapshot.cell))
+        rows = (columns(members.spread(a), dtype) for a in (snapshot.x, snapshot.v, snapshot.images))
+        return self.listed(self.dynamics.start(inputs, *rows, members.each(snapshot.step, jnp.int32)), inputs)
+
+    def snapshot(self, state: State, t) -> Snapshot:
+        members = self.members
+        cells = matrix_of(state.cell) if members.lowered.changing else members.cells
+        x, moved = images.wrap(self.rows(state, state.x), cells, members.lowered.periodic)
+        began = None if self.began is None else np.moveaxis(self.began, 0, -3)
+        found = (
+            x,
+            self.rows(state, state.v),
+            self.rows(state, state.images) + moved,
+            plain(state.step),
+            members.spread(t),
+            cells,
+        )
+        return Snapshot(*map(members.cut, found), None if began is None else members.cut(began))
+
+    def rows(self, state: State, values: tuple) -> np.ndarray:
+        """[..., N, d] in the user's order."""
+        return by_user(state.ids, values, self.members.first.initial.atoms)
+
+    def enter(self, advance: Advance, state: State, t, origin, snapshot: Snapshot | None) -> State:
+        """The state made ready for a statement; ``snapshot``: of one that goes on. Raises Rejected: ``malformed-checkpoint``."""
+        memory: Mapping[str, object] = {}
+        if snapshot is not None:
+            missing = [s.name for s in advance.states if s.name not in snapshot.memory]
+            if missing:
+                raise Rejected(
+                    Diagnostic("malformed-checkpoint", f"the checkpoint does not hold the state `{missing[0]}`")
+                )
+            values = {s.name: self.members.spread(snapshot.memory[s.name]) for s in advance.states}
+            memory = {name: components(a, self.members.lowered.dtype, self.members.batch) for name, a in values.items()}
+        elif advance.states:
+            memory = self._program(("begin", id(advance)), lambda: chunks.begin(self.dynamics, advance))(
+                self.inputs(t, origin), state
+            )
+        return chunks.enter(self.dynamics, advance, state, memory)
+
+    def begin_history(self, state: State, t, snapshot: Snapshot | None) -> None:
+        """Remember how a statement begins, at the time ``t``; ``snapshot``: of one that goes on."""
+        self.t_began = t
+        if snapshot is None:
+            self.began = np.stack([self.rows(state, values) for values in (state.x, state.images, state.v)])
+        else:
+            self.began = np.moveaxis(self.members.spread(snapshot.began), -3, 0)
+
+    def memory(self, advance: Advance, state: State) -> dict[str, np.ndarray]:
+        """The states of a statement under way, [..., components]."""
+        return {s.name: self.members.cut(stacked(state.kept[s.name], self.members.batch)) for s in advance.states}
+
+    # -- lists ---------------------------------------------------------------------------------------------
+
+    def listed(self, state: State, inputs: Inputs) -> State:
+        """The state with a new list, which is grown until it fits."""
+        if self.dynamics.plan is None:
+            return state
+        for _ in range(MOST_GROWTHS):
+            begun = time.perf_counter()
+            state = self.dynamics.rebuild(inputs, self._roomy(state))
+            flag = most(state.flag)
+            self.counts.list_builds += 1
+            self.counts.add(
+                "lists" if self.counts.list_builds > 1 + self.counts.regrown else "compile", time.perf_counter() - begun
+            )
+            if flag != OVERFLOW:
+                return state
+            state = self._grow(state)
+        raise Rejected(
+            Diagnostic(
+                "neighbour-overflow",
+                "the neighbour list does not stop growing",
+                notes=("atoms gather without bound in one place",),
+            )
+        )
+
+    def _grow(self, state: State) -> State:
+        """The same state with room for a longer list."""
+        self.counts.regrown += 1
+        self.arrangement = self.arrangement.longer(self._needed(state.needed))
+        self._rearranged()
+        return self._roomy(state)
+
+    def _roomy(self, state: State) -> State:
+        """The same state with room for a list of the plan: in the place of its last list, where that is large enough and
+        no list made since has taken it."""
+        *replicas, slots, rows = state.slots.shape
+        if slots == self.dynamics.plan.slots and not state.slots.is_deleted():
+            return state
+        room = jnp.zeros((*replicas, self.dynamics.plan.slots, rows), jnp.int32)
+        return state._replace(slots=jax.device_put(room, state.slots.sharding))
+
+    def _needed(self, needed) -> neighbours.Needed:
+        """The capacities that a list needed, as numbers."""
+        return neighbours.Needed(*map(self.members.one, needed))
+
+    def _adapted(self, state: State, inputs: Inputs) -> Inputs:
+        """The inputs with a skin for the next list, by how long the last one has held, and how many pairs it holds. The
+        time that things took has no part in it: a run is to repeat."""
+        step, before = most(state.step), self._built
+        self._built = step
+        cutoff, traversal = self.arrangement.cutoff, self.arrangement.traversal
+        if self.skin is not None or inputs.skin is None or before is None or step <= before or cutoff is None:
+            return inputs
+        skin = float(inputs.skin)
+        found = best_skin(cutoff, skin, traversal.most_skin, float(most(state.used)), step - before, self.dynamics.dim)
+        self._skin = max(skin + 0.5 * (found - skin), 0.5 * traversal.skin)
+        return inputs._replace(skin=jnp.asarray(self._skin, self.dynamics.dtype))
+
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def advance(self, advance: Advance, state: State, count: int, t, origin, dt) -> State:
+        """``count`` steps, with a new list wherever the old one no longer holds. Replicas of a batch that go wrong are
+        lost. Raises Rejected: ``blow-up``, ``box-collapsed``."""
+        inputs = self.inputs(t, origin)
+        before, last = state, state.step + count
+        evaluations = most(state.evaluations)
+        while True:
+            begun = time.perf_counter()
+            new = self._chunk(advance)(inputs, state, last)
+            flag, compiled = most(new.flag), id(advance) in self._called
+            self._called.add(id(advance))
+            self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
+            if flag == BLOW_UP and self._more_legs():
+                continue
+            if flag in (BLOW_UP, TOO_SMALL):  # what is left, if anything, does the chunk once more
+                before = state = self._failed(advance, flag, before, new, t, origin, dt)
+                inputs, last = self.inputs(t, origin), self.members.spread(last)
+                continue
+            if flag == STALE_INSIDE:
+                state = self._single_steps(advance, before, last, t, origin, dt)
+                break
+            if flag != STALE:
+                state = new
+                break
+            inputs = self._adapted(new, inputs)
+            state = self.listed(new, inputs)
+            if np.all(np.asarray(state.phase) == BETWEEN):
+                break
+        self.counts.force_evaluations += most(state.evaluations) - evaluations
+        return state
+
+    def _more_legs(self) -> bool:
+        """Make more room in sums over triples, where there is any to make: without it forces are NaN as well."""
+        if self.arrangement.legs is None:
+            return False
+        self.arrangement = self.arrangement.roomier()
+        self.counts.regrown += 1
+        self._rearranged()
+        return True
+
+    def _single_steps(self, advance: Advance, state: State, last, t, origin, dt) -> State:
+        """Step by step, each with a new list: for schemes that move the atoms far between forces of one step."""
+        chunk = self._chunk(advance)
+        while np.any((state.step < last) & ~state.met):
+            inputs = self.inputs(t, origin)
+            before = self.listed(state, inputs)
+            state = chunk(inputs, before, before.step + 1)
+            flag = most(state.flag)
+            if flag == BLOW_UP and self._more_legs():
+                state, chunk = before, self._chunk(advance)
+            elif flag in (BLOW_UP, TOO_SMALL, STALE_INSIDE):
+                state, last = self._failed(advance, flag, before, state, t, origin, dt), self.members.spread(last)
+        return state
+
+    def _failed(self, advance: Advance, flag: int, before: State, after: State, t, origin, dt) -> State:
+        """From the state in which it stopped, find what went wrong. ``before``: a state from which it had gone well. Returns
+        the state to go on from, with other replicas in the places of those that were lost, and a list of its own. Raises
+        Rejected where none is left."""
+        members = self.members
+        last = (
+            self.snapshot(self._replayed(advance, before, after.step, self.inputs(t, origin)), t)
+            if flag == BLOW_UP
+            else None
+        )
+        cells = matrix_of(after.cell) if members.lowered.changing else members.cells
+        if not members.batch:
+            raise Rejected(trouble.failure(members, 0, advance, flag, int(after.step), cells, last, dt))
+        self.members = members.without(trouble.losses_of(members, advance, flag, after, cells, last, t, origin, dt))
+        if len(self.members.lost) == members.count:
+            raise Rejected(*losses.told(self.members.lost, members.count))
+        source = np.array(self.members.source)
+        if self.began is not None:
+            self.began = self.began[:, source]
+        return self.listed(losses.in_place(before, source), self.inputs(t, origin))
+
+    def _replayed(self, advance: Advance, state: State, last, inputs: Inputs) -> State:
+        """The state at step ``last``, which was reached before, computed anew."""
+        chunk = self._chunk(advance)
+        state = self.listed(state, inputs)  # its own list may have had another skin
+        while np.any(state.step < last):
+            state = chunk(inputs, state, last)
+            if most(state.flag) == STALE:
+                state = self.listed(state, inputs)
+            elif most(state.flag) != FINE:
+                break
+        return state
+
+    def seconds_for_forces(self, advance: Advance, state: State, t, times: int) -> float:
+        """Wall time of an evaluation of what the steps of a statement evaluate; a program of its own is compiled for it."""
+        inputs, timed = self.inputs(t, 0), chunks.evaluations(self.dynamics, advance, times)
+        if self.dynamics.plan is not None:
+            state = self.dynamics.rebuild(inputs, self._roomy(state))
+        for _ in range(2):  # the first time it is compiled
+            begun = time.perf_counter()
+            jax.block_until_ready(timed(inputs, state))
+            each = (time.perf_counter() - begun) / times
+        return each
+
+    # -- observables ---------------------------------------------------------------------------------------
+
+    def observed(self, advance: Advance, names: tuple[str, ...], state: State, t) -> dict[str, np.ndarray]:
+        """The values of observables, [..., entries, components]; where they have a list of their own, it is grown until
+        it fits."""
+        members, lowered = self.members, self.members.lowered
+        if names not in self._beyond:
+            # In a batch, and in a box that changes, sums that reach beyond the list visit all pairs.
+            few = members.batch or members.first.initial.atoms <= ALL_PAIRS or lowered.changing
+            ends, cell = self.arrangement.ends, members.first.initial.cell
+            self._beyond[names] = (
+                None
+                if few
+                else observing.beyond(
+                    self.arrangement.potential, names, ends, self.snapshot(state, t).x, cell, lowered.periodic
+                )
+            )
+        for _ in range(MOST_GROWTHS):
+            more = self._beyond[names]
+            observer = self._program(
+                ("observe", id(advance), names, more and more.plan),
+                lambda m=more: observing.observer(self.dynamics, advance, names, m),
+            )
+            values, needed = observer(self.inputs(t, 0), state, members.each(t, lowered.dtype))
+            if not needed or not bool(neighbours.overflows(more.plan, self._needed(needed))):
+                return {name: stacked(v, members.batch) for name, v in values.items()}
+            self._beyond[names] = replace(more, plan=neighbours.grow(more.plan, self._needed(needed)))
+        raise Rejected(
+            Diagnostic(
+                "neighbour-overflow",
+                "the list of an observable does not stop growing",
+                notes=("atoms gather without bound in one place",),
+            )
+        )
+
+
+def most(values) -> int:
+    """The largest, of all replicas where there are several."""
+    return int(np.max(values))
+
+
+def plain(values):
+    """A number, or an array with one for each replica."""
+    array = np.asarray(values)
+    return array if array.ndim else array.item()

@@ -1,0 +1,93 @@
+"""What is said of a run that cannot start or cannot go on: which interaction, of which replica, is to blame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, State
+from mdsl.lowering.potential.culprit import Culprit, culprit
+
+from mdsl.model.nodes import Advance
+
+from .losses import Loss, fallen
+from .members import Members
+from .snapshot import Snapshot
+from .traversal import too_small
+
+
+def strongest(members: Members, k: int, snapshot: Snapshot) -> Culprit | None:
+    """The strongest interaction of a member."""
+    member, own = members.asked[k], snapshot.of(k) if members.batch else snapshot
+    return culprit(members.lowered.field, replace(member.initial, cell=own.cell), member.params, own.x)
+
+
+def check_start(members: Members, snapshot: Snapshot) -> None:
+    """Refuse positions at which a pair has no finite force. Raises Rejected: ``overlap``."""
+    alike = (
+        members.batch and not members.varying and not members.atoms_differ and not (snapshot.x != snapshot.x[:1]).any()
+    )
+    for k in (k for k in range(1 if alike else members.count) if k not in members.lost):
+        found = strongest(members, k, snapshot)
+        if found is not None and not found.finite:
+            raise Rejected(overlap(found, f" of replica {k}" if members.batch else ""))
+
+
+def overlap(found: Culprit, who: str = "") -> Diagnostic:
+    """What is said of positions at which an interaction has no finite energy."""
+    if found.distance == 0:
+        return found.diagnostic(
+            "overlap",
+            f"two atoms{who} are on top of each other",
+            help="move them apart: check the file, or place the atoms on a lattice",
+        )
+    return found.diagnostic(
+        "overlap",
+        f"an energy{who} is not finite at the start",
+        help="check the file: atoms may be too close, or a bond longer than its formula allows",
+    )
+
+
+def losses_of(
+    members: Members, advance: Advance, flag: int, after: State, cells: np.ndarray, last: Snapshot | None, t, origin, dt
+) -> dict[int, Loss]:
+    """The replicas that went wrong, at least one. ``after``: the state in which the batch stopped, in boxes ``cells``; ``last``:
+    the last positions that were fine, where the trouble is with these; ``t``, ``origin``, ``dt``: of the statement."""
+    lowered = members.lowered
+    cutoffs = members.spread(np.array([np.inf if c is None else c for c in members.cutoffs]))
+    which = fallen(flag, after, cells, lowered.periodic, cutoffs)
+    step = np.asarray(after.step)
+    sound = step - 1 if flag == TOO_SMALL else step  # of which the box was still large enough
+    done, t = np.broadcast_to(sound - origin, step.shape), np.broadcast_to(t, step.shape)
+    statement = next(k for k, a in enumerate(lowered.field.dynamics) if a is advance)
+    lost = {}
+    for k in sorted({min(members.source[k], members.count - 1) for k in which}):  # whoever they are copies of
+        what = failure(members, k, advance, flag, int(step[k]), cells[k], last, float(dt[k]))
+        lost[k] = Loss(int(sound[k]), float(t[k] + done[k] * dt[k]), statement, int(done[k]), what)
+    return lost
+
+
+def failure(
+    members: Members, k: int, advance: Advance, flag: int, step: int, cell: np.ndarray, last: Snapshot | None, dt: float
+) -> Diagnostic:
+    """What is said of a member that ended after ``step``, in the box ``cell`` [d, d]."""
+    field, who = members.lowered.field, f" of replica {k}" if members.batch else ""
+    if flag == TOO_SMALL:
+        when = f"at step {step}, of {advance.scheme.rpartition('.')[2]}, the box{who} has become so small"
+        return too_small(field, members.cutoffs[k], float(np.diag(cell)[list(members.lowered.periodic)].min()), when)
+    if flag == STALE_INSIDE:
+        words = f"within step {step}{who} atoms move farther than half the skin of the neighbour list"
+        return Diagnostic("blow-up", words, advance.span, help="use a shorter time step")
+    words, units = f"the run blew up at step {step + 1}{who}", field.model.units
+    shown = units.display(advance.dt.type.dimension) if advance.dt is not None else None
+    size = f"{dt * units.shown_per_internal(advance.dt.type.dimension):g} {shown.text}".strip() if shown else ""
+    help = (
+        f"the time step {size} may be too long for these forces, or atoms start too close"
+        if size
+        else "the forces are too strong for this scheme"
+    )
+    found = None if last is None else strongest(members, k, last)
+    if found is None:
+        return Diagnostic("blow-up", words, advance.span, help=help)
+    return found.diagnostic("blow-up", words, help=help, statement=advance.span)

@@ -1,0 +1,94 @@
+"""A run as it is seen from outside: its atoms, where it stands, what it cost so far, and what it tells as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mdsl.model.nodes import Advance, Output
+
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from .driver import Runner
+    from .losses import Loss
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps.
+    began: x, images and v when the statement of dynamics began, [3, N, d], where that is read.
+    cell: [d, d], the box.
+    """
+
+    x: np.ndarray
+    v: np.ndarray
+    images: np.ndarray
+    step: int
+    time: float
+    cell: np.ndarray
+    began: np.ndarray | None = None
+    memory: Mapping[str, np.ndarray] = field(default_factory=dict)  # the states of the statement of dynamics under way
+
+    def of(self, which) -> Snapshot:
+        """Of a batch, along whose replicas the first axes go: some of them, or one."""
+        return replace(
+            self, **{name: getattr(self, name)[which] for name in ("x", "v", "images", "step", "time", "cell")}
+        )
+
+
+class Listener(Protocol):
+    """What a run tells as it goes. Times are wall seconds; values are in internal units."""
+
+    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None: ...
+    def record(self, step: int, t: float, values: Mapping[str, np.ndarray]) -> None: ...
+    def frame(self, output: Output, snapshot: Snapshot) -> None: ...
+    def progress(self, done: int, runner: Runner) -> None: ...
+    def ended(self, advance: Advance, outcome: Outcome) -> None: ...
+
+
+class BatchListener(Protocol):
+    """What a batch tells as it goes, as `Listener`; ``replicas`` are the numbers of those concerned, whose values are along
+    the first axes."""
+
+    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None: ...
+    def record(
+        self, replicas: np.ndarray, step: np.ndarray, t: np.ndarray, values: Mapping[str, np.ndarray]
+    ) -> None: ...
+    def frame(self, output: Output, replicas: np.ndarray, snapshot: Snapshot) -> None: ...
+    def progress(self, done: int, runner: Runner) -> None: ...
+    def ended(self, advance: Advance, outcome: Outcome) -> None: ...
+    def lost(self, replica: int, loss: Loss) -> None: ...
+
+
+@dataclass
+class Counts:
+    """What a run cost so far. ``seconds`` by part: compile, steps, observe, lists."""
+
+    steps: int = 0
+    force_evaluations: int = 0
+    list_builds: int = 0
+    regrown: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stepping(self) -> float:
+        """Seconds spent in steps and neighbour lists, without compiling."""
+        return self.seconds.get("steps", 0.0) + self.seconds.get("lists", 0.0)
+
+    def add(self, part: str, seconds: float) -> None:
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is: the statement of dynamics, its steps done, the time at its start, and whether its condition
+    (`until`) holds already; of a batch, arrays with one entry for each replica."""
+
+    statement: int = 0
+    done: int | np.ndarray = 0
+    t: float | np.ndarray = 0.0
+    met: bool | np.ndarray = False

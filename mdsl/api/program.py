@@ -1,0 +1,253 @@
+"""The Python face: compile a program, bind arrays to it, and get pure functions of JAX.
+
+All arrays are in the units of the program's unit system (`units.metal`: angstrom, eV, ...), and so are the
+results. `program.params` holds the free parameters; energies and forces take other values as ``params=``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mdsl.compiler import Compiled, compile_source
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.grammar.source import Source
+from mdsl.interpret.constants import factor
+from mdsl.interpret.topologies import check_names, check_whole
+from mdsl.model.dimensions import LENGTH
+from mdsl.model.no_derivative import check_bound, unknown
+from mdsl.model.nodes import Model
+from mdsl.passes.atom_data import check_data_names, numbers, symmetric
+from mdsl.passes.externs import joined, missing_externs, with_seed
+from mdsl.resolve.sources import read_program
+from mdsl.start.arrays import bind, given_velocities
+from mdsl.start.builders import start
+from mdsl.start.initial import Initial
+
+from .system import System
+
+
+def compile(text: str, folder: str | Path | None = None, *, externs: Mapping[str, Callable] | None = None) -> Program:
+    """The program in a text. ``folder`` is where the files and modules that it names lie.
+
+    ``externs``: the functions of Python that it calls, by name. Raises Rejected with every error found.
+    """
+    return Program(
+        compile_source(Source("<string>", text), Path(folder) if folder is not None else Path.cwd(), externs)
+    )
+
+
+def load(path: str | Path, *, externs: Mapping[str, Callable] | None = None) -> Program:
+    """The program in a file. ``externs``: the functions of Python that it calls, by name. Raises Rejected."""
+    source, folder = read_program(path)
+    return Program(compile_source(source, folder, externs))
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A compiled program: text without arrays."""
+
+    compiled: Compiled
+
+    def __repr__(self) -> str:
+        return f"Program({self.compiled.source.name!r})"
+
+    @property
+    def text(self) -> str:
+        """The program as it was written."""
+        return self.compiled.source.text
+
+    @property
+    def model(self):
+        """The program as it is lowered: a typed Model without functions (`mdsl/model.py`)."""
+        return self.compiled.model
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What the compiler found worth saying of it."""
+        return self.compiled.warnings
+
+    @cached_property
+    def params(self) -> dict[str, object]:
+        """The free parameters by name: scalars, arrays with an axis for each of their axes, and of a learned function a
+        dict of its weights."""
+        import jax
+
+        from mdsl.lowering.kernels.globals import defaults
+
+        # Asked for first inside a transformation, they are numbers all the same.
+        with jax.ensure_compile_time_eval():
+            return {name: shown_param(self.model, name, value) for name, value in defaults(self.model).items()}
+
+    def initial_params(self, seed: int) -> dict[str, object]:
+        """`params` with the weights of learned functions drawn by another seed."""
+        return replace(self, compiled=with_seed(self.compiled, seed)).params
+
+    def _scale(self, name: str) -> float:
+        return factor(self.model, self.model.param(name).type.dimension)
+
+    def internal(self, params: Mapping[str, object] | None) -> dict[str, object]:
+        """Parameters in internal units; those not given have their defaults. Raises Rejected: ``unknown-parameter``,
+        ``no-derivative``, ``wrong-type``, ``wrong-shape``, ``bad-table``."""
+        import jax.numpy as jnp
+
+        given = dict(params or {})
+        for name, value in given.items():
+            if name not in self.params:
+                raise unknown(self.model, self.params, name, value)
+            if (network := self.model.param(name).learned) is not None:
+                given[name] = joined(network, value)
+                continue
+            value = numbers(name, value)
+            if value.shape != jnp.shape(self.params[name]):
+                raise Rejected(
+                    Diagnostic(
+                        "wrong-shape", f"`{name}` has the shape {value.shape}, not {jnp.shape(self.params[name])}"
+                    )
+                )
+            given[name] = symmetric(self.model.param(name), value)
+        default = {
+            name: joined(n, value) if (n := self.model.param(name).learned) else value
+            for name, value in self.params.items()
+            if name not in given
+        }
+        return {
+            name: jnp.asarray(given[name] if name in given else default[name]) / self._scale(name)
+            for name in self.params
+        }
+
+    def explain(self) -> str:
+        """What the compiler decided, with line numbers."""
+        from mdsl.report.explain import explain
+
+        return explain(self.compiled)
+
+    def bind(
+        self,
+        x=None,
+        *,
+        box=None,
+        species: Sequence | None = None,
+        velocities=None,
+        masses=None,
+        topologies: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        devices: Sequence | None = None,
+        skin: float | None = None,
+    ) -> System:
+        """The program with atoms.
+
+        x: positions [N, d]; box: one edge, one for each axis, or the box vectors in the rows of [d, d], triangular
+        (a along x, b in the plane of x and y), inf for what does not repeat; species: [N] labels or places in `species`;
+        velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0; data:
+        name to an array with the axes of its declaration, in the unit declared. Without ``x``, atoms are placed as
+        the run block says, random ones by ``seed``, and there are no ``box``, ``species`` and ``masses`` to give. Without
+        ``velocities`` these are drawn as the run block says (`v ~ ...`), by ``seed``, and are 0 where it does not. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
+        of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
+
+        Raises Rejected: ``wrong-shape``, ``wrong-arguments``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ...
+        """
+        missing = missing_externs(self.model)
+        if missing:
+            raise Rejected(*missing)
+        check_bound(
+            {
+                "x": x,
+                "box": box,
+                "species": species,
+                "velocities": velocities,
+                "masses": masses,
+                "topologies": topologies,
+                "data": data,
+                "seed": seed,
+                "skin": skin,
+            }
+        )
+        if skin is not None and not (isinstance(skin, (int, float, np.number)) and 0 <= skin < np.inf):
+            raise Rejected(Diagnostic("bad-number", f"`skin` is a length, at least 0, not {skin!r}"))
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise Rejected(Diagnostic("bad-number", f"`seed` is a whole number, at least 0, not {seed!r}"))
+        params = {name: np.asarray(value) for name, value in self.internal(None).items()}
+        if x is None:
+            without = next(
+                (name for name, given in (("box", box), ("species", species), ("masses", masses)) if given is not None),
+                None,
+            )
+            if without is not None:
+                raise Rejected(
+                    Diagnostic(
+                        "wrong-arguments",
+                        f"`{without}` of `bind` is given without `x`",
+                        help=f"the run block places the atoms, and decides their {without}; give their positions too, or change the program",
+                    )
+                )
+            initial = start(
+                self.model,
+                self.compiled.folder,
+                seed,
+                params,
+                check_names(self.model, topologies),
+                check_data_names(self.model, data),
+            )
+            if velocities is not None:
+                initial = replace(initial, v=given_velocities(self.model, velocities, initial.species))
+        else:
+            initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
+        self._check_whole(initial)
+        for note in initial.notes:
+            warnings.warn(note, stacklevel=2)
+        length = factor(self.model, LENGTH)
+        return System(
+            self,
+            initial,
+            _precision(precision),
+            tuple(devices) if devices else None,
+            None if skin is None else skin / length,
+            x is None,
+            velocities is None,
+        )
+
+    def _check_whole(self, initial: Initial) -> None:
+        from mdsl.lowering.geometry.on_host import nearest, widths
+
+        half = min((w / 2 for w, repeats in zip(widths(initial.cell), initial.periodic) if repeats), default=np.inf)
+        check_whole(
+            self.model,
+            initial.topologies,
+            initial.x,
+            lambda d: nearest(d, initial.cell, initial.periodic),
+            half,
+            factor(self.model, LENGTH),
+        )
+
+
+def shown_param(model: Model, name: str, value):
+    """A parameter as the user sees it, from its value in internal units: of a learned function a dict of its weights."""
+    param = model.param(name)
+    return value * factor(model, param.type.dimension) if param.learned is None else param.learned.split(value)
+
+
+def _precision(asked: str | None) -> str:
+    import jax
+
+    double = jax.config.jax_enable_x64
+    if asked is None:
+        return "double" if double else "single"
+    if asked not in ("single", "mixed", "double"):
+        raise Rejected(Diagnostic("precision", f"there is no precision `{asked}`", help="single, mixed or double"))
+    if asked != "single" and not double:
+        raise Rejected(
+            Diagnostic(
+                "precision",
+                f"{asked} precision needs 64-bit numbers, which JAX has switched off",
+                help='jax.config.update("jax_enable_x64", True) before the first array is made',
+            )
+        )
+    return asked

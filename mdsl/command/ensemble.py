@@ -1,0 +1,265 @@
+"""`mdsl run --replicas B --sweep NAME=VALUES`: one program for all replicas, with what each of them puts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mdsl.files.folder import FINAL
+from mdsl.files.records import Column, Records
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.interpret.constants import factor
+from mdsl.lowering.run.outcome import Outcome, not_converged
+from mdsl.model.nodes import Advance, Output
+from mdsl.start.builders import start
+
+from .display import Display, Summary, Table
+from .listener import Listener
+from .options import Sweep
+from .run import Order, Planned
+from .settings import swept
+
+MOST_FILES = 500  # that are open at once
+
+
+def seeds(seed: int, count: int) -> list[int]:
+    """The seeds of replicas: that of the run first, then such as are made of it."""
+    return [
+        seed,
+        *(
+            int(np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> 2)
+            for k in range(1, count)
+        ),
+    ]
+
+
+def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
+    """The run of ``replicas`` for each combination of swept values. Those of the same number have the same random
+    numbers in all combinations."""
+    import jax
+
+    from mdsl.lowering.kernels.globals import initial_params
+    from mdsl.lowering.run import members as lowered
+    from mdsl.lowering.run.driver import Runner
+    from mdsl.lowering.run.losses import Loss
+    from mdsl.lowering.run.snapshot import Place, Snapshot
+
+    model, points = swept(order.model, sweeps)
+    params = {n: np.asarray(a) for n, a in initial_params(model, order.given).items()}
+    count = replicas * len(points)
+    written = count * len(
+        {o.names[0] for a in model.run if isinstance(a, Advance) for o in a.outputs if o.kind == "write"}
+    )
+    if written > MOST_FILES:
+        help = "run fewer replicas at once, or take `write` out of the program"
+        raise Rejected(
+            Diagnostic(
+                "bad-option",
+                f"{count} replicas would write {written} trajectories, more than the {MOST_FILES} files that a run may have open",
+                help=help,
+            )
+        )
+    chosen = seeds(order.seed, replicas)
+    keys = [jax.random.key(s) for s in chosen]
+    members, values = [], []
+    for point in points:
+        own = {**params, **point}
+        for s, key in zip(chosen, keys):
+            initial = start(model, order.base, s, own)
+            members.append(lowered.Member(initial, {**own, **initial.data}, key))
+            values.append({"replica": len(values), "seed": s, **{n: shown(model, n, v) for n, v in point.items()}})
+    runner = Runner(lowered.batch(order.field(model), members, order.precision, order.devices), order.devices)
+    snapshot, place, header, arrays = None, Place(), order.header, order.arrays
+    if header is not None:
+        snapshot = Snapshot(
+            arrays["x"],
+            arrays["v"],
+            arrays["images"],
+            np.array(header["step"]),
+            np.array(header["time"]),
+            arrays["cell"],
+            arrays.get("began"),
+            order.memory,
+        )
+        place = Place(int(header["statement"]), *(np.array(header[name]) for name in ("done", "t", "met")))
+        runner.go_on_without(
+            {
+                int(k): Loss(diagnostic=Diagnostic(id, message), **where)
+                for k, (id, message, where) in header.get("lost", {}).items()
+            }
+        )
+    return Planned(
+        runner, model, len(members) * members[0].initial.atoms, BatchListener, snapshot, place, {"replicas": values}
+    )
+
+
+def shown(model, name: str, value):
+    """The value of a parameter in the units of the program."""
+    return np.asarray(np.asarray(value) * factor(model, model.param(name).type.dimension)).tolist()
+
+
+class BatchListener(Listener):
+    """As `Listener`: one file of records for all replicas, and a folder for the trajectories of each."""
+
+    def __init__(self, model, initial, folder, quiet: bool, description: Mapping, resumed: Mapping | None):
+        self.values = description["replicas"]
+        self.count = len(self.values)
+        self.swept = [n for n in self.values[0] if n not in ("replica", "seed")]
+        self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]
+        super().__init__(model, initial, folder, quiet, description, resumed)
+        self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
+
+    def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:
+        keys = [Column("replica"), *(self.swept_column(n) for n in self.swept)]
+        if resumed:
+            return Records.resume(columns, self.folder.records, resumed["step"], self.time_unit, keys)
+        return Records(columns, self.folder.records, self.time_unit, keys)
+
+    def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
+        paths = [f"{replica_folder(k)}/{name}" for k in range(self.count) for name in names]
+        return {path: self.folder.trajectory(path) for path in paths}
+
+    def swept_column(self, name: str) -> Column:
+        param = self.model.param(name)
+        return Column(name, self.model.units.display(param.type.dimension).text, np.shape(self.values[0][name]))
+
+    def greet(self, name: str, seed: int, runner, precision: str) -> None:
+        self.runner = runner
+        super().greet(name, seed, runner, precision)
+
+    @property
+    def system(self) -> str:
+        return f"{self.count:,} replicas of {super().system}"
+
+    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None:
+        names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
+        self.told = [c for n in names for c in self.mean_and_spread(n)]
+        self.begin_statement(advance, steps, done, float(dt[0]), self.told)
+
+    def mean_and_spread(self, name: str) -> tuple[Column, Column]:
+        column = self.column(name)
+        return column, replace(column, name=f"± {name}")
+
+    def record(self, replicas: np.ndarray, step: np.ndarray, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        found = {name: self.shown(name, v) for name, v in values.items()}
+        for place, k in enumerate(replicas):
+            row = {name: v[place] for name, v in found.items()}
+            keys = [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
+            self.records.append(int(step[place]), float(t[place]) * self.time_scale, row, keys)
+            self.latest[k] |= row
+        if 2 * len(replicas) > self.count - len(
+            self.runner.members.lost
+        ):  # the few that end a statement before the others are not shown
+            self.display.row(int(step.max()), float(t.max()) * self.time_scale, mean_and_spread(found))
+
+    def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
+        for place, k in enumerate(replicas):
+            own = snapshot.of(place)
+            name = f"{replica_folder(k)}/{output.names[0]}"
+            if name not in self.trajectories:
+                self.trajectories[name] = self.open(name, output, own.step, initial=self.runner.members.all[k].initial)
+            self.put(self.trajectories[name], own)
+
+    def ended(self, advance: Advance, outcome: Outcome) -> None:
+        if outcome.converged is None:
+            return
+        there = [k for k in range(self.count) if k not in self.runner.members.lost]
+        steps, met = outcome.steps[there], outcome.converged[there]
+        if met.any():
+            self.display.note(
+                f"{met.sum():,} of {len(met):,} replicas converged, after {steps[met].min():,} to {steps[met].max():,} steps"
+            )
+        if not met.all():
+            self.display.note(
+                f"warning: {(~met).sum():,} of {len(met):,} replicas: {not_converged(advance, Outcome(int(steps.max()), False))}"
+            )
+
+    def lost(self, replica: int, loss) -> None:
+        self.display.note(f"warning: {loss.diagnostic.message}; it ends here, the other replicas go on")
+
+    def what_was_lost(self) -> list[dict[str, object]]:
+        """For `run.json`."""
+        return [
+            {"replica": k, "step": loss.step, "error": loss.diagnostic.message}
+            for k, loss in self.runner.members.lost.items()
+        ]
+
+    def place_in_header(self, snapshot, place) -> dict[str, object]:
+        lost = {
+            k: (
+                loss.diagnostic.id,
+                loss.diagnostic.message,
+                {n: getattr(loss, n) for n in ("step", "time", "statement", "done")},
+            )
+            for k, loss in self.runner.members.lost.items()
+        }
+        lists = {"step": snapshot.step, "time": snapshot.time, "done": place.done, "t": place.t, "met": place.met}
+        return {
+            "statement": place.statement,
+            "lost": lost,
+            **{name: np.asarray(a).tolist() for name, a in lists.items()},
+        }
+
+    def final(self, snapshot) -> None:
+        for k in (k for k in range(self.count) if k not in self.runner.members.lost):
+            own = snapshot.of(k)
+            path = self.folder.path / replica_folder(k) / FINAL
+            path.parent.mkdir(exist_ok=True)
+            with self.open(
+                "final", None, own.step, digits=17, path=path, initial=self.runner.members.all[k].initial
+            ) as trajectory:
+                self.put(trajectory, own)
+
+    def finish(self, runner, wall: float) -> None:
+        if self.swept:
+            self.display.note(self.by_value())
+        counts = runner.counts
+        self.display.finish(
+            Summary(
+                wall,
+                counts.steps,
+                self.initial.atoms,
+                self.count,
+                self.nanoseconds or None,
+                dict(counts.seconds),
+                str(self.folder.path),
+                counts.stepping,
+            )
+        )
+
+    def by_value(self) -> str:
+        """What was recorded last, by the values that were swept: mean and spread of the replicas of each; of those that came
+        to the end."""
+        groups: dict[tuple, list[int]] = {}
+        for k, values in enumerate(self.values):
+            groups.setdefault(tuple(np.ravel([np.ravel(values[n]) for n in self.swept]).tolist()), []).append(k)
+        there = [k for k in range(self.count) if k not in self.runner.members.lost]
+        names = [n for n in self.latest[there[0]] if self.column(n).entries is None]
+        columns = [c for n in names for c in self.mean_and_spread(n)]
+        table = Table([*(self.swept_column(n) for n in self.swept), *columns], narrow=0)
+        lines = ["", table.header()]
+        for group in groups.values():
+            left = [k for k in group if k in there]
+            found = (
+                mean_and_spread({n: np.stack([self.latest[k][n] for k in left]) for n in names})
+                if left
+                else {c.name: np.full(c.shape, np.nan) for c in columns}
+            )
+            lines.append(table.values({**{n: self.values[group[0]][n] for n in self.swept}, **found}))
+        return "\n".join(lines)
+
+
+def mean_and_spread(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each, over the replicas along its first axis: the mean, and the standard deviation (NaN of a single one)."""
+    found = {}
+    for name, v in values.items():
+        found[name] = v.mean(axis=0)
+        found[f"± {name}"] = v.std(axis=0, ddof=1) if len(v) > 1 else np.full(v.shape[1:], np.nan)
+    return found
+
+
+def replica_folder(k: int) -> str:
+    return f"replica-{k:03d}"

@@ -1,0 +1,220 @@
+"""What a run on the command line does as it goes: records, trajectories and checkpoints in its folder, a table on the
+terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mdsl.files.folder import RunFolder
+from mdsl.files.records import Column, Records
+from mdsl.files.trajectories import open_trajectory
+from mdsl.interpret.constants import factor, whole
+from mdsl.lowering.run.outcome import Outcome, not_converged
+from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
+from mdsl.model.nodes import Advance, Model, Output
+from mdsl.model.observable_types import observable_type
+from mdsl.passes.atom_data import columns
+
+from .display import Display, Summary
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+STATE = "state "  # before the names of states in a checkpoint
+
+
+class Listener:
+    """Writes records, trajectories and checkpoints, and shows the run on the terminal."""
+
+    def __init__(
+        self, model: Model, initial, folder: RunFolder, quiet: bool, description: Mapping, resumed: Mapping | None
+    ):
+        self.model, self.initial, self.folder, self.description = model, initial, folder, description
+        self.time_unit = model.units.display(model.units.dimension(TIME)).text
+        self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
+        advances = [s for s in model.run if isinstance(s, Advance)]
+        names = dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names)
+        columns = [self.column(n) for n in names]
+        self.records = self.opened_records(columns, resumed)
+        self.display = Display(initial.atoms, quiet=quiet, time_unit=self.time_unit)
+        self.frames_kept = dict(resumed["frames"]) if resumed else {}
+        self.trajectories: dict[str, object] = {}
+        self.paths = self.trajectory_paths([o.names[0] for a in advances for o in a.outputs if o.kind == "write"])
+        self.saved = time.perf_counter()
+        self.first_steps, self.nanoseconds = 0, 0.0
+        self.dt = 0.0
+
+    def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:
+        if resumed:
+            return Records.resume(columns, self.folder.records, int(resumed["step"]), self.time_unit)
+        return Records(columns, self.folder.records, self.time_unit)
+
+    def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
+        return {name: self.folder.trajectory(name) for name in names}
+
+    def column(self, name: str) -> Column:
+        kind = observable_type(self.model, name)
+        dim = self.model.dim
+        shape = {"vector": (dim,), "matrix": (dim, dim)}.get(kind.kind, ())
+        equation = self.model.equation(name)
+        series = None if equation is None else equation.series
+        entries = None if series is None else (series.first, series.last)
+        shape = shape if entries is None else (entries[1] + 1 - entries[0], *shape)
+        return Column(name, self.model.units.display(kind.dimension).text, shape, entries)
+
+    def shown(self, name: str, value) -> np.ndarray:
+        kind = observable_type(self.model, name)
+        return np.asarray(value) * self.model.units.shown_per_internal(kind.dimension)
+
+    @property
+    def system(self) -> str:
+        """What runs, in words."""
+        return f"{self.initial.atoms:,} atoms"
+
+    def greet(self, name: str, seed: int, runner, precision: str) -> None:
+        threads = len(getattr(runner.arrangement.layout, "devices", "1"))
+        pairs = (
+            "all pairs"
+            if runner.arrangement.traversal.plan is None
+            else f"neighbour list, skin {runner.arrangement.traversal.skin * factor(self.model, LENGTH):.3g}"
+        )
+        self.display.note(
+            f"{name}: {self.system}, {precision} precision, {pairs}, {threads} thread{'s' * (threads > 1)}"
+        )
+        self.display.note(f"seed {seed}, output in {self.folder.path}")
+        for note in self.initial.notes:
+            self.display.note(note)
+
+    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None:
+        names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
+        self.begin_statement(advance, steps, done, dt, [self.column(n) for n in names])
+
+    def begin_statement(self, advance: Advance, steps: int, done: int, dt: float, columns: list[Column]) -> None:
+        nanoseconds = None
+        if not self.model.units.reduced and dt:
+            nanoseconds = self.model.units._internal_si(TIME) * dt * 1e9
+            self.nanoseconds += nanoseconds * (steps - done)
+        self.dt = dt
+        title = (
+            f"{advance.scheme.rpartition('.')[2]} for {'at most ' if advance.until is not None else ''}{steps:,} steps"
+        )
+        self.display.phase(title, columns, steps, done=done, ns_per_step=nanoseconds)
+        self.first_done, self.compiling = done, True
+
+    def record(self, step: int, t: float, values: Mapping[str, object]) -> None:
+        shown = {name: self.shown(name, v) for name, v in values.items()}
+        self.records.append(step, t * self.time_scale, shown)
+        self.display.row(step, t * self.time_scale, shown)
+
+    def frame(self, output: Output, snapshot) -> None:
+        name = output.names[0]
+        if name not in self.trajectories:
+            self.trajectories[name] = self.open(name, output, snapshot.step)
+        self.put(self.trajectories[name], snapshot)
+
+    def put(self, trajectory, snapshot) -> None:
+        """Write one frame in the units of the program."""
+        cell = np.tril(snapshot.cell, -1) + np.diag(np.where(self.initial.periodic, np.diag(snapshot.cell), np.inf))
+        trajectory.write(
+            snapshot.x * factor(self.model, LENGTH),
+            cell * factor(self.model, LENGTH),
+            snapshot.step,
+            snapshot.time * self.time_scale,
+            velocities=snapshot.v * factor(self.model, self.model.units.dimension(VELOCITY)),
+        )
+
+    def open(self, name: str, output: Output, step: int, digits: int = 9, path: Path | None = None, initial=None):
+        units = self.model.units
+        angstrom = None if units.reduced else units.display(LENGTH).unit.si / 1e-10
+        femtosecond = None if units.reduced else units.display(TIME).unit.si / 1e-15
+        every = 1 if output is None or output.every is None else max(1, whole(self.model, output.every, {}, "`every`"))
+        return open_trajectory(
+            path or self.paths[name],
+            (initial or self.initial).labels,
+            periodic=self.initial.periodic,
+            angstrom_per_length=angstrom,
+            femtoseconds_per_time=femtosecond,
+            interval=every,
+            timestep=self.dt * self.time_scale or 1.0,
+            first_step=step,
+            keep=self.frames_kept.get(name),
+            digits=digits,
+            columns=columns(self.model, self.initial.data),
+        )
+
+    def progress(self, done: int, runner) -> None:
+        if self.compiling:
+            # The first chunk of a statement compiles and tells nothing of the speed.
+            self.compiling = False
+            self.first_steps += done - self.first_done
+            self.display.restart(done)
+        else:
+            self.display.advance(done)
+        if time.perf_counter() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+            self.checkpoint(runner)
+
+    def ended(self, advance: Advance, outcome: Outcome) -> None:
+        if outcome.converged is not None:
+            self.display.note(
+                f"converged after {outcome.steps:,} steps"
+                if outcome.converged
+                else f"warning: {not_converged(advance, outcome)}"
+            )
+
+    def checkpoint(self, runner) -> None:
+        snapshot, place = runner.checkpoint()
+        header = {
+            **self.place_in_header(snapshot, place),
+            "frames": {**self.frames_kept, **{name: t.frames for name, t in self.trajectories.items()}},
+            "options": self.description["options"],
+        }
+        began = {} if snapshot.began is None else {"began": snapshot.began}
+        memory = {STATE + name: value for name, value in snapshot.memory.items()}
+        self.folder.write_checkpoint(
+            header,
+            {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, "cell": snapshot.cell, **began, **memory},
+        )
+        self.saved = time.perf_counter()
+
+    def place_in_header(self, snapshot, place) -> dict[str, object]:
+        return {
+            "step": snapshot.step,
+            "time": snapshot.time,
+            "statement": place.statement,
+            "done": place.done,
+            "t": place.t,
+            "met": place.met,
+        }
+
+    def final(self, snapshot) -> None:
+        with self.open("final", None, snapshot.step, digits=17, path=self.folder.final) as trajectory:
+            self.put(trajectory, snapshot)
+
+    def finish(self, runner, wall: float) -> None:
+        self.display.finish(
+            Summary(
+                wall,
+                runner.counts.steps,
+                self.initial.atoms,
+                nanoseconds=self.nanoseconds or None,
+                parts=None if self.display.quiet else runner.breakdown(),
+                folder=str(self.folder.path),
+                stepping=runner.counts.stepping,
+            )
+        )
+
+    def what_was_lost(self) -> list[dict[str, object]]:
+        """The replicas that went wrong; a single run has none."""
+        return []
+
+    def __enter__(self) -> Listener:
+        self.display.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        for trajectory in self.trajectories.values():
+            trajectory.close()
+        self.records.close()
+        self.display.__exit__(*error)

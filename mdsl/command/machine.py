@@ -1,0 +1,67 @@
+"""The process and the machine of a run: how JAX is set up, and what `run.json` says of both."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+
+import mdsl
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+
+from . import xla_flags as xla
+from .options import RunOptions
+
+
+def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
+    """Configure JAX for this process, before it starts: precision, platform, one host device for each thread."""
+    threads = options.threads or os.cpu_count() or 1
+    # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not list.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("NPROC", str(threads))  # as many as XLA starts itself
+    os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""), bool(options.replicas or options.sweeps))
+    if options.platform is not None:
+        os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
+
+    import jax
+
+    jax.config.update("jax_enable_x64", precision != "single")
+    try:
+        jax.config.update("jax_num_cpu_devices", threads)
+    except RuntimeError:
+        pass  # JAX is running already, as when a test calls this: its devices stay as they are
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mdsl" / "jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    try:
+        devices = jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter where no plugin for it is installed at all
+        why = str(error).splitlines()[:1]
+        raise Rejected(
+            Diagnostic("bad-option", ": ".join([f"the platform {options.platform} is not to be had here", *why]))
+        ) from None
+    return tuple(devices[:threads]) if devices[0].platform == "cpu" and len(devices) > 1 else None
+
+
+def versions() -> dict[str, str]:
+    """Of all that results may depend on."""
+    import jax
+
+    return {
+        "mdsl": mdsl.__version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def described(devices: tuple | None) -> dict[str, object]:
+    """The processor, and the devices of JAX that a run uses."""
+    import jax
+
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "devices": [str(d) for d in devices or jax.devices()[:1]],
+    }

@@ -1,0 +1,263 @@
+"""`mdsl run`: a program carried out into a folder of its own, with a table on the terminal."""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from pathlib import Path
+
+import numpy as np
+
+from mdsl.api.parameter_files import load_params, save_params
+from mdsl.api.program import Program, shown_param
+from mdsl.compiler import Compiled, compile_source
+from mdsl.files.folder import RunFolder
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.model.nodes import Model
+from mdsl.passes.externs import missing_externs, with_networks
+from mdsl.resolve.sources import read_program
+from mdsl.start.builders import start
+
+from .listener import STATE, Listener
+from .machine import described, set_up_jax, versions
+from .options import RunOptions, Setting, sweep
+from .settings import with_settings
+from .terminal import show
+
+AUTOMATIC = "double"
+
+
+def run_file(path: Path, options: RunOptions) -> int:
+    """Run a program file; 0 where it went well. Raises Rejected for what is wrong with program, input or run, and, when
+    all else is done, for replicas that were lost."""
+    begun = time.perf_counter()
+    folder, header, arrays = None, None, None
+    if options.resume is not None:
+        folder = RunFolder.open(options.resume)
+        header, arrays = folder.read_checkpoint()
+    source, base = read_program(path)
+    if folder is not None and base.resolve() == folder.path.resolve():  # its own copy: its files lie where they lay
+        base = Path(folder.read_run().get("folder", base))
+    compiled = compile_source(source, base, imported(options.externs, base))
+    missing = missing_externs(compiled.model)
+    if missing:
+        raise Rejected(
+            *(
+                replace(d, help=f"`--allow-extern {e.name}=MODULE:FUNCTION` runs it")
+                for d, e in zip(missing, (e for e in compiled.model.externs if e.function is None))
+            )
+        )
+    if not options.quiet:
+        show(compiled.warnings)
+    chosen = header.get("options", {}) if header else {}
+    settings = options.settings or tuple(Setting(n, t) for n, t in chosen.get("settings", {}).items())
+    if folder is not None and folder.program != source.text:
+        raise Rejected(
+            Diagnostic(
+                "other-program",
+                f"the run in {folder.path} was made by another program than {path}",
+                help=f"`mdsl run {folder.path / 'program.mdsl'} --resume {folder.path}` goes on with its own",
+            )
+        )
+    model = with_settings(compiled.model, settings)
+    if not model.run:
+        raise Rejected(
+            Diagnostic(
+                "empty-program",
+                "the program has no run block",
+                help="`mdsl check` only checks; a run needs `run { x = ... }`",
+            )
+        )
+    precision = options.precision or chosen.get("precision") or AUTOMATIC
+    seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
+    steps = options.steps if options.steps is not None else chosen.get("steps")
+    model = with_networks(model, lambda network: replace(network, seed=seed))
+    devices = set_up_jax(precision, options)
+    replicas = options.replicas or chosen.get("replicas")
+    sweeps = options.sweeps or tuple(sweep(f"{n}={t}") for n, t in chosen.get("sweeps", {}).items())
+
+    from_file = _from_file(compiled, model, options, settings, folder)
+    order = Order(compiled, model, base, seed, precision, devices, header, arrays, from_file)
+    if replicas or sweeps:
+        from .ensemble import batch
+
+        planned = batch(order, replicas or 1, sweeps)
+    else:
+        planned = single(order)
+    runner = planned.runner
+    if folder is None:
+        folder = RunFolder.create(source.text, path.stem, options.out, overwrite=options.overwrite)
+    given = {"replicas": replicas, "sweeps": {s.name: s.text for s in sweeps}} if replicas or sweeps else {}
+    if options.params is not None or any(p.learned for p in model.params):
+        save_params(
+            folder.parameters,
+            {name: shown_param(model, name, np.asarray(value)) for name, value in order.params.items()},
+        )
+    description = {
+        "program": str(path),
+        "folder": str(base.resolve()),
+        "options": {
+            "steps": steps,
+            "seed": seed,
+            "precision": precision,
+            "settings": {s.name: s.text for s in settings},
+            **given,
+        },
+        "versions": versions(),
+        "machine": described(devices),
+        "atoms": runner.members.first.initial.atoms,
+        "traversal": runner.arrangement.traversal.why,
+        **planned.told,
+    }
+    folder.write_run({**description, "status": "running"})
+    with planned.listener(
+        planned.model, runner.members.first.initial, folder, options.quiet, description, header
+    ) as listener:
+        listener.greet(source.name, seed, runner, precision)
+        try:
+            final = runner.run(listener, steps, planned.snapshot, planned.place)
+        except Rejected as rejected:
+            folder.write_run({**description, "status": "failed", "error": rejected.diagnostics[0].message})
+            raise
+        except KeyboardInterrupt:
+            folder.write_run({**description, "status": "interrupted"})
+            raise
+        listener.final(final)
+        lost = listener.what_was_lost()
+        wall = time.perf_counter() - begun
+        listener.finish(runner, wall)
+        seconds = runner.counts.stepping
+        speed = planned.atoms * (runner.counts.steps - listener.first_steps) / seconds if seconds else None
+        folder.write_run(
+            {
+                **description,
+                "status": "partly failed" if lost else "finished",
+                **({"lost": lost} if lost else {}),
+                "steps": runner.counts.steps,
+                "wall_seconds": wall,
+                "seconds": runner.counts.seconds,
+                "atom_steps_per_second": speed,
+                "force_evaluations": runner.counts.force_evaluations,
+                "list_builds": runner.counts.list_builds,
+            }
+        )
+    if lost:
+        from mdsl.lowering.run.losses import told
+
+        raise Rejected(*told(runner.members.lost, runner.members.count))
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is to be run, and with what; ``header`` and ``arrays``: of the checkpoint that it goes on from; ``given``:
+    parameters that came from a file."""
+
+    compiled: Compiled
+    model: Model
+    base: Path
+    seed: int
+    precision: str
+    devices: tuple | None
+    header: Mapping | None
+    arrays: Mapping[str, np.ndarray] | None
+    given: Mapping[str, object]
+
+    @property
+    def params(self) -> dict[str, object]:
+        """The free parameters, in internal units."""
+        from mdsl.lowering.kernels.globals import initial_params
+
+        return initial_params(self.model, self.given)
+
+    def field(self, model: Model):
+        return replace(self.compiled.field, model=replace(self.compiled.field.model, params=model.params))
+
+    @property
+    def memory(self) -> dict[str, np.ndarray]:
+        """The states of the statement of dynamics under way."""
+        return {n.removeprefix(STATE): a for n, a in self.arrays.items() if n.startswith(STATE)}
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A run that is ready: where it goes on from, who is told of it, and what `run.json` says of it. ``atoms``: of all
+    replicas."""
+
+    runner: object
+    model: Model
+    atoms: int
+    listener: Callable
+    snapshot: object | None
+    place: object
+    told: Mapping[str, object] = dataclass_field(default_factory=dict)
+
+
+def single(order: Order) -> Planned:
+    """One run."""
+    import jax
+
+    from mdsl.lowering.run import members
+    from mdsl.lowering.run.driver import Runner
+    from mdsl.lowering.run.snapshot import Place, Snapshot
+
+    params = order.params
+    initial = start(order.model, order.base, order.seed, {k: np.asarray(v) for k, v in params.items()})
+    one = members.single(
+        order.field(order.model), initial, {**params, **initial.data}, jax.random.key(order.seed), order.precision
+    )
+    runner = Runner(one, order.devices)
+    snapshot, place, header, arrays = None, Place(), order.header, order.arrays
+    if header is not None:
+        snapshot = Snapshot(
+            arrays["x"],
+            arrays["v"],
+            arrays["images"],
+            int(header["step"]),
+            float(header["time"]),
+            arrays.get("cell", initial.cell),
+            arrays.get("began"),
+            order.memory,
+        )
+        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
+    return Planned(runner, order.model, initial.atoms, Listener, snapshot, place)
+
+
+def _from_file(
+    compiled: Compiled, model: Model, options: RunOptions, settings: tuple[Setting, ...], folder: RunFolder | None
+) -> dict[str, object]:
+    """The parameters of ``--params``, or of the run that is resumed, in internal units; without those that are set."""
+    path = options.params or (folder.parameters if folder is not None and folder.parameters.exists() else None)
+    if path is None:
+        return {}
+    given = load_params(path)
+    program = Program(replace(compiled, stages=((*compiled.stages[:-1], (compiled.stages[-1][0], model)))))
+    set_here = {s.name for s in settings} if options.params is not None else set()
+    values = program.internal({name: value for name, value in given.items() if name not in set_here})
+    return {name: values[name] for name in given if name in values and name not in set_here}
+
+
+def imported(externs: tuple[tuple[str, str], ...], folder: Path) -> dict[str, Callable]:
+    """The functions of Python that may be run, by the program's names for them. Raises Rejected: ``missing-extern``."""
+    found = {}
+    for name, place in externs:
+        module, _, function = place.partition(":")
+        sys.path.insert(0, str(folder.resolve()))
+        try:
+            found[name] = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise Rejected(
+                Diagnostic(
+                    "missing-extern",
+                    f"`{place}` is not to be had: {error}",
+                    help=f"a module beside the program, in {folder}, or one that is installed",
+                )
+            ) from None
+        finally:
+            sys.path.pop(0)
+    return found

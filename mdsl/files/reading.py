@@ -1,0 +1,248 @@
+"""Reading structures from files."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mdsl.grammar.diagnostics import suggest
+
+from .errors import rejected
+from .lammps import read_lammps_data
+from .structure import Structure, standard, turned
+
+# Format by the end of the file's name (without .gz), or by the whole name. Values other than "lammps" are ASE's.
+FORMATS = {
+    ".extxyz": "extxyz",
+    ".xyz": "extxyz",
+    ".pdb": "proteindatabank",
+    ".ent": "proteindatabank",
+    ".data": "lammps",
+    ".lmp": "lammps",
+    ".lammps": "lammps",
+    ".cif": "cif",
+    ".vasp": "vasp",
+    ".poscar": "vasp",
+    "poscar": "vasp",
+    "contcar": "vasp",
+}
+
+# Columns that mean something to ASE or to mdsl; all other numbers are data of the program.
+KNOWN_COLUMNS = (
+    "numbers",
+    "positions",
+    "pos",
+    "masses",
+    "momenta",
+    "initial_charges",
+    "velo",
+    "vel",
+    "velocities",
+    "forces",
+    "label",
+    "occupancy",
+    "tags",
+)
+
+
+def read(path: str | Path, *, dim: int = 3, need_box: bool = True, frame: int = -1) -> Structure:
+    """The structure in an extxyz, PDB, LAMMPS data, CIF or POSCAR file, which may be gzipped.
+
+    ``dim`` is the dimension of the program: with 2, all atoms must lie in a plane, and z is dropped. Unless
+    ``need_box`` is False, each axis must have a length. Of a file with several frames, ``frame`` chooses one.
+
+    Raises ``missing-file``, ``unreadable-file``, ``unknown-format``, ``malformed-file``, ``no-atoms``,
+    ``not-finite``, ``missing-box``, ``triclinic-box``, ``partial-occupancy``, ``bad-dimension``.
+    """
+    path = Path(path)
+    kind = _format(path)
+    text = text_of(path)
+    if not text.strip():
+        raise rejected("no-atoms", f"{path.name} is empty")
+    structure = read_lammps_data(text, path.name) if kind == "lammps" else _read_ase(text, path, kind, frame)
+    for what in ("positions", "velocities", "masses", "charges"):
+        values = getattr(structure, what)
+        if values is not None and not np.isfinite(values).all():
+            atom = int(np.argmin(np.isfinite(values).reshape(structure.atoms, -1).all(axis=1)))
+            raise rejected(
+                "not-finite",
+                f"{path.name}: the {what} of atom {atom + 1} hold a number that is not finite: {values[atom]}",
+            )
+    if dim == 2:
+        structure = structure.flattened()
+    if need_box and not np.isfinite(structure.lengths).all():
+        axis = "xyz"[int(np.argmin(np.isfinite(structure.lengths)))]
+        help = {
+            "extxyz": 'the second line of an extxyz file gives it: Lattice="10 0 0 0 10 0 0 0 10"',
+            "proteindatabank": "a PDB file gives it in a CRYST1 record",
+        }.get(kind)
+        raise rejected("missing-box", f"{path.name} gives the box no length along {axis}", help=help)
+    return structure
+
+
+def _format(path: Path) -> str:
+    name = path.name.lower().removesuffix(".gz")
+    suffix = Path(name).suffix
+    for key in (name, suffix, name.split(".")[0]):
+        if key in FORMATS:
+            return FORMATS[key]
+    if name.startswith("data."):  # the custom of LAMMPS: data.chain
+        return "lammps"
+    help = (
+        suggest(suffix, FORMATS)
+        or f"mdsl reads files that end with {', '.join(k for k in FORMATS if k[0] == '.')}, and POSCAR"
+    )
+    raise rejected("unknown-format", f"the name {path.name} does not tell the format of the file", help=help)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, which may be gzipped. Raises ``missing-file``, ``unreadable-file``, ``malformed-file``."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        folder = path.parent
+        others = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        help = suggest(path.name, others) or (None if folder.is_dir() else f"there is no folder {folder}")
+        raise rejected("missing-file", f"there is no file {path}", help=help) from None
+    except IsADirectoryError:
+        raise rejected("unreadable-file", f"{path} is a folder") from None
+    except OSError as error:
+        raise rejected("unreadable-file", f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        text = content.decode()
+    except (OSError, EOFError, zlib.error) as error:
+        raise rejected("malformed-file", f"{path.name}: the compressed data are damaged ({error})") from None
+    except UnicodeDecodeError:
+        raise rejected("malformed-file", f"{path.name} is not a text file") from None
+    return text.replace("\r\n", "\n")
+
+
+def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
+    """The structure in a file of a format that ASE reads."""
+    import io
+
+    import ase.io
+    import ase.units
+    from ase.io.extxyz import key_val_str_to_dict
+
+    def comment(line: str) -> dict:
+        # ASE wants chemical elements for `species`; labels may be anything, so they go by another name.
+        info = key_val_str_to_dict(line)
+        info["Properties"] = info.get("Properties", "species:S:1:pos:R:3").replace("species:S:1", "label:S:1")
+        return info
+
+    options = {"properties_parser": comment} if kind == "extxyz" else {}
+    stream: io.IOBase = io.BytesIO(text.encode()) if kind == "cif" else io.StringIO(text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            atoms = ase.io.read(stream, index=frame, format=kind, **options)
+    except Exception as error:  # each of ASE's readers fails in its own ways, down to IndexError
+        raise rejected(
+            "malformed-file",
+            f"{path.name} cannot be read as {_title(kind)}",
+            notes=(f"the reader says: {type(error).__name__}: {error}",) + _place(text, kind),
+        ) from error
+    if len(atoms) == 0:
+        raise rejected("no-atoms", f"{path.name} holds no atoms")
+    _refuse_alternatives(atoms, path)
+
+    cell, rotation, notes = standard(np.array(atoms.cell), path.name)
+    # Formats that give lengths and angles leave entries behind that are zero but for rounding.
+    cell = np.where(np.abs(cell) < 1e-9 * np.abs(cell).max(initial=0.0), 0.0, cell)
+    if kind == "proteindatabank" and np.allclose(cell, np.eye(3)):
+        cell = np.zeros((3, 3))  # `CRYST1 1 1 1` is the custom for structures that have no crystal
+    known = np.diag(cell) > 0
+    velocities = _velocities(atoms, ase.units.fs)
+    reduced = atoms.info.get("units") == "reduced"
+    labels = atoms.arrays.get("label", atoms.symbols if kind != "extxyz" or atoms.numbers.any() else None)
+    return Structure(
+        positions=turned(np.array(atoms.positions) - np.reshape(atoms.info.get("Origin", np.zeros(3)), 3), rotation),
+        cell=np.where(known[:, None], cell, np.diag(np.full(3, np.inf))) if not known.all() else cell,
+        periodic=tuple(bool(p) for p in atoms.pbc & known),
+        species=None if labels is None else tuple(str(s) for s in labels),
+        masses=np.array(atoms.arrays["masses"]) if atoms.has("masses") else None,
+        velocities=None if velocities is None else turned(velocities, rotation),
+        charges=np.array(atoms.arrays["initial_charges"]) if atoms.has("initial_charges") else None,
+        data=_columns(atoms),
+        length_unit=None if reduced else "angstrom",
+        unit_style="lj" if reduced else None,
+        notes=notes,
+    )
+
+
+def _columns(atoms: object) -> dict[str, np.ndarray]:
+    """Further numbers of the atoms; what ASE takes for results of a calculation too."""
+    results = {name: np.asarray(v) for name, v in (atoms.calc.results if atoms.calc is not None else {}).items()}
+    found = {name: v for name, v in {**results, **atoms.arrays}.items() if name not in KNOWN_COLUMNS}
+    return {name: v.astype(float) for name, v in found.items() if v.shape == (len(atoms),) and v.dtype.kind in "fi"}
+
+
+def _velocities(atoms: object, fs: float) -> np.ndarray | None:
+    """[N, 3] in angstrom/fs (or as they stand in a file in reduced units)."""
+    for name in ("velo", "vel", "velocities"):
+        if name in atoms.arrays:
+            return np.array(atoms.arrays[name], dtype=np.float64)
+    labels = atoms.arrays.get("label")
+    if not atoms.has("momenta"):
+        return None
+    if labels is not None and not atoms.has("masses"):
+        # The momenta that ASE writes mean the masses of the elements; of other labels the mass is not known.
+        from ase.data import atomic_numbers
+
+        if not set(labels) <= set(atomic_numbers):
+            return None
+        atoms.numbers = [atomic_numbers[label] for label in labels]
+    return atoms.get_velocities() * fs
+
+
+def _refuse_alternatives(atoms: object, path: Path) -> None:
+    shares = [occupancy for site in atoms.info.get("occupancy", {}).values() for occupancy in site.values()]
+    shares += list(atoms.arrays.get("occupancy", ()))
+    if any(0 < float(share or 0) < 0.9999 for share in shares):
+        raise rejected(
+            "partial-occupancy",
+            f"{path.name} holds sites that are only partly occupied, so it is no single arrangement of atoms",
+            help="choose one of the alternatives with the program that made the file",
+        )
+
+
+def _title(kind: str) -> str:
+    return {"extxyz": "extended XYZ", "proteindatabank": "PDB", "cif": "CIF", "vasp": "POSCAR"}[kind]
+
+
+def _place(text: str, kind: str) -> tuple[str, ...]:
+    """Where an XYZ file first breaks its own rules, as ASE's reader does not tell the line."""
+    if kind != "extxyz":
+        return ()
+    lines = text.rstrip().split("\n")
+    k = 0
+    while k < len(lines) and lines[k].strip():
+        if not lines[k].strip().isdigit():
+            return (f"line {k + 1} should be a number of atoms: `{lines[k][:60]}`",)
+        count = int(lines[k])
+        rows = [line.split() for line in lines[k + 2 : k + 2 + count]]
+        width = max((len(row) for row in rows), default=0)
+        for j, row in enumerate(rows):
+            if len(row) < width:
+                return (f"line {k + 3 + j} has {len(row)} columns, others have {width}",)
+        if len(rows) < count:
+            return (f"line {k + 1} announces {count} atoms, and the file ends after {len(rows)}",)
+        if bad := [(j, word) for j, row in enumerate(rows) for word in row[1:4] if not _is_number(word)]:
+            return (f"line {k + 3 + bad[0][0]}: `{bad[0][1]}` is not a number",)
+        k += 2 + count
+    return ()
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

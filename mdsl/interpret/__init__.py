@@ -1,0 +1,1 @@
+"""What every expression is worth: the semantics in NumPy, and constants before a run."""

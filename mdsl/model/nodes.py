@@ -1,0 +1,478 @@
+"""The Model: what a program means. Names are resolved; every stage before the Field works on this.
+
+    expr = Number(value)                       a number, in the program's internal units
+         | Read(symbol, indices)               a parameter, field, quantity, observable, binder or local
+         | Op(op, args)                        arithmetic, elementary functions, choice, vector algebra (see `operators`)
+         | Reduce(domain, body, op)            a sum over a domain, or the largest or smallest of its values
+         | Label(species) | TableOf(entries)   species labels and tables, in declarations only
+         | Lambda(parameters, body) | Apply(function, args)                           until `inline`
+         | Derivative(function) | Integral(function, lower, upper)                    until `inline`
+         | Slope(variable, body, at)           d body/d variable at a point; until `differentiate`
+         | Tabulated(table, which, order, at)  a tabulated function or one of its derivatives at a point
+         | Area(variable, body, lower, upper)  the integral of body over variable; until `differentiate`
+         | Call(function, args, by)            a learned or extern function, or its derivative by some of its arguments
+
+Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
+species table for the species of atoms i and j, `Read("G", ("i", "k"))` an entry of a quantity over a range, and
+`Read("G", ("i",))` all its entries: an array, which only learned and extern functions take. In flows a field, and a value made of fields, has the index `EACH`:
+the statement holds for each atom; a value that is one for all has no index. Expressions are shared, not copied:
+passes remember nodes by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from mdsl.grammar.source import Source, Span
+from mdsl.grammar.tree import Unit
+
+from .curves import Curves
+from .dimensions import ONE, Dimension
+from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
+from .functions import Extern, Network
+from .units import UnitSystem
+
+EACH = "·"  # the implicit atom of a flow
+
+
+@dataclass(frozen=True)
+class Type:
+    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function.
+
+    ``dimension`` is None where any will do: the literal 0.
+    """
+
+    kind: str
+    dimension: Dimension | None = ONE
+    size: int = 0
+
+    def __str__(self) -> str:
+        if self.kind == "scalar":
+            return "a number" if self.dimension is None or self.dimension.is_one else str(self.dimension)
+        if self.kind in ("vector", "matrix") and self.dimension is not None and not self.dimension.is_one:
+            return f"a {self.kind} of {self.dimension}"
+        if self.kind == "array":
+            return f"an array of {self.size} numbers"
+        return {"bool": "a condition", "index": "an atom"}.get(self.kind, f"a {self.kind}")
+
+
+def hashed_once(cls):
+    """Remember the hash of a node: expressions share their parts, and hashing each part anew in every place
+    where it is used takes time exponential in the depth."""
+    compute = cls.__hash__
+
+    def __hash__(self) -> int:
+        known = self.__dict__.get("_hash")
+        if known is None:
+            known = compute(self)
+            object.__setattr__(self, "_hash", known)
+        return known
+
+    cls.__hash__ = __hash__
+    return cls
+
+
+SCALAR = Type("scalar")
+UNKNOWN = Type("unknown", None)  # of what is wrong, which has been said
+BOOL = Type("bool")
+
+
+@dataclass(frozen=True)
+class Expr:
+    """``via`` are the calls through which a library's formula got here, outermost first."""
+
+    span: Span | None = field(compare=False, repr=False, kw_only=True, default=None)
+    via: tuple[Span, ...] = field(compare=False, repr=False, kw_only=True, default=())
+    type: Type | None = field(compare=False, repr=False, kw_only=True, default=None)
+
+
+@dataclass(frozen=True)
+class Number(Expr):
+    value: float
+    dimension: Dimension = ONE
+
+
+@dataclass(frozen=True)
+class Text(Expr):
+    value: str
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Read(Expr):
+    symbol: str
+    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from.
+    indices: tuple[str | int | Label | Expr, ...] = ()
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Op(Expr):
+    op: str
+    args: tuple[Expr, ...]
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Reduce(Expr):
+    domain: Domain
+    body: Expr
+    op: str = "sum"  # or "largest", "smallest"
+
+
+@dataclass(frozen=True)
+class Label(Expr):
+    species: str
+
+
+@hashed_once
+@dataclass(frozen=True)
+class TableOf(Expr):
+    entries: tuple[tuple[tuple[str, ...], Expr], ...]
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Lambda(Expr):
+    parameters: tuple[str, ...]
+    body: Expr
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Apply(Expr):
+    function: Expr
+    args: tuple[Expr, ...]
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Derivative(Expr):
+    function: Expr
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Integral(Expr):
+    function: Expr
+    lower: Expr
+    upper: Expr
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Slope(Expr):
+    variable: str
+    body: Expr
+    at: Expr
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Tabulated(Expr):
+    """The ``order``-th derivative of a function of the table ``table``. ``which`` is the number of its curve: the Read of
+    the table's entry, 0 of a table without axes. ``extended``: without the end of the function, for what is just before it."""
+
+    table: str
+    which: Expr
+    order: int
+    at: Expr
+    extended: bool = False
+    curves: Curves = field(compare=False, repr=False, kw_only=True)
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Call(Expr):
+    """A learned or extern function of numbers, or of one array, differentiated by its arguments at the places ``by``.
+    The first argument of a learned function are its weights. ``body`` says what it computes."""
+
+    function: str
+    args: tuple[Expr, ...]
+    by: tuple[int, ...] = ()
+    body: Network | Extern = field(compare=False, repr=False, kw_only=True)
+
+
+@hashed_once
+@dataclass(frozen=True)
+class Area(Expr):
+    variable: str
+    body: Expr
+    lower: Expr
+    upper: Expr
+
+
+# -- domains -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a sum runs over. ``kind`` is each, ordered (i < j), others (j != i), triples (i; j < k), around (the
+    same where i is bound outside: pairs of others around that i) or members (of ``topology``). ``binders`` are
+    the indices that the sum binds; ``centre`` is the outer index of ``others`` and ``around``. ``excluded`` are
+    topologies whose pairs are left out. Until `inline` there is also over (k in 1..n), the whole numbers from the
+    first to the last of ``bounds``."""
+
+    kind: str
+    binders: tuple[str, ...]
+    centre: str | None = None
+    topology: str | None = None
+    excluded: tuple[str, ...] = ()
+    bounds: tuple[Expr, ...] = ()
+
+    def __str__(self) -> str:
+        """As a program writes it."""
+        match self.kind:
+            case "each":
+                text = self.binders[0]
+            case "ordered":
+                text = " < ".join(self.binders)
+            case "others":
+                text = f"{self.binders[0]} != {self.centre}"
+            case "triples" | "around":
+                centre = () if self.centre is None else (self.centre,)
+                text = "{}; {} < {}".format(*centre, *self.binders)
+            case _:
+                text = f"({', '.join(self.binders)}) in {self.topology}"
+        return text + "".join(f", not in {t}" for t in self.excluded)
+
+
+# -- declarations --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of an array: ``species``, ``atoms``, or a range ``first..last`` of whole numbers."""
+
+    kind: str
+    first: int = 0
+    last: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What a ``table`` statement gives one of its names. ``call``: the reader, the path and the options as written;
+    ``argument`` and ``result``: the dimensions of the functions. Names of one statement share their ``call``."""
+
+    curves: Curves
+    argument: Dimension
+    result: Dimension
+    call: tuple[str, str, tuple[tuple[str, Number], ...]]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A topology of ``width`` atoms that follows from another, ``of``: its tuples of the type ``label``; where that is
+    empty, of bonds, the pairs ``count`` bonds apart, or, where that is 0, the paths along bonds."""
+
+    name: str
+    of: str
+    count: int
+    width: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The unit in which the numbers of a ``data`` are given, and what 1 of it is in internal units."""
+
+    unit: Unit | None
+    size: float
+
+
+@dataclass(frozen=True)
+class Param:
+    """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
+    and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The value
+    of a table is the number of its curve, that of a ``learned`` function its weights, one after the other."""
+
+    lifetime: str
+    name: str
+    axes: tuple[Axis, ...]
+    default: Expr | None
+    span: Span = field(compare=False, repr=False)
+    type: Type | None = None
+    binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
+    table: Table | None = None
+    data: Data | None = None
+    learned: Network | None = None
+
+    @property
+    def per_atom(self) -> bool:
+        return any(axis.kind == "atoms" for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A ``def``: ``value`` is a Lambda for each group of parameters."""
+
+    symbol: str
+    name: str
+    value: Expr
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """``energy``, ``quantity`` (of the atom that its first binder stands for) or ``observe``; with ``series``, an observe
+    or a quantity with an entry for each whole number of a range, which its last binder stands for."""
+
+    kind: str
+    name: str
+    binders: tuple[str, ...]
+    body: Expr
+    span: Span = field(compare=False, repr=False)
+    series: Axis | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """``box periodic(Lx, Ly, Lz)`` or ``box free``: one edge for all axes, or one each; None where free.
+
+    ``tilts``: of ``box triclinic(a, b, c)`` what stands before the edge in each vector, (bx, cx, cy).
+    """
+
+    edges: tuple[Expr | None, ...]
+    span: Span = field(compare=False, repr=False)
+    tilts: tuple[Expr, ...] = ()
+
+    @property
+    def exprs(self) -> tuple[Expr, ...]:
+        return (*(e for e in self.edges if e is not None), *self.tilts)
+
+    def map(self, function: Callable[[Expr], Expr]) -> Box:
+        """The same box with every entry rewritten."""
+        edges = tuple(None if e is None else function(e) for e in self.edges)
+        return replace(self, edges=edges, tilts=tuple(function(e) for e in self.tilts))
+
+
+@dataclass(frozen=True)
+class Model:
+    source: Source
+    units: UnitSystem
+    dim: int
+    species: tuple[str, ...]
+    topologies: tuple[tuple[str, int], ...]
+    box: Box | None
+    params: tuple[Param, ...]
+    functions: tuple[Function, ...]
+    equations: tuple[Equation, ...]
+    schemes: tuple[Scheme, ...]
+    run: tuple[Setup | Advance, ...]
+    derived: tuple[Derived, ...] = ()
+    frozen: tuple[str, ...] = ()  # species whose atoms never move
+    externs: tuple[Extern, ...] = ()
+    folded: frozenset[str] = field(default=frozenset(), compare=False)  # constants that decided the form of a scheme
+
+    def of_kind(self, kind: str) -> tuple[Equation, ...]:
+        return tuple(e for e in self.equations if e.kind == kind)
+
+    def equation(self, name: str) -> Equation | None:
+        return next((e for e in self.equations if e.name == name), None)
+
+    def param(self, name: str) -> Param | None:
+        return next((p for p in self.params if p.name == name), None)
+
+    def foreign(self, name: str) -> Network | Extern | None:
+        """What a learned or extern function computes."""
+        param = self.param(name)
+        return param.learned if param is not None else next((e for e in self.externs if e.name == name), None)
+
+    def of_atoms(self, name: str) -> bool:
+        """Whether what is read with the index of an atom belongs to it alone, and not to its species."""
+        param = self.param(name)
+        return name == "m" or param is None or param.per_atom
+
+    @property
+    def data(self) -> tuple[Param, ...]:
+        """What comes with the atoms."""
+        return tuple(p for p in self.params if p.data is not None)
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions directly inside an expression."""
+    match expr:
+        case Op(args=args) | Call(args=args):
+            return args
+        case Reduce(domain=domain, body=body):
+            return (body, *domain.bounds)
+        case Lambda(body=body):
+            return (body,)
+        case Read(indices=indices):
+            return tuple(i for i in indices if _computed(i))
+        case Apply(function=function, args=args):
+            return (function, *args)
+        case Derivative(function=function):
+            return (function,)
+        case Integral(function=function, lower=lower, upper=upper):
+            return (function, lower, upper)
+        case Slope(body=body, at=at):
+            return (body, at)
+        case Tabulated(which=which, at=at):
+            return (which, at)
+        case Area(body=body, lower=lower, upper=upper):
+            return (body, lower, upper)
+        case TableOf(entries=entries):
+            return tuple(value for _, value in entries)
+    return ()
+
+
+def _computed(index: str | int | Label | Expr) -> bool:
+    return isinstance(index, Expr) and not isinstance(index, Label)
+
+
+def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
+    """The same node with other children, in the order of :func:`children`."""
+    match expr:
+        case Op() | Call():
+            return replace(expr, args=parts)
+        case Reduce(domain=domain):
+            return replace(expr, body=parts[0], domain=replace(domain, bounds=parts[1:]) if parts[1:] else domain)
+        case Lambda():
+            return replace(expr, body=parts[0])
+        case Read(indices=indices):
+            rest = iter(parts)
+            return replace(expr, indices=tuple(next(rest) if _computed(i) else i for i in indices))
+        case Apply():
+            return replace(expr, function=parts[0], args=parts[1:])
+        case Derivative():
+            return replace(expr, function=parts[0])
+        case Integral():
+            return replace(expr, function=parts[0], lower=parts[1], upper=parts[2])
+        case Slope():
+            return replace(expr, body=parts[0], at=parts[1])
+        case Tabulated():
+            return replace(expr, which=parts[0], at=parts[1])
+        case Area():
+            return replace(expr, body=parts[0], lower=parts[1], upper=parts[2])
+        case TableOf(entries=entries):
+            return replace(expr, entries=tuple((k, v) for (k, _), v in zip(entries, parts)))
+    return expr
+
+
+def walk(expr: Expr):
+    """Every node of an expression once, parents first."""
+    seen: set[int] = set()
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            stack.extend(reversed(children(node)))
+
+
+def transform(expr: Expr, rule, memo: dict[int, Expr] | None = None) -> Expr:
+    """Rewrite bottom-up: ``rule(node)`` sees each node after its children, once."""
+    memo = {} if memo is None else memo
+    known = memo.get(id(expr))
+    if known is None:
+        parts = children(expr)
+        new = tuple(transform(part, rule, memo) for part in parts)
+        if any(a is not b for a, b in zip(parts, new)):
+            node = rebuild(expr, new)
+        else:
+            node = expr
+        known = memo[id(expr)] = rule(node)
+    return known

@@ -1,0 +1,1 @@
+"""From Model to Model, in order, with what each pass promises."""

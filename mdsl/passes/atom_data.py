@@ -1,0 +1,143 @@
+"""`data` of a program: numbers that come with the atoms, checked and brought to internal units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mdsl.files.structure import Structure
+from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.model.dimensions import CHARGE
+from mdsl.model.no_derivative import is_traced
+from mdsl.model.nodes import Model, Param
+from mdsl.model.units import UnitValue
+
+ELEMENTARY = UnitValue(1.602176634e-19, CHARGE)
+
+
+def check_data_names(model: Model, data: Mapping[str, object] | None) -> Mapping[str, object]:
+    """Data that a user gives must be those of the program."""
+    names = [p.name for p in model.data]
+    for name in data or ():
+        if name not in names:
+            param = model.param(name)
+            help = (
+                f'`{name}` is a parameter: `params={{"{name}": ...}}`'
+                if param is not None and param.lifetime == "param"
+                else suggest(name, names)
+            )
+            raise Rejected(
+                Diagnostic(
+                    "unknown-name",
+                    f"the program declares no data `{name}`",
+                    help=help or "the program declares " + (", ".join(names) or "none"),
+                )
+            )
+    return data or {}
+
+
+def internal_data(model: Model, given: Mapping[str, object], atoms: int) -> dict[str, np.ndarray]:
+    """The data of a program in internal units, from numbers in the units in which they are declared. What is given
+    beyond them (further columns of a file) does not matter. Raises Rejected: ``missing-data``, ``wrong-shape``, ``not-finite``."""
+    return {p.name: _values(model, p, given, atoms) for p in model.data}
+
+
+def _values(model: Model, param: Param, given: Mapping[str, object], atoms: int) -> np.ndarray:
+    name = param.name
+    if name not in given:
+        known = ", ".join(given)
+        notes = (f"the atoms come with {known}",) if known else ()
+        column = f", or a column `{name}` of an extxyz file" if param.per_atom else ""
+        raise Rejected(
+            Diagnostic(
+                "missing-data",
+                f"the program declares the data `{name}`, which the atoms do not have",
+                param.span,
+                notes=notes,
+                help=f'`program.bind(..., data={{"{name}": ...}})` in Python{column}',
+            )
+        )
+    try:
+        values = np.asarray(given[name], float)
+    except (TypeError, ValueError):
+        raise Rejected(Diagnostic("wrong-type", f"the data `{name}` are no numbers", param.span)) from None
+    shape = shape_of(model, param, atoms)
+    if values.shape != shape:
+        axes = (
+            " × ".join({"atoms": "the number of atoms", "species": "the number of species"}[a.kind] for a in param.axes)
+            or "one number"
+        )
+        raise Rejected(
+            Diagnostic(
+                "wrong-shape",
+                f"the data `{name}` have the shape {values.shape}, not {shape}",
+                param.span,
+                notes=(f"that is {axes}",),
+            )
+        )
+    if not np.isfinite(values).all():
+        place = f" of atom {int(np.argmin(np.isfinite(values)))}, counted from 0," if param.per_atom else ""
+        raise Rejected(
+            Diagnostic("not-finite", f"the data `{name}`{place} hold a number that is not finite", param.span)
+        )
+    return symmetric(param, values) * param.data.size
+
+
+def numbers(name: str, value):
+    """What a user gives for a parameter or for data, as an array of JAX. Raises Rejected: ``wrong-type``."""
+    import jax.numpy as jnp
+
+    try:
+        return jnp.asarray(value, None if hasattr(value, "dtype") else float)
+    except (TypeError, ValueError):
+        raise Rejected(
+            Diagnostic("wrong-type", f"`{name}` is given {value!r}, which is no number and no array of numbers")
+        ) from None
+
+
+def symmetric(param: Param, values):
+    """Values given for a parameter or for data; of pairs of species an array that is the same with the two exchanged.
+
+    Of an array whose numbers are not known yet, in transformations of JAX, the part that is: then derivatives of all orders
+    are those of an array that is, half of that of a pair for each of its two entries. Raises Rejected: ``bad-table``.
+    """
+    if [a.kind for a in param.axes] != ["species", "species"]:
+        return values
+    if is_traced(values):
+        import jax.numpy as jnp
+
+        return (jnp.asarray(values) + jnp.asarray(values).T) / 2
+    if not np.allclose(
+        values, np.asarray(values).T, rtol=1e-6 if getattr(values, "dtype", None) == np.float32 else 1e-12
+    ):
+        what = "the data" if param.data is not None else "the values of"
+        raise Rejected(
+            Diagnostic(
+                "bad-table",
+                f"{what} `{param.name}` differ for a pair of species and the pair exchanged",
+                param.span,
+                help="an array over pairs of species is symmetric",
+            )
+        )
+    return values
+
+
+def charges(model: Model, structure: Structure) -> dict[str, np.ndarray]:
+    """The charges of a file as the data `q`, in the unit of its declaration."""
+    param = model.param("q")
+    if structure.charges is None or param is None or param.data is None:
+        return {}
+    if model.units.reduced or param.type.dimension != CHARGE:
+        return {"q": structure.charges}
+    unit = ELEMENTARY if structure.length_unit == "angstrom" else model.units.display(CHARGE).unit
+    return {"q": structure.charges * (model.units.to_internal(1.0, unit) / param.data.size)}
+
+
+def shape_of(model: Model, param: Param, atoms: int) -> tuple[int, ...]:
+    return tuple(atoms if a.kind == "atoms" else max(1, len(model.species)) for a in param.axes)
+
+
+def columns(model: Model, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The data of single atoms, [N] each, in the units in which they are declared: for files."""
+    return {p.name: np.asarray(data[p.name]) / p.data.size for p in model.data if p.per_atom}

@@ -1,0 +1,1 @@
+"""Every expression gets its type and dimension."""

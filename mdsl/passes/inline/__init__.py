@@ -1,0 +1,1 @@
+"""Functions and flows are written out where they are called."""

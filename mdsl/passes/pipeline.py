@@ -1,0 +1,109 @@
+"""The passes from a resolved Model to one that can be lowered, in order, and what each promises.
+
+`verify` runs after every pass. Each pass keeps the meaning of the program: for random systems the
+interpreter gives the same before and after (tests/test_passes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mdsl.grammar.diagnostics import Diagnostic
+from mdsl.model.nodes import (
+    Advance,
+    Apply,
+    Area,
+    Derivative,
+    Expr,
+    Integral,
+    Invoke,
+    Lambda,
+    Model,
+    Op,
+    Slope,
+    Update,
+    walk,
+)
+from mdsl.passes.infer.expressions import infer
+from mdsl.passes.inline.expressions import inline
+
+from .differentiate import differentiate
+from .exchange import check_exchange
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A step from Model to Model. ``absent`` are the nodes that no longer occur after it."""
+
+    name: str
+    run: Callable[[Model], tuple[Model, list[Diagnostic]]]
+    absent: tuple[type, ...]
+    typed: bool
+    promise: str
+
+
+_CALLS = (Lambda, Apply, Derivative, Integral, Invoke)
+_CALCULUS = (Slope, Area)
+
+PASSES: tuple[Pass, ...] = (
+    Pass("inline", inline, _CALLS, False, "functions, flows and integrators are written out where they are used"),
+    Pass("infer", infer, _CALLS, True, "every expression has a type and a dimension"),
+    Pass(
+        "differentiate",
+        differentiate,
+        (*_CALLS, *_CALCULUS),
+        True,
+        "D(u) is the derivative, integral(u, a, b) the integral itself",
+    ),
+    Pass(
+        "exchange",
+        check_exchange,
+        (*_CALLS, *_CALCULUS),
+        True,
+        "every summand over i < j, or over j < k around i, is symmetric in the two",
+    ),
+)
+
+
+def expressions(model: Model):
+    """Every expression of a Model, with a name for it."""
+    for param in model.params:
+        if param.default is not None:
+            yield param.name, param.default
+    for equation in model.equations:
+        yield equation.name, equation.body
+    for function in model.functions:
+        yield function.symbol, function.value
+    for step in model.run:
+        yield from step.options
+        if isinstance(step, Advance):
+            yield step.scheme, step.steps
+            if step.until is not None:
+                yield step.scheme, step.until
+            for update in step.body or ():
+                yield from ((step.scheme, e) for e in ((update.value,) if isinstance(update, Update) else update.args))
+            yield from ((step.scheme, s.value) for s in step.states)
+            yield from ((step.scheme, e.body) for e in step.observes)
+
+
+def verify(model: Model, after: Pass) -> None:
+    """Check what a pass promises. Raises AssertionError: a fault of the compiler, never of the program."""
+    for name, expr in expressions(model):
+        for node in walk(expr):
+            if isinstance(node, after.absent):
+                raise AssertionError(f"after {after.name}, {name} still holds {type(node).__name__}")
+            if after.typed:
+                _verify_type(name, node, after)
+
+
+def _verify_type(name: str, node: Expr, after: Pass) -> None:
+    if node.type is None:
+        raise AssertionError(f"after {after.name}, {name} holds {node} without a type")
+    if (
+        isinstance(node, Op)
+        and node.op == "sub"
+        and any(a.type.kind == "point" for a in node.args)
+        and node.type.kind == "vector"
+    ):
+        raise AssertionError(f"after {after.name}, {name} subtracts points without the box")

@@ -1,0 +1,1 @@
+"""How a Model reads as a program."""

@@ -1,0 +1,355 @@
+"""A Model as a program: `print_model` writes any stage in the language itself, and it compiles to the same again.
+
+Library functions and flows that are still used are written out under their own names. Once `inline` has written
+a scheme out as updates, it is printed as an integrator of these updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from mdsl.grammar import tree
+from mdsl.grammar.layout.format import format_expression, format_statement
+from mdsl.grammar.layout.statements import step as step_text
+from mdsl.model.nodes import (
+    EACH,
+    Advance,
+    Area,
+    Box,
+    Derived,
+    Equation,
+    Expr,
+    Function,
+    Invoke,
+    Lambda,
+    Loop,
+    Model,
+    Output,
+    Param,
+    Read,
+    Reduce,
+    Setup,
+    Slope,
+    Update,
+    walk,
+)
+from mdsl.resolve.builders import BUILDERS
+
+from .dimensions import redimension
+from .expressions import NOWHERE, Expressions, Names, Place, call, identifier, name_of, shared
+from .flows import Schemes
+
+INDICES = "ijklmnopqrst"
+PRELUDE = "stdlib/prelude.mdsl"
+
+
+def print_model(model: Model) -> str:
+    """The program that means what a Model means."""
+    blocks = _Printer(redimension(model)).blocks()
+    return "\n".join("".join(format_statement(s).rstrip("\n") + "\n" for s in block) for block in blocks if block)
+
+
+def print_params(model: Model) -> list[str]:
+    """The declarations of parameters and constants that have values of their own: no data, no tables."""
+    printer = _Printer(redimension(model))
+    return [
+        format_statement(printer.param(p))
+        for p in printer.model.params
+        if not (p.data or p.table or printer._ambient(p))
+    ]
+
+
+def printed_steps(model: Model, advance: Advance) -> list[str]:
+    """The updates and draws of a statement of dynamics, each as it stands in an integrator; options by name."""
+    at_top = {s.name: s.param for s in advance.states if s.param is not None}
+    steps = _Printer(model).schemes.steps(advance.body, _by_option(advance), at_top)
+    return [step_text(step) for step in steps]
+
+
+def printed_memory(model: Model, advance: Advance) -> tuple[list[str], list[str]]:
+    """The states of a statement of dynamics with what they begin from, and what can be recorded of it."""
+    printer = _Printer(model)
+    states = [
+        f"{s.name} = {format_expression(printer.exprs.expr(s.value, _by_option(advance)))}" for s in advance.states
+    ]
+    return states, [
+        f"{e.name} = {format_expression(printer.exprs.expr(e.body, _by_option(advance)))}" for e in advance.observes
+    ]
+
+
+def _by_option(advance: Advance) -> Place:
+    return Place(known={id(value): name for name, value in advance.options})
+
+
+class _Printer:
+    def __init__(self, model: Model):
+        self.model = model
+        self.functions = {f.symbol: f for f in model.functions}
+        symbols = {s.symbol for s in model.schemes}
+        self.used = _used(model)
+        self.names = Names(model, {*self.functions, *symbols} & self.used, _locals(model, self.used))
+        self.exprs = Expressions(model, self.names)
+        self.schemes = Schemes(self.exprs)
+
+    def blocks(self) -> list[list[tree.Statement]]:
+        model = self.model
+        run = [self.run()] if model.run else []
+        functions = [self.definition(f) for f in model.functions if f.symbol in self.used]
+        equations: list[list[tree.Statement]] = [[]]
+        for equation in model.equations:
+            if equation.span.source.name == PRELUDE:  # every program has these anyway
+                continue
+            written = self.equation(equation)
+            if written.where or equation.kind != "observe":
+                equations += [[written], []]
+            else:
+                equations[-1].append(written)
+        box = [self.box(model.box)] if model.box else []
+        externs = [
+            tree.Extern(NOWHERE, identifier(e.name), tuple(map(identifier, e.parameters))) for e in model.externs
+        ]
+        params = [
+            *self.tables(),
+            *externs,
+            *(self.param(p) for p in model.params if p.table is None and not self._ambient(p)),
+        ]
+        schemes = [self.schemes.scheme(s) for s in model.schemes if s.symbol in self.used] + self.schemes.written
+        return [
+            [*self.head(), *self.labels()],
+            params,
+            box,
+            self.exprs.definitions,
+            functions,
+            *equations,
+            schemes,
+            run,
+        ]
+
+    # -- what a program begins with --------------------------------------------------------------------
+
+    def _ambient(self, param: Param) -> bool:
+        """Whether a constant comes with the module of the unit system."""
+        parts = PurePath(param.span.source.name).parts
+        return param.span.source is not self.model.source and parts[-2:] == ("units", f"{self.model.units.name}.mdsl")
+
+    def head(self) -> list[tree.Statement]:
+        out: list[tree.Statement] = [tree.Use(NOWHERE, ("units", *self.model.units.name.split(".")), None)]
+        if self.model.dim != 3:
+            out.append(tree.Dim(NOWHERE, self.model.dim))
+        return out
+
+    def labels(self) -> list[tree.Statement]:
+        model = self.model
+        out: list[tree.Statement] = []
+        if model.species:
+            out.append(tree.SpeciesDecl(NOWHERE, tuple(map(identifier, model.species))))
+        if model.frozen:
+            out.append(tree.Frozen(NOWHERE, tuple(map(identifier, model.frozen))))
+        if model.topologies:
+            follows = {d.name: self.following(d) for d in model.derived}
+            items = (
+                tree.TopologyItem(NOWHERE, identifier(name), tuple(INDICES[:arity]), follows.get(name))
+                for name, arity in model.topologies
+            )
+            out.append(tree.Topology(NOWHERE, tuple(items)))
+        return out
+
+    def following(self, topology: Derived) -> tree.Expr:
+        of = name_of(topology.of)
+        if topology.label:
+            return call(name_of("of_type"), of, tree.Text(NOWHERE, topology.label))
+        return (
+            call(name_of("apart"), of, tree.Number(NOWHERE, str(topology.count)))
+            if topology.count
+            else call(name_of("path"), of)
+        )
+
+    # -- declarations ----------------------------------------------------------------------------------
+
+    def param(self, param: Param) -> tree.Statement:
+        if param.learned is not None:
+            sizes = (tree.Number(NOWHERE, str(size)) for size in param.learned.sizes)
+            return tree.Learned(NOWHERE, identifier(param.name), call(name_of("mlp"), *sizes))
+        if param.data is not None:
+            return tree.Data(
+                NOWHERE, identifier(param.name), tuple(_axis(a, None) for a in param.axes), param.data.unit
+            )
+        locals_ = frozenset({param.binder} if param.binder else ())
+        value = self.exprs.expr(param.default, Place(locals=locals_))
+        axes = tuple(_axis(a, param.binder) for a in param.axes)
+        return tree.Declaration(NOWHERE, param.lifetime, identifier(param.name), axes, value)
+
+    def tables(self) -> list[tree.Statement]:
+        """A statement for each file that is read."""
+        statements: dict[int, list[Param]] = {}
+        for param in self.model.params:
+            if param.table is not None:
+                statements.setdefault(id(param.table.call), []).append(param)
+        out: list[tree.Statement] = []
+        for params in statements.values():
+            reader, path, options = params[0].table.call
+            items = tuple(
+                tree.TableItem(NOWHERE, identifier(p.name), tuple(_axis(a, None) for a in p.axes)) for p in params
+            )
+            named = tuple(tree.Named(NOWHERE, name, self.exprs.expr(value, Place())) for name, value in options)
+            out.append(
+                tree.TableDecl(NOWHERE, items, tree.Call(NOWHERE, name_of(reader), (tree.Text(NOWHERE, path),), named))
+            )
+        return out
+
+    def box(self, box: Box) -> tree.Statement:
+        if box.edges == (None,):
+            return tree.Box(NOWHERE, name_of("free"))
+        edges = [name_of("free") if e is None else self.exprs.expr(e, Place()) for e in box.edges]
+        if not box.tilts:
+            return tree.Box(NOWHERE, call(name_of("periodic"), *edges))
+        tilts, dim, vectors = iter(box.tilts), len(edges), []
+        for k, edge in enumerate(edges):
+            before = tuple(self.exprs.expr(next(tilts), Place()) for _ in range(k))
+            zeros = (tree.Number(NOWHERE, "0"),) * (dim - k - 1)
+            vectors.append(edge if box.edges[k] is None else tree.Tuple(NOWHERE, (*before, edge, *zeros)))
+        return tree.Box(NOWHERE, call(name_of("triclinic"), *vectors))
+
+    def definition(self, function: Function) -> tree.Statement:
+        groups, body = [], function.value
+        while isinstance(body, Lambda):
+            groups.append(tuple(map(identifier, body.parameters)))
+            body = body.body
+        helpers: list[tree.Binding] = []
+        value = self.exprs.expr(body, Place(helpers=helpers, shared=shared(body)))
+        return tree.Def(NOWHERE, identifier(self.names.symbol(function.symbol)), tuple(groups), value, tuple(helpers))
+
+    def equation(self, equation: Equation) -> tree.Statement:
+        helpers: list[tree.Binding] = []
+        series = equation.series
+        *atoms, index = equation.binders if series else (*equation.binders, None)
+        place = Place(frozenset(() if index is None else (index,)), helpers, shared=shared(equation.body))
+        value = self.exprs.expr(equation.body, place)
+        axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) for b in atoms) + (
+            () if index is None else (_axis(series, index),)
+        )
+        return tree.Equation(NOWHERE, equation.kind, identifier(equation.name), axes, value, tuple(helpers))
+
+    # -- the run ---------------------------------------------------------------------------------------
+
+    def run(self) -> tree.Statement:
+        return tree.Run(
+            NOWHERE, tuple(self.setup(s) if isinstance(s, Setup) else self.advance(s) for s in self.model.run)
+        )
+
+    def setup(self, setup: Setup) -> tree.Node:
+        options: dict[str, tree.Expr | list[tree.Expr]] = {}
+        for name, value in setup.options:
+            plain, _, component = name.partition(".")
+            written = self.exprs.expr(value, Place())
+            if component:
+                options.setdefault(plain, []).append(written)
+            else:
+                options[plain] = written
+        named = tuple(
+            tree.Named(NOWHERE, n, tree.Tuple(NOWHERE, tuple(v)) if isinstance(v, list) else v)
+            for n, v in options.items()
+        )
+        builder = tree.Call(NOWHERE, name_of(setup.builder), (), named)
+        if BUILDERS[setup.builder].op == "~":
+            return tree.Draw(NOWHERE, identifier(setup.target), builder)
+        return tree.Update(NOWHERE, identifier(setup.target), "=", builder)
+
+    def advance(self, advance: Advance) -> tree.Node:
+        if advance.body is None:
+            name, parameters = self.names.symbol(advance.scheme), {n: n for n, _ in advance.options}
+        else:
+            name, parameters = self.schemes.advance(advance)
+        named = tuple(tree.Named(NOWHERE, parameters[n], self.exprs.expr(v, Place())) for n, v in advance.options)
+        outputs = tuple(self.output(o) for o in advance.outputs)
+        until = None if advance.until is None else self.exprs.expr(advance.until, Place())
+        return tree.Advance(
+            NOWHERE,
+            tree.Call(NOWHERE, name_of(name), (), named),
+            self.exprs.expr(advance.steps, Place()),
+            outputs,
+            until,
+        )
+
+    def output(self, output: Output) -> tree.Node:
+        every = None if output.every is None else self.exprs.expr(output.every, Place())
+        if output.kind == "write":
+            return tree.Write(NOWHERE, tree.Text(NOWHERE, output.names[0]), every)
+        return tree.Record(NOWHERE, tuple(map(identifier, output.names)), every)
+
+
+def _axis(axis, binder: str | None) -> tree.Axis:
+    if axis.kind != "range":
+        return tree.Axis(NOWHERE, axis.kind)
+    ends = (tree.Number(NOWHERE, str(axis.first)), tree.Number(NOWHERE, str(axis.last)))
+    return tree.Axis(NOWHERE, binder, tree.Range(NOWHERE, *ends))
+
+
+# -- what is named in a Model --------------------------------------------------------------------------
+
+
+def _expressions(model: Model) -> Iterator[Expr]:
+    """The expressions outside functions and schemes."""
+    for param in model.params:
+        if param.default is not None:
+            yield param.default
+    for equation in model.equations:
+        yield equation.body
+    yield from model.box.exprs if model.box else ()
+    for step in model.run:
+        yield from (v for _, v in step.options)
+        if isinstance(step, Advance):
+            yield step.steps
+            yield from (o.every for o in step.outputs if o.every is not None)
+            yield from () if step.until is None else (step.until,)
+            yield from (e for u in step.body or () for e in ((u.value,) if isinstance(u, Update) else u.args))
+            yield from (s.value for s in step.states)
+            yield from (e.body for e in step.observes)
+
+
+def _used(model: Model) -> set[str]:
+    """The functions and schemes that a program declares, and those of modules that it uses in the end."""
+    functions = {f.symbol: f for f in model.functions}
+    schemes = {s.symbol: s for s in model.schemes}
+    found: set[str] = set()
+    pending = [s for s in (*functions, *schemes) if "." not in s]
+    pending += [n.symbol for e in _expressions(model) for n in walk(e) if isinstance(n, Read)]
+    pending += [s.scheme for s in model.run if isinstance(s, Advance)]
+    while pending:
+        symbol = pending.pop()
+        if symbol in found or symbol not in functions and symbol not in schemes:
+            continue
+        found.add(symbol)
+        if symbol in functions:
+            pending += [n.symbol for n in walk(functions[symbol].value) if isinstance(n, Read)]
+        if symbol in schemes:
+            pending += schemes[symbol].invoked()
+            pending += [n.symbol for e in schemes[symbol].expressions() for n in walk(e) if isinstance(n, Read)]
+    return found
+
+
+def _locals(model: Model, used: set[str]) -> set[str]:
+    """Every name that is bound somewhere inside: parameters, indices, values of flows."""
+    found: set[str] = {p.binder for p in model.params if p.binder}
+    for equation in model.equations:
+        found |= set(equation.binders)
+    for scheme in (s for s in model.schemes if s.symbol in used):
+        found |= {*scheme.parameters, *(s.name for s in scheme.states), *(e.name for e in scheme.observes)}
+        found |= {
+            s.variable if isinstance(s, Loop) else s.target for s in scheme.statements() if not isinstance(s, Invoke)
+        }
+    for step in model.run:
+        if isinstance(step, Advance):
+            found |= {n for n, _ in step.options} | {s.target for s in step.body or ()}
+            found |= {s.name for s in step.states} | {e.name for e in step.observes}
+    for e in (*_expressions(model), *(f.value for f in model.functions if f.symbol in used)):
+        for node in walk(e):
+            match node:
+                case Lambda(parameters=parameters):
+                    found |= set(parameters)
+                case Slope(variable=variable) | Area(variable=variable):
+                    found.add(variable)
+                case Reduce(domain=domain):
+                    found |= set(domain.binders)
+    return found - {EACH}

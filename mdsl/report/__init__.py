@@ -1,0 +1,1 @@
+"""What the compiler decided, in words."""

@@ -1,0 +1,1 @@
+"""What each name stands for: from the tree to the Model."""

@@ -1,0 +1,1 @@
+"""What SymPy sees of an expression, and what comes back."""

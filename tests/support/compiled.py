@@ -1,0 +1,103 @@
+"""Compiled programs for the tests: how pairs are found, and all that an energy gives at once."""
+
+import contextlib
+import importlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import mdsl
+from mdsl.command import listener as run_listener
+from mdsl.command import run as run_program
+
+HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian, nose_hoover, csvr, berendsen)\n"
+REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
+PROGRAMS = REFERENCE.parent / "programs"
+TRAVERSALS = ("all pairs", "list")
+
+
+def program(text, head=HEAD):
+    return mdsl.compile(head + text)
+
+
+def running(text, scheme, steps=100, record="", head=HEAD):
+    """A program with one statement of dynamics; its atoms are bound in Python."""
+    return program(f'{text}\nrun {{\n  x = read("bound in Python")\n  {scheme} for {steps} {record}\n}}', head)
+
+
+@contextlib.contextmanager
+def pairs_by(traversal):
+    """Within, systems find their pairs by a neighbour list, or by visiting all, whatever their size."""
+    limit = {"all pairs": 10**6, "list": 1}[traversal]
+    with contextlib.ExitStack() as stack:
+        patched = False
+        for name in ("run.traversal", "field.costs"):
+            with contextlib.suppress(ImportError):
+                module = importlib.import_module(f"mdsl.lowering.{name}")
+                if hasattr(module, "ALL_PAIRS"):
+                    stack.callback(setattr, module, "ALL_PAIRS", module.ALL_PAIRS)
+                    module.ALL_PAIRS = limit
+                    patched = True
+        assert patched
+        yield
+
+
+def bound(program, x, traversal="all pairs", **more):
+    """A bound system that finds pairs as told."""
+    system = program.bind(x, **more)
+    with pairs_by(traversal):
+        plan = system._energies.energies.plan
+    assert (plan is None) == (traversal == "all pairs")
+    return system
+
+
+def run(program, x, key=0, traversal="all pairs", params=None, steps=None, **more):
+    """Bind and run."""
+    with pairs_by(traversal):
+        result = program.bind(x, **more).run(jax.random.key(key), params=params, steps=steps)
+    return result
+
+
+def everything(system, x=None, params=None, box=None):
+    """Energy, forces and virial from one compilation."""
+    x = np.asarray(system.x if x is None else x)
+    box = np.where(np.isfinite(system.box), system.box, 1.0) if box is None else box
+    params = system.program.params if params is None else params
+    return tuple(np.asarray(a) for a in _everything(system)(x, params, box))
+
+
+def _everything(system):
+    if not hasattr(system, "_tested"):
+        function = jax.jit(
+            lambda x, params, box: tuple(
+                f(x, params=params, box=box) for f in (system.energy, system.forces, system.virial)
+            )
+        )
+        object.__setattr__(system, "_tested", function)
+    return system._tested
+
+
+def apart(a, b, box):
+    """The largest difference of positions, by nearest images."""
+    d = np.asarray(a) - np.asarray(b)
+    box = np.broadcast_to(box, d.shape)
+    whole = np.where(np.isfinite(box), np.round(d / box), 0.0)
+    return np.abs(d - np.where(np.isfinite(box), box, 0.0) * whole).max()
+
+
+def killed(path, options, step=0):
+    """Run a program file that is cut off at its first checkpoint from a step on."""
+    checkpoint = run_listener.Listener.checkpoint
+
+    def last(self, runner):
+        checkpoint(self, runner)
+        if np.max(runner.checkpoint()[0].step) >= step:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run_listener, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patched.setattr(run_listener.Listener, "checkpoint", last)
+        with pytest.raises(KeyboardInterrupt):
+            run_program.run_file(path, options)
