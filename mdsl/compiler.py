@@ -40,21 +40,30 @@ class Compiled:
 
 
 def compile_source(
-    source: Source, folder: Path | None = None, externs: Mapping[str, Callable] | None = None
+    source: Source,
+    folder: Path | None = None,
+    externs: Mapping[str, Callable] | None = None,
+    bad_externs: Callable[[Model], list[Diagnostic]] | None = None,
 ) -> Compiled:
-    """Compile a program. ``externs``: functions of Python by name, for the program's `extern` statements.
+    """Compile a program. ``externs``: functions of Python by name, for the program's `extern` statements; ``bad_externs``
+    says what is wrong with them where a typed Model calls them.
 
     Raises Rejected with every error found, in the order of the text.
     """
     try:
-        return _compile(source, folder, externs or {})
+        return _compile(source, folder, externs or {}, bad_externs)
     except RecursionError:
         raise Rejected(
             Diagnostic("nesting", "the program is nested too deeply to compile", Span(source, 0, 0))
         ) from None
 
 
-def _compile(source: Source, folder: Path | None, externs: Mapping[str, Callable]) -> Compiled:
+def _compile(
+    source: Source,
+    folder: Path | None,
+    externs: Mapping[str, Callable],
+    bad_externs: Callable[[Model], list[Diagnostic]] | None,
+) -> Compiled:
     model, report = resolve(source, folder)
     model, found = with_externs(model, externs)
     report += found
@@ -62,9 +71,7 @@ def _compile(source: Source, folder: Path | None, externs: Mapping[str, Callable
     for step in PASSES:
         model, found = step.run(model)
         report += found
-        if step.name == "infer" and externs and not _errors(report):
-            from mdsl.lowering.kernels.calls import bad_externs
-
+        if step.name == "infer" and bad_externs is not None and not _errors(report):
             report += bad_externs(model)
         # Later passes build on what earlier ones promise; `infer` still profits from what `resolve` left whole.
         if step.typed and _errors(report):

@@ -1,6 +1,6 @@
 """One step of dynamics: the statements of an integrator carried out in order, each for all atoms at once.
 
-`step.cut` says before which statements the energies are evaluated; here they are, and values are computed, drawn and
+`schedule.cut` says before which statements the energies are evaluated; here they are, and values are computed, drawn and
 stored. Runs in chunks (`chunks`) and runs inside transformations (`traced`) are made of the same steps.
 """
 

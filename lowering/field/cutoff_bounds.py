@@ -7,7 +7,7 @@ on numbers of NumPy and of JAX alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,23 +33,6 @@ def bounded(expr: Expr, model: Model) -> bool:
         ):
             return False
     return True
-
-
-def farthest(model: Model, params: Mapping[str, object], cutoff: Expr, binders: tuple[str, ...]):
-    """The largest value of a cutoff over all pairs of atoms. ``params``: all parameters and data, internal units."""
-    import jax.numpy as jnp
-    from mdsl.lowering.kernels.globals import Globals
-
-    if not varies(cutoff, model):
-        return jnp.max(Globals(model, params).table(cutoff, binders))
-
-    def read(node: Read) -> Interval:
-        if node.symbol == "pi":
-            return np.pi, np.pi
-        value = jnp.asarray(params[node.symbol])
-        return jnp.min(value), jnp.max(value)
-
-    return interval(cutoff, read, jnp)[1]
 
 
 def interval(expr: Expr, read: Callable[[Read], Interval], xp) -> Interval:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
+import numpy as np
+from mdsl.lowering.field.cutoff_bounds import Interval, interval, varies
 from mdsl.lowering.field.series import ENTRY, Entry
 from mdsl.lowering.geometry.cell import Cell, volume
 
@@ -162,3 +164,20 @@ def default(model: Model, param: Param, values: Mapping[str, object]):
     value = jnp.asarray(known.value(param.default), float)
     shape = tuple(len(model.species) for a in param.axes if a.kind == "species")
     return jnp.broadcast_to(value, shape)
+
+
+def farthest(model: Model, params: Mapping[str, object], cutoff: Expr, binders: tuple[str, ...]):
+    """The largest value of a cutoff over all pairs of atoms. ``params``: all parameters and data, internal units."""
+    import jax.numpy as jnp
+    from mdsl.lowering.kernels.globals import Globals
+
+    if not varies(cutoff, model):
+        return jnp.max(Globals(model, params).table(cutoff, binders))
+
+    def read(node: Read) -> Interval:
+        if node.symbol == "pi":
+            return np.pi, np.pi
+        value = jnp.asarray(params[node.symbol])
+        return jnp.min(value), jnp.max(value)
+
+    return interval(cutoff, read, jnp)[1]

@@ -13,13 +13,13 @@ from mdsl.lowering.field.hoist import Hoisted
 from mdsl.lowering.field.series import ENTRY, reads_entry, size
 from mdsl.lowering.geometry.cell import Cell, cast, entries_of, fractions
 from mdsl.lowering.neighbours.gather import entry
-from mdsl.lowering.traversals.schedules import Staged
 
 from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Tabulated, transform, walk
 
 from .emit import Memo, evaluate
 from .globals import Globals
 from .ranges import column, keeps, over, pick, several, spread_out
+from .staged import Staged
 
 SQUARE, DISPLACEMENT = "$square", "$displacement"
 RADIAL, DIRECT = "$radial", "$direct"

@@ -23,7 +23,7 @@ def pair_rows(
 ) -> dict[str, object]:
     """The sums over each row of terms, measures and values that leave out ``excluded``; ``near``: within the list.
 
-    By the names of `kernels.PairKernel`, [n]. Every pair is seen from both of its atoms.
+    By the names of `pair_kernel.PairKernel`, [n]. Every pair is seen from both of its atoms.
     """
     potential, layout = now.potential, now.layout
     dtype, listed = potential.dtype, near and now.slots is not None

@@ -9,7 +9,7 @@ neighbour of i where i is one of j, so what the values of atom i do as another a
 
 which is a sum over the same pairs again: it gathers and never scatters, and stores nothing for each pair. Both are
 the same operation with another body, so derivatives of any order, in either mode, are loops of this kind. The body both
-ways round costs little more than one (`swap`). A constant's cotangent is one reduction over rows, half of the sum
+ways round costs little more than one (`parity`). A constant's cotangent is one reduction over rows, half of the sum
 over both ways.
 
 Under `vmap` the operation stays what it is, with leading axes of its operands, so all transformations compose.
@@ -77,10 +77,10 @@ class PairSum:
 
 
 def pair_sum(body: Callable, slots, atoms, zeros, *, excluded=None):
-    """Sums of `body(own, other, valid)` over the neighbours of each atom, as in `traversal.slot_sum`.
+    """Sums of `body(own, other, valid)` over the neighbours of each atom, as in `schedules.slot_sum`.
 
     ``atoms``: a pytree of [N] arrays, values of all atoms, which are the rows; ``slots``: [K, N], or None: all pairs
-    but those ``excluded`` [E, N], as in `traversal.all_pairs_sum`. Every pair must be there both ways round.
+    but those ``excluded`` [E, N], as in `schedules.all_pairs_sum`. Every pair must be there both ways round.
     ``zeros``: the structure and types of the sums.
     """
     leaves, tree = jax.tree.flatten(atoms)

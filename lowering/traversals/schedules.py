@@ -21,13 +21,13 @@ slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a fun
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
+from mdsl.lowering.kernels.staged import Staged
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.neighbours.gather import padded, take
 
@@ -35,22 +35,6 @@ MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ROWS = 8192  # that are gone through together where there are many more, so that their sums stay in the cache
 SMALLEST = 100  # atoms up to which `each_other_sum` is the faster way to visit all pairs
 ATOMS = "atoms"  # name of the mesh axis
-
-
-@dataclasses.dataclass(frozen=True)
-class Staged:
-    """A pair kernel in two stages: `increments(factors(own, other, valid), own, other, valid)`.
-
-    `factors` gives few arrays that are costly, such as the force between two atoms; `increments` makes many of them,
-    such as its components. XLA would compute what many results share anew for each of them, or store all that it is
-    made of. A loop that carries the factors to its next turn makes it compute them once, each in one go.
-    """
-
-    factors: Callable
-    increments: Callable
-
-    def __call__(self, own, other, valid):
-        return self.increments(self.factors(own, other, valid), own, other, valid)
 
 
 def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):

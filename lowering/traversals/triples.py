@@ -48,7 +48,7 @@ ALONG, ACROSS = "along ", "across "  # factors of displacements of the first end
 class TripleSums:
     """What the triples around atoms add up to.
 
-    ``terms`` with their ``outputs`` (of `kernels`); ``sums``: other summands by name, with the atoms that they read.
+    ``terms`` with their ``outputs`` (of `pair_kernel`); ``sums``: other summands by name, with the atoms that they read.
     ``static``: with loops that reverse mode can go through.
     """
 
@@ -99,7 +99,7 @@ class TripleSums:
                     centre, ends = self._add(legs, turn * UNROLL + u, centre, ends, found[u], a)
                 return centre, ends
 
-            # The factors of some triples are spread when those of the next are computed: see `traversal.Staged`.
+            # The factors of some triples are spread when those of the next are computed: see `kernels.staged`.
             turns = ((most if self._ended else a) + UNROLL - 1) // UNROLL
             sums = (centre, self._ends(n, dtype), factors(jnp.int32(0)))
             sums = lax.fori_loop(1, turns, lambda turn, sums: (*spread(turn - 1, *sums), factors(turn)), sums)

@@ -12,10 +12,11 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.dimensions import LENGTH, VELOCITY, Dimension
-from mdsl.passes.atom_data import check_data_names, numbers, symmetric
+from mdsl.passes.atom_data import check_data_names
 from mdsl.start.initial import Initial, following, still
 
 from .fixed_by_bind import check_fixed
+from .given import numbers, symmetric
 
 if TYPE_CHECKING:
     from .system import System

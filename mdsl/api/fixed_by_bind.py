@@ -9,8 +9,9 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.model.dependencies import reads
-from mdsl.model.no_derivative import is_traced, refuse
 from mdsl.model.nodes import Advance, Expr, Setup
+
+from .no_derivative import is_traced, refuse
 
 if TYPE_CHECKING:
     from .system import System

@@ -20,15 +20,16 @@ from mdsl.grammar.source import Source
 from mdsl.interpret.constants import factor
 from mdsl.interpret.topologies import check_names, check_whole
 from mdsl.model.dimensions import LENGTH
-from mdsl.model.no_derivative import check_bound, unknown
 from mdsl.model.nodes import Model
-from mdsl.passes.atom_data import check_data_names, numbers, symmetric
-from mdsl.passes.externs import joined, missing_externs, with_seed
+from mdsl.passes.atom_data import check_data_names
+from mdsl.passes.externs import missing_externs, with_networks
 from mdsl.resolve.sources import read_program
 from mdsl.start.arrays import bind, given_velocities
 from mdsl.start.builders import start
 from mdsl.start.initial import Initial
 
+from .given import joined, numbers, symmetric
+from .no_derivative import check_bound, unknown
 from .system import System
 
 
@@ -37,15 +38,22 @@ def compile(text: str, folder: str | Path | None = None, *, externs: Mapping[str
 
     ``externs``: the functions of Python that it calls, by name. Raises Rejected with every error found.
     """
-    return Program(
-        compile_source(Source("<string>", text), Path(folder) if folder is not None else Path.cwd(), externs)
-    )
+    return Program(compiled_with(Source("<string>", text), Path(folder) if folder is not None else Path.cwd(), externs))
 
 
 def load(path: str | Path, *, externs: Mapping[str, Callable] | None = None) -> Program:
     """The program in a file. ``externs``: the functions of Python that it calls, by name. Raises Rejected."""
     source, folder = read_program(path)
-    return Program(compile_source(source, folder, externs))
+    return Program(compiled_with(source, folder, externs))
+
+
+def compiled_with(source: Source, folder: Path, externs: Mapping[str, Callable] | None) -> Compiled:
+    """A program and the functions of Python that it calls, by name. Raises Rejected with every error found."""
+    if not externs:
+        return compile_source(source, folder)
+    from mdsl.lowering.kernels.calls import bad_externs
+
+    return compile_source(source, folder, externs, bad_externs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +72,7 @@ class Program:
 
     @property
     def model(self):
-        """The program as it is lowered: a typed Model without functions (`mdsl/model.py`)."""
+        """The program as it is lowered: a typed Model without functions (`mdsl/model/nodes.py`)."""
         return self.compiled.model
 
     @property
@@ -86,7 +94,8 @@ class Program:
 
     def initial_params(self, seed: int) -> dict[str, object]:
         """`params` with the weights of learned functions drawn by another seed."""
-        return replace(self, compiled=with_seed(self.compiled, seed)).params
+        stages = ((name, with_networks(model, lambda n: replace(n, seed=seed))) for name, model in self.compiled.stages)
+        return replace(self, compiled=replace(self.compiled, stages=tuple(stages))).params
 
     def _scale(self, name: str) -> float:
         return factor(self.model, self.model.param(name).type.dimension)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mdsl.api.parameter_files import load_params, save_params
-from mdsl.api.program import Program, shown_param
-from mdsl.compiler import Compiled, compile_source
+from mdsl.api.program import Program, compiled_with, shown_param
+from mdsl.compiler import Compiled
 from mdsl.files.folder import RunFolder
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.model.nodes import Model
@@ -43,7 +43,7 @@ def run_file(path: Path, options: RunOptions) -> int:
     source, base = read_program(path)
     if folder is not None and base.resolve() == folder.path.resolve():  # its own copy: its files lie where they lay
         base = Path(folder.read_run().get("folder", base))
-    compiled = compile_source(source, base, imported(options.externs, base))
+    compiled = compiled_with(source, base, imported(options.externs, base))
     missing = missing_externs(compiled.model)
     if missing:
         raise Rejected(

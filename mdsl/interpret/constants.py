@@ -9,8 +9,8 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Span
 from mdsl.model.dimensions import Dimension
+from mdsl.model.dynamics import MOST_STEPS
 from mdsl.model.nodes import Expr, Model
-from mdsl.passes.infer.run import MOST_STEPS
 
 from . import meaning as interpret
 

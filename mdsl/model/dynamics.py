@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 FIELDS = ("x", "v", "cell")  # what every scheme can change
+MOST_STEPS = 2**31 - 1  # steps are counted by 32 bits on the device
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import numpy as np
 from mdsl.files.structure import Structure
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.model.dimensions import CHARGE
-from mdsl.model.no_derivative import is_traced
 from mdsl.model.nodes import Model, Param
 from mdsl.model.units import UnitValue
 
@@ -84,30 +83,11 @@ def _values(model: Model, param: Param, given: Mapping[str, object], atoms: int)
     return symmetric(param, values) * param.data.size
 
 
-def numbers(name: str, value):
-    """What a user gives for a parameter or for data, as an array of JAX. Raises Rejected: ``wrong-type``."""
-    import jax.numpy as jnp
-
-    try:
-        return jnp.asarray(value, None if hasattr(value, "dtype") else float)
-    except (TypeError, ValueError):
-        raise Rejected(
-            Diagnostic("wrong-type", f"`{name}` is given {value!r}, which is no number and no array of numbers")
-        ) from None
-
-
 def symmetric(param: Param, values):
     """Values given for a parameter or for data; of pairs of species an array that is the same with the two exchanged.
-
-    Of an array whose numbers are not known yet, in transformations of JAX, the part that is: then derivatives of all orders
-    are those of an array that is, half of that of a pair for each of its two entries. Raises Rejected: ``bad-table``.
-    """
-    if [a.kind for a in param.axes] != ["species", "species"]:
+    Raises Rejected: ``bad-table``."""
+    if not over_pairs(param):
         return values
-    if is_traced(values):
-        import jax.numpy as jnp
-
-        return (jnp.asarray(values) + jnp.asarray(values).T) / 2
     if not np.allclose(
         values, np.asarray(values).T, rtol=1e-6 if getattr(values, "dtype", None) == np.float32 else 1e-12
     ):
@@ -121,6 +101,11 @@ def symmetric(param: Param, values):
             )
         )
     return values
+
+
+def over_pairs(param: Param) -> bool:
+    """Whether a parameter has a value for each pair of species."""
+    return [a.kind for a in param.axes] == ["species", "species"]
 
 
 def charges(model: Model, structure: Structure) -> dict[str, np.ndarray]:

@@ -4,49 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.grammar.diagnostics import Diagnostic, suggest
 from mdsl.model.functions import Extern, Network
 from mdsl.model.nodes import Call, Expr, Model, walk
-
-if TYPE_CHECKING:
-    from mdsl.compiler import Compiled
-
-
-def joined(network: Network, weights: object):
-    """The weights of a network, a dict of arrays, in a row. Raises Rejected: ``wrong-shape``."""
-    import jax.numpy as jnp
-
-    if not isinstance(weights, Mapping) or set(weights) != set(network.shapes):
-        names = ", ".join(network.shapes)
-        raise Rejected(
-            Diagnostic(
-                "wrong-shape",
-                f"the weights of `{network.name}` are a dict of {names}",
-                help=f'like `program.params["{network.name}"]`',
-            )
-        )
-    for name, shape in network.shapes.items():
-        if jnp.shape(weights[name]) != shape:
-            raise Rejected(
-                Diagnostic(
-                    "wrong-shape", f"`{name}` of `{network.name}` has the shape {jnp.shape(weights[name])}, not {shape}"
-                )
-            )
-    return jnp.concatenate([jnp.ravel(jnp.asarray(weights[name])) for name in network.shapes])
 
 
 def with_networks(model: Model, change: Callable[[Network], Network]) -> Model:
     """The Model with other networks of the same sizes."""
     params = tuple(p if p.learned is None else replace(p, learned=change(p.learned)) for p in model.params)
     return replace(model, params=params)
-
-
-def with_seed(compiled: Compiled, seed: int) -> Compiled:
-    """The program whose weights are drawn by another seed, but for those that were given."""
-    stages = tuple((name, with_networks(model, lambda n: replace(n, seed=seed))) for name, model in compiled.stages)
-    return replace(compiled, stages=stages)
 
 
 def with_externs(model: Model, given: Mapping[str, Callable]) -> tuple[Model, list[Diagnostic]]:

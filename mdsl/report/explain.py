@@ -240,7 +240,7 @@ def _cost(field: Field, atoms: int, near: float) -> Iterator[tuple[str, str]]:
     )
     yield (
         "",
-        f"expected on one core: {1e3 * seconds:.2g} ms for each force in single or mixed precision, {1e3 * DOUBLE * seconds:.2g} ms in double (rates of one machine, in `lowering/limits.py`)",
+        f"expected on one core: {1e3 * seconds:.2g} ms for each force in single or mixed precision, {1e3 * DOUBLE * seconds:.2g} ms in double (rates of one machine, in `lowering/field/costs.py`)",
     )
     yield "", f"the list takes about {4 * ROOM * near:.0f} bytes for each atom"
 

@@ -11,9 +11,9 @@ from mdsl.grammar.layout.format import format_expression
 from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source
 from mdsl.model.operators import BUILTINS, CALLABLE, FUNCTIONALS, OPERATORS
+from mdsl.model.signatures import Signature, signature
 from mdsl.resolve.builders import BUILDERS, Builder
 from mdsl.resolve.modules import library_modules, library_source
-from mdsl.resolve.signatures import Signature, signature
 
 WIDTH = 50  # of the first column, at most
 LONGEST = 120  # of the steps of a scheme in a table

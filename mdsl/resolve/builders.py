@@ -1,6 +1,6 @@
 """What a run block can set up: lattices, files, random placements, velocities, and their options.
 
-This table is what `check` knows of them; `mdsl.runtime` does the work.
+This table is what `check` knows of them; `mdsl.files` does the work.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a `table` statement can read: kinds of files, and the functions that each holds.
 
-This table is what `check` knows of them; `mdsl.runtime.tables` does the work.
+This table is what `check` knows of them; `mdsl.files.tables` does the work.
 """
 
 from __future__ import annotations

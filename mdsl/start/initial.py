@@ -13,8 +13,6 @@ import numpy as np
 from mdsl.files.structure import Structure
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.interpret import meaning as interpret
-from mdsl.interpret.topologies import read as read_topologies
-from mdsl.interpret.topologies import types_alike
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.dependencies import energetic
 from mdsl.model.dimensions import MASS
@@ -24,6 +22,8 @@ from mdsl.passes.atom_data import charges, internal_data
 from mdsl.passes.infer.box_shape import becomes_skew
 
 from .box import check_small, declared_box, extended, other_box
+from .topologies import read as read_topologies
+from .topologies import types_alike
 
 DALTON = 1.66053906660e-27
 

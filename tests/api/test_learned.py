@@ -10,10 +10,10 @@ from compiled import PROGRAMS, killed, pairs_by, program
 from interpreted import jumbled
 
 import mdsl
+from mdsl.api.given import joined
 from mdsl.command import cli
 from mdsl.command.options import RunOptions
 from mdsl.interpret import meaning as interpret
-from mdsl.passes.externs import joined
 
 NET = """dim 2
 use descriptors (g2, cosine_cutoff)

@@ -166,7 +166,7 @@ def test_atoms_in_a_declared_box():
 
 
 def test_the_limits_are_those_of_the_driver():
-    """`choice` imports JAX, so the numbers are compared in its text unless it takes them from `limits`."""
+    """`run.traversal` imports JAX, so its text is read: its numbers are those of `costs`, or the same."""
     source = Path(limits.__file__).parents[1].joinpath("run", "traversal.py").read_text()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and node.targets[0].id in ("ALL_PAIRS", "MOST_ALL_PAIRS", "SKIN", "SPACING"):

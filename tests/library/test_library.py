@@ -15,10 +15,10 @@ import pytest
 
 import mdsl
 from mdsl.model.dimensions import NAMED
+from mdsl.model.signatures import Signature, dimension, signature
 from mdsl.report.library import all_pages
 from mdsl.report.library_page import markdown
 from mdsl.resolve.modules import library_modules
-from mdsl.resolve.signatures import Signature, dimension, signature
 
 MODULES = [m for m in library_modules() if not m.startswith("units.") and m != "prelude"]
 PAGES = {p.name: p for p in all_pages()}

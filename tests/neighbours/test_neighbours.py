@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mdsl.lowering.kernels.staged import Staged
 from mdsl.lowering.neighbours import columns
 from mdsl.lowering.neighbours import lists as neighbours
-from mdsl.lowering.traversals.schedules import Staged, all_pairs_sum, each_other_sum, row_sum, slot_sum
+from mdsl.lowering.traversals.schedules import all_pairs_sum, each_other_sum, row_sum, slot_sum
 
 HURRY = {"xla_backend_optimization_level": 0}
 

@@ -17,9 +17,9 @@ from mdsl.lowering.dynamics import noise
 from varied import cases, names
 
 import mdsl
+from mdsl.api.given import joined
 from mdsl.interpret import meaning as interpret
 from mdsl.model.nodes import Advance, Draw, Expr, Number, Op
-from mdsl.passes.externs import joined
 from mdsl.passes.pipeline import PASSES, verify
 from mdsl.resolve.program import resolve
 

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 from compiled import TRAVERSALS, bound, everything, pairs_by
-from mdsl.lowering.field.cutoff_bounds import bounded, farthest, interval
+from mdsl.lowering.field.cutoff_bounds import bounded, interval
+from mdsl.lowering.kernels.globals import farthest
 
 import mdsl
 from mdsl.command.cli import main

@@ -37,8 +37,8 @@ from mdsl.model.nodes import (
 )
 from mdsl.model.nodes import Label as SpeciesLabel
 from mdsl.model.operators import BUILTINS
+from mdsl.model.signatures import definition
 from mdsl.model.typing_rules import Context, Mismatch, type_of
-from mdsl.resolve.signatures import definition
 
 from .box_shape import check_box
 from .declarations import infer_equation, infer_param

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mdsl.model.dimensions import LENGTH, NAMED, ONE, Dimension
+from mdsl.model.dynamics import MOST_STEPS
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import Expr, Read, Reduce, Setup, walk
 from mdsl.model.operators import BUILTINS
@@ -14,8 +15,6 @@ from mdsl.resolve.builders import BUILDERS
 
 if TYPE_CHECKING:
     from .expressions import Inference
-
-MOST_STEPS = 2**31 - 1  # steps are counted by 32 bits on the device
 
 
 def want(work: Inference, expr: Expr, dimension: Dimension | None, what: str) -> Expr:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .expressions import Inliner
 
 DEEPEST = 50  # flows inside flows, before a scheme is taken to be circular
-MOST_STEPS = 10_000  # updates and draws that one step may come to
+MOST_UPDATES = 10_000  # updates and draws that one step may come to
 
 Body = tuple[Update | Draw | Invoke | Loop, ...]
 
@@ -111,9 +111,11 @@ class _Statement:
     def steps(self, body: Body, values: dict[str, Value], via: tuple[Span, ...]) -> None:
         """Statements in order; ``values`` grows by what they compute."""
         for step in body:
-            if len(self.out) > MOST_STEPS and not self.work.given_up:
+            if len(self.out) > MOST_UPDATES and not self.work.given_up:
                 self.work.given_up = True
-                self.fail("nesting", f"written out, one step comes to more than {MOST_STEPS:_} updates", step.span, via)
+                self.fail(
+                    "nesting", f"written out, one step comes to more than {MOST_UPDATES:_} updates", step.span, via
+                )
             if self.work.given_up:
                 return
             env = self.work.place(values, via)

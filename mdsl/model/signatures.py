@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from mdsl.grammar.source import Source
 from mdsl.grammar.tokens import canonical
-from mdsl.model.dimensions import NAMED, ONE, Dimension
+
+from .dimensions import NAMED, ONE, Dimension
 
 NAME, LEVEL = r"\w+", r"[\w/*^ -]+"
 LINE = re.compile(rf"((?:\((?:{NAME}(?:: {LEVEL})?(?:, {NAME}(?:: {LEVEL})?)*)?\))+)(?:: ({LEVEL}))?")

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
-
-from .dependencies import reads
-from .nodes import Model
+from mdsl.model.dependencies import reads
+from mdsl.model.nodes import Model
 
 BIND = {
     "x": "bind numbers outside of the transformation, and give `x` to `energy(x)` or `run(key, x=x)`",
