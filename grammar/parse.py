@@ -39,7 +39,7 @@ def parse(source: Source) -> tree.Program:
     if not found:
         found = [d for statement in statements if (d := _depth(statement))]
     if found:
-        raise Rejected(*sorted(found, key=lambda d: d.span.start))
+        raise Rejected(*sorted(found, key=lambda d: d.span.start if d.span else 0))
     return tree.Program(Span(source, 0, end), statements)
 
 

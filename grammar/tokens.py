@@ -82,7 +82,7 @@ def scan(source: Source, known: Terminals) -> Iterator[Token]:
             yield Token(BAD, Span(source, at, at + 1))
             at += 1
             continue
-        kind, word = found.lastgroup, found.group()
+        kind, word = str(found.lastgroup), found.group()
         if kind == "SIGN":
             kind = literals[SAME.get(word, word)]
         elif kind == "NAME":

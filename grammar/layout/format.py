@@ -93,7 +93,9 @@ def _inline(text: Text, statement: tree.Statement, brace: int, end: int) -> bool
     return "\n" not in text.between(brace + 1)
 
 
-def _items(text: Text, statement: tree.Statement, index) -> list[tuple[int, int]]:
+def _items(
+    text: Text, statement: tree.Flow | tree.Integrator | tree.Run | tree.UnitSystem, index
+) -> list[tuple[int, int]]:
     """The first tokens of the lines in a block, and their indents."""
     if isinstance(statement, tree.UnitSystem):
         return [(index[name.span.start], INDENT) for name, _ in statement.entries]
@@ -128,22 +130,26 @@ def _steps(
 def _align(text: Text, chunks: list[Chunk]) -> None:
     """Pad the heads of chunks that follow each other, where the author padded at least one of them."""
     run: list[Chunk] = []
-    for chunk in [*chunks, None]:
-        same = chunk and run and (chunk.key, chunk.indent) == (run[-1].key, run[-1].indent)
-        same = same and not _blank_before(text, chunk.start)
-        if not same:
-            _pad(text, [(c.start, c.cell) for c in run])
+    for chunk in chunks:
+        same = run and (chunk.key, chunk.indent) == (run[-1].key, run[-1].indent)
+        if not same or _blank_before(text, chunk.start):
+            _pad_run(text, run)
             run = []
-        if chunk and chunk.cell is not None and not _hangs(text, chunk):
+        if chunk.cell is not None and not _hangs(text, chunk.cell):
             run.append(chunk)
+    _pad_run(text, run)
     for chunk in chunks:
         _align_bindings(text, chunk)
 
 
-def _hangs(text: Text, chunk: Chunk) -> bool:
+def _pad_run(text: Text, run: list[Chunk]) -> None:
+    _pad(text, [(c.start, c.cell) for c in run if c.cell is not None])
+
+
+def _hangs(text: Text, cell: int) -> bool:
     """Whether the value begins on the next line: then its `=` need not stand under others."""
-    sign = text.tokens[chunk.cell].text
-    breaks = "\n" in text.between(chunk.cell + 1) if sign in ("=", "+=", "~") else text.notes[chunk.cell + 1]
+    sign = text.tokens[cell].text
+    breaks = "\n" in text.between(cell + 1) if sign in ("=", "+=", "~") else text.notes[cell + 1]
     return sign != "{" and bool(breaks)
 
 

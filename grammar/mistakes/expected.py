@@ -10,7 +10,7 @@ from .stopped_at import Spot, block_opener
 
 def expected(spot: Spot) -> Diagnostic | None:
     """A place that is not inside an expression and asks for one particular thing."""
-    if not spot.before or spot.after_operand:
+    if not spot.left or spot.after_operand:
         return None
     return next((d for rule in (_unit, _block, _value, _name, _literal, _step) if (d := rule(spot))), None)
 
@@ -29,8 +29,8 @@ def _unit(spot: Spot) -> Diagnostic | None:
         if before and (before.type == "NUMBER" or entry):
             message = "a unit is a product of powers of units"
             return _say(spot, message, "such as `[kcal/mol]`, `[angstrom^-2]` or `[g/cm^3]`", "bad-unit")
-    if spot.expects("[") and not spot.expects("=") and spot.before.text in ("in", "="):
-        return _say(spot, f"expected a unit in brackets after `{spot.before.text}`", "such as `[kcal/mol]`", "bad-unit")
+    if spot.expects("[") and not spot.expects("=") and spot.left.text in ("in", "="):
+        return _say(spot, f"expected a unit in brackets after `{spot.left.text}`", "such as `[kcal/mol]`", "bad-unit")
     if spot.text == "[" and spot.expects("in"):
         return _say(spot, "expected `in` before the unit", "write `data q[atoms] in [e]`", "bad-unit")
     return None
@@ -78,7 +78,7 @@ def _name(spot: Spot) -> Diagnostic | None:
         return None
     if spot.token.type == "NUMBER":
         return _say(spot, f"expected a name after {_before(spot)}", "a name begins with a letter")
-    if spot.before.text == ",":
+    if spot.left.text == ",":
         last = spot.text in (")", "]", "}") or spot.new_line
         return _say(spot, "expected a name after `,`", "remove the comma" if last else None)
     return _say(spot, f"expected a name after {_before(spot)}")
@@ -129,7 +129,7 @@ def _step(spot: Spot) -> Diagnostic | None:
     if block is None:
         return None
     if spot.expects("~"):
-        if not spot.before.begins_line() and spot.at > 2 and (told := _after_output(spot)):
+        if not spot.left.begins_line() and spot.at > 2 and (told := _after_output(spot)):
             return told
         return _say(spot, f"expected `=`, `+=`, `~` or `(` after {_before(spot)}", STEPS)
     if spot.expects("}"):
@@ -142,7 +142,7 @@ def _step(spot: Spot) -> Diagnostic | None:
 
 def _after_output(spot: Spot) -> Diagnostic | None:
     """A name that was taken for the next step, but stands on the line of `for`, `every` or `record`."""
-    word, previous = spot.before, spot.tokens[spot.at - 2]
+    word, previous = spot.left, spot.tokens[spot.at - 2]
     near = [t.text for t in spot.tokens[max(0, spot.at - 4) : spot.at - 1]]
     if previous.type == "NAME" and ("record" in near or "," in near):
         gap = Span(word.span.source, previous.span.end, word.span.start)
@@ -155,7 +155,7 @@ def _after_output(spot: Spot) -> Diagnostic | None:
 
 
 def _before(spot: Spot) -> str:
-    return f"`{spot.before.text}`"
+    return f"`{spot.left.text}`"
 
 
 def _show(spot: Spot) -> str:

@@ -80,7 +80,7 @@ def equals(spot: Spot) -> Diagnostic | None:
     if not spot.after_operand:
         return None
     help = "a comparison is written `==`; a new value is declared with `param`, `const` or in `where`"
-    inside = ()
+    inside: tuple[Label, ...] = ()
     if spot.opened and spot.opened[-1] != block_opener(spot.tokens, spot.at):
         inside = (Label(spot.tokens[spot.opened[-1]].span, f"inside this `{spot.innermost}`"),)
     message = "`=` cannot stand inside an expression"
@@ -195,8 +195,8 @@ def statement(spot: Spot) -> Diagnostic | None:
         if not spot.new_line and not spot.after_operand and spot.expects(","):
             return None
         if not spot.new_line and not spot.after_operand and spot.expects("("):
-            help = f"write `use {spot.before.text} ({spot.text})`"
-            return Diagnostic("syntax", "the names to use stand in parentheses", spot.token.span, help=help)
+            way_out = f"write `use {spot.left.text} ({spot.text})`"
+            return Diagnostic("syntax", "the names to use stand in parentheses", spot.token.span, help=way_out)
         line_start = spot.token.span.source.position(spot.token.span.start)[1] == 1
         if spot.after_operand and not (spot.new_line and (near or line_start or spot.peek(1) in ("=", "~"))):
             return None
@@ -225,8 +225,8 @@ def _missing_after(spot: Spot, at: int) -> Diagnostic:
     """An expression is missing before ``tokens[at]``."""
     before, token = spot.tokens[at - 1], spot.tokens[at]
     sigma = before.text == ")" and not spot.after_operand
-    what = {"every": "a number of steps", "for": "a number of steps", "if": "a condition"}
-    what = what.get(before.text, "an expression")
+    words = {"every": "a number of steps", "for": "a number of steps", "if": "a condition"}
+    what = words.get(before.text, "an expression")
     message = f"expected {what} after `{before.text}`"
     help = None
     if sigma:
@@ -300,7 +300,7 @@ def missing_operator(spot: Spot) -> Diagnostic | None:
     """Two operands side by side."""
     if not spot.after_operand or not (is_operand(spot) or spot.text == "["):
         return None
-    left, right = spot.before, spot.token
+    left, right = spot.left, spot.token
     message = f"an operator is missing between {show(left)} and {show(right)}"
     both = left.type in OPERAND_TYPES and right.type in OPERAND_TYPES
     help = f"a product is written `{left.text}*{right.text}`" if both else "a product is written with `*`"
@@ -328,9 +328,11 @@ def anything(spot: Spot) -> Diagnostic:
         return Diagnostic("syntax", "the text ends in the middle of a statement", spot.gap())
     message = f"{show(spot.token)} cannot stand here"
     after = f"after {show(spot.before)}" if spot.before else ""
-    following = spot.tokens[spot.at + 1] if not spot.at_end else None
-    decimal = spot.text == "," and spot.before and spot.before.type == "NUMBER" and following.type == "NUMBER"
-    help = f"a decimal point is a point: `{spot.before.text}.{following.text}`" if decimal else None
+    help = None
+    if spot.text == "," and spot.before and spot.before.type == "NUMBER":
+        following = spot.tokens[spot.at + 1]
+        if following.type == "NUMBER":
+            help = f"a decimal point is a point: `{spot.before.text}.{following.text}`"
     return Diagnostic("syntax", message, spot.token.span, after, help=help)
 
 

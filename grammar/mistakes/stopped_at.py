@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from mdsl.grammar.source import Span
 from mdsl.grammar.tokens import END, Terminals, Token
@@ -28,7 +29,7 @@ OPERAND_SIGNS = ("(", "{", *REDUCTIONS, "if", "not", "|")
 class Spot:
     """``tokens[at]`` is the first token that does not fit; all before it do."""
 
-    parser: object
+    parser: Any
     known: Terminals
     tokens: list[Token]
     at: int
@@ -49,6 +50,11 @@ class Spot:
     @property
     def before(self) -> Token | None:
         return self.tokens[self.at - 1] if self.at else None
+
+    @property
+    def left(self) -> Token:
+        """The token before, where there must be one: what stands here follows something."""
+        return self.tokens[self.at - 1]
 
     @property
     def at_end(self) -> bool:

@@ -20,14 +20,12 @@ def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:
 
 def energetic(model: Model) -> tuple[Equation, ...]:
     """The energies, and all quantities and observables that they are made of."""
+    bodies = {e.name: e.body for e in model.equations}
     names = {e.name for e in model.of_kind("energy")}
     pending = list(names)
     while pending:
-        found = {
-            n.symbol
-            for n in walk(model.equation(pending.pop()).body)
-            if isinstance(n, Read) and model.equation(n.symbol)
-        } - names
+        read = {n.symbol for n in walk(bodies[pending.pop()]) if isinstance(n, Read)}
+        found = (read & bodies.keys()) - names
         names |= found
         pending += found
     return tuple(e for e in model.equations if e.name in names)

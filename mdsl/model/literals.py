@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 
 from .nodes import Expr, Number, Op, Read
 
-_VALUES = {
+_VALUES: dict[str, Callable[..., float]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
@@ -33,8 +34,8 @@ def constant_value(expr: Expr, dim: int | None = None) -> float | None:
         case Read(symbol="dim", indices=()) if dim is not None:
             return float(dim)
         case Op(op=op, args=args) if op in _VALUES:
-            values = [constant_value(a, dim) for a in args]
-            if None in values:
+            values = [v for a in args if (v := constant_value(a, dim)) is not None]
+            if len(values) < len(args):
                 return None
             try:
                 result = _VALUES[op](*values)
@@ -65,6 +66,6 @@ def constant_truth(expr: Expr) -> bool | None:
             decided = op == "or"
             return decided if decided in truths else None if None in truths else not decided
         case Op(op=op, args=args) if op in _COMPARISONS:
-            values = [constant_value(a) for a in args]
-            return None if None in values else _COMPARISONS[op](*values)
+            values = [v for a in args if (v := constant_value(a)) is not None]
+            return bool(_COMPARISONS[op](*values)) if len(values) == len(args) else None
     return None

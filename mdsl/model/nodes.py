@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 from mdsl.grammar.source import Source, Span
 from mdsl.grammar.tree import Unit
@@ -418,7 +419,7 @@ def children(expr: Expr) -> tuple[Expr, ...]:
     return ()
 
 
-def _computed(index: str | int | Label | Expr) -> bool:
+def _computed(index: str | int | Label | Expr) -> TypeGuard[Expr]:
     return isinstance(index, Expr) and not isinstance(index, Label)
 
 

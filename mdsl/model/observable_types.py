@@ -14,8 +14,7 @@ def observable_type(model: Model, name: str) -> Type:
     quantity."""
     own = (a.observe(name) for a in model.run if isinstance(a, Advance))
     equation = model.equation(name) or next((e for e in own if e is not None), None)
-    if equation is not None:
-        kind = equation.body.type
+    if equation is not None and (kind := equation.body.type) is not None:
         return replace(kind, dimension=kind.dimension or model.units.dimension(ENERGY))
     builtin = BUILTINS[name]
     dimension: Dimension = LENGTH**model.dim if name == "volume" else NAMED[builtin.dimension]

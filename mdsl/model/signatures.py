@@ -45,7 +45,7 @@ def signature(line: str) -> Signature | None:
     groups = []
     for group in re.findall(r"\(([^()]*)\)", match[1]):
         parts = [part.partition(":") for part in group.split(",") if part.strip()]
-        groups.append(tuple((canonical(name.strip()), kind.strip()) for name, _, kind in parts))
+        groups.append(tuple((str(canonical(name.strip())), kind.strip()) for name, _, kind in parts))
     return Signature(tuple(groups), (match[2] or "").strip())
 
 

@@ -115,14 +115,14 @@ def _product(op: str, args: tuple[Type, ...], context: Context) -> Type:
         help = "the product of a matrix is `A·b`" if "matrix" in kinds else None
         raise Mismatch("wrong-type", f"cannot multiply {a} and {b}", help)
     kind = b.kind if a.kind == "scalar" else a.kind
-    return Type(kind, None if None in (a.dimension, b.dimension) else a.dimension * b.dimension)
+    return Type(kind, None if a.dimension is None or b.dimension is None else a.dimension * b.dimension)
 
 
 def _quotient(op: str, args: tuple[Type, ...], context: Context) -> Type:
     a, b = args
     if b.kind != "scalar" or a.kind not in ("scalar", "vector", "matrix"):
         raise Mismatch("wrong-type", f"cannot divide {a} by {b}")
-    return Type(a.kind, None if None in (a.dimension, b.dimension) else a.dimension / b.dimension)
+    return Type(a.kind, None if a.dimension is None or b.dimension is None else a.dimension / b.dimension)
 
 
 def _power(op: str, args: tuple[Type, ...], context: Context) -> Type:
@@ -160,7 +160,7 @@ def _elementary(op: str, args: tuple[Type, ...], context: Context) -> Type:
 def _direction(op: str, args: tuple[Type, ...], context: Context) -> Type:
     for a in args:
         _need("scalar", a, op)
-    _same_dimension(*args, "an angle of")
+    _same_dimension(args[0], args[1], "an angle of")
     return Type("scalar", ONE)
 
 
@@ -210,7 +210,7 @@ def _dot(op: str, args: tuple[Type, ...], context: Context) -> Type:
     a, b = args
     if "matrix" in (a.kind, b.kind) and {a.kind, b.kind} <= {"vector", "matrix"}:
         kind = "matrix" if a.kind == b.kind else "vector"
-        return Type(kind, None if None in (a.dimension, b.dimension) else a.dimension * b.dimension)
+        return Type(kind, None if a.dimension is None or b.dimension is None else a.dimension * b.dimension)
     return _vectors("·", args)
 
 
@@ -231,7 +231,7 @@ def _vectors(name: str, args: tuple[Type, ...]) -> Type:
     if a.kind != "vector" or b.kind != "vector":
         help = "numbers are multiplied with `*`" if a.kind == b.kind == "scalar" else None
         raise Mismatch("wrong-type", f"`{name}` wants two vectors, not {a} and {b}", help)
-    return Type("scalar", None if None in (a.dimension, b.dimension) else a.dimension * b.dimension)
+    return Type("scalar", None if a.dimension is None or b.dimension is None else a.dimension * b.dimension)
 
 
 def _three(context: Context, what: str) -> None:

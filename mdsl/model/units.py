@@ -8,6 +8,7 @@ time is then sqrt(mass length²/energy), no constant stands between force and ac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from .dimensions import BASES, ENERGY, ONE, Dimension, base
 
@@ -51,7 +52,7 @@ class UnitSystem:
         return ONE if self.reduced else dimension
 
     def _internal_si(self, dimension: Dimension) -> float:
-        if self.reduced:
+        if self.internal is None:  # reduced units
             return 1.0
         length, mass, energy = (u.si for u in self.internal)
         sizes = {
@@ -84,9 +85,8 @@ class UnitSystem:
         best: Shown | None = None
         for energies in (0, 1, -1, 2, -2):
             rest = dimension / ENERGY**energies
-            parts = [(ENERGY, energies)] + [
-                (base_dimension, rest.powers[k]) for k, base_dimension in enumerate(_BASE_DIMENSIONS)
-            ]
+            parts: list[tuple[Dimension, int | Fraction]] = [(ENERGY, energies)]
+            parts += [(base_dimension, rest.powers[k]) for k, base_dimension in enumerate(_BASE_DIMENSIONS)]
             parts = [(d, p) for d, p in parts if p]
             text, unit = "", UnitValue(1.0, ONE)
             for d, p in sorted(parts, key=lambda part: part[1] < 0):
