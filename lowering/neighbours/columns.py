@@ -1,4 +1,4 @@
-"""The order of atoms in columns, for neighbour lists: see `neighbours` for the idea.
+"""The order of atoms in columns, for neighbour lists: see `lists` for the idea.
 
 Everything here is in single precision, whatever the positions are in: they are wrapped, or measured from the lowest
 of all, before they are rounded, and the radius is larger by what rounding may do (`blurred`).

@@ -1,4 +1,4 @@
-"""From words of bits to slots, a block of clusters after the other: see `neighbours` for the idea."""
+"""From words of bits to slots, a block of clusters after the other: see `lists` for the idea."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distance tests for neighbour lists, cluster by cluster: see `neighbours` for the idea."""
+"""Distance tests for neighbour lists, cluster by cluster: see `lists` for the idea."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The value of an expression, in the rows where it is asked for. See `interpret` for what it all means."""
+"""The value of an expression, in the rows where it is asked for. See `meaning` for what it all means."""
 
 from __future__ import annotations
 

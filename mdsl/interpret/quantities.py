@@ -1,4 +1,4 @@
-"""What every program has (`operators.BUILTINS`), and the geometry of the box. See `interpret` for the meaning.
+"""What every program has (`operators.BUILTINS`), and the geometry of the box. See `meaning` for that.
 
 An ``Interpreter`` here is that of `evaluate`, with the positions ``x`` [N, d] and the box ``cell`` [1, d, d], whose
 rows are its edges; both may be dual.
