@@ -24,7 +24,7 @@ from mdsl.resolve.modules import library_modules, library_source
 from mdsl.resolve.readers import READERS
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/language.md")
+PAGES = ("README.md", "docs/language.md", "docs/architecture.md")
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMPLETION = (
     (r"^\s*use units\b", "use units.lj\n"),
@@ -252,3 +252,11 @@ def test_ci_runs_the_command_of_the_readme():
     commands = [line for b in blocks("sh") for line in b.text.splitlines() if "-m venv" in line]
     assert len(commands) == 2
     assert commands[1] in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/decisions.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(page):
+    text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
+    named = re.findall(r"`((?:grammar|mdsl|lowering|stdlib|tests|docs|examples|benchmarks|\.ci)/[\w./-]*)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert named
