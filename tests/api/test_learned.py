@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled import PROGRAMS, killed, pairs_by, program
+from compiled import killed, pairs_by, program
 from interpreted import jumbled
+from reference import PROGRAMS
 
 import mdsl
 from mdsl.api.given import joined

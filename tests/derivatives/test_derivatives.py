@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled import REFERENCE, pairs_by, program, running
+from compiled import pairs_by, program, running
+from reference import REFERENCE, needs_reference
 
 import mdsl
 
@@ -72,7 +73,7 @@ def test_second_derivatives_by_the_box_of_a_crystal():
             np.testing.assert_allclose(found[p, q], expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="reference data are not beside the repository")
+@needs_reference
 def test_elastic_constants_of_jammed_packings():
     """Those of jax-md's data: second derivatives of the energy by strain, the packing relaxed: implicit derivatives."""
     packings = np.load(REFERENCE / "jaxmd" / "2d_polyuniform_N64_Lp-1.0.npz")

@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from compiled import HEAD, PROGRAMS, pairs_by, program, run, running
+from compiled import HEAD, pairs_by, program, run, running
+from reference import PROGRAMS
 from test_cell import LJ, fractions
 
 import mdsl

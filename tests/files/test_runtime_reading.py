@@ -2,15 +2,13 @@
 
 import gzip
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from mdsl.grammar.diagnostics import Rejected
+from reference import REFERENCE
 
 from mdsl.files.reading import read
-
-REFERENCE = Path(__file__).parents[2] / "../shared/reference"
 
 
 def write(folder, name, text):

@@ -4,9 +4,10 @@ import csv
 
 import numpy as np
 import pytest
-from compiled import HEAD, REFERENCE, program
+from compiled import HEAD, program
 from interpreted import jumbled
 from interpreted import program as resolved
+from reference import REFERENCE
 
 from mdsl import Rejected
 from mdsl.interpret import meaning as interpret

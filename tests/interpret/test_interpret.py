@@ -1,11 +1,9 @@
 """The interpreter against formulas by hand and other people's programs."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from interpreted import jumbled, moved, program
+from reference import lammps
 
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.meaning import System
@@ -13,9 +11,6 @@ from mdsl.interpret.quantities import BUILTIN_VALUES
 from mdsl.interpret.values import GEOMETRY, OPERATIONS
 from mdsl.model.nodes import Label, Number, Op, Read, Text
 from mdsl.model.operators import BUILTINS, OPERATORS
-
-ORACLE = Path(__file__).parents[3] / "shared" / "reference" / "oracle_lammps"
-
 
 # -- by hand -------------------------------------------------------------------------------------------
 
@@ -164,10 +159,7 @@ energy three = sum(i; j < k) 2.1683*21*(p·q/(|p|*|q|) + 0.333333333333)^2*soft(
 
 
 def oracle(name):
-    path = ORACLE / f"{name}.json"
-    if not path.exists():
-        pytest.skip("no reference data here")
-    data = json.loads(path.read_text())
+    data = lammps(name)
     tops = {k.split("_")[0]: np.array(v)[:, 1:] - 1 for k, v in data.items() if "_type_" in k and len(v)}
     return data, System(data["x0"], data["box"], v=data["v0"], topologies=tops)
 

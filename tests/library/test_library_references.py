@@ -1,18 +1,17 @@
 """Library formulas against numbers of others: published cohesive energies, Madelung's constant, LAMMPS, jax-md."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
-from compiled import REFERENCE, everything, program
+from compiled import everything, program
+from reference import REFERENCE, cohesive, lammps, needs_reference
 from test_force_styles import ORDER, numbers
 
 import mdsl
 from mdsl.files.lammps import read_lammps_data
 
 METAL = "use units.metal\nuse pair\nuse manybody\nuse integrators (velocity_verlet)\n"
-needs = pytest.mark.skipif(not REFERENCE.exists(), reason="needs the reference data")
 
 
 def at(text, lattice):
@@ -39,7 +38,7 @@ def test_silicon_is_bound_as_published():
     assert pressure == pytest.approx(-28.1353474, rel=1e-5)
 
 
-@needs
+@needs_reference
 def test_disordered_silicon():
     """The unit test of LAMMPS, and a configuration of 64 atoms."""
     compiled = mdsl.compile(METAL + SILICON)
@@ -50,8 +49,13 @@ def test_disordered_silicon():
     assert energy == pytest.approx(numbers("manybody-pair-sw", "init_vdwl")[0, 0], rel=1e-10)
     assert np.abs(forces - f).max() < 1e-9 * np.abs(f).max()
     assert np.allclose([virial[k] for k in ORDER], stress, rtol=0, atol=1e-9 * np.abs(stress).max())
-    data = json.loads((REFERENCE / "oracle_lammps/Si_sw_diamond64.json").read_text())
-    energy, forces, _ = everything(system, np.array(data["x0"]), box=np.array(data["box"]))
+
+
+def test_silicon_at_random_places():
+    """A configuration of 64 atoms computed with LAMMPS."""
+    data = lammps("Si_sw_diamond64")
+    system = mdsl.compile(METAL + SILICON).bind(np.array(data["x0"]), box=np.array(data["box"]))
+    energy, forces, _ = everything(system)
     assert energy == pytest.approx(data["thermo0"]["pe"], rel=1e-10)
     assert np.abs(forces - data["f0"]).max() < 1e-9 * np.abs(data["f0"]).max()
 
@@ -64,18 +68,18 @@ energy band      = sum(i) gupta_band(moment[i])
 
 
 @pytest.mark.parametrize(
-    "metal, a, A, xi, p, q, cohesive",
+    "metal, a, A, xi, p, q, energy_of_cohesion",
     [
         ("Cu", 3.615, 0.0855, 1.224, 10.960, 2.278, 3.544),
         ("Ag", 4.085, 0.1028, 1.178, 10.928, 3.139, 2.960),
         ("Au", 4.079, 0.2061, 1.790, 10.229, 4.036, 3.779),
     ],
 )
-def test_metals_of_cleri_and_rosato(metal, a, A, xi, p, q, cohesive):
+def test_metals_of_cleri_and_rosato(metal, a, A, xi, p, q, energy_of_cohesion):
     """Cohesive energies to which the published parameters were fitted (Phys. Rev. B 48, 22 (1993)), at zero pressure."""
     text = GUPTA.format(A=A, xi=xi, p=p, q=q, r0=f"({a}/sqrt(2)*1 [angstrom])")
     energy, pressure = at(text, f"fcc(a = {a} [angstrom], cells = 4)")
-    assert energy == pytest.approx(-cohesive, abs=1e-3)
+    assert energy == pytest.approx(-energy_of_cohesion, abs=1e-3)
     assert abs(pressure) < 5e3  # the bulk moduli are 1 to 2 million bar
 
 
@@ -164,7 +168,7 @@ energy self = sum(i) damped_shifted_force_self(bks_q[i], alpha, rc)
 """
 
 
-@needs
+@needs_reference
 def test_silica_of_jax_md():
     """3,000 atoms with the parameters of jax-md's test, in double precision."""
     data = json.loads((REFERENCE / "jaxmd/silica_bks.json").read_text())
@@ -220,9 +224,7 @@ def test_a_wall_is_a_crystal_of_planes():
     assert height("steele_wall(1, 1, 0.9, 0.8)", 1.05) == pytest.approx(0.9 * spacing * planes, rel=1e-2)
 
 
-@needs
 def test_cohesive_energies_of_the_table():
-    with open(REFERENCE / "cohesive.csv") as file:
-        row = next(r for r in csv.DictReader(file) if r["potential"] == "Si.sw")
+    row = next(r for r in cohesive() if r["potential"] == "Si.sw")
     energy, pressure = at(SILICON, f"diamond(a = {row['a_relaxed_A']} [angstrom], cells = 2)")
     assert energy == pytest.approx(float(row["E_per_atom_relaxed_eV"]), rel=1e-10) and abs(pressure) < 1e-2

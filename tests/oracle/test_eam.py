@@ -5,9 +5,7 @@ The potential files are not part of mdsl: they are read from the reference folde
 
 import ctypes
 import functools
-import gzip
 import importlib.util
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -16,13 +14,13 @@ import eam_files
 import jax
 import numpy as np
 import pytest
-from compiled import PROGRAMS, REFERENCE, TRAVERSALS, apart, bound, everything
+from compiled import TRAVERSALS, apart, bound, everything
+from reference import PROGRAMS, REFERENCE, lammps
 
 import mdsl
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.meaning import System
 
-DATA = Path(__file__).parents[1] / "data"
 ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # xx yy zz xy xz yz
 READERS = {
     ".eam": ("funcfl", "g[species]", "g[j]"),
@@ -107,10 +105,6 @@ SYSTEMS = {
 
 
 @functools.cache
-def lammps(name):
-    return json.loads(gzip.decompress((DATA / f"{name}.json.gz").read_bytes()))
-
-
 @pytest.mark.parametrize(
     "name", [n if n == "Cu_u3_eam_fcc108" else pytest.param(n, marks=pytest.mark.slow) for n in SYSTEMS]
 )

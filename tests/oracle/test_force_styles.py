@@ -13,7 +13,8 @@ import re
 import jax
 import numpy as np
 import pytest
-from compiled import REFERENCE, program
+from compiled import program
+from reference import REFERENCE
 
 import mdsl
 from mdsl.files.lammps import read_lammps_data

@@ -2,15 +2,13 @@
 
 import csv
 import functools
-import json
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from compiled import REFERENCE, TRAVERSALS, apart, bound, everything, program, run, running
+from compiled import TRAVERSALS, apart, bound, everything, program, run, running
+from reference import REFERENCE, lammps
 
-DATA = Path(__file__).parents[1] / "data"
 PAIRS = {
     "lj_cut_2.5_fcc256": "truncated(lennard_jones(1, 1), 2.5)",
     "lj_cut_shift_2.5_fcc256": "shifted(lennard_jones(1, 1), 2.5)",
@@ -21,11 +19,6 @@ PAIRS = {
     "yukawa_3.0_fcc256": "truncated(yukawa(10, 1), 3)",
 }
 ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # xx yy zz xy xz yz
-
-
-@functools.cache
-def lammps(name):
-    return json.loads((DATA / f"{name}.json").read_text())
 
 
 @functools.cache

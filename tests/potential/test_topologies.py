@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from compiled import TRAVERSALS, apart, bound, everything, program, run, running
+from reference import lammps
 
 import mdsl
 from mdsl.interpret import meaning as interpret
@@ -33,12 +33,8 @@ energy bend  = sum((i, j, k) in angles) cosine_angle(1.5)(angle(x[i], x[j], x[k]
 
 
 @functools.cache
-def lammps():
-    return json.loads((Path(__file__).parents[1] / "data" / "kg_chains_200.json").read_text())
-
-
 def chains():
-    data = lammps()
+    data = lammps("kg_chains_200")
     return {
         "topologies": {k.split("_")[0]: np.array(v)[:, 1:] - 1 for k, v in data.items() if "_type_" in k and v},
         "box": data["box"],
@@ -53,13 +49,13 @@ def chain_program():
 
 
 def check_pressure(virial, expected, rel):
-    pressure = np.asarray(virial) / np.prod(lammps()["box"])
+    pressure = np.asarray(virial) / np.prod(lammps("kg_chains_200")["box"])
     assert np.allclose([pressure[k] for k in ORDER], expected, rtol=0, atol=rel * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("traversal", TRAVERSALS)
 def test_chains_at_the_start(traversal):
-    data = lammps()
+    data = lammps("kg_chains_200")
     energy, forces, virial = everything(bound(chain_program(), data["x0"], traversal, **chains()))
     assert energy == pytest.approx(data["thermo0"]["pe"], rel=1e-12)
     assert np.abs(forces - data["f0"]).max() < 1e-12 * np.abs(data["f0"]).max()
@@ -67,7 +63,7 @@ def test_chains_at_the_start(traversal):
 
 
 def test_chains_in_single_precision():
-    data = lammps()
+    data = lammps("kg_chains_200")
     energy, forces, virial = everything(bound(chain_program(), data["x0"], precision="single", **chains()))
     assert energy == pytest.approx(data["thermo0"]["pe"], rel=1e-6)
     assert np.abs(forces - data["f0"]).max() < 1e-4 * np.abs(data["f0"]).max()
@@ -76,7 +72,7 @@ def test_chains_in_single_precision():
 
 @pytest.mark.parametrize("traversal", TRAVERSALS)
 def test_chains_after_a_hundred_steps(traversal):
-    data = lammps()
+    data = lammps("kg_chains_200")
     result = run(chain_program(), data["x0"], traversal=traversal, velocities=data["v0"], **chains())
     assert (result.counts.list_builds > 1) == (traversal == "list")
     assert apart(result.x, data["x1"], data["box"]) < 1e-10
@@ -110,7 +106,7 @@ energy keep  = sum((i, j, k, l) in impropers) 12 [kcal/mol]*(abs(dihedral(x[i], 
 
 
 def test_molecules():
-    data = json.loads((Path(__file__).parents[1] / "data" / "molecules_140.json").read_text())
+    data = lammps("molecules_140")
     tuples = {}
     for key, rows in data.items():
         if "_type_" in key:
@@ -290,7 +286,7 @@ def test_nearly_straight_angles():
 
 @pytest.mark.parametrize("traversal", ["all pairs", pytest.param("list", marks=pytest.mark.slow)])
 def test_derivatives_of_a_run(traversal):
-    data = lammps()
+    data = lammps("kg_chains_200")
     system = chain_program().bind(data["x0"], velocities=data["v0"], **chains())
 
     def outcome(k):
@@ -318,7 +314,7 @@ import test_topologies as here
 from compiled import apart, pairs_by
 import mdsl.lowering.run.plan as arrangement
 arrangement.ATOMS_EACH = 1
-data = here.lammps()
+data = here.lammps("kg_chains_200")
 x, v, more = data["x0"][:199], data["v0"][:199], here.chains()
 more["topologies"] = {k: t[(t < 199).all(axis=1)] for k, t in more["topologies"].items()}
 found = []

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,8 +12,6 @@ from mdsl.command import listener as run_listener
 from mdsl.command import run as run_program
 
 HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian, nose_hoover, csvr, berendsen)\n"
-REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
-PROGRAMS = REFERENCE.parent / "programs"
 TRAVERSALS = ("all pairs", "list")
 
 
