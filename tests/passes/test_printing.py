@@ -1,5 +1,8 @@
 """Models printed as programs: they compile again, to the same meaning, after every pass."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mdsl.grammar.source import Source
