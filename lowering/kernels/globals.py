@@ -141,6 +141,16 @@ def data_of(model: Model, params: Mapping[str, object], ids) -> dict[str, object
     return {p.name: params[p.name][ids] for p in model.data if p.per_atom}
 
 
+def masses_of(model: Model, params: Mapping[str, object], masses, species):
+    """[N]: the masses of atoms, from the parameter ``m`` where there is one, so that they are differentiable, else as
+    ``masses`` has them. ``params``: all parameters."""
+    param = model.param("m")
+    if param is None:
+        return masses
+    value = params["m"].astype(masses.dtype)
+    return value[species] if param.axes else jnp.broadcast_to(value, masses.shape)
+
+
 def default(model: Model, param: Param, values: Mapping[str, object]):
     if param.learned is not None:
         return jnp.asarray(param.learned.initial(), float)
