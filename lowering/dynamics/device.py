@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.changing_box import carried, repeating, strain
-from mdsl.lowering.kernels.globals import Globals, complete
+from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import FORCE
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.potential.configuration import Configuration
@@ -96,12 +96,8 @@ class Dynamics:
     # -- atoms -----------------------------------------------------------------------------------------------
 
     def masses(self, inputs: Inputs):
-        """[N] in the user's order: from the parameter `m`, so that they are differentiable, else as given."""
-        param = self.model.param("m")
-        if param is None:
-            return inputs.masses
-        value = complete(self.model, inputs.params)["m"].astype(self.dtype)
-        return value[inputs.species] if param.axes else jnp.broadcast_to(value, inputs.masses.shape)
+        """[N] in the user's order."""
+        return masses_of(self.model, complete(self.model, inputs.params), inputs.masses, inputs.species)
 
     def atoms(self, state: State, inputs: Inputs) -> dict[str, object]:
         """What expressions can read of each atom, in rows."""

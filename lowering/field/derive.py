@@ -12,8 +12,9 @@ from mdsl.grammar.diagnostics import Rejected
 
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
-from mdsl.model.nodes import EACH, Advance, Expr, Model, Read, walk
+from mdsl.model.nodes import EACH, Advance, Expr, Model, Read, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
+from mdsl.symbolic.components import by_components
 
 from . import series
 from .field import Field
@@ -34,7 +35,7 @@ def derive(model: Model) -> Field:
     dynamics = tuple(sums.dynamics(a) for a in model.run if isinstance(a, Advance))
     work = Derivation(model, frozenset(sums.within))
     leaves = Leaves()
-    potential = to_sympy(sums.potential(), leaves)
+    potential = to_sympy(transform(sums.potential(), by_components(model.dim)), leaves)
     terms, measures = [], []
     hidden = {
         n.symbol
@@ -51,7 +52,7 @@ def derive(model: Model) -> Field:
                     "not-yet",
                     "an energy of a sum of vectors or matrices is not lowered yet",
                     total.reduce,
-                    help="an energy may be any function of sums of numbers",
+                    help="an energy may be any function of sums of numbers, such as `|(sum(i) ..., sum(i) ..., 0)|`",
                 )
             )
         symbol = leaves.symbols.get(Read(f"#{total.number}"))

@@ -6,17 +6,13 @@ displacement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy
 
 from mdsl.model.dimensions import Dimension
-from mdsl.model.nodes import SCALAR, Expr, Op, Read, Type, transform
-
-from . import tuple_form as tuples
-
-COMPONENTS = ("component_x", "component_y", "component_z")
+from mdsl.model.nodes import Expr, Op, Read, Type
 
 
 def displacement(binders: tuple[str, ...], length: Dimension) -> Expr:
@@ -25,42 +21,6 @@ def displacement(binders: tuple[str, ...], length: Dimension) -> Expr:
     other = Read("x", binders[1:2]) if len(binders) > 1 else Read("origin")
     point = Type("point", length)
     return Op("displacement", (replace(i, type=point), replace(other, type=point)), type=Type("vector", length))
-
-
-def canonical(wanted: Expr, length: Dimension) -> Callable[[Expr], Expr]:
-    """A rewrite that gives every displacement of a pair the orientation ``wanted``, and |d| as sqrt(d·d)."""
-    flipped = replace(wanted, args=wanted.args[::-1])
-
-    def rule(expr: Expr) -> Expr:
-        if not isinstance(expr, Op):
-            return expr
-        if expr == flipped:
-            return Op("neg", (wanted,), type=expr.type, span=expr.span, via=expr.via)
-        if expr.op == "norm" and expr.args[0].type.kind == "vector":
-            vector = _without_sign(expr.args[0])
-            square = Op("dot", (vector, vector), type=SCALAR, span=expr.span, via=expr.via)
-            return Op("sqrt", (square,), type=SCALAR, span=expr.span, via=expr.via)
-        if (product := tuples.by_components(expr)) is not expr:
-            return transform(product, rule)
-        if expr.op == "dot" and expr.args[0] == expr.args[1]:
-            vector = _without_sign(expr.args[0])
-            return replace(expr, args=(vector, vector))
-        if expr.op in COMPONENTS and isinstance(expr.args[0], Op) and expr.args[0].op == "neg":
-            inner = replace(expr, args=expr.args[0].args)
-            return Op("neg", (inner,), type=expr.type, span=expr.span, via=expr.via)
-        if expr.op in COMPONENTS and expr.args[0].type.kind == "point":
-            origin = Read("origin", type=expr.args[0].type)
-            inner = Op("displacement", (expr.args[0], origin), type=Type("vector", length))
-            return replace(expr, args=(inner,))
-        return expr
-
-    return rule
-
-
-def _without_sign(vector: Expr) -> Expr:
-    while isinstance(vector, Op) and vector.op == "neg":
-        vector = vector.args[0]
-    return vector
 
 
 def squared_conditions(kernel: sympy.Expr, squares: Iterable[sympy.Symbol | None]) -> sympy.Expr:

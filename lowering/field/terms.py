@@ -15,17 +15,21 @@ from mdsl.model.dimensions import LENGTH
 from mdsl.model.faults import fault
 from mdsl.model.nodes import SCALAR, Axis, Domain, Expr, Model, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
+from mdsl.symbolic.components import COMPONENTS
 
 from . import series
 from . import tuple_form as tuples
 from .cutoff_bounds import bounded
 from .field import ADJOINT, CUTOFF, Gradient, Measure, PerAtom, Support, Term
-from .pair_form import COMPONENTS, canonical, displacement, squared_conditions
+from .pair_form import displacement, squared_conditions
 from .ranks import fixed_value, rank, ranking
 from .sums import Within, renamed
 from .support import reach
 
 NOWHERE = Support(None)
+# What energies may read beside positions, parameters, data and values of atoms. Derivatives by the volume are a part of
+# the virial; by the others there are none.
+FIXED = frozenset({"volume", "t", "t_start", "N", "dim", "degrees_of_freedom", "species", "m", series.ENTRY})
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,12 @@ class Derivation:
             return self.tuple_term(number, summand)
         body, weight = summand.body, summand.weight
         d = displacement(summand.binders, self.length)
-        plain = transform(body, canonical(d, self.length))
+        plain = transform(body, tuples.oriented(summand.binders, self.model.dim))
         leaves = _copy(summand.leaves)
         written = to_sympy(plain, leaves)
         s = leaves.symbols.get(Op("dot", (d, d)))
         kernel = squared_conditions(written, [s])
+        self.check_leaves(kernel, leaves, body)
         order = ranking(leaves, self.model)
         gradient = Gradient(d, None, None)
         direct: dict[int, sympy.Expr | Expr] = {}
@@ -75,7 +80,11 @@ class Derivation:
                 axis = COMPONENTS.index(leaf.op)
                 direct[axis] = direct.get(axis, sympy.Integer(0)) + slope
             else:
-                raise self.no_derivative(leaf, body, "energies may use distances and components of displacements")
+                raise self.no_derivative(
+                    leaf,
+                    body,
+                    "energies over atoms and pairs may use distances, products and components of displacements",
+                )
         if direct:
             gradient = replace(
                 gradient,
@@ -109,6 +118,39 @@ class Derivation:
             data,
             summand.axis,
             **self.by_networks(kernel, summand, leaves),
+        )
+
+    # -- leaves --------------------------------------------------------------------------------------------
+
+    def check_leaves(self, kernel: sympy.Expr, leaves: Leaves, body: Expr) -> None:
+        """Whether a kernel is differentiated by all that it reads: SymPy does so by its leaves, so each of them must be
+        one number that is read, or made of displacements between atoms alone. Raises Rejected: ``not-yet``."""
+        for symbol, leaf in leaves.exprs.items():
+            if symbol in kernel.free_symbols and not (self.is_known(leaf) or tuples.is_geometry(leaf)):
+                self.check_numbers(leaf)
+                raise self.no_derivative(leaf, body, "energies may use displacements between atoms, not shifted points")
+
+    def check_numbers(self, expr: Expr) -> None:
+        """That no energy reads a vector or matrix of each atom. Raises Rejected: ``not-yet``."""
+        for node in walk(expr):
+            if isinstance(node, Read) and node.symbol in self.values and node.type.kind in ("vector", "matrix"):
+                raise Rejected(
+                    fault(
+                        self.model.source,
+                        "not-yet",
+                        f"an energy of a {node.type.kind} for each atom is not lowered yet",
+                        node,
+                        help="write a quantity for each of its components",
+                    )
+                )
+
+    def is_known(self, leaf: Expr) -> bool:
+        """Whether it is clear of a Read by what it is differentiated, if at all."""
+        return isinstance(leaf, Read) and (
+            leaf.symbol in self.values
+            or leaf.symbol in FIXED
+            or leaf.symbol.startswith(("#", ADJOINT))
+            or self.model.param(leaf.symbol) is not None
         )
 
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
@@ -168,11 +210,12 @@ class Derivation:
     def tuple_term(self, number: int | None, summand: Summand) -> Term:
         """A sum over a topology or over triples: its summand may depend on several displacements between the atoms."""
         body = summand.body
-        rewrite = tuples.oriented(summand.binders)
+        rewrite = tuples.oriented(summand.binders, self.model.dim)
         leaves = _copy(summand.leaves)
         plain = transform(body, rewrite)
         written = to_sympy(plain, leaves)
         kernel = tuples.by_cosine(written, leaves, rewrite)
+        self.check_leaves(kernel, leaves, body)
         order = ranking(leaves, self.model)
         slopes = tuples.Slopes(self.model.dim)
         for symbol, leaf in list(leaves.exprs.items()):
@@ -211,14 +254,7 @@ class Derivation:
         domain, body, centre = within.domain, within.summand, within.centre
         scalar = body.type.kind == "scalar"
         if energetic and not scalar:
-            raise Rejected(
-                fault(
-                    self.model.source,
-                    "not-yet",
-                    f"an energy of a {body.type.kind} for each atom is not lowered yet",
-                    body,
-                )
-            )
+            raise AssertionError(f"an energy reads `{within.name}`, a {body.type.kind}")
         adjoint = self.adjoint(within) if energetic else None
         if domain is None:
             return PerAtom(
@@ -229,8 +265,9 @@ class Derivation:
             return PerAtom(
                 within.name, within.equation, centre, domain, body, support, within.depth, adjoint, axis=within.axis
             )
-        d = displacement((centre, *domain.binders), self.length)
-        plain = transform(body, canonical(d, self.length))
+        binders = (centre, *domain.binders)
+        d = displacement(binders, self.length)
+        plain = transform(body, tuples.oriented(binders, self.model.dim))
         if not scalar:
             return PerAtom(within.name, within.equation, centre, domain, plain, NOWHERE, within.depth)
         leaves = Leaves()
@@ -282,7 +319,7 @@ class Derivation:
         domain, body = reduce.domain, reduce.body
         if domain.kind in ("members", "triples"):
             return Measure(number, equation, domain, body)
-        summand = transform(body, canonical(displacement(domain.binders, self.length), self.length))
+        summand = transform(body, tuples.oriented(domain.binders, self.model.dim))
         return Measure(number, equation, domain, summand, op=reduce.op)
 
     def end(self, domain: Domain, binders: tuple[str, ...], summand: Expr) -> Support:
@@ -292,7 +329,9 @@ class Derivation:
         triples = domain.kind in ("triples", "around")
         d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else displacement(binders, self.length)
         leaves = Leaves()
-        written = to_sympy(transform(summand, tuples.oriented(binders)) if triples else summand, leaves)
+        written = to_sympy(
+            transform(summand, tuples.oriented(binders, self.model.dim)) if triples else summand, leaves
+        )
         return self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
 
     def near(self, support: Support, reaching: list[Term]) -> bool:

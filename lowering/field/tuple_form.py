@@ -14,27 +14,25 @@ import sympy
 
 from mdsl.model.nodes import Expr, Number, Op, Read, Type, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
+from mdsl.symbolic.components import COMPONENTS, SCALAR, by_components, op
 
 from .field import Gradient
 
-COMPONENTS = ("component_x", "component_y", "component_z")
-SCALAR, VECTOR = Type("scalar", None), Type("vector", None)
+VECTOR = Type("vector", None)
 TINY = 1e-36  # squared lengths below it have no direction
 
 Part = tuple[Expr | None, Expr]  # a factor (None: 1) and a displacement
 
 
-def op(name: str, *args: Expr, type: Type = SCALAR) -> Op:
-    return Op(name, args, type=type)
-
-
 # -- vectors as sums of displacements --------------------------------------------------------------------
 
 
-def oriented(binders: Sequence[str]) -> Callable[[Expr], Expr]:
+def oriented(binders: Sequence[str], dim: int) -> Callable[[Expr], Expr]:
     """A rewrite: lengths, scalar products and components by those of displacements that run from a later atom of
-    the tuple to an earlier one, or from the origin."""
+    the tuple to an earlier one, or from the origin. Those of vectors that are no sums of displacements, and all that
+    is made of matrices, by the components of what they are made of."""
     place = {name: k for k, name in enumerate(binders)}
+    written = by_components(dim)
 
     def order(point: Expr) -> int:
         return place[point.indices[0]] if isinstance(point, Read) and point.indices else len(place)
@@ -50,30 +48,19 @@ def oriented(binders: Sequence[str]) -> Callable[[Expr], Expr]:
             return op("neg", Op("displacement", expr.args[::-1], type=expr.type), type=expr.type)
         if expr.op == "norm" and expr.args[0].type.kind == "vector":
             parts = linear(expr.args[0])
-            return expr if parts is None else op("sqrt", _dot(parts, parts, order))
-        if (product := by_components(expr)) is not expr:
-            return transform(product, rule)
+            return written(expr) if parts is None else op("sqrt", _dot(parts, parts, order))
         if expr.op == "dot" and expr.type.kind == "scalar":
             parts = [linear(a) for a in expr.args]
-            return expr if None in parts else _dot(*parts, order)
+            return written(expr) if None in parts else _dot(*parts, order)
         if expr.op in COMPONENTS:
             vector = expr.args[0]
             if vector.type.kind == "point":
                 vector = Op("displacement", (vector, Read("origin", type=vector.type)), type=VECTOR)
             parts = linear(vector)
-            return expr if parts is None else _sum([(c, op(expr.op, d)) for c, d in parts])
-        return expr
+            return written(op(expr.op, vector)) if parts is None else _sum([(c, op(expr.op, d)) for c, d in parts])
+        return written(expr)
 
     return rule
-
-
-def by_components(expr: Op) -> Expr:
-    """A scalar product with a vector that is written by its components, as the sum that it is."""
-    if expr.op == "dot" and expr.type.kind == "scalar":
-        for written, other in (expr.args, expr.args[::-1]):
-            if isinstance(written, Op) and written.op == "vector":
-                return _sum([(a, op(c, other)) for a, c in zip(written.args, COMPONENTS)])
-    return expr
 
 
 def linear(vector: Expr) -> list[Part] | None:
@@ -248,3 +235,17 @@ class Slopes:
 def moves(leaf: Expr) -> bool:
     """Whether a leaf depends on positions."""
     return any(isinstance(n, Read) and n.symbol == "x" and n.indices != () for n in walk(leaf))
+
+
+def is_geometry(leaf: Expr) -> bool:
+    """Whether a leaf is made of displacements or angles between atoms, whose derivatives are known, or is a constant."""
+    match leaf:
+        case Op(op="dot", args=args) | Op(op="component_x" | "component_y" | "component_z", args=args):
+            return all(isinstance(d, Op) and d.op == "displacement" and _between_atoms(d) for d in args)
+        case Op(op="angle" | "dihedral"):
+            return _between_atoms(leaf)
+    return not any(isinstance(n, Read) for n in walk(leaf))
+
+
+def _between_atoms(expr: Op) -> bool:
+    return all(isinstance(point, Read) for point in expr.args)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
@@ -73,17 +73,23 @@ class Globals:
         def read(node: Read):
             if not any(isinstance(i, str) for i in node.indices):
                 return self.read(node)
-            value = self.params[node.symbol]
-            places = [indices.index(i) if isinstance(i, str) else i for i in node.indices]
-            if len(places) == 1:
-                return value[:, None] if places[0] == 0 else value[None, :]
-            if places[0] == places[1]:
-                diagonal = jnp.diagonal(value)
-                return diagonal[:, None] if places[0] == 0 else diagonal[None, :]
-            return value if places == [0, 1] else value.T
+            return self.params[node.symbol][entry(self.model, node, lambda atom: species[indices.index(atom)])]
 
         count = max(1, len(self.model.species))
+        species = (jnp.arange(count)[:, None], jnp.arange(count)[None, :])
         return jnp.broadcast_to(evaluate(expr, read, no_displacement), (count, count))
+
+
+def entry(model: Model, node: Read, species: Callable[[str], object]) -> tuple:
+    """The indices of the entry of a parameter that is read, one for each of its axes: numbers, or arrays where
+    ``species`` gives them for an atom."""
+    found = []
+    for index, axis in zip(node.indices, model.param(node.symbol).axes):
+        if isinstance(index, Label):
+            found.append(model.species.index(index.species))
+        else:
+            found.append(species(index) if isinstance(index, str) else index - axis.first)
+    return tuple(found)
 
 
 def no_displacement(a, b):
@@ -135,6 +141,16 @@ def complete(model: Model, given: Mapping[str, object]) -> dict[str, object]:
 def data_of(model: Model, params: Mapping[str, object], ids) -> dict[str, object]:
     """The data of the rows with these ``ids``, by name."""
     return {p.name: params[p.name][ids] for p in model.data if p.per_atom}
+
+
+def masses_of(model: Model, params: Mapping[str, object], masses, species):
+    """[N]: the masses of atoms, from the parameter ``m`` where there is one, so that they are differentiable, else as
+    ``masses`` has them. ``params``: all parameters."""
+    param = model.param("m")
+    if param is None:
+        return masses
+    value = params["m"].astype(masses.dtype)
+    return value[species] if param.axes else jnp.broadcast_to(value, masses.shape)
 
 
 def default(model: Model, param: Param, values: Mapping[str, object]):

@@ -18,6 +18,7 @@ from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Tabulated, tra
 
 from .emit import Memo, evaluate
 from .globals import Globals
+from .globals import entry as parameter_entry
 from .ranges import column, keeps, over, pick, several, spread_out
 from .staged import Staged
 
@@ -348,11 +349,10 @@ def atom_values(
     known = over(known, axis, 1, atoms["x"][0].dtype)
 
     def read(node: Read):
-        if node.indices and node.indices[0] == binder:
+        if binder in node.indices:
             if node.symbol in atoms:
                 return pick(atoms[node.symbol], node, axis, known.more.get(ENTRY))
-            value = known.params[node.symbol]
-            return value[atoms["species"]] if value.ndim == 1 else value[atoms["species"], atoms["species"]]
+            return known.params[node.symbol][parameter_entry(known.model, node, lambda atom: atoms["species"])]
         if node.symbol == "origin":
             return (0.0,) * known.model.dim
         return known.read(node)

@@ -12,7 +12,7 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 from mdsl.lowering.geometry.cell import volume
-from mdsl.lowering.kernels.globals import Globals, complete
+from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.traversals.topologies import IDS, inverse
@@ -45,10 +45,11 @@ class Energies:
         known = self.globals(params, cell)
         if x.dtype != self.potential.dtype:  # far from the box, pair kernels of lower precision would round too much
             x = jnp.stack(self.potential.geometry.wrap(tuple(x.T), cell)[0], axis=1)
+        species = jnp.asarray(self.species)
         atoms = {
             "x": tuple(x.T),
-            "m": jnp.asarray(self.masses, x.dtype),
-            "species": jnp.asarray(self.species),
+            "m": masses_of(self.model, params, jnp.asarray(self.masses, x.dtype), species),
+            "species": species,
             IDS: jnp.arange(len(self.masses), dtype=jnp.int32),
         }
         good = self.fits(params, cell) & jnp.isfinite(x).all()

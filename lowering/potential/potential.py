@@ -128,7 +128,8 @@ class Potential:
     @cached_property
     def reads_volume(self) -> bool:
         """Whether the potential depends on the volume itself, beside the distances."""
-        parts = [c.expr for c in self.field.combinations if c.kind == "energy"] + [t.summand for t in self.field.terms]
+        parts = [c.expr for c in self.field.combinations if c.kind == "energy"]
+        parts += [t.summand for t in (*self.field.terms, *self.field.carriers)]
         return any(node == Read("volume") for part in parts for node in walk(part))
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 from mdsl.lowering.field.field import PerAtom, Term
+from mdsl.lowering.kernels.globals import entry
 from mdsl.lowering.kernels.pair_kernel import NOTHING
 from mdsl.lowering.kernels.ranges import keeps
 from mdsl.lowering.traversals.topologies import IDS
 
-from mdsl.model.nodes import Domain, Label, Read
+from mdsl.model.nodes import Domain, Read
 
 from .adjoints import with_partials
 from .configuration import Configuration
@@ -33,28 +34,22 @@ def gathered(now: Configuration, leaf: Read, term: Term, rows: tuple):
     if keeps(leaf, term.axis):
         (axis,) = model.param(leaf.symbol).axes
         return jnp.zeros(shape).at[term.axis.first - axis.first : term.axis.last + 1 - axis.first].add(add(rows[0]))
-    count = max(1, len(model.species))
-
-    def by_own(values):
-        if count == 1:
-            return add(values)[None]
-        return jnp.stack([add(jnp.where(now.atoms["species"] == k, values, 0)) for k in range(count)])
-
-    own = [i == binders[0] for i in leaf.indices if isinstance(i, str)]
-    if len(own) < len(leaf.indices):  # a fixed entry
-        axes = model.param(leaf.symbol).axes
-        place = tuple(
-            model.species.index(i.species) if isinstance(i, Label) else i - a.first for i, a in zip(leaf.indices, axes)
-        )
-        return jnp.zeros(shape).at[place].add(add(rows[0]))
-    if len(own) == 1:
-        return by_own(rows[0]) if own[0] else jnp.stack([add(r) for r in rows])
-    if all(own):
-        return jnp.diag(by_own(rows[0]))
-    if not any(own):
-        return jnp.diag(jnp.stack([add(r) for r in rows]))
-    table = jnp.stack([by_own(r) for r in rows], axis=1)  # [own, other]
-    return table if own[0] else table.T
+    if not model.param(leaf.symbol).axes:
+        return sum(map(add, rows))
+    # [own, other]: the sum over each species of the own atoms, where the entry depends on it, and of the others.
+    own = now.atoms["species"]
+    kinds = jnp.arange(max(1, len(model.species))) if binders[0] in leaf.indices else None
+    table = jnp.stack(
+        [
+            add(values)[None] if kinds is None else jnp.stack([add(jnp.where(own == k, values, 0)) for k in kinds])
+            for values in rows
+        ],
+        axis=1,
+    )
+    species = (jnp.arange(table.shape[0])[:, None], jnp.arange(table.shape[1])[None, :])
+    places = entry(model, leaf, lambda atom: species[binders.index(atom)])
+    table = table.reshape(jnp.broadcast_shapes(*map(jnp.shape, places)))  # a single number of entries that are fixed
+    return jnp.zeros(shape, table.dtype).at[places].add(table)
 
 
 def by_data(now: Configuration) -> dict[str, object]:

@@ -17,12 +17,12 @@ from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.geometry.cell import entries_of, fractions
 from mdsl.lowering.kernels.accumulate import scattered
 from mdsl.lowering.kernels.emit import Memo, evaluate
-from mdsl.lowering.kernels.globals import Globals
+from mdsl.lowering.kernels.globals import Globals, entry
 from mdsl.lowering.kernels.pair_kernel import BOX, VIRIAL, virial_components
 from mdsl.lowering.kernels.ranges import pick
 from mdsl.lowering.neighbours.gather import padded, take
 
-from mdsl.model.nodes import Expr, Label, Model, Number, Op, Read, Type, transform, walk
+from mdsl.model.nodes import Expr, Model, Number, Op, Read, Type, transform, walk
 
 IDS = "$ids"  # among the values of atoms: the user's index of each row
 
@@ -124,14 +124,7 @@ class TupleSums:
 
     def entry(self, domain, node: Read) -> tuple:
         """The indices of a parameter's entry, some of them [M]."""
-        axes = self.model.param(node.symbol).axes
-        found = []
-        for index, axis in zip(node.indices, axes):
-            if isinstance(index, Label):
-                found.append(self.model.species.index(index.species))
-            else:
-                found.append(self.atoms(domain, index)["species"] if isinstance(index, str) else index - axis.first)
-        return tuple(found)
+        return entry(self.model, node, lambda atom: self.atoms(domain, atom)["species"])
 
     def filled(self, domain, values):
         """One value for each tuple."""
@@ -196,11 +189,11 @@ class TupleSums:
         values = self.filled(term.domain, self.value(term.domain, expr))
         if not leaf.indices:
             return jnp.sum(values)
-        entry = self.entry(term.domain, leaf)
+        places = self.entry(term.domain, leaf)
         return scattered(
             jnp.shape(self.known.params[leaf.symbol]),
-            entry,
-            (values if any(jnp.ndim(e) for e in entry) else jnp.sum(values)).astype(self.dtype),
+            places,
+            (values if any(jnp.ndim(e) for e in places) else jnp.sum(values)).astype(self.dtype),
         )
 
 

@@ -19,7 +19,7 @@ from mdsl.lowering.field.hoist_legs import CENTRE, END, LegValues
 from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.kernels.accumulate import scattered
 from mdsl.lowering.kernels.emit import Memo, evaluate
-from mdsl.lowering.kernels.globals import Globals
+from mdsl.lowering.kernels.globals import Globals, entry
 from mdsl.lowering.kernels.pair_kernel import (
     BOX,
     ENERGY,
@@ -34,7 +34,7 @@ from mdsl.lowering.kernels.pair_kernel import (
 from mdsl.lowering.kernels.ranges import leaf_name, pick
 from mdsl.lowering.neighbours.gather import take
 
-from mdsl.model.nodes import Expr, Label, Model, Read
+from mdsl.model.nodes import Expr, Model, Read
 
 from .legs import Legs
 
@@ -379,21 +379,13 @@ class _Triple:
 
     def spread(self, value, leaf: Read, binders: tuple[str, ...]):
         """A slope by a parameter with indices, in its shape."""
-        entry = self.entry(leaf, binders)
-        value = value if any(jnp.ndim(e) for e in entry) else jnp.sum(value)
-        return scattered(jnp.shape(self.work.known.params[leaf.symbol]), entry, value)
+        places = self.entry(leaf, binders)
+        value = value if any(jnp.ndim(e) for e in places) else jnp.sum(value)
+        return scattered(jnp.shape(self.work.known.params[leaf.symbol]), places, value)
 
     def entry(self, node: Read, binders: tuple[str, ...]) -> tuple:
         """The indices of a parameter's entry, some of them [n]."""
-        model, found = self.work.model, []
-        for index, axis in zip(node.indices, model.param(node.symbol).axes):
-            if isinstance(index, Label):
-                found.append(model.species.index(index.species))
-            else:
-                found.append(
-                    self._atom(binders.index(index), "species") if isinstance(index, str) else index - axis.first
-                )
-        return tuple(found)
+        return entry(self.work.model, node, lambda atom: self._atom(binders.index(atom), "species"))
 
     def _atom(self, place: int, name: str):
         if (place, name) not in self.gathered:

@@ -144,7 +144,10 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
 
 def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sympy.Expr:
     if op == "div" and parts[1] == 0 or op == "pow" and parts[0] == 0 and parts[1].is_negative:
-        return leaves.symbol(expr)  # SymPy's infinity has no sign, and does not compare
+        # SymPy's infinity has no sign, and does not compare.
+        above, zero = (Number(value, type=SCALAR) for value in (float(parts[0] != 0 or op == "pow"), 0.0))
+        infinity = leaves.symbol(Op("div", (above, zero), type=SCALAR, span=expr.span, via=expr.via))
+        return infinity if op == "pow" or parts[0] == 0 else sympy.Mul(parts[0], infinity)
     match op:
         case "add":
             return sympy.Add(*parts)
