@@ -14,6 +14,7 @@ from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
 from mdsl.model.nodes import EACH, Advance, Expr, Model, Read, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
+from mdsl.symbolic.magnitude import derivative
 
 from . import series
 from .field import Field
@@ -55,7 +56,7 @@ def derive(model: Model) -> Field:
                 )
             )
         symbol = leaves.symbols.get(Read(f"#{total.number}"))
-        weight = sympy.Integer(0) if symbol is None else sympy.diff(potential, symbol)
+        weight = sympy.Integer(0) if symbol is None else derivative(potential, symbol)
         if weight == 0:
             measure, equation = work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)
             measures.append(measure if equation is None else series.with_axis(measure, equation))

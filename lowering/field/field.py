@@ -189,6 +189,13 @@ class Field:
         return self.far | self.pulled | {"f", "virial"}
 
     @cached_property
+    def beside(self) -> tuple[Measure, ...]:
+        """The sums that the value of an energy reads, and by which the potential has no derivative: those of a condition, or
+        that are multiplied by 0, or that cancel."""
+        read = {name for c in self.combinations if c.kind == "energy" for name in _reads(c.expr)}
+        return tuple(m for m in self.measures if f"#{m.number}" in read)
+
+    @cached_property
     def linear(self) -> bool:
         """Whether the potential is linear in its sums; else the sums must be known before anything is differentiated."""
         parts = [

@@ -15,6 +15,7 @@ from mdsl.model.dimensions import LENGTH
 from mdsl.model.faults import fault
 from mdsl.model.nodes import SCALAR, Axis, Domain, Expr, Model, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
+from mdsl.symbolic.magnitude import derivative
 
 from . import series
 from . import tuple_form as tuples
@@ -68,7 +69,7 @@ class Derivation:
         for symbol, leaf in list(leaves.exprs.items()):
             if symbol not in kernel.free_symbols or not tuples.moves(leaf):
                 continue
-            slope = weight * sympy.diff(kernel, symbol)
+            slope = weight * derivative(kernel, symbol)
             if symbol == s:
                 gradient = replace(gradient, radial=from_sympy(slope, leaves, order, like=body))
             elif isinstance(leaf, Op) and leaf.op in COMPONENTS and leaf.args[0] == d:
@@ -114,11 +115,13 @@ class Derivation:
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
         """The derivatives of a summand, with its weight, by the leaves that are wanted."""
         order = ranking(leaves, self.model)
-        return tuple(
-            (leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=summand.body))
-            for symbol, leaf in list(leaves.exprs.items())
-            if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols
-        )
+        found = []
+        for symbol, leaf in list(leaves.exprs.items()):
+            if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols:
+                slope = summand.weight * derivative(kernel, symbol)
+                if slope != 0:  # as by what only a condition reads
+                    found.append((leaf, from_sympy(slope, leaves, order, like=summand.body)))
+        return tuple(found)
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -178,7 +181,7 @@ class Derivation:
         for symbol, leaf in list(leaves.exprs.items()):
             if symbol in kernel.free_symbols and tuples.moves(leaf):
                 if not slopes.add(
-                    leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=body)
+                    leaf, from_sympy(summand.weight * derivative(kernel, symbol), leaves, order, like=body)
                 ):
                     raise self.no_derivative(
                         leaf,
@@ -349,7 +352,7 @@ class Derivation:
         # A positive symbol for the cutoff: the root of its square is then itself.
         rc = sympy.Symbol("rc", positive=True)
         leaves.exprs[rc] = Read(CUTOFF, type=SCALAR)
-        slope = (sympy.diff(found.inner, s) * 2 * rc).xreplace({s: rc**2})
+        slope = (derivative(found.inner, s) * 2 * rc).xreplace({s: rc**2})
         return Support(
             cutoff,
             from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=body),

@@ -53,7 +53,7 @@ class Result:
 
 
 def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...] = ()) -> Result:
-    """All terms at once, and the sums of observables that are wanted too. Where there is not enough room in sums over
+    """All terms at once, and the sums of observables that are wanted too, or that the value of an energy needs. Where there is not enough room in sums over
     triples, what they give is NaN."""
     volume = VIRIAL in outputs and now.potential.reads_volume
     if volume:
@@ -61,6 +61,9 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
     if outputs - {ENERGY} and not now.field.linear:
         sums = evaluate(now, frozenset({ENERGY})).sums
         now = replace(now, known=replace(now.known, more={**now.known.more, **sums}))
+    if ENERGY in outputs:
+        known = {m.number for m in measures}
+        measures = (*measures, *(m for m in now.field.beside if m.number not in known))
     differentiated = bool(outputs - {ENERGY} and now.field.carriers)
     needed = now.field.needed([t.summand for t in now.field.terms if outputs] + [m.summand for m in measures])
     # A value that cancels out of its energy has an adjoint all the same, 0.
