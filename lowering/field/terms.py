@@ -43,10 +43,11 @@ class Summand:
 
 
 class Derivation:
-    """The parts of a Field, each from what it is in the Model. ``values``: the names of per-atom values."""
+    """The parts of a Field, each from what it is in the Model. ``values``: the names of per-atom values; ``inner``: of sums
+    that summands read."""
 
-    def __init__(self, model: Model, values: frozenset[str]):
-        self.model = model
+    def __init__(self, model: Model, values: frozenset[str], inner: frozenset[str] = frozenset()):
+        self.model, self.inner = model, inner
         self.length = model.units.dimension(LENGTH)
         self.values = values
 
@@ -109,6 +110,7 @@ class Derivation:
             partials,
             data,
             summand.axis,
+            inner=self.by_inner(kernel, summand, leaves),
             **self.by_networks(kernel, summand, leaves),
         )
 
@@ -122,6 +124,16 @@ class Derivation:
                 if slope != 0:  # as by what only a condition reads
                     found.append((leaf, from_sympy(slope, leaves, order, like=summand.body)))
         return tuple(found)
+
+    def by_inner(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> tuple[tuple[Read, Expr], ...]:
+        """The derivatives of a summand by the sums that it reads."""
+        for symbol, leaf in leaves.exprs.items():
+            if isinstance(leaf, Read) or symbol not in kernel.free_symbols:
+                continue
+            found = next((n for n in walk(leaf) if isinstance(n, Read) and n.symbol in self.inner), None)
+            if found is not None:
+                raise self.no_derivative(found, summand.body, "a sum inside a sum is read as a number")
+        return self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.inner)
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -204,6 +216,7 @@ class Derivation:
             self.slopes(kernel, summand, leaves, self.is_number),
             self.slopes(kernel, summand, leaves, self.is_data),
             summand.axis,
+            inner=self.by_inner(kernel, summand, leaves),
             **self.by_networks(kernel, summand, leaves),
         )
 
@@ -327,6 +340,8 @@ class Derivation:
         if found is None:
             return Support(None, why="no condition bounds the distance")
         cutoff = from_sympy(found.cutoff, leaves, like=body)
+        if any(isinstance(n, Read) and n.symbol in self.inner for n in walk(cutoff)):
+            return Support(None, why="the bound depends on a sum over all")
         if rank(cutoff, self.model) > 1 and not bounded(cutoff, self.model):
             return Support(None, why="the bound is another for each atom")
         if changing := next(

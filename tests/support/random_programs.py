@@ -18,7 +18,7 @@ from mdsl.interpret.meaning import System
 from mdsl.resolve.program import resolve
 
 VECTORS_OF_QUANTITIES = False  # |(n[i], q[i], 1)| and its like
-SUMS_IN_SUMS = False  # energies of collective values inside a sum over atoms
+
 TABLE = "u.txt"  # a file that programs read
 STEP = 0.002  # of the dynamics
 ELEMENTARY = ("sin", "cos", "tanh", "atan", "erf", "erfc")
@@ -99,13 +99,25 @@ class Grower:
         known = [*self.params, *self.consts, "dim", *(f"{a}[{self.one((1, 2, 4))}]" for a in self.arrays)]
         known += [f"{s}[Sb]" for s in self.by_species] + [f"{t}[Sa, Sb]" for t in self.by_pair]
         kind = self.rng.random()
-        return self.one(place.numbers) if kind < 0.6 and place.numbers else self.one(known) if kind < 0.85 else self.number()
+        return (
+            self.one(place.numbers)
+            if kind < 0.6 and place.numbers
+            else self.one(known)
+            if kind < 0.85
+            else self.number()
+        )
 
     def positive(self, place: Place, depth: int) -> str:
         """A number of the size of 1 that is never near 0."""
         a = self.formula(place, depth - 1)
         return self.one(
-            [f"({self.number()} + |{a}|)", f"(1.5 + sin({a}))", f"sqrt(0.5 + {a}^2)", f"exp(tanh({a}))", f"(1 + ({a})^2)"]
+            [
+                f"({self.number()} + |{a}|)",
+                f"(1.5 + sin({a}))",
+                f"sqrt(0.5 + {a}^2)",
+                f"exp(tanh({a}))",
+                f"(1 + ({a})^2)",
+            ]
         )
 
     def formula(self, place: Place, depth: int) -> str:
@@ -180,7 +192,9 @@ class Grower:
             self.lines.append(f"const {self.consts[-1]} = {self.number()}")
         if self.often(0.4):
             self.arrays.append(self.name("w"))
-            self.lines.append(f"{self.one(('const', 'param'))} {self.arrays[-1]}[k in 1..4] = {self.number(0.2, 0.5)}*k")
+            self.lines.append(
+                f"{self.one(('const', 'param'))} {self.arrays[-1]}[k in 1..4] = {self.number(0.2, 0.5)}*k"
+            )
         if self.species:
             self.by_species.append(self.name("s"))
             entries = ", ".join(f"{a}: {self.number()}" for a in LABELS)
@@ -206,7 +220,9 @@ class Grower:
             self.curried.append(name)
         if self.often(0.5):
             name, c = self.name("g"), self.number(0.6, 1.6)
-            body = self.one((f"s^2*exp(-{c}*s)", f"2*exp(-{c}*s)", f"s*exp(-{c}*s^2)", f"exp(-{c}*s)*cos(0.7*s)"))
+            body = self.one(
+                (f"s^2*exp(-{c}*s)", f"2*exp(-{c}*s)", f"s*exp(-{c}*s^2)", f"s^2*exp(-{c}*s) + 0.3*exp(-0.5*s)")
+            )
             self.lines.append(f"def {name}(s) = {body}")
             self.integrable.append(name)
 
@@ -229,7 +245,11 @@ class Grower:
     def kinds(self, i: str, j: str | None = None) -> list[str]:
         if not self.species:
             return []
-        return [f"species[{i}] == {self.one(LABELS)}"] if j is None else [f"species[{i}] == species[{j}]", f"species[{i}] != species[{j}]"]
+        return (
+            [f"species[{i}] == {self.one(LABELS)}"]
+            if j is None
+            else [f"species[{i}] == species[{j}]", f"species[{i}] != species[{j}]"]
+        )
 
     def single(self) -> Place:
         where = ["x[i].x", "(x[i] - origin).y", "|x[i] - origin|", "(d·d)"]
@@ -243,7 +263,16 @@ class Grower:
 
     def triple(self) -> Place:
         return Place(
-            ["w", "(w/(p*q))", "p*q", "(p + q)", "cos(angle(x[j], x[i], x[k]))", "|x[j] - x[k]|", *self.own("i"), *self.alike("j", "k")],
+            [
+                "w",
+                "(w/(p*q))",
+                "p*q",
+                "(p + q)",
+                "cos(angle(x[j], x[i], x[k]))",
+                "|x[j] - x[k]|",
+                *self.own("i"),
+                *self.alike("j", "k"),
+            ],
             self.kinds("i"),
         )
 
@@ -286,7 +315,9 @@ class Grower:
 
     def triple_sum(self) -> tuple[str, str]:
         c = self.number(1.3, 2.0)
-        legs = self.one((f"max(0, {c} - p)^3*max(0, {c} - q)^3", f"(if p < {c} and q < {c} then (({c} - p)*({c} - q))^3 else 0)"))
+        legs = self.one(
+            (f"max(0, {c} - p)^3*max(0, {c} - q)^3", f"(if p < {c} and q < {c} then (({c} - p)*({c} - q))^3 else 0)")
+        )
         return (
             f"sum(i; j < k) {legs}*{self.formula(self.triple(), self.rng.integers(1, 3))}",
             "d = x[j] - x[i], b = x[k] - x[i], p = |d|, q = |b|, w = d·b",
@@ -301,7 +332,10 @@ class Grower:
             "angles": ["angle(x[i], x[j], x[k])", "cos(angle(x[i], x[j], x[k]))", "((x[i] - x[j])·(x[k] - x[j]))"],
             "dihedrals": ["cos(dihedral(x[i], x[j], x[k], x[l]))", "sin(dihedral(x[i], x[j], x[k], x[l]))"],
         }[kind]
-        return f"sum(({', '.join(atoms)}) in {kind}) {self.formula(Place(numbers, self.kinds('i')), self.rng.integers(1, 4))}", ""
+        return (
+            f"sum(({', '.join(atoms)}) in {kind}) {self.formula(Place(numbers, self.kinds('i')), self.rng.integers(1, 4))}",
+            "",
+        )
 
     def total(self) -> tuple[str, str]:
         kinds = [self.pair_sum, self.pair_sum, self.single_sum, self.triple_sum]
@@ -333,7 +367,9 @@ class Grower:
         elif kind < 0.7:
             c = self.number(1.3, 2.0)
             body = f"sum(i; j < k) max(0, {c} - p)^3*max(0, {c} - q)^3*{self.formula(self.triple(), 1)}"
-            self.lines.append(f"quantity {name}[i] = {body} where d = x[j] - x[i], b = x[k] - x[i], p = |d|, q = |b|, w = d·b")
+            self.lines.append(
+                f"quantity {name}[i] = {body} where d = x[j] - x[i], b = x[k] - x[i], p = |d|, q = |b|, w = d·b"
+            )
         elif kind < 0.85 or not self.quantities:
             body = f"sum(j != i) {self.cut('r')}*exp(-{self.number(0.1, 0.4)}*k*r)*{self.formula(self.neighbour(), 1)}"
             self.lines.append(f"quantity {name}[i, k in 1..3] = {body} where d = x[i] - x[j], r = |d|")
@@ -358,7 +394,7 @@ class Grower:
         self.observed.append(name)
         if self.sums and self.often(0.4):
             self.lines.append(f"energy {name} = {self.collective()}")
-        elif SUMS_IN_SUMS and self.sums and self.often(0.3):
+        elif self.sums and self.often(0.3):
             place = self.single()
             place.numbers += [f"tanh(0.2*{s})" for s in self.sums] * 2
             self.lines.append(f"energy {name} = sum(i) {self.formula(place, 2)} where d = x[i] - origin")
@@ -372,9 +408,17 @@ class Grower:
             name = self.name("O")
             body, where = self.one(
                 [
-                    lambda: (f"{self.one(('largest', 'smallest'))}(i) {self.formula(self.single(), 2)}", "d = x[i] - origin"),
+                    lambda: (
+                        f"{self.one(('largest', 'smallest'))}(i) {self.formula(self.single(), 2)}",
+                        "d = x[i] - origin",
+                    ),
                     lambda: ("sum(i) m[i]*v[i]", ""),
-                    lambda: (self.formula(Place(["kinetic", "potential", "temperature", "N", "trace(virial)", *self.sums]), 2), ""),
+                    lambda: (
+                        self.formula(
+                            Place(["kinetic", "potential", "temperature", "N", "trace(virial)", *self.sums]), 2
+                        ),
+                        "",
+                    ),
                     lambda: ("virial/2 + identity*kinetic", ""),
                     lambda: ("sum(i) outer(v[i], f[i])", ""),
                     lambda: (f"cell·(sum(i) v[i])*{self.formula(Place([]), 1)}", ""),
@@ -385,11 +429,21 @@ class Grower:
             self.observed.append(name)
         if self.often(0.3):
             name = self.name("O")
-            self.lines.append(f"observe {name}[k in 1..3] = sum(i < j) if floor(r/0.7) == k then 1 else 0 where r = |x[i] - x[j]|")
+            self.lines.append(
+                f"observe {name}[k in 1..3] = sum(i < j) if floor(r/0.7) == k then 1 else 0 where r = |x[i] - x[j]|"
+            )
             self.observed.append(name)
 
     def dynamics(self) -> None:
-        place = Place(["zeta", "tanh(0.1*kinetic)", "tanh(0.1*potential)", "tanh(temperature)", *(f"tanh(0.1*{s})" for s in self.sums)])
+        place = Place(
+            [
+                "zeta",
+                "tanh(0.1*kinetic)",
+                "tanh(0.1*potential)",
+                "tanh(temperature)",
+                *(f"tanh(0.1*{s})" for s in self.sums),
+            ]
+        )
         self.lines += [
             f"flow kick(h, zeta) {{ zeta += h*{self.formula(place, 2)}  v += h*f/m - 0.1*h*tanh(zeta)*v }}",
             f"integrator mine(dt) {{ state zeta = {self.number()}  state past[k in 1..2] = 0.1*k",
@@ -467,7 +521,10 @@ def near_a_threshold(model, system: System, forces: np.ndarray, along: np.ndarra
     """Whether the energy is no smooth function between here and a step ``h`` ``along``, as far as the interpreter tells."""
 
     def energy(step: float) -> float:
-        moved = {f: getattr(system, f) for f in system.__dataclass_fields__} | {"x": system.x + step * along, "lengths": None}
+        moved = {f: getattr(system, f) for f in system.__dataclass_fields__} | {
+            "x": system.x + step * along,
+            "lengths": None,
+        }
         return interpret.energy(model, System(**moved))
 
     slope = (energy(h) - energy(-h)) / (2 * h)
