@@ -54,7 +54,7 @@ CATALOGUE: dict[str, Entry] = {
     "missing-entry": Entry("error", "A species, or a pair of species, has no entry in a table."),
     "bad-box": Entry("error", "`box` is given something that is not a box."),
     "repeated-statement": Entry("error", "A statement that may stand once stands twice."),
-    "empty-program": Entry("error", "A program without energy, or a run without atoms."),
+    "empty-program": Entry("error", "A program without energy, or a run without atoms or without dynamics."),
     "not-yet": Entry("error", "A part of the language that this version of the compiler does not implement."),
     # -- calls and indices -------------------------------------------------------------------------
     "wrong-arguments": Entry(

@@ -12,12 +12,13 @@ from mdsl.grammar.diagnostics import Rejected
 
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
-from mdsl.model.nodes import EACH, Advance, Expr, Model, Read, transform, walk
+from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
 from mdsl.symbolic.components import by_components
+from mdsl.symbolic.magnitude import derivative
 
 from . import series
-from .field import Field
+from .field import ADJOINT, Field
 from .schedule import far_sums, reads, statements
 from .sums import Sums
 from .terms import Derivation, Summand
@@ -33,7 +34,8 @@ def derive(model: Model) -> Field:
         else:
             sums.combine(equation)
     dynamics = tuple(sums.dynamics(a) for a in model.run if isinstance(a, Advance))
-    work = Derivation(model, frozenset(sums.within))
+    inner = _inner(sums)
+    work = Derivation(model, frozenset(sums.within), frozenset(inner))
     leaves = Leaves()
     potential = to_sympy(transform(sums.potential(), by_components(model.dim)), leaves)
     terms, measures = [], []
@@ -55,8 +57,9 @@ def derive(model: Model) -> Field:
                     help="an energy may be any function of sums of numbers, such as `|(sum(i) ..., sum(i) ..., 0)|`",
                 )
             )
-        symbol = leaves.symbols.get(Read(f"#{total.number}"))
-        weight = sympy.Integer(0) if symbol is None else sympy.diff(potential, symbol)
+    weights = _weights(sums, inner, potential, leaves)
+    for total in sums.totals:
+        weight = weights[total.number]
         if weight == 0:
             measure, equation = work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)
             measures.append(measure if equation is None else series.with_axis(measure, equation))
@@ -86,10 +89,37 @@ def derive(model: Model) -> Field:
     for equation in model.equations:
         if equation.kind != "quantity":
             _no_atoms_left(model, equation, sums.combine(equation).expr)
-    field = Field(model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()), dynamics)
+    field = Field(
+        model, tuple(terms), tuple(values), tuple(measures), tuple(sums.combinations.values()), inner, dynamics
+    )
     for advance in dynamics:
         _nothing_computed(field, advance)
     return field
+
+
+def _inner(sums: Sums) -> tuple[str, ...]:
+    """The sums that summands read, each after those that it reads itself."""
+    summands = [*(t.reduce.body for t in sums.totals), *(w.summand for w in sums.within.values())]
+    read = {n.symbol for e in summands for n in walk(e) if isinstance(n, Read) and not n.indices}
+    return tuple(name for t in sums.totals if (name := f"#{t.number}") in read)
+
+
+def _weights(sums: Sums, inner: tuple[str, ...], potential: sympy.Expr, leaves: Leaves) -> dict[int, sympy.Expr]:
+    """The derivative of the potential by each sum: as the potential is written, and through the sums that read it."""
+    weights = {}
+    read: set[str] = set()  # by the sums that the potential changes with
+    for total in reversed(sums.totals):
+        name = f"#{total.number}"
+        symbol = leaves.symbols.get(Read(name))
+        weight = sympy.Integer(0) if symbol is None else derivative(potential, symbol)
+        if name in read:
+            weight += leaves.symbol(Read(f"{ADJOINT}{name}", type=SCALAR))
+        weights[total.number] = weight
+        if weight != 0:
+            summands = [total.reduce.body]
+            summands += [sums.within[w].summand for w in _needed(sums, summands)]
+            read |= {n.symbol for e in summands for n in walk(e) if isinstance(n, Read)}.intersection(inner)
+    return weights
 
 
 def _nothing_computed(field: Field, advance: Advance) -> None:

@@ -82,6 +82,7 @@ class Term:
         None  # it is added up over the numbers of a range too, which the summand reads as `series.ENTRY`
     )
     networks: tuple[Read, ...] = ()  # the weights that it reads
+    inner: tuple[tuple[Read, Expr], ...] = ()  # its derivatives, weighted, by the sums "#k" that the summand reads
     weighted: Expr | None = None  # the summand times its weight, where it reads weights: by these JAX differentiates it
 
     @property
@@ -160,12 +161,13 @@ class Field:
     values: tuple[PerAtom, ...]
     measures: tuple[Measure, ...]
     combinations: tuple[Combination, ...]
+    inner: tuple[str, ...] = ()  # the sums "#k" that summands read, each after those that it reads itself
     dynamics: tuple[Advance, ...] = ()  # the statements of dynamics, with sums and energies read as in combinations
 
     @cached_property
     def on_the_spot(self) -> Mapping[str, Measure]:
         """Sums over atoms that read nothing of other atoms: at any moment they are only added up."""
-        names = {v.name for v in self.values}
+        names = {v.name for v in self.values} | {*self.inner}
         return {
             f"#{m.number}": m
             for m in self.measures
@@ -189,6 +191,13 @@ class Field:
         return self.far | self.pulled | {"f", "virial"}
 
     @cached_property
+    def beside(self) -> tuple[Measure, ...]:
+        """The sums that the value of an energy reads, and by which the potential has no derivative: those of a condition, or
+        that are multiplied by 0, or that cancel."""
+        read = {name for c in self.combinations if c.kind == "energy" for name in _reads(c.expr)}
+        return tuple(m for m in self.measures if f"#{m.number}" in read)
+
+    @cached_property
     def linear(self) -> bool:
         """Whether the potential is linear in its sums; else the sums must be known before anything is differentiated."""
         parts = [
@@ -196,12 +205,12 @@ class Field:
             for t in self.terms
             for e in (
                 t.weighted,
-                *(s for _, s in (*t.slopes, *t.partials)),
+                *(s for _, s in (*t.slopes, *t.partials, *t.inner)),
                 *(e for g in t.gradients for e in (g.radial, *(g.direct or ()))),
             )
         ]
         return not any(
-            isinstance(n, Read) and n.symbol.startswith("#") and not n.indices
+            isinstance(n, Read) and n.symbol.startswith(("#", ADJOINT + "#")) and not n.indices
             for e in parts
             if e is not None
             for n in walk(e)
@@ -242,6 +251,26 @@ class Field:
     def reaching(self) -> tuple[Term, ...]:
         """The terms whose supports a neighbour list has to cover."""
         return self.of_kind("ordered", "triples")
+
+    def sum(self, name: str) -> Measure:
+        """What is added up in the sum "#k"."""
+        measure = next((m for m in self.measures if f"#{m.number}" == name), None)
+        if measure is not None:
+            return measure
+        term = next(t for t in self.terms if f"#{t.number}" == name)
+        return Measure(term.number, term.equation, term.domain, term.summand, True, term.support)
+
+    def within(self, exprs) -> tuple[str, ...]:
+        """The sums that these summands read, also through per-atom values and other such sums, in order."""
+        found: set[str] = set()
+        pending = list(exprs) if self.inner else []
+        while pending:
+            here = [pending.pop()]
+            here += [v.summand for v in self.needed(here)]
+            new = {n for e in here for n in _reads(e)}.intersection(self.inner) - found
+            found |= new
+            pending += [self.sum(name).summand for name in new]
+        return tuple(name for name in self.inner if name in found)
 
     def needed(self, exprs) -> tuple[PerAtom, ...]:
         """The per-atom values that some expressions read, with all that these need, in order."""

@@ -13,6 +13,7 @@ import sympy
 
 from mdsl.model.dimensions import Dimension
 from mdsl.model.nodes import Expr, Op, Read, Type
+from mdsl.symbolic.magnitude import magnitude
 
 
 def displacement(binders: tuple[str, ...], length: Dimension) -> Expr:
@@ -35,9 +36,9 @@ def squared_conditions(kernel: sympy.Expr, squares: Iterable[sympy.Symbol | None
         root = sympy.sqrt(s)
         for relation in kernel.atoms(sympy.core.relational.Relational):
             if relation.lhs == root and s not in relation.rhs.free_symbols:
-                changed[relation] = relation.func(s, relation.rhs * sympy.Abs(relation.rhs))
+                changed[relation] = relation.func(s, relation.rhs * magnitude(relation.rhs))
             elif relation.rhs == root and s not in relation.lhs.free_symbols:
-                changed[relation] = relation.func(relation.lhs * sympy.Abs(relation.lhs), s)
+                changed[relation] = relation.func(relation.lhs * magnitude(relation.lhs), s)
     return kernel.xreplace(changed)
 
 

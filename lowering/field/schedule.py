@@ -172,6 +172,7 @@ def far_sums(field: Field, read: Collection[str]) -> tuple[Expr, ...]:
     """What is summed in the sums of observables among ``read`` that are known only after an evaluation, and the per-atom
     values in them."""
     summands = [m.summand for m in field.measures if f"#{m.number}" in field.far.intersection(read)]
+    summands += [field.sum(name).summand for name in field.within(summands)]
     return (*summands, *(v.summand for v in field.needed(summands)))
 
 

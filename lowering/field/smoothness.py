@@ -72,6 +72,8 @@ def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
     def largest(expr) -> float:
         if any(isinstance(n, Read) and n.indices and field.model.param(n.symbol) is None for n in walk(expr)):
             return 0.0  # another for each atom: nothing is said of it
+        if any(isinstance(n, Read) and n.symbol in field.inner for n in walk(expr)):
+            return 0.0
         if unknown_functions(expr):
             return 0.0
         with np.errstate(all="ignore"):

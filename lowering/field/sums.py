@@ -203,9 +203,7 @@ class Sums:
         match expr:
             case Reduce(domain=domain):
                 if domain.kind not in WITHIN:
-                    raise Rejected(
-                        fault(self.model.source, "not-yet", "a sum over all inside a sum is not lowered yet", expr)
-                    )
+                    return self._collective(expr, name)
                 body = self._summand(expr, name)
                 axis = self._axis if reads_entry(body) else None
                 if reads_entry(body) and axis is None:
@@ -264,13 +262,60 @@ class Sums:
                         *(Entry(other.series.first, i if isinstance(i, int) else None) for i in indices[1:]),
                     )
                     return replace(expr, symbol=self.quantity(other), indices=indices)
-                if other is not None or symbol == "potential":
+                if other is not None and other.series is None or symbol == "potential":
+                    return self._collective(expr, name)
+                if other is not None:
                     raise Rejected(
                         fault(self.model.source, "not-yet", f"`{symbol}` inside a sum is not lowered yet", expr)
                     )
                 return expr
         parts = tuple(self._inside(c, name, bound, memo) for c in children(expr))
+        if isinstance(expr, Op) and expr.op.startswith("component_") and parts[0] is not expr.args[0]:
+            vector = parts[0]
+            if isinstance(vector, Op) and vector.op == "vector":
+                return vector.args["xyz".index(expr.op[-1])]
         return expr if all(a is b for a, b in zip(children(expr), parts)) else rebuild(expr, parts)
+
+    def _collective(self, expr: Expr, name: str) -> Expr:
+        """What is one for all, inside a sum: a sum over all that stands by itself, or what is made of such."""
+        further = _free(expr)
+        if further:
+            named = ", ".join(f"`{i}`" for i in sorted(further))
+            help = "it must be one number for all; a sum around an atom is `sum(j != i)`"
+            raise Rejected(
+                fault(
+                    self.model.source,
+                    "not-yet",
+                    f"a sum over all inside a sum that depends on an atom of the outer one, {named}, is not lowered yet",
+                    expr,
+                    help=help,
+                )
+            )
+        if expr.type.kind == "vector":
+            parts = tuple(self._collective(_component(a, expr, self.model), name) for a in "xyz"[: self.model.dim])
+            return Op("vector", parts, type=expr.type, span=expr.span, via=expr.via)
+        outside = self._axis, self._range, self._pairs
+        self._axis = self._range = None
+        self._pairs = False
+        found = self._outside(expr, name)
+        self._axis, self._range, self._pairs = outside
+        if found.type is not None and found.type.kind == "matrix" or any(map(reads_entry, self._new_sums(found))):
+            help = "an energy or observable may be any function of sums: multiply out what stands in the outer sum"
+            raise Rejected(
+                fault(
+                    self.model.source,
+                    "not-yet",
+                    "this sum inside a sum is not lowered yet: it is a matrix, or another for each entry of a series",
+                    expr,
+                    help=help,
+                )
+            )
+        return found
+
+    def _new_sums(self, expr: Expr) -> list[Expr]:
+        """The summands of the sums that an expression reads."""
+        names = {n.symbol for n in walk(expr) if isinstance(n, Read)}
+        return [t.reduce.body for t in self.totals if f"#{t.number}" in names]
 
     def _value(self, reduce: Reduce, equation: str, axis: Axis | None = None) -> str:
         """The name of a sum around an atom; two that differ by the names of their indices are one."""
@@ -309,6 +354,40 @@ class Sums:
 def _whole(expr: Expr) -> bool:
     """Whether this is a quantity over a range, all of it."""
     return isinstance(expr, Read) and bool(expr.indices) and expr.type is not None and expr.type.kind == "array"
+
+
+def _free(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozenset[str]:
+    """The atoms that an expression reads and does not bind itself."""
+    memo = {} if memo is None else memo
+    if id(expr) not in memo:
+        inner = frozenset(i for c in children(expr) for i in _free(c, memo))
+        if isinstance(expr, Reduce):
+            inner = inner - {*expr.domain.binders} | ({expr.domain.centre} - {None})
+        elif isinstance(expr, Read):
+            inner |= {i for i in expr.indices if isinstance(i, str)}
+        memo[id(expr)] = inner
+    return memo[id(expr)]
+
+
+def _component(axis: str, vector: Expr, model: Model) -> Expr:
+    """A component of a vector that is made of sums, as what is made of sums of components."""
+    type = replace(vector.type, kind="scalar")
+
+    def of(part: Expr) -> Expr:
+        return _component(axis, part, model)
+
+    match vector:
+        case Read(symbol=symbol, indices=()) if (other := model.equation(symbol)) is not None:
+            return of(other.body)
+        case Reduce(body=body):
+            return replace(vector, body=of(body), type=type)
+        case Op(op="add" | "sub" | "neg", args=args):
+            return replace(vector, args=tuple(map(of, args)), type=type)
+        case Op(op="mul" | "div", args=args):
+            return replace(vector, args=tuple(of(a) if a.type.kind == "vector" else a for a in args), type=type)
+        case Op(op="vector", args=args):
+            return args["xyz".index(axis)]
+    return Op(f"component_{axis}", (vector,), type=type, span=vector.span, via=vector.via)
 
 
 def renamed(expr: Expr, names: dict[str, str]) -> Expr:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import sympy
 
 from mdsl.symbolic.bridge import floor
+from mdsl.symbolic.magnitude import magnitude
 from mdsl.symbolic.tables import Lookup
 
-ODD = (sympy.sin, sympy.tan, sympy.sinh, sympy.tanh, sympy.atan, sympy.asin, sympy.erf)
+# Functions that are 0 where their argument is.
+ENDING = (sympy.sin, sympy.tan, sympy.sinh, sympy.tanh, sympy.atan, sympy.asin, sympy.erf, magnitude)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
         # A table ends by itself.
         bound = upper_bound(sympy.StrictLessThan(e.at, e.end), s) if e.end != sympy.oo else None
         return None if bound is None else Reach(bound, e.before_end())
-    if isinstance(e, ODD):
+    if isinstance(e, ENDING):
         found = reach(e.args[0], s)
         return found and Reach(found.cutoff, e.func(found.inner))
     return None

@@ -16,6 +16,7 @@ from mdsl.model.faults import fault
 from mdsl.model.nodes import SCALAR, Axis, Domain, Expr, Model, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 from mdsl.symbolic.components import COMPONENTS
+from mdsl.symbolic.magnitude import derivative
 
 from . import series
 from . import tuple_form as tuples
@@ -46,10 +47,11 @@ class Summand:
 
 
 class Derivation:
-    """The parts of a Field, each from what it is in the Model. ``values``: the names of per-atom values."""
+    """The parts of a Field, each from what it is in the Model. ``values``: the names of per-atom values; ``inner``: of sums
+    that summands read."""
 
-    def __init__(self, model: Model, values: frozenset[str]):
-        self.model = model
+    def __init__(self, model: Model, values: frozenset[str], inner: frozenset[str] = frozenset()):
+        self.model, self.inner = model, inner
         self.length = model.units.dimension(LENGTH)
         self.values = values
 
@@ -73,7 +75,7 @@ class Derivation:
         for symbol, leaf in list(leaves.exprs.items()):
             if symbol not in kernel.free_symbols or not tuples.moves(leaf):
                 continue
-            slope = weight * sympy.diff(kernel, symbol)
+            slope = weight * derivative(kernel, symbol)
             if symbol == s:
                 gradient = replace(gradient, radial=from_sympy(slope, leaves, order, like=body))
             elif isinstance(leaf, Op) and leaf.op in COMPONENTS and leaf.args[0] == d:
@@ -117,6 +119,7 @@ class Derivation:
             partials,
             data,
             summand.axis,
+            inner=self.by_inner(kernel, summand, leaves),
             **self.by_networks(kernel, summand, leaves),
         )
 
@@ -156,11 +159,23 @@ class Derivation:
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
         """The derivatives of a summand, with its weight, by the leaves that are wanted."""
         order = ranking(leaves, self.model)
-        return tuple(
-            (leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=summand.body))
-            for symbol, leaf in list(leaves.exprs.items())
-            if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols
-        )
+        found = []
+        for symbol, leaf in list(leaves.exprs.items()):
+            if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols:
+                slope = summand.weight * derivative(kernel, symbol)
+                if slope != 0:  # as by what only a condition reads
+                    found.append((leaf, from_sympy(slope, leaves, order, like=summand.body)))
+        return tuple(found)
+
+    def by_inner(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> tuple[tuple[Read, Expr], ...]:
+        """The derivatives of a summand by the sums that it reads."""
+        for symbol, leaf in leaves.exprs.items():
+            if isinstance(leaf, Read) or symbol not in kernel.free_symbols:
+                continue
+            found = next((n for n in walk(leaf) if isinstance(n, Read) and n.symbol in self.inner), None)
+            if found is not None:
+                raise self.no_derivative(found, summand.body, "a sum inside a sum is read as a number")
+        return self.slopes(kernel, summand, leaves, lambda leaf: leaf.symbol in self.inner)
 
     def is_parameter(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -221,7 +236,7 @@ class Derivation:
         for symbol, leaf in list(leaves.exprs.items()):
             if symbol in kernel.free_symbols and tuples.moves(leaf):
                 if not slopes.add(
-                    leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=body)
+                    leaf, from_sympy(summand.weight * derivative(kernel, symbol), leaves, order, like=body)
                 ):
                     raise self.no_derivative(
                         leaf,
@@ -244,6 +259,7 @@ class Derivation:
             self.slopes(kernel, summand, leaves, self.is_number),
             self.slopes(kernel, summand, leaves, self.is_data),
             summand.axis,
+            inner=self.by_inner(kernel, summand, leaves),
             **self.by_networks(kernel, summand, leaves),
         )
 
@@ -363,6 +379,8 @@ class Derivation:
         if found is None:
             return Support(None, why="no condition bounds the distance")
         cutoff = from_sympy(found.cutoff, leaves, like=body)
+        if any(isinstance(n, Read) and n.symbol in self.inner for n in walk(cutoff)):
+            return Support(None, why="the bound depends on a sum over all")
         if rank(cutoff, self.model) > 1 and not bounded(cutoff, self.model):
             return Support(None, why="the bound is another for each atom")
         if changing := next(
@@ -388,7 +406,7 @@ class Derivation:
         # A positive symbol for the cutoff: the root of its square is then itself.
         rc = sympy.Symbol("rc", positive=True)
         leaves.exprs[rc] = Read(CUTOFF, type=SCALAR)
-        slope = (sympy.diff(found.inner, s) * 2 * rc).xreplace({s: rc**2})
+        slope = (derivative(found.inner, s) * 2 * rc).xreplace({s: rc**2})
         return Support(
             cutoff,
             from_sympy(found.inner.xreplace({s: rc**2}), leaves, like=body),

@@ -121,7 +121,7 @@ def _candidates(field: Field) -> list[Term | PerAtom]:
         *(t for t in field.terms if t.domain.kind != "triples"),
         *(v for v in field.values if v.pairs and v.adjoint is not None),
     )
-    names = {v.name for v in field.values}
+    names = {v.name for v in field.values} | {*field.inner}
     return [s for s in sums if not any(isinstance(n, Read) and n.symbol in names for n in walk(s.summand))]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
-from mdsl.lowering.field.field import Measure, Term
+from mdsl.lowering.field.field import ADJOINT, Field, Measure, Term
 from mdsl.lowering.geometry.cell import entries_of, fractions
 from mdsl.lowering.kernels.pair_kernel import (
     BOX,
@@ -31,7 +31,7 @@ from mdsl.lowering.neighbours.gather import padded
 from mdsl.lowering.traversals.bonds import PARTNERS, forces
 from mdsl.lowering.traversals.topologies import IDS, reads
 
-from mdsl.model.nodes import Read
+from mdsl.model.nodes import Expr, Read
 
 from .adjoints import with_adjoints, with_values
 from .configuration import Configuration, each_sum
@@ -53,14 +53,18 @@ class Result:
 
 
 def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...] = ()) -> Result:
-    """All terms at once, and the sums of observables that are wanted too. Where there is not enough room in sums over
+    """All terms at once, and the sums of observables that are wanted too, or that the value of an energy needs. Where there is not enough room in sums over
     triples, what they give is NaN."""
     volume = VIRIAL in outputs and now.potential.reads_volume
     if volume:
         outputs = outputs | {ENERGY, SLOPES}
+    if ENERGY in outputs:
+        known = {m.number for m in measures}
+        measures = (*measures, *(m for m in now.field.beside if m.number not in known))
+    now = with_inner(now, [t.summand for t in now.field.terms if outputs] + [m.summand for m in measures])
     if outputs - {ENERGY} and not now.field.linear:
-        sums = evaluate(now, frozenset({ENERGY})).sums
-        now = replace(now, known=replace(now.known, more={**now.known.more, **sums}))
+        now = with_numbers(now, evaluate(now, frozenset({ENERGY})).sums)
+        now = _with_outer(now)
     differentiated = bool(outputs - {ENERGY} and now.field.carriers)
     needed = now.field.needed([t.summand for t in now.field.terms if outputs] + [m.summand for m in measures])
     # A value that cancels out of its energy has an adjoint all the same, 0.
@@ -81,6 +85,51 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
             found.virial[a * dim + a] -= _expansion(now, found.sums, found.slopes)
     rows = tuple(tuple(found.virial[a * dim + b] for b in range(dim)) for a in range(dim))
     return Result(tuple(found.force), found.sums, rows, tuple(found.box), found.slopes)
+
+
+def with_numbers(now: Configuration, numbers: Mapping[str, object]) -> Configuration:
+    """The configuration with more numbers that are one for all: sums "#k" by name."""
+    return replace(now, known=replace(now.known, more={**now.known.more, **numbers}))
+
+
+def with_inner(now: Configuration, summands: Iterable[Expr]) -> Configuration:
+    """The configuration with the sums that these summands read, those first that need no others."""
+    for name in now.field.within(summands):
+        if name not in now.known.more:
+            measure = now.field.sum(name)
+            found = _Totals.none(now)
+            _all_terms(with_values(now, now.field.needed([measure.summand])), NOTHING, (measure,), found)
+            now = with_numbers(now, found.sums)
+    return now
+
+
+def _with_outer(now: Configuration) -> Configuration:
+    """The configuration with the derivative of the potential by each sum through the summands that read it, those first
+    that no others need."""
+    terms = (*now.field.terms, *now.field.carriers)
+    names = [name for name in now.field.inner if any(leaf.symbol == name for t in terms for leaf, _ in t.inner)]
+    now = with_numbers(now, {f"{ADJOINT}{name}": 0.0 for name in now.field.inner})
+    for name in reversed(names):
+        field = _by_sum(now.field, name)
+        whole = now
+        if field.carriers or any(t.partials for t in now.field.terms):
+            whole = with_adjoints(with_values(now, tuple(v for v in now.field.values if v.adjoint is not None)))
+        found = _Totals.none(now)
+        _all_terms(replace(whole, potential=replace(now.potential, field=field)), frozenset({SLOPES}), (), found)
+        now = with_numbers(now, {f"{ADJOINT}{name}": found.slopes.get(name, 0.0)})
+    return now
+
+
+def _by_sum(field: Field, name: str) -> Field:
+    """The terms whose summands read a sum, and have no derivative but that by it."""
+
+    def of(term: Term) -> Term | None:
+        slopes = tuple((leaf, slope) for leaf, slope in term.inner if leaf.symbol == name)
+        return replace(term, slopes=slopes) if slopes else None
+
+    terms = tuple(filter(None, map(of, field.terms)))
+    values = tuple(v if v.adjoint is None else replace(v, adjoint=of(v.adjoint)) for v in field.values)
+    return replace(field, terms=terms, values=values)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from mdsl.model.nodes import Axis
 
 from .adjoints import with_values
 from .configuration import Configuration
-from .evaluation import evaluate
+from .evaluation import evaluate, with_inner
 
 
 def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, object]:
@@ -28,6 +28,7 @@ def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, 
     Histograms visit what they sum over once. The others are evaluated in a loop over the entries.
     """
     # Per-atom values are the same for all entries.
+    now = with_inner(now, [e for m in measures for e in (m.summand, m.bin) if e is not None])
     now = with_values(now, now.field.needed([e for m in measures for e in (m.summand, m.bin) if e is not None]))
     found: dict[str, object] = {}
     same: dict[Measure, Measure] = {}  # two observables may hold the same sum

@@ -65,7 +65,12 @@ class PairSum:
         """Another sum over the same pairs. ``inputs``: what the body reads: a side, an array, the type of its entries;
         arrays: those that are ``kept``, and others with the axes of `vmap` of those ``added`` (None: all of them)."""
         closed = jax.make_jaxpr(body)(*(aval for *_, aval in inputs), jax.ShapeDtypeStruct((), bool))
-        jaxpr, used = pe.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), [False] * len(inputs) + [True])
+        wanted = [True] * len(closed.jaxpr.outvars)
+        jaxpr, used = pe.dce_jaxpr(closed.jaxpr, wanted, [False] * len(inputs) + [True])
+        if not any(u for (side, *_), u in zip(inputs, used) if side != CONSTANT):
+            # What is the same for all pairs reads no atom, but how many there are is read off the arrays.
+            first = next(p for p, (side, *_) in enumerate(inputs) if side != CONSTANT)
+            jaxpr, used = pe.dce_jaxpr(closed.jaxpr, wanted, [p == first for p in range(len(inputs))] + [True])
         batch = tuple(
             (*flags[: self.lists], *(k is None or flags[self.lists + k] for k in (*kept, *added)))
             for flags in self.batch

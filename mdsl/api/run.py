@@ -12,6 +12,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome
 from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
+from mdsl.model.nodes import Advance
 from mdsl.model.observable_types import observable_type
 
 from .arguments import bound_by, data_given, scale, start_given
@@ -23,11 +24,20 @@ if TYPE_CHECKING:
 
 
 def run(system: System, key, x, v, box, params, data, steps: int | None) -> Result:
-    """A run, or, of an array of keys, a batch; arguments as of `System.run`."""
+    """A run, or, of an array of keys, a batch; arguments as of `System.run`. Raises Rejected: ``empty-program`` where there
+    is nothing to run, ``wrong-type``, ``wrong-shape``, ..."""
     import jax
 
     from mdsl.lowering.run.members import single
 
+    if not any(isinstance(step, Advance) for step in system.model.run):
+        raise Rejected(
+            Diagnostic(
+                "empty-program",
+                "there is nothing to run: the program has no statement of dynamics",
+                help="a run needs one, as in `run { x = ...  velocity_verlet(dt = 0.005) for 100 }`",
+            )
+        )
     if not hasattr(key, "dtype"):
         raise Rejected(
             Diagnostic(

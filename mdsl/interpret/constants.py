@@ -10,6 +10,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Span
 from mdsl.model.dimensions import Dimension
 from mdsl.model.dynamics import MOST_STEPS
+from mdsl.model.literals import whole_value
 from mdsl.model.nodes import Expr, Model
 
 from . import meaning as interpret
@@ -60,12 +61,13 @@ def span_of(expr: Expr) -> Span | None:
 def whole(model: Model, expr: Expr, params: Mapping[str, object], what: str, least: int = 0) -> int:
     """A whole number that must be known before the run."""
     number = float(value(model, expr, params, what))
-    if not number.is_integer() or not least <= number <= MOST_STEPS:
+    count = whole_value(number)
+    if count is None or not least <= count <= MOST_STEPS:
         raise Rejected(
             Diagnostic(
                 "bad-number",
-                f"{what} is a whole number{', at least 1' if least else ''}, not {number:g}",
+                f"{what} is a whole number{', at least 1' if least else ''}, not {number:.15g}",
                 span_of(expr),
             )
         )
-    return int(number)
+    return count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .nodes import Equation, Expr, Model, Read, walk
+from .nodes import Advance, Draw, Equation, Expr, Model, Read, walk
 
 
 def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:
@@ -29,3 +29,22 @@ def energetic(model: Model) -> tuple[Equation, ...]:
         names |= found
         pending += found
     return tuple(e for e in model.equations if e.name in names)
+
+
+def weighs(model: Model) -> bool:
+    """Whether the energies, or what is run and recorded, depend on the masses of the atoms. The Model has no functions."""
+    exprs: list[Expr | None] = [e.body for e in energetic(model)]
+    for step in model.run:
+        if not isinstance(step, Advance):
+            if step.target == "v":
+                return True  # velocities are drawn for a temperature
+            continue
+        exprs += [v for s in step.body or () for v in (s.args if isinstance(s, Draw) else (s.value,))]
+        exprs += [step.until, *(s.value for s in step.states), *(e.body for e in step.observes)]
+        exprs += [Read(name) for output in step.outputs for name in output.names]
+    seen: set[str] = set()
+    while exprs:
+        names = reads(model, tuple(exprs)) - seen
+        seen |= names
+        exprs = [equation.body for name in names if (equation := model.equation(name)) is not None]
+    return "m" in seen

@@ -23,6 +23,17 @@ _VALUES: dict[str, Callable[..., float]] = {
 }
 
 
+ROUNDING = 1e-12  # what a few operations make of a number, relative to it
+
+
+def whole_value(value: float) -> int | None:
+    """The whole number that a value is within rounding, as `10 [ps]/(4 [fs])` is 2500; None where it is none."""
+    if not math.isfinite(value):
+        return None
+    nearest = round(value)
+    return nearest if abs(value - nearest) <= ROUNDING * max(1.0, abs(value)) else None
+
+
 def constant_value(expr: Expr, dim: int | None = None) -> float | None:
     """The number that an expression of numbers stands for; None where it depends on anything else. ``dim`` is what the
     number of dimensions stands for."""

@@ -16,6 +16,7 @@ from mdsl.model.traverse import rewrite_model
 from mdsl.printing.expressions import text_of
 from mdsl.symbolic.antiderivative import NoClosedForm, definite
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
+from mdsl.symbolic.magnitude import derivative
 from mdsl.symbolic.tables import Lookup
 
 
@@ -43,9 +44,9 @@ def _slope(expr: Expr) -> Expr:
     if not isinstance(expr, Slope):
         return expr
     kernel, symbol, leaves = _open(expr.variable, expr.body)
-    derivative = sympy.diff(kernel, symbol)
+    slope = derivative(kernel, symbol)
     leaves.exprs[symbol] = expr.at
-    return replace(from_sympy(derivative, leaves, like=expr), type=expr.type)
+    return replace(from_sympy(slope, leaves, like=expr), type=expr.type)
 
 
 def _area(expr: Expr) -> Expr:

@@ -20,6 +20,7 @@ from mdsl.model.nodes import Domain, Expr, Model, Number, Op, Tabulated, walk
 from mdsl.passes.finite import knows
 from mdsl.printing.expressions import text_of
 from mdsl.symbolic.bridge import Leaves, to_sympy
+from mdsl.symbolic.magnitude import derivative
 
 LONGEST = 400  # characters of a formula that is shown
 DIGITS = 6
@@ -262,7 +263,7 @@ def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
     yield ("u" if square is None else f"u({r})"), lines[0]
     yield from (("", line) for line in lines[1:])
     if gradient.radial is not None:
-        lines = _formula(-sympy.diff(summand.xreplace(names), r))
+        lines = _formula(-derivative(summand.xreplace(names), r))
         yield f"-du/d{r}", f"{lines[0]}"
         yield from (("", line) for line in lines[1:])
         yield (

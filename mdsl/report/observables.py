@@ -72,7 +72,7 @@ def _reach(compiled: Compiled, measure: Measure | PerAtom) -> str:
         _cutoff(compiled, support, measure.binders),
         [_cutoff(compiled, t.support, t.domain.binders) for t in compiled.field.reaching],
     )
-    if ends is None or None in energies:
+    if ends is None or any(e is None for e in energies):
         return "which list holds them is known when the run starts"
     beyond = f"0 for r >= {by_species(model, ends, model.units.dimension(LENGTH))}"
     farthest = max((float(np.max(e)) for e in energies), default=0.0)

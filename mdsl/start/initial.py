@@ -14,7 +14,7 @@ from mdsl.files.structure import Structure
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.interpret import meaning as interpret
 from mdsl.model.box_dependencies import decided_by
-from mdsl.model.dependencies import energetic
+from mdsl.model.dependencies import energetic, weighs
 from mdsl.model.dimensions import MASS
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Read, walk
 from mdsl.model.units import UnitValue
@@ -182,7 +182,8 @@ def _species_of(model: Model, structure: Structure) -> tuple[tuple[str, ...], np
 def _masses(
     model: Model, structure: Structure, labels: tuple[str, ...], species: np.ndarray, params: Mapping[str, object]
 ) -> np.ndarray:
-    """From the program's `m`, else from the structure, else from the elements; 1 in reduced units."""
+    """From the program's `m`, else from the structure, else from the elements; 1 in reduced units. Where nothing reads
+    them they are not asked for, and are NaN."""
     param = model.param("m")
     if param is not None:
         given = np.asarray(interpret.parameter(model, "m", params), float)
@@ -191,6 +192,8 @@ def _masses(
         masses = structure.masses
     elif model.units.reduced:
         masses = np.ones(structure.atoms)
+    elif not weighs(model):
+        return np.full(structure.atoms, np.nan)
     else:
         masses = _elements(labels) * model.units.to_internal(1.0, UnitValue(DALTON, MASS))
     if not (masses > 0).all():

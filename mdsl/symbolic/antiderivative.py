@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import sympy
 
+from .magnitude import magnitude
+
 ZERO, ONE = sympy.Integer(0), sympy.Integer(1)
 MOST_TERMS = 400
 HIGHEST = 24  # of the whole powers that are multiplied out
@@ -111,7 +113,7 @@ def _without_magnitudes(f: sympy.Expr, s: sympy.Symbol) -> sympy.Expr:
     """|a| as a choice between a and -a, where it depends on s."""
     found = {
         m: sympy.Piecewise((-m.args[0], sympy.Lt(m.args[0], 0)), (m.args[0], True), evaluate=False)
-        for m in f.atoms(sympy.Abs)
+        for m in f.atoms(sympy.Abs, magnitude)
         if s in m.free_symbols
     }
     return f.xreplace(found)

@@ -8,6 +8,7 @@ beyond what the constructors do of themselves.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from mdsl.model.nodes import BOOL, SCALAR, Call, Expr, Number, Op, Read, Tabulat
 from mdsl.model.operators import OPERATORS
 
 from .calls import Applied, from_applied, to_applied
+from .magnitude import magnitude, signum
 from .tables import Lookup, from_lookup, to_lookup
 
 
@@ -53,6 +55,14 @@ _FUNCTIONS = {
 }
 _FUNCTIONS |= {"atan2": atan2, "floor": floor, "round": nearest}
 _RELATIONS = {"lt": sympy.Lt, "le": sympy.Le, "gt": sympy.Gt, "ge": sympy.Ge, "eq": sympy.Eq, "ne": sympy.Ne}
+_HOLDS = {
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "eq": operator.eq,
+    "ne": operator.ne,
+}
 _RELATION_NAMES = {
     sympy.StrictLessThan: "lt", sympy.LessThan: "le", sympy.StrictGreaterThan: "gt", sympy.GreaterThan: "ge",
     sympy.Equality: "eq", sympy.Unequality: "ne",
@@ -134,7 +144,9 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
             a.type is None or a.type.kind in ("scalar", "bool", "index", "label") for a in args
         ):
             parts = [to_sympy(a, leaves, memo) for a in args]
-            return _operation(op, parts, expr, leaves)
+            value = _operation(op, parts, expr, leaves)
+            # What has no value that is real stays as it is: SymPy's complex numbers do not compare.
+            return leaves.symbol(expr) if value.is_number and value.is_extended_real is False else value
         case Tabulated(which=which, at=at):
             return to_lookup(expr, to_sympy(which, leaves, memo), to_sympy(at, leaves, memo))
         case Call(args=args):
@@ -164,11 +176,11 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
         case "sqrt":
             return sympy.sqrt(parts[0])
         case "norm" | "abs":
-            return sympy.Abs(parts[0])
+            return magnitude(parts[0])
         case "min":
-            return _piecewise(parts[0], sympy.Lt(*parts, evaluate=False), parts[1])
+            return _piecewise(parts[0], _compared("lt", *parts, evaluate=False), parts[1])
         case "max":
-            return _piecewise(parts[0], sympy.Gt(*parts, evaluate=False), parts[1])
+            return _piecewise(parts[0], _compared("gt", *parts, evaluate=False), parts[1])
         case "choose":
             return _piecewise(parts[1], parts[0], parts[2])
         case "and":
@@ -178,10 +190,21 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
         case "not":
             return sympy.Not(parts[0])
     if op in _RELATIONS:
-        return _RELATIONS[op](*parts)
+        return _compared(op, *parts)
     if op in _FUNCTIONS:
         return _FUNCTIONS[op](*parts)
     return leaves.symbol(expr)
+
+
+def _compared(op: str, a: sympy.Expr, b: sympy.Expr, evaluate: bool = True) -> sympy.Basic:
+    """A comparison. That of two numbers is decided here: SymPy would meet it within others and divide by the slope of
+    their difference, which is 0."""
+    if a.is_extended_real is False or b.is_extended_real is False:
+        return sympy.true if op == "ne" else sympy.false  # no number at all
+    left, right = (_real(a), _real(b)) if a.is_number and b.is_number else (_real(a - b), 0.0)
+    if left is not None and right is not None:
+        return sympy.true if _HOLDS[op](left, right) else sympy.false
+    return _RELATIONS[op](a, b, evaluate=evaluate)
 
 
 def _piecewise(then: sympy.Expr, condition: sympy.Basic, otherwise: sympy.Expr) -> sympy.Expr:
@@ -279,7 +302,7 @@ class _Writer:
             for part in e.args[1:]:
                 result = self.op(name, result, self.expr(part))
             return result
-        if isinstance(e, sympy.sign):
+        if isinstance(e, signum | sympy.sign):
             value, zero = self.expr(e.args[0]), self.number(0.0)
             negative = self.op("choose", self.op("lt", value, zero), self.number(-1.0), zero)
             return self.op("choose", self.op("gt", value, zero), self.number(1.0), negative)
@@ -292,7 +315,7 @@ class _Writer:
             return self.op("not", self.expr(e.args[0]))
         if type(e) in _RELATION_NAMES:
             return self.op(_RELATION_NAMES[type(e)], self.expr(e.lhs), self.expr(e.rhs))
-        if isinstance(e, sympy.Abs):
+        if isinstance(e, magnitude | sympy.Abs):
             return self.op("abs", self.expr(e.args[0]))
         if isinstance(e, sympy.Max | sympy.Min):
             result = self.expr(e.args[0])

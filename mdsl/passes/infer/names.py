@@ -22,6 +22,8 @@ def infer_read(work: Inference, expr: Read) -> Type:
     if symbol in work.locals and len(indices) <= 1:
         return work.locals[symbol]
     if symbol == "m" and len(indices) == 1:
+        if isinstance(indices[0], int) or indices[0] in work.ranges:
+            work.fail("wrong-index", f"`m` is one for each atom, and `{indices[0]}` is a number", expr)
         return work.builtin("m")
     declared = work.model.param(symbol)
     if declared is not None:
@@ -41,7 +43,7 @@ def infer_read(work: Inference, expr: Read) -> Type:
     if equation is not None:
         if equation.series is not None and len(indices) == len(equation.binders):
             _entry(work, expr, indices[-1], equation.series)
-        if equation.kind == "quantity" and any(i in work.locals for i in indices[:1]):
+        if equation.kind == "quantity" and any(isinstance(i, int) or i in work.locals for i in indices[:1]):
             work.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
         kind = infer_equation(work, equation).body.type
         if len(indices) < len(equation.binders) and equation.kind == "quantity" and kind.kind != "unknown":
@@ -56,7 +58,7 @@ def infer_read(work: Inference, expr: Read) -> Type:
         )
         return UNKNOWN
     if symbol in BUILTINS:
-        if any(i in work.ranges for i in indices):
+        if any(isinstance(i, int) or i in work.ranges for i in indices):
             work.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
         return work.builtin(symbol)
     return UNKNOWN  # its declaration was wrong, which has been said

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mdsl.model.dimensions import LENGTH, NAMED, ONE, Dimension
 from mdsl.model.dynamics import MOST_STEPS
-from mdsl.model.literals import constant_value
+from mdsl.model.literals import constant_value, whole_value
 from mdsl.model.nodes import Expr, Read, Reduce, Setup, walk
 from mdsl.model.operators import BUILTINS
 from mdsl.model.typing_rules import article
@@ -64,7 +64,7 @@ def whole(work: Inference, expr: Expr, what: str, least: int) -> Expr:
     value = constant_value(expr)
     if value is not None and value > MOST_STEPS:
         work.fail("bad-number", f"{what} is at most {MOST_STEPS:_}", expr)
-    elif value is not None and (value != int(value) or value < least):
+    elif value is not None and ((count := whole_value(value)) is None or count < least):
         work.fail("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {value:g}", expr)
     return expr
 

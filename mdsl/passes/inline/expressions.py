@@ -13,7 +13,7 @@ from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.grammar.diagnostics import Label as Place
 from mdsl.grammar.source import Span
 from mdsl.model.faults import fault
-from mdsl.model.literals import constant_truth, constant_value
+from mdsl.model.literals import constant_truth, constant_value, whole_value
 from mdsl.model.nodes import (
     EACH,
     UNKNOWN,
@@ -254,14 +254,14 @@ class Inliner:
                 replace(expr, via=env.via),
                 help="it may be made of numbers, of a `const`, and of options that are such",
             )
-        elif value != int(value) or abs(value) > MOST_CALLS:
+        elif (count := whole_value(value)) is None or abs(count) > MOST_CALLS:
             self.fail(
                 "bad-number",
-                f"{what} is a whole number{'' if value != int(value) else f' up to {MOST_CALLS:_}'}, not {value:g}",
+                f"{what} is a whole number{'' if count is None else f' up to {MOST_CALLS:_}'}, not {value:.15g}",
                 replace(expr, via=env.via),
             )
         else:
-            return int(value)
+            return count
         return None
 
     def constants(self, expr: Expr) -> Expr:
