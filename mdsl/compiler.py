@@ -11,6 +11,7 @@ from mdsl.grammar.source import Source, Span
 from mdsl.lowering.field.derive import derive
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.smoothness import cutoff_warnings
+from mdsl.lowering.jax_version import check
 from mdsl.model.nodes import Model
 from mdsl.passes.externs import with_externs
 from mdsl.passes.finite import check_finite
@@ -63,6 +64,7 @@ def _compile(source: Source, folder: Path | None, externs: Mapping[str, Callable
         model, found = step.run(model)
         report += found
         if step.name == "infer" and externs and not _errors(report):
+            check()
             from mdsl.lowering.kernels.calls import bad_externs
 
             report += bad_externs(model)

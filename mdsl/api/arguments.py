@@ -12,6 +12,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.dimensions import LENGTH, VELOCITY, Dimension
+from mdsl.model.no_derivative import is_traced
 from mdsl.passes.atom_data import check_data_names, numbers, symmetric
 from mdsl.start.initial import Initial, following, still
 
@@ -61,7 +62,6 @@ def arguments(system: System, x, params, box, data):
 def cell_given(system: System, box, leaves, dtype):
     """The box as it was bound, or as the program declares it for these parameters, or another: one edge, [d]
     or [d, d]."""
-    import jax
     import jax.numpy as jnp
 
     from mdsl.lowering.geometry.cell import Cell, cast, of_matrix
@@ -83,7 +83,7 @@ def cell_given(system: System, box, leaves, dtype):
         edges = jnp.broadcast_to(box, (dim,))
         return Cell(tuple(e if p else jnp.ones_like(e) for e, p in zip(edges, periodic)))
     skew = (jnp.triu(box, 1) != 0).any()
-    if not isinstance(box, jax.core.Tracer) and skew:
+    if not is_traced(box) and skew:
         raise Rejected(
             Diagnostic(
                 "bad-box",

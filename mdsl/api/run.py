@@ -12,6 +12,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome
 from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
+from mdsl.model.no_derivative import is_traced
 from mdsl.model.observable_types import observable_type
 
 from .arguments import bound_by, data_given, scale, start_given
@@ -42,7 +43,7 @@ def run(system: System, key, x, v, box, params, data, steps: int | None) -> Resu
     check_counts(system, params, steps)
     leaves = {**system.program.internal(params), **data_given(system, data)}
     start = start_given(system, x, v, box, leaves)
-    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves, start))):
+    if is_traced((key, leaves, start)):
         return _traced(system, key, leaves, steps, *start)
     members = single(system.program.compiled.field, bound_by(system, leaves, *start), leaves, key, system.precision)
     return _result(system, _runner(system, "last", members), Memory(system.model), steps)
@@ -144,7 +145,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
     places, shared = _divided(
         given, {"x": [initial.x.shape], "v": [initial.x.shape], "box": [(), (1,), (dim,), (dim, dim)]}, count
     )
-    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((keys, own, params, x, v, box, numbers, data))):
+    if is_traced((keys, own, params, x, v, box, numbers, data)):
 
         def one(key, own, numbers, places) -> tuple:
             found = system.run(key, **shared, **places, params={**params, **own}, data={**data, **numbers}, steps=steps)
