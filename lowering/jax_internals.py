@@ -45,7 +45,10 @@ PARTS = {
         "jax._src.core:Primitive",
     ),
     "Jaxpr": _part(
-        "the kernel of a sum over pairs is kept as data", "jax.extend.core:Jaxpr", "jax.core:Jaxpr", "jax._src.core:Jaxpr"
+        "the kernel of a sum over pairs is kept as data",
+        "jax.extend.core:Jaxpr",
+        "jax.core:Jaxpr",
+        "jax._src.core:Jaxpr",
     ),
     "JaxprEqn": _part(
         "each operation of a kernel has a parity",
@@ -164,7 +167,7 @@ def pruned_here(jaxpr: Jaxpr, used_outputs: Sequence[bool], instantiate: Sequenc
             needed.update(v for v in eqn.invars if not isinstance(v, Literal))
     used = [v in needed or always for v, always in zip(jaxpr.invars, instantiate, strict=True)]
     invars = [v for v, u in zip(jaxpr.invars, used) if u]
-    return jaxpr.replace(invars=invars, outvars=outvars, eqns=eqns, debug_info=None), used
+    return jaxpr.replace(invars=invars, outvars=outvars, eqns=eqns), used
 
 
 # -- what other modules use ------------------------------------------------------------------------------

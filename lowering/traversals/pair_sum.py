@@ -70,9 +70,7 @@ class PairSum:
             for flags in self.batch
         )
         reads = tuple((side, k) for (side, k, _), u in zip(inputs, used) if u)
-        return replace(
-            self, body=jaxpr, consts=tuple(consts), reads=reads, arrays=len(kept) + len(added), batch=batch
-        )
+        return replace(self, body=jaxpr, consts=tuple(consts), reads=reads, arrays=len(kept) + len(added), batch=batch)
 
 
 def pair_sum(body: Callable, slots, atoms, zeros, *, excluded=None):
@@ -234,7 +232,9 @@ def _transpose(cotangents, *operands, what: PairSum):
         found[k] = jnp.sum(
             found[k], axis=[level for level, flags in enumerate(what.batch) if not flags[what.lists + k]]
         )
-    return [None] * what.lists + [None if k in known else found.get(k, internals.zero(v.aval)) for k, v in enumerate(arrays)]
+    return [None] * what.lists + [
+        None if k in known else found.get(k, internals.zero(v.aval)) for k, v in enumerate(arrays)
+    ]
 
 
 @lru_cache(maxsize=256)

@@ -96,7 +96,9 @@ def _remembered(file: Path) -> dict[str, bool]:
         answers = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    return {flag: answer for flag, answer in answers.items() if answer in (True, False)} if type(answers) is dict else {}
+    return (
+        {flag: answer for flag, answer in answers.items() if answer in (True, False)} if type(answers) is dict else {}
+    )
 
 
 def _remember(file: Path, answers: dict[str, bool]) -> None:

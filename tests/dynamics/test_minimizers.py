@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 from compiled import bound, program, run, running
 from mdsl.lowering.run.outcome import Outcome
 
@@ -150,7 +151,7 @@ def test_a_condition_inside_transformations():
         return result.records["U"][-1], (result.statements[0].steps, result.statements[0].converged)
 
     gradient = jax.jit(
-        jax.value_and_grad(outcome, has_aux=True), compiler_options={"xla_backend_optimization_level": 0}
+        jax.value_and_grad(outcome, has_aux=True), compiler_options=quick.OPTIONS
     )
     (energy, (steps, converged)), slope = gradient(p.params)
     assert converged and int(steps) == plain.statements[0].steps < 150
