@@ -150,9 +150,7 @@ def test_a_condition_inside_transformations():
         result = system.run(jax.random.key(0), params=params)
         return result.records["U"][-1], (result.statements[0].steps, result.statements[0].converged)
 
-    gradient = jax.jit(
-        jax.value_and_grad(outcome, has_aux=True), compiler_options=quick.OPTIONS
-    )
+    gradient = jax.jit(jax.value_and_grad(outcome, has_aux=True), compiler_options=quick.OPTIONS)
     (energy, (steps, converged)), slope = gradient(p.params)
     assert converged and int(steps) == plain.statements[0].steps < 150
     assert float(energy) == pytest.approx(plain.records["U"][-1], rel=1e-9)
