@@ -1,5 +1,1 @@
 """From the Model to JAX: the Field (what is summed where), the Step (when), and the program."""
-
-from .jax_version import check
-
-check()

@@ -14,17 +14,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mdsl.lowering.jax_version import check
+
 if TYPE_CHECKING:
     from mdsl.lowering.geometry.space import Space
 
 __all__ = ["free", "periodic", "periodic_general"]
 
 
-def free() -> Space:
-    """Space without walls: displacement(a, b) is a - b, shift(x, dx) is x + dx."""
+def _space():
+    """Raises Rejected: ``unsupported-jax``."""
+    check()
     from mdsl.lowering.geometry import space
 
-    return space.free()
+    return space
+
+
+def free() -> Space:
+    """Space without walls: displacement(a, b) is a - b, shift(x, dx) is x + dx."""
+    return _space().free()
 
 
 def periodic(box, axes: Sequence[bool] | None = None) -> Space:
@@ -35,9 +43,7 @@ def periodic(box, axes: Sequence[bool] | None = None) -> Space:
     the box. distance(a, b): [...]; its derivative where a and b coincide is 0. Raises Rejected: ``bad-box``,
     ``wrong-shape``.
     """
-    from mdsl.lowering.geometry import space
-
-    return space.periodic(box, axes)
+    return _space().periodic(box, axes)
 
 
 def periodic_general(cell, axes: Sequence[bool] | None = None) -> Space:
@@ -47,6 +53,4 @@ def periodic_general(cell, axes: Sequence[bool] | None = None) -> Space:
     The displacement is the nearest image wherever that is nearer than half the smallest entry of the diagonal. A
     traced cell that is not triangular makes everything NaN. Raises Rejected: ``bad-box``, ``wrong-shape``.
     """
-    from mdsl.lowering.geometry import space
-
-    return space.periodic_general(cell, axes)
+    return _space().periodic_general(cell, axes)

@@ -14,11 +14,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering import jax_internals as internals
 from mdsl.lowering.field.field import Combination, Field, Measure
+from mdsl.lowering.jax_internals import SymbolicZero
 from mdsl.lowering.kernels.globals import Globals
 
 from mdsl.model.faults import fault
@@ -138,21 +137,32 @@ def _(what: Diagnostic, primals, tangents):
     return value, slope + none_p.bind(by_decided, what=what)
 
 
-none_p = Primitive("no_derivative")  # of a number: not a number
-
-
 def _none(tangent, *, what: Diagnostic):
     return jnp.full_like(tangent, jnp.nan)
 
 
+def _batched(operands, axes, *, what: Diagnostic):
+    return none_p.bind(*operands, what=what), axes[0]
+
+
+def _jvp(primals, tangents, *, what: Diagnostic):
+    (tangent,) = tangents
+    return none_p.bind(*primals, what=what), tangent if internals.is_zero(tangent) else none_p.bind(tangent, what=what)
+
+
 def _refused(cotangent, tangent, *, what: Diagnostic):
-    if type(cotangent) is ad.Zero:
-        return [ad.Zero(tangent.aval)]
+    if internals.is_zero(cotangent):
+        return [internals.zero(tangent.aval)]
     raise Rejected(what)
 
 
-none_p.def_impl(_none)
-none_p.def_abstract_eval(lambda tangent, *, what: tangent)
-mlir.register_lowering(none_p, mlir.lower_fun(_none, multiple_results=False))
-batching.defvectorized(none_p)
-ad.deflinear2(none_p, _refused)
+none_p = internals.operation(  # of a number: not a number
+    "no_derivative",
+    _none,
+    lambda tangent, *, what: tangent,
+    several=False,
+    impl=_none,
+    batched=_batched,
+    jvp=_jvp,
+    transpose=_refused,
+)

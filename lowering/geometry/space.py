@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.model.no_derivative import is_traced
 
 from .cell import Cell, nearest, of_matrix, wrap
 
@@ -43,7 +44,7 @@ def free() -> Space:
 
 def periodic(box, axes: Sequence[bool] | None = None) -> Space:
     box = jnp.asarray(box, jnp.result_type(float))
-    if not isinstance(box, jax.core.Tracer) and not (box > 0).all():
+    if not is_traced(box) and not (box > 0).all():
         raise Rejected(Diagnostic("bad-box", "an edge of the box is not positive", help="edges are positive lengths"))
 
     def cell(dim: int) -> Cell:
@@ -68,7 +69,7 @@ def periodic_general(cell, axes: Sequence[bool] | None = None) -> Space:
             )
         )
     skew = (jnp.triu(cell, 1) != 0).any() | ~(jnp.diagonal(cell) > 0).all()
-    if not isinstance(cell, jax.core.Tracer) and skew:
+    if not is_traced(cell) and skew:
         help = "a along x, b in the plane of x and y, and positive edges: [[ax, 0, 0], [bx, by, 0], [cx, cy, cz]]"
         raise Rejected(Diagnostic("bad-box", "the box vectors are not those of a triangular matrix", help=help))
     checked = of_matrix(cell + jnp.where(skew, jnp.nan, 0.0), tilted=True)

@@ -11,6 +11,7 @@ import numpy as np
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.potential.energies import Energies
+from mdsl.model.no_derivative import is_traced
 
 from mdsl.start.initial import Initial
 
@@ -32,7 +33,7 @@ class GrowingEnergies:
     def call(self, name: str, leaves: Mapping[str, object], x, cell):
         """``name``: energy, forces or virial. ``leaves``: the free parameters; all in internal units."""
         value = self._function(name)(leaves, x, cell)
-        if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((leaves, x, cell))):
+        if is_traced((leaves, x, cell)):
             return value
         if not bool(jnp.isfinite(value).all()):
             self._grow(leaves, x, cell)

@@ -25,9 +25,8 @@ from functools import lru_cache, partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Jaxpr, Primitive
-from jax.interpreters import ad, batching, mlir
-from jax.interpreters import partial_eval as pe
+from mdsl.lowering import jax_internals as internals
+from mdsl.lowering.jax_internals import Jaxpr
 from mdsl.lowering.neighbours.gather import padded, take
 
 from .parity import MIXED, Both, both_ways
@@ -64,21 +63,18 @@ class PairSum:
     ) -> PairSum:
         """Another sum over the same pairs. ``inputs``: what the body reads: a side, an array, the type of its entries;
         arrays: those that are ``kept``, and others with the axes of `vmap` of those ``added`` (None: all of them)."""
-        closed = jax.make_jaxpr(body)(*(aval for *_, aval in inputs), jax.ShapeDtypeStruct((), bool))
-        wanted = [True] * len(closed.jaxpr.outvars)
-        jaxpr, used = pe.dce_jaxpr(closed.jaxpr, wanted, [False] * len(inputs) + [True])
+        whole, consts = internals.traced(body, *(aval for *_, aval in inputs), jax.ShapeDtypeStruct((), bool))
+        jaxpr, used = internals.pruned(whole, [False] * len(inputs) + [True])
         if not any(u for (side, *_), u in zip(inputs, used) if side != CONSTANT):
             # What is the same for all pairs reads no atom, but how many there are is read off the arrays.
             first = next(p for p, (side, *_) in enumerate(inputs) if side != CONSTANT)
-            jaxpr, used = pe.dce_jaxpr(closed.jaxpr, wanted, [p == first for p in range(len(inputs))] + [True])
+            jaxpr, used = internals.pruned(whole, [p == first for p in range(len(inputs))] + [True])
         batch = tuple(
             (*flags[: self.lists], *(k is None or flags[self.lists + k] for k in (*kept, *added)))
             for flags in self.batch
         )
         reads = tuple((side, k) for (side, k, _), u in zip(inputs, used) if u)
-        return replace(
-            self, body=jaxpr, consts=tuple(closed.consts), reads=reads, arrays=len(kept) + len(added), batch=batch
-        )
+        return replace(self, body=jaxpr, consts=tuple(consts), reads=reads, arrays=len(kept) + len(added), batch=batch)
 
 
 def pair_sum(body: Callable, slots, atoms, zeros, *, excluded=None):
@@ -98,17 +94,17 @@ def pair_sum(body: Callable, slots, atoms, zeros, *, excluded=None):
             jnp.asarray(f, z.dtype) for f, z in zip(jax.tree.leaves(body(own, other, values[-1])), sums, strict=True)
         ]
 
-    closed = jax.make_jaxpr(pair)(*numbers, *numbers, jax.ShapeDtypeStruct((), bool))
-    constants = [jnp.asarray(c) for c in closed.consts]
+    jaxpr, consts = internals.traced(pair, *numbers, *numbers, jax.ShapeDtypeStruct((), bool))
+    constants = [jnp.asarray(c) for c in consts]
     inputs = [(CONSTANT, k, jax.ShapeDtypeStruct(c.shape, c.dtype)) for k, c in enumerate(constants, len(leaves))]
     inputs += [(side, k, aval) for side in (OWN, OTHER) for k, aval in enumerate(numbers)]
 
     def explicit(*values):
-        return jax.core.eval_jaxpr(closed.jaxpr, values[: len(constants)], *values[len(constants) :])
+        return internals.evaluated(jaxpr, values[: len(constants)], *values[len(constants) :])
 
     lists = [v for v in (slots, excluded) if v is not None]
     arrays = [*leaves, *constants]
-    pairs = PairSum(closed.jaxpr, (), len(arrays), slots is not None, len(lists))
+    pairs = PairSum(jaxpr, (), len(arrays), slots is not None, len(lists))
     what = pairs.derived(explicit, inputs, range(len(arrays)), ())
     return jax.tree.unflatten(result, pair_sum_p.bind(*lists, *arrays, what=what))
 
@@ -133,7 +129,7 @@ def _sums(*operands, what: PairSum) -> list:
 
     def body(own, other, valid):
         def pair(valid, *values):
-            return jax.core.eval_jaxpr(what.body, what.consts, *values, valid)
+            return internals.evaluated(what.body, what.consts, *values, valid)
 
         values = [{CONSTANT: arrays, OWN: own, OTHER: other}[side][k] for side, k in what.reads]
         if valid.ndim == 1 or what.listed:  # the values of a slot, or all slots at once
@@ -159,11 +155,11 @@ def _types(*avals, what: PairSum):
     for level, flags in enumerate(what.batch):
         k = flags.index(True)
         sizes.append(avals[k].shape[sum(outer[k] for outer in what.batch[:level])])
-    return [jax.core.ShapedArray((*sizes, n), v.aval.dtype) for v in what.body.outvars]
+    return [internals.array_type((*sizes, n), v.aval.dtype) for v in what.body.outvars]
 
 
 def _batched(operands, axes, *, what: PairSum):
-    flags = tuple(axis is not batching.not_mapped for axis in axes)
+    flags = tuple(axis is not None for axis in axes)
     operands = [jnp.moveaxis(v, axis, 0) if flag else v for v, axis, flag in zip(operands, axes, flags)]
     found = pair_sum_p.bind(*operands, what=replace(what, batch=(flags, *what.batch)))
     return found, [0] * len(found)
@@ -178,10 +174,10 @@ def _jvp(primals, tangents, *, what: PairSum):
     moving = tuple(
         k
         for k, t in enumerate(tangents[what.lists :])
-        if k in read and type(t) is not ad.Zero and t.dtype != jax.dtypes.float0
+        if k in read and not internals.is_zero(t) and t.dtype != jax.dtypes.float0
     )
     smooth = [jnp.issubdtype(v.aval.dtype, jnp.floating) for v in what.body.outvars]
-    changes = [ad.Zero(jax.typeof(v).to_tangent_aval()) for v in found]
+    changes = [internals.zero_tangent(v) for v in found]
     if moving and any(smooth):
         new = iter(pair_sum_p.bind(*primals, *(tangents[what.lists + k] for k in moving), what=_tangent(what, moving)))
         changes = [next(new) if s else c for s, c in zip(smooth, changes)]
@@ -203,7 +199,7 @@ def _tangent(what: PairSum, moving: tuple[int, ...]) -> PairSum:
                 at[p] = value
             return [
                 v
-                for v in jax.core.eval_jaxpr(what.body, what.consts, *at, valid)
+                for v in internals.evaluated(what.body, what.consts, *at, valid)
                 if jnp.issubdtype(v.dtype, jnp.floating)
             ]
 
@@ -217,9 +213,9 @@ def _tangent(what: PairSum, moving: tuple[int, ...]) -> PairSum:
 
 def _transpose(cotangents, *operands, what: PairSum):
     lists, arrays = operands[: what.lists], operands[what.lists :]
-    linear = tuple(k for k, v in enumerate(arrays) if ad.is_undefined_primal(v))
+    linear = tuple(k for k, v in enumerate(arrays) if internals.is_linear(v))
     known = tuple(k for k in range(what.arrays) if k not in linear)
-    live = tuple(m for m, ct in enumerate(cotangents) if type(ct) is not ad.Zero)
+    live = tuple(m for m, ct in enumerate(cotangents) if not internals.is_zero(ct))
     constants = {k: aval.shape for (side, k), aval in zip(what.reads, what.avals) if side == CONSTANT}
     read = [k for k in linear if any(k == other for _, other in what.reads)]
     many = tuple(k for k in read if math.prod(constants.get(k, ())) > FEW)
@@ -240,7 +236,9 @@ def _transpose(cotangents, *operands, what: PairSum):
         found[k] = jnp.sum(
             found[k], axis=[level for level, flags in enumerate(what.batch) if not flags[what.lists + k]]
         )
-    return [None] * what.lists + [None if k in known else found.get(k, ad.Zero(v.aval)) for k, v in enumerate(arrays)]
+    return [None] * what.lists + [
+        None if k in known else found.get(k, internals.zero(v.aval)) for k, v in enumerate(arrays)
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -314,7 +312,7 @@ def _transposed_by_constants(
                 if lists and not what.listed:
                     valid &= (index != lists[0]).all(0)
                 values = [take(others[k], index) if side == OTHER else every[k] for side, k in what.reads]
-                found = jax.vmap(lambda *v: jax.core.eval_jaxpr(what.body, what.consts, *v), in_axes=(*sides, 0))(
+                found = jax.vmap(lambda *v: internals.evaluated(what.body, what.consts, *v), in_axes=(*sides, 0))(
                     *values, valid
                 )
                 return [found[m] for m in live]
@@ -330,11 +328,13 @@ def _transposed_by_constants(
     return _over_axes(cotangents, batch)
 
 
-pair_sum_p = Primitive("pair_sum")
-pair_sum_p.multiple_results = True
-pair_sum_p.def_impl(jax.jit(_evaluate, static_argnames="what"))
-pair_sum_p.def_abstract_eval(_types)
-mlir.register_lowering(pair_sum_p, mlir.lower_fun(_evaluate, multiple_results=True))
-batching.primitive_batchers[pair_sum_p] = _batched
-ad.primitive_jvps[pair_sum_p] = _jvp
-ad.primitive_transposes[pair_sum_p] = _transpose
+pair_sum_p = internals.operation(
+    "pair_sum",
+    _evaluate,
+    _types,
+    several=True,
+    impl=jax.jit(_evaluate, static_argnames="what"),
+    batched=_batched,
+    jvp=_jvp,
+    transpose=_transpose,
+)

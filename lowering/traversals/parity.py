@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from mdsl.lowering import jax_internals as internals
+from mdsl.lowering.jax_internals import Jaxpr, JaxprEqn, Literal
 
 EVEN, ODD, ZERO, MIXED = "even", "odd", "zero", "mixed"
 
@@ -52,7 +52,13 @@ LINEAR = {
 }
 PRODUCTS = {"mul", "div"}
 COMMUTATIVE = {"add", "add_any", "mul", "max", "min", "eq", "ne", "and", "or", "xor"}
-CALLS = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr"}
+CALLS = {
+    "pjit": "jaxpr",
+    "jit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "eval_jaxpr": "call_jaxpr",
+}
 
 
 class Both(NamedTuple):
@@ -85,8 +91,8 @@ def both_ways(jaxpr: Jaxpr, inputs: Sequence[Both]) -> list[Both]:
     for eqn in jaxpr.eqns:
         given = [read(atom) for atom in eqn.invars]
         if eqn.primitive.name in CALLS:
-            inner = eqn.params[CALLS[eqn.primitive.name]]
-            found = both_ways(inner.jaxpr, [*map(Both, inner.consts), *given])
+            inner, consts = internals.opened(eqn.params[CALLS[eqn.primitive.name]])
+            found = both_ways(inner, [*map(Both, consts), *given])
         else:
             found = _applied(jaxpr, eqn, given)
         known.update(zip(eqn.outvars, found))
@@ -95,13 +101,13 @@ def both_ways(jaxpr: Jaxpr, inputs: Sequence[Both]) -> list[Both]:
 
 def _applied(jaxpr: Jaxpr, eqn: JaxprEqn, given: list[Both]) -> list[Both]:
     inputs = {atom: g for atom, g in zip(eqn.invars, given) if not isinstance(atom, Literal)}
-    one = jaxpr.replace(constvars=[], invars=list(inputs), outvars=eqn.outvars, eqns=[eqn])
-    values = jax.core.eval_jaxpr(one, (), *(g.value for g in inputs.values()))
+    one = internals.operation_alone(jaxpr, eqn, list(inputs))
+    values = internals.evaluated(one, (), *(g.value for g in inputs.values()))
     parity = _parity(eqn, given)
     if parity != MIXED:
         return [Both(v, parity) for v in values]
     return [
-        Both(v, MIXED, s) for v, s in zip(values, jax.core.eval_jaxpr(one, (), *(g.other for g in inputs.values())))
+        Both(v, MIXED, s) for v, s in zip(values, internals.evaluated(one, (), *(g.other for g in inputs.values())))
     ]
 
 

@@ -17,6 +17,7 @@ from mdsl.start.initial import Initial, following, still
 
 from .fixed_by_bind import check_fixed
 from .given import numbers, symmetric
+from .no_derivative import is_traced
 
 if TYPE_CHECKING:
     from .system import System
@@ -62,7 +63,6 @@ def arguments(system: System, x, params, box, data):
 def cell_given(system: System, box, leaves, dtype):
     """The box as it was bound, or as the program declares it for these parameters, or another: one edge, [d]
     or [d, d]."""
-    import jax
     import jax.numpy as jnp
 
     from mdsl.lowering.geometry.cell import Cell, cast, of_matrix
@@ -84,7 +84,7 @@ def cell_given(system: System, box, leaves, dtype):
         edges = jnp.broadcast_to(box, (dim,))
         return Cell(tuple(e if p else jnp.ones_like(e) for e, p in zip(edges, periodic)))
     skew = (jnp.triu(box, 1) != 0).any()
-    if not isinstance(box, jax.core.Tracer) and skew:
+    if not is_traced(box) and skew:
         raise Rejected(
             Diagnostic(
                 "bad-box",

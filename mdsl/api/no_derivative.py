@@ -6,6 +6,7 @@ of JAX's own, the diagnostic `no-derivative` says what it is that has none, and 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
@@ -27,9 +28,8 @@ BIND = {
 
 def is_traced(value) -> bool:
     """Whether a value, or an array in a mapping or list, stands for others in a transformation of JAX."""
-    import jax
-
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    jax = sys.modules.get("jax")  # without it nothing is traced, and it is not imported for that
+    return jax is not None and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
 def refuse(what: str, help: str | None = None) -> Rejected:

@@ -19,6 +19,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Source
 from mdsl.interpret.constants import factor
 from mdsl.interpret.topologies import check_names, check_whole
+from mdsl.lowering.jax_version import check
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.nodes import Model
 from mdsl.passes.atom_data import check_data_names
@@ -84,6 +85,7 @@ class Program:
     def params(self) -> dict[str, object]:
         """The free parameters by name: scalars, arrays with an axis for each of their axes, and of a learned function a
         dict of its weights."""
+        check()
         import jax
 
         from mdsl.lowering.kernels.globals import defaults
@@ -103,6 +105,7 @@ class Program:
     def internal(self, params: Mapping[str, object] | None) -> dict[str, object]:
         """Parameters in internal units; those not given have their defaults. Raises Rejected: ``unknown-parameter``,
         ``no-derivative``, ``wrong-type``, ``wrong-shape``, ``bad-table``."""
+        check()
         import jax.numpy as jnp
 
         given = dict(params or {})
@@ -161,8 +164,9 @@ class Program:
         ``velocities`` these are drawn as the run block says (`v ~ ...`), by ``seed``, and are 0 where it does not. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
         of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
 
-        Raises Rejected: ``wrong-shape``, ``wrong-arguments``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ...
+        Raises Rejected: ``wrong-shape``, ``wrong-arguments``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ``unsupported-jax``, ...
         """
+        check()
         missing = missing_externs(self.model)
         if missing:
             raise Rejected(*missing)

@@ -52,7 +52,7 @@ def run(system: System, key, x, v, box, params, data, steps: int | None) -> Resu
     check_counts(system, params, steps)
     leaves = {**system.program.internal(params), **data_given(system, data)}
     start = start_given(system, x, v, box, leaves)
-    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((key, leaves, start))):
+    if is_traced((key, leaves, start)):
         return _traced(system, key, leaves, steps, *start)
     members = single(system.program.compiled.field, bound_by(system, leaves, *start), leaves, key, system.precision)
     return _result(system, _runner(system, "last", members), Memory(system.model), steps)
@@ -154,7 +154,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
     places, shared = _divided(
         given, {"x": [initial.x.shape], "v": [initial.x.shape], "box": [(), (1,), (dim,), (dim, dim)]}, count
     )
-    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((keys, own, params, x, v, box, numbers, data))):
+    if is_traced((keys, own, params, x, v, box, numbers, data)):
 
         def one(key, own, numbers, places) -> tuple:
             found = system.run(key, **shared, **places, params={**params, **own}, data={**data, **numbers}, steps=steps)

@@ -223,13 +223,15 @@ def _run_options(sub: Parser) -> None:
 
 
 class Version(argparse.Action):
-    """Tells the versions without importing what they belong to."""
+    """Tells the versions without importing what they belong to, and whether JAX is newer than what was tested."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
         from importlib.metadata import version
         from platform import python_version
 
-        print(f"mdsl {version('mdsl')} (JAX {version('jax')}, Python {python_version()})")
+        from mdsl.lowering.jax_version import described
+
+        print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})")
         raise SystemExit(FINE)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 
 import numpy as np
 
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering.jax_version import check
 
 from . import xla_flags as xla
 from .options import RunOptions
@@ -17,6 +17,7 @@ from .options import RunOptions
 
 def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     """Configure JAX for this process, before it starts: precision, platform, one host device for each thread."""
+    check()
     threads = options.threads or os.cpu_count() or 1
     # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not list.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,8 +33,7 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
         jax.config.update("jax_num_cpu_devices", threads)
     except RuntimeError:
         pass  # JAX is running already, as when a test calls this: its devices stay as they are
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mdsl" / "jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_compilation_cache_dir", str(xla.cache_folder() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     try:
         devices = jax.devices()

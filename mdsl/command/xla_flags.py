@@ -1,15 +1,31 @@
-"""What XLA is told before it starts. It reads the variable of the environment once, and takes this from nowhere else."""
+"""What XLA is told before it starts. It reads the variable of the environment once, and takes this from nowhere else.
+
+XLA ends the process at a flag that it does not know, and releases drop flags. So each flag is tried in a process of its own
+before it is given, and the answers are remembered for this release of jaxlib.
+"""
 
 from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 EXTRA = "--xla_backend_extra_options="
 WHOLE_LOOPS = f"{EXTRA}xla_cpu_small_while_loop_byte_threshold={10**12}"
 WIDTH = "--xla_cpu_prefer_vector_width="
 WIDEST = f"{WIDTH}512"
+START = "import jax; jax.devices()"  # XLA reads its flags when the first platform starts
+PATIENCE = 120  # seconds for that
 
 
 def flags(given: str, ensemble: bool = False) -> str:
-    """``XLA_FLAGS`` with which programs run fastest on CPUs, beside those that are given.
+    """``XLA_FLAGS`` with which programs run fastest on CPUs, of those that this XLA knows, beside those that are given.
 
     LLVM prefers vectors of 256 bits also where a processor has longer ones, on which most programs run a tenth faster.
 
@@ -19,4 +35,76 @@ def flags(given: str, ensemble: bool = False) -> str:
     so an ``ensemble`` of many small systems is not compiled so.
     """
     wanted = {WIDTH: WIDEST} if ensemble else {WIDTH: WIDEST, EXTRA: WHOLE_LOOPS}
-    return " ".join([given, *(flag for name, flag in wanted.items() if name not in given)]).strip()
+    return " ".join([given, *known([flag for name, flag in wanted.items() if name not in given])]).strip()
+
+
+def known(wanted: Sequence[str]) -> list[str]:
+    """Those flags that the installed XLA knows, with the values that they have; none where XLA cannot be asked.
+
+    Answers are remembered in the cache folder; where that cannot be written, XLA is asked each time.
+    """
+    try:
+        file = cache_folder() / f"xla-flags-{version('jaxlib')}.json"
+    except PackageNotFoundError:
+        return []  # what follows tells that
+    answers = _remembered(file)
+    unknown = [flag for flag in wanted if flag not in answers]
+    if unknown:
+        found = _asked(unknown)
+        answers |= found
+        if found:
+            _remember(file, answers)
+    return [flag for flag in wanted if answers.get(flag)]
+
+
+def cache_folder() -> Path:
+    """Where mdsl keeps what it can find out again."""
+    with contextlib.suppress(RuntimeError):  # there is no home
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mdsl"
+    return Path(tempfile.gettempdir()) / "mdsl"
+
+
+def _asked(wanted: Sequence[str]) -> dict[str, bool]:
+    """Which flags XLA knows: all at once, and each alone if it does not start with all. Nothing is found out if it does
+    not start without any."""
+    if _starts(wanted):
+        return dict.fromkeys(wanted, True)
+    if not _starts(()):
+        return {}
+    return {wanted[0]: False} if len(wanted) == 1 else {flag: _starts((flag,)) for flag in wanted}
+
+
+def _starts(given: Sequence[str]) -> bool:
+    """Whether XLA starts with these flags alone."""
+    environment = {**os.environ, "XLA_FLAGS": " ".join(given), "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", START],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _remembered(file: Path) -> dict[str, bool]:
+    try:
+        answers = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return (
+        {flag: answer for flag, answer in answers.items() if answer in (True, False)} if type(answers) is dict else {}
+    )
+
+
+def _remember(file: Path, answers: dict[str, bool]) -> None:
+    """Other processes may write the same file: it is whole at any time."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=file.name, delete=False) as new:
+            json.dump(answers, new, indent=1)
+        os.replace(new.name, file)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 from compiled import bound, program, run, running
 from mdsl.lowering.run.outcome import Outcome
 
@@ -149,9 +150,7 @@ def test_a_condition_inside_transformations():
         result = system.run(jax.random.key(0), params=params)
         return result.records["U"][-1], (result.statements[0].steps, result.statements[0].converged)
 
-    gradient = jax.jit(
-        jax.value_and_grad(outcome, has_aux=True), compiler_options={"xla_backend_optimization_level": 0}
-    )
+    gradient = jax.jit(jax.value_and_grad(outcome, has_aux=True), compiler_options=quick.OPTIONS)
     (energy, (steps, converged)), slope = gradient(p.params)
     assert converged and int(steps) == plain.statements[0].steps < 150
     assert float(energy) == pytest.approx(plain.records["U"][-1], rel=1e-9)

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import quick
 
 import mdsl
 from mdsl.model.dimensions import NAMED
@@ -171,7 +172,7 @@ def compiled(module):
         axis=0,
     )
     system = program.bind(x, box=EDGE, topologies={"bonds": [[k, k + 1] for k in range(ATOMS - 1)]})
-    options = {"compiler_options": {"xla_backend_optimization_level": 0}}
+    options = {"compiler_options": quick.OPTIONS}
     energy = jax.jit(lambda p, x, b: system.energy(x, params=p, box=b), **options)
     rest = jax.jit(
         lambda p, x, b: (

@@ -10,12 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 from mdsl.lowering.kernels.staged import Staged
 from mdsl.lowering.neighbours import columns
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.traversals.schedules import all_pairs_sum, each_other_sum, row_sum, slot_sum
-
-HURRY = {"xla_backend_optimization_level": 0}
 
 
 def gas(n, lengths, seed=0):
@@ -38,7 +37,7 @@ def pairs(slots, first=0):
 @functools.lru_cache
 def compiled(plan):
     """The builder, compiled in a hurry (a fifth of the time)."""
-    return jax.jit(functools.partial(neighbours.build, plan), compiler_options=HURRY)
+    return jax.jit(functools.partial(neighbours.build, plan), compiler_options=quick.OPTIONS)
 
 
 def check(x, lengths, periodic, radius, dtype=np.float32, plan=None):
@@ -156,7 +155,7 @@ def test_ranges_of_rows():
     x = jnp.asarray(gas(1001, lengths), jnp.float32)
     plan, whole = check(np.asarray(x, float), lengths, (True,) * 3, 2.5)
 
-    @functools.partial(jax.jit, static_argnums=1, compiler_options=HURRY)
+    @functools.partial(jax.jit, static_argnums=1, compiler_options=quick.OPTIONS)
     def part(start, count):
         return neighbours.build(plan, x, jnp.asarray(lengths), 2.5, rows=(start, count)).slots
 
@@ -175,7 +174,7 @@ def test_under_cond_and_vmap():
     plan = dataclasses.replace(plan, slots=80, window=150)
     old = compiled(plan)(x[0], lengths, 2.5)
 
-    @functools.partial(jax.jit, compiler_options=HURRY)
+    @functools.partial(jax.jit, compiler_options=quick.OPTIONS)
     def both(x, go):
         build = functools.partial(neighbours.build, plan, box=lengths, radius=2.5)
         return jax.lax.cond(go, lambda: build(x[1]), lambda: old), jax.vmap(build)(x)
@@ -193,7 +192,7 @@ def test_ways_to_order_atoms(cells):
     """Which way is taken depends on the numbers of atoms, columns and bins; ranks need columns that are not too full."""
     n, rng = 70_000, np.random.default_rng(0)
     plan = neighbours.Plan(n, (True,) * 3, cells, window=1, slots=4)
-    sort = jax.jit(functools.partial(columns._order, plan), compiler_options=HURRY)
+    sort = jax.jit(functools.partial(columns._order, plan), compiler_options=quick.OPTIONS)
     along = rng.integers(0, cells[-1], n)
     for crowded in (0.0, 0.9, 1.0):
         column = np.where(rng.random(n) < crowded, plan.columns - 1, rng.integers(0, plan.columns, n))
@@ -211,7 +210,7 @@ def test_what_stood_in_the_place_of_a_list_does_not_matter(n, parts, lengths):
     plan = neighbours.plan(n, lengths, (False,) * 3, 2.5, x)
     whole, count = compiled(plan)(x, jnp.asarray(lengths), 2.5), -(-n // parts)
 
-    @functools.partial(jax.jit, donate_argnums=1, compiler_options=HURRY)
+    @functools.partial(jax.jit, donate_argnums=1, compiler_options=quick.OPTIONS)
     def part(start, into):
         return neighbours.build(plan, x, jnp.asarray(lengths), 2.5, rows=(start, count), into=into).slots
 
@@ -257,7 +256,7 @@ def test_schedules_agree(n):
     factors = lambda own, other, valid: {"whole": body(own, other, valid), "u": body(own, other, valid)["u"]}  # noqa: E731
     staged = Staged(factors, lambda found, own, other, valid: found["whole"] | {"u": found["u"] * valid})
 
-    @functools.partial(jax.jit, compiler_options=HURRY)
+    @functools.partial(jax.jit, compiler_options=quick.OPTIONS)
     def schedules(atoms, slots, used):
         return (
             slot_sum(body, slots, atoms, atoms, zeros),
@@ -276,7 +275,9 @@ def test_schedules_agree(n):
         assert np.abs(np.sum(result["f"], axis=1)).max() < 0.05  # action and reaction
 
 
-SHARDED = """
+SHARDED = (
+    f"OPTIONS = {quick.OPTIONS}"
+    + """
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 3)
 from mdsl.lowering.neighbours import columns, lists as neighbours
@@ -284,7 +285,7 @@ from mdsl.lowering.traversals.schedules import Shards, slot_sum
 n, lengths = 1000, jnp.full(3, 11.0)
 x = jnp.asarray(np.random.default_rng(0).random((n, 3)) * 11, jnp.float32)
 plan = neighbours.plan(n, (11.0,) * 3, (True,) * 3, 2.5, x)
-jit = lambda f: jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+jit = lambda f: jax.jit(f, compiler_options=OPTIONS)
 whole = jit(lambda x: neighbours.build(plan, x, lengths, 2.5))(x)
 
 def body(own, other, valid):
@@ -306,6 +307,7 @@ expected = jit(lambda: slot_sum(body, whole.slots, atoms, atoms, (jnp.zeros(n),)
 np.testing.assert_allclose(total[:n], expected, rtol=1e-5)
 assert not total[n:].any()
 """
+)
 
 
 def test_sharded():

@@ -13,6 +13,7 @@ import re
 import jax
 import numpy as np
 import pytest
+import quick
 from compiled import program
 from reference import REFERENCE
 
@@ -59,7 +60,7 @@ def compiled_for(system):
     x = system.x
     function = jax.jit(
         lambda p: (system.energy(x, params=p), system.forces(x, params=p), system.virial(x, params=p)),
-        compiler_options={"xla_backend_optimization_level": 0},
+        compiler_options=quick.OPTIONS,
     )
     return lambda params: function({name: float(value) for name, value in params.items()})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import quick
 from compiled import program
 from interpreted import jumbled
 
@@ -36,9 +37,7 @@ def atoms():
 def ours(text, x=None, box=EDGE, **more):
     x = atoms() if x is None else x
     system = program(text, HEAD).bind(x, box=box, **more)
-    both = jax.jit(
-        lambda x: (system.energy(x), system.forces(x)), compiler_options={"xla_backend_optimization_level": 0}
-    )
+    both = jax.jit(lambda x: (system.energy(x), system.forces(x)), compiler_options=quick.OPTIONS)
     energy, forces = both(x)
     return float(energy), np.asarray(forces)
 

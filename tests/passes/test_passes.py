@@ -9,6 +9,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+import quick
 import sympy
 from compiled import HEAD, apart, pairs_by
 from interpreted import moved
@@ -114,7 +115,7 @@ def from_jax(program, case, traversal="all pairs"):
         return energy, slopes, system.forces(x, params=params, box=box), system.virial(x, params=params, box=box)
 
     box = shaped(case.system, 1.0)
-    compiled = jax.jit(everything, compiler_options={"xla_backend_optimization_level": 0})  # half the time
+    compiled = jax.jit(everything, compiler_options=quick.OPTIONS)  # half the time
     energy, (params, x, by_box), forces, virial = compiled(program.params, case.system.x, box)
     names = sorted(program.params)
     by_box = by_box if by_box.ndim == 2 else np.diag(by_box)
