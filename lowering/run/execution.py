@@ -94,9 +94,7 @@ class Execution:
     def _take_up(self, had: Capacities) -> None:
         """What an earlier run, which this one goes on with, had made room for."""
         self._skin, self._built, self._plans = had.skin, had.built, dict(had.beyond)
-        self.arrangement = replace(
-            self.first, traversal=replace(self.first.traversal, plan=had.plan), legs=had.legs
-        )
+        self.arrangement = replace(self.first, traversal=replace(self.first.traversal, plan=had.plan), legs=had.legs)
         self._rearranged()
 
     def standing(self, state: State) -> Standing:
