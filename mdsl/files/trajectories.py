@@ -176,12 +176,15 @@ class DCD(_MDTraj):
             self._time_header()
 
     def _time_header(self) -> None:
-        # mdtraj writes 0, 1 and 1 there. The integers at byte 8 are NSET, ISTART, NSAVC, ...; the tenth is DELTA.
+        # mdtraj writes 0, 1 and 1 there. The integers at byte 8 are NSET, ISTART, NSAVC, ...; the tenth is DELTA. Its
+        # two titles hold the hour, and what the memory held before: a run is to write the same bytes each time.
         with open(self.path, "r+b") as file:
             file.seek(12)
             file.write(self._header[0])
             file.seek(44)
             file.write(self._header[1])
+            file.seek(100)
+            file.write(b"REMARKS written by mdsl".ljust(2 * 80))
 
 
 class XTC(_MDTraj):
