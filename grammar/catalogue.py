@@ -140,6 +140,9 @@ CATALOGUE: dict[str, Entry] = {
     "cannot-write": Entry("failure", "The operating system refuses to write the output."),
     "other-program": Entry("error", "A run is to be resumed with another program than the one that made it."),
     "no-run": Entry("error", "A folder holds no run that could be resumed."),
+    "other-conditions": Entry(
+        "warning", "A run is resumed on another machine, or with other threads, precision or versions, than it had."
+    ),
     "malformed-checkpoint": Entry(
         "failure", "The checkpoint or the records of a run are damaged or belong to another run."
     ),

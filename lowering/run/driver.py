@@ -18,6 +18,7 @@ from mdsl.lowering.dynamics.state import State
 from mdsl.model.nodes import Advance, Output
 
 from . import failures as trouble
+from . import pace
 from .execution import Execution, most, plain
 from .losses import Loss
 from .members import Members
@@ -80,7 +81,8 @@ class Runner:
     ) -> Snapshot:
         """All statements of dynamics from ``place`` on; each has at most ``most_steps`` steps.
 
-        ``seconds`` of wall time pass between calls of ``listener.progress``, about. Raises Rejected: ``overlap``,
+        Chunks of steps, after each of which ``listener.progress`` is called, take about ``seconds`` by an estimate that
+        reads no clock (`pace`): where they end decides last bits. Raises Rejected: ``overlap``,
         ``blow-up``, ``box-collapsed``, ``neighbour-overflow``.
         """
         members, execution = self.members, self.execution
@@ -105,29 +107,22 @@ class Runner:
                 execution.begin_history(state, t, snapshot if done else None)
             if index == 0 and done == 0:
                 recorded = self._put_out(listener, advance, state, 0, members.spread(steps == 0), t, recorded)
-            size, warm = 1, False
+            size = pace.together(execution.first, members, advance, seconds)
             while done < steps and not np.all(met):
                 due = min(
                     (n for n in (self._next(o, done, steps) for o in advance.outputs) if n is not None), default=steps
                 )
-                count = min(due, done + size) - done
-                begun = time.perf_counter()
+                count = min(due, pace.end_of_chunk(done, size)) - done
                 try:
                     state = execution.advance(advance, state, count, t, origin, dt)
                 finally:
                     for k in (k for k in execution.members.lost if k not in members.lost):
                         listener.lost(k, execution.members.lost[k])
                     members = execution.members
-                elapsed = time.perf_counter() - begun
                 met, each = plain(state.met), members.spread(plain(state.step) - origin)
                 count = most(each) - done
                 done += count
                 self.counts.steps += count
-                if warm:
-                    # Chunks grow until they take about as long as asked.
-                    size = max(1, min(4 * size, int(count * seconds / max(elapsed, 1e-9))))
-                else:
-                    size, warm = 16, True  # the first call compiled
                 self.place = Place(index, each, t, met)
                 recorded = self._put_out(listener, advance, state, done, met | (done == steps), t + each * dt, recorded)
                 self._state, self._time = state, t + each * dt
@@ -140,8 +135,8 @@ class Runner:
     def checkpoint(self) -> tuple[Snapshot, Place]:
         """Where the run stands, to go on from."""
         memory = self.execution.memory(self.statements[self.place.statement], self._state)
-        cut, place = self.members.cut, self.place
-        return replace(self.execution.snapshot(self._state, self._time), memory=memory), Place(
+        cut, place, standing = self.members.cut, self.place, self.execution.standing(self._state)
+        return replace(self.execution.snapshot(self._state, self._time), memory=memory, standing=standing), Place(
             place.statement, cut(place.done), cut(place.t), cut(place.met)
         )
 

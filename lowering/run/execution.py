@@ -25,6 +25,7 @@ from . import losses
 from .members import Members
 from .plan import arrange
 from .snapshot import Counts, Snapshot
+from .standing import Capacities, Standing
 
 MOST_GROWTHS = 20
 
@@ -37,15 +38,19 @@ class Execution:
 
     def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
         self.skin = skin
-        self.arrangement = arrange(members, devices, skin)
+        self.first = arrange(members, devices, skin)  # before anything has grown
         self.compiled_for = members
-        self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
-        self._rearranged()
+        self._made: dict[tuple, tuple] = {}
         self.prepare(members)
 
     def prepare(self, members: Members) -> None:
-        """Make ready for a run of these."""
+        """Make ready for a run of these. Every run begins with what was planned, that each does what the first did: what
+        another has grown to decides last bits, and is compiled already when it is wanted again."""
         self.members, self.counts = members, Counts()
+        self.arrangement = self.first
+        self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
+        self._plans: Mapping[tuple[str, ...], neighbours.Plan | None] = {}  # those of a run that goes on
+        self._rearranged()
         self.began: np.ndarray | None = None  # x, images and v when the statement began, [3, ..., N, d]
         self.t_began: object = 0.0
         self._skin: float | None = None  # of the present list
@@ -54,9 +59,11 @@ class Execution:
     # -- programs ------------------------------------------------------------------------------------------
 
     def _rearranged(self) -> None:
-        self.dynamics = self.arrangement.dynamics
-        self._programs: dict[object, object] = {}
-        self._called: set[int] = set()
+        """The programs of the present arrangement: those that an earlier run has compiled for it, where there are any."""
+        key = (self.arrangement.traversal.plan, self.arrangement.legs)
+        if key not in self._made:
+            self._made[key] = (self.arrangement.dynamics, {}, set())
+        self.dynamics, self._programs, self._called = self._made[key]
 
     def _program(self, key: tuple, make):
         """A compiled program of the present arrangement, made when it is first wanted."""
@@ -77,9 +84,24 @@ class Execution:
         """The state on the devices, with a list that holds; its force is not known yet."""
         members, dtype = self.members, self.members.lowered.dtype
         self._skin, self._built = None, most(snapshot.step)
+        if snapshot.standing is not None:
+            self._take_up(snapshot.standing.capacities)
         inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=members.cell(snapshot.cell))
         rows = (columns(members.spread(a), dtype) for a in (snapshot.x, snapshot.v, snapshot.images))
-        return self.listed(self.dynamics.start(inputs, *rows, members.each(snapshot.step, jnp.int32)), inputs)
+        state = self.dynamics.start(inputs, *rows, members.each(snapshot.step, jnp.int32))
+        return self.listed(state, inputs) if snapshot.standing is None else state
+
+    def _take_up(self, had: Capacities) -> None:
+        """What an earlier run, which this one goes on with, had made room for."""
+        self._skin, self._built, self._plans = had.skin, had.built, dict(had.beyond)
+        self.arrangement = replace(self.first, traversal=replace(self.first.traversal, plan=had.plan), legs=had.legs)
+        self._rearranged()
+
+    def standing(self, state: State) -> Standing:
+        """All that decides the next bits."""
+        beyond = tuple((names, more and more.plan) for names, more in self._beyond.items())
+        plan, legs = self.arrangement.traversal.plan, self.arrangement.legs
+        return Standing.of(state, Capacities(plan, legs, self._skin, self._built, beyond))
 
     def snapshot(self, state: State, t) -> Snapshot:
         members = self.members
@@ -101,7 +123,8 @@ class Execution:
         return by_user(state.ids, values, self.members.first.initial.atoms)
 
     def enter(self, advance: Advance, state: State, t, origin, snapshot: Snapshot | None) -> State:
-        """The state made ready for a statement; ``snapshot``: of one that goes on. Raises Rejected: ``malformed-checkpoint``."""
+        """The state made ready for a statement; ``snapshot``: of one that goes on, with the very bits that it had where its
+        `Standing` is known. Raises Rejected: ``malformed-checkpoint``."""
         memory: Mapping[str, object] = {}
         if snapshot is not None:
             missing = [s.name for s in advance.states if s.name not in snapshot.memory]
@@ -115,7 +138,8 @@ class Execution:
             memory = self._program(("begin", id(advance)), lambda: chunks.begin(self.dynamics, advance))(
                 self.inputs(t, origin), state
             )
-        return chunks.enter(self.dynamics, advance, state, memory)
+        entered = chunks.enter(self.dynamics, advance, state, memory)
+        return entered if snapshot is None or snapshot.standing is None else snapshot.standing.state(entered)
 
     def begin_history(self, state: State, t, snapshot: Snapshot | None) -> None:
         """Remember how a statement begins, at the time ``t``; ``snapshot``: of one that goes on."""
@@ -304,6 +328,8 @@ class Execution:
                     self.arrangement.potential, names, ends, self.snapshot(state, t).x, cell, lowered.periodic
                 )
             )
+            if self._beyond[names] is not None and self._plans.get(names) is not None:
+                self._beyond[names] = replace(self._beyond[names], plan=self._plans[names])
         for _ in range(MOST_GROWTHS):
             more = self._beyond[names]
             observer = self._program(

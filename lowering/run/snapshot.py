@@ -15,13 +15,14 @@ from .outcome import Outcome
 if TYPE_CHECKING:
     from .driver import Runner
     from .losses import Loss
+    from .standing import Standing
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps.
     began: x, images and v when the statement of dynamics began, [3, N, d], where that is read.
-    cell: [d, d], the box.
+    cell: [d, d], the box. standing: what else decides the next bits, where it is known.
     """
 
     x: np.ndarray
@@ -32,6 +33,7 @@ class Snapshot:
     cell: np.ndarray
     began: np.ndarray | None = None
     memory: Mapping[str, np.ndarray] = field(default_factory=dict)  # the states of the statement of dynamics under way
+    standing: Standing | None = None
 
     def of(self, which) -> Snapshot:
         """Of a batch, along whose replicas the first axes go: some of them, or one."""

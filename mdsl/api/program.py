@@ -52,6 +52,7 @@ def compiled_with(source: Source, folder: Path, externs: Mapping[str, Callable] 
     """A program and the functions of Python that it calls, by name. Raises Rejected with every error found."""
     if not externs:
         return compile_source(source, folder)
+    check()
     from mdsl.lowering.kernels.calls import bad_externs
 
     return compile_source(source, folder, externs, bad_externs)

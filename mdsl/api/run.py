@@ -17,6 +17,7 @@ from mdsl.model.observable_types import observable_type
 
 from .arguments import bound_by, data_given, scale, start_given
 from .fixed_by_bind import check_counts, check_fixed
+from .no_derivative import is_traced
 from .results import BatchMemory, Memory, Result
 
 if TYPE_CHECKING:

@@ -175,7 +175,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 def _run_options(sub: Parser) -> None:
     sub.add_argument("file", metavar="FILE", help="a program")
     sub.add_argument(
-        "--steps", metavar="N", help="run each statement of dynamics for N steps instead of its own number"
+        "--steps", metavar="N", help="run each statement of dynamics for at most N steps, however many it says"
     )
     sub.add_argument(
         "--seed",
@@ -219,6 +219,11 @@ def _run_options(sub: Parser) -> None:
     sub.add_argument("--platform", choices=("cpu", "gpu"), help="where to run; by default what JAX finds")
     sub.add_argument("--threads", metavar="N", help="how many processor cores to use")
     sub.add_argument("--quiet", action="store_true", help="show no progress")
+    sub.add_argument(
+        "--checkpoint",
+        metavar="SECONDS",
+        help="write a checkpoint, to resume from, as soon as the last one is so old; by default 60",
+    )
     sub.add_argument("--resume", metavar="DIR", help="go on with the run in this folder from its last checkpoint")
 
 
@@ -264,6 +269,7 @@ def run(options: argparse.Namespace) -> int:
         platform=options.platform,
         threads=number("threads", 1),
         quiet=options.quiet,
+        checkpoint=given.seconds("--checkpoint", options.checkpoint),
         resume=Path(options.resume) if options.resume else None,
         replicas=number("replicas", 1),
         sweeps=given.sweeps(options.sweep, settings),

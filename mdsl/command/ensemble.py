@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdsl.files.folder import FINAL
+from mdsl.files.folder import FINAL, RunFolder
 from mdsl.files.records import Column, Records
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
@@ -16,6 +16,7 @@ from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.model.nodes import Advance, Output
 from mdsl.start.builders import start
 
+from .checkpoints import read
 from .display import Display, Summary, Table
 from .listener import Listener
 from .options import Sweep
@@ -45,7 +46,7 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
     from mdsl.lowering.run import members as lowered
     from mdsl.lowering.run.driver import Runner
     from mdsl.lowering.run.losses import Loss
-    from mdsl.lowering.run.snapshot import Place, Snapshot
+    from mdsl.lowering.run.snapshot import Place
 
     model, points = swept(order.model, sweeps)
     params = {n: np.asarray(a) for n, a in initial_params(model, order.given).items()}
@@ -74,16 +75,8 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
     runner = Runner(lowered.batch(order.field(model), members, order.precision, order.devices), order.devices)
     snapshot, place, header, arrays = None, Place(), order.header, order.arrays
     if header is not None:
-        snapshot = Snapshot(
-            arrays["x"],
-            arrays["v"],
-            arrays["images"],
-            np.array(header["step"]),
-            np.array(header["time"]),
-            arrays["cell"],
-            arrays.get("began"),
-            order.memory,
-        )
+        step, time = np.array(header["step"]), np.array(header["time"])
+        snapshot = read(header, arrays, step, time, arrays["cell"], order.exact)
         place = Place(int(header["statement"]), *(np.array(header[name]) for name in ("done", "t", "met")))
         runner.go_on_without(
             {
@@ -104,12 +97,12 @@ def shown(model, name: str, value):
 class BatchListener(Listener):
     """As `Listener`: one file of records for all replicas, and a folder for the trajectories of each."""
 
-    def __init__(self, model, initial, folder, quiet: bool, description: Mapping, resumed: Mapping | None):
+    def __init__(self, model, initial, folder: RunFolder, quiet: bool, description: Mapping, *more):
         self.values = description["replicas"]
         self.count = len(self.values)
         self.swept = [n for n in self.values[0] if n not in ("replica", "seed")]
         self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]
-        super().__init__(model, initial, folder, quiet, description, resumed)
+        super().__init__(model, initial, folder, quiet, description, *more)
         self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
 
     def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:

@@ -19,19 +19,28 @@ from mdsl.model.nodes import Advance, Model, Output
 from mdsl.model.observable_types import observable_type
 from mdsl.passes.atom_data import columns
 
+from .checkpoints import written
 from .display import Display, Summary
-
-SECONDS_BETWEEN_CHECKPOINTS = 60.0
-STATE = "state "  # before the names of states in a checkpoint
 
 
 class Listener:
-    """Writes records, trajectories and checkpoints, and shows the run on the terminal."""
+    """Writes records, trajectories and checkpoints, and shows the run on the terminal. ``described``: what `run.json` says
+    of the run; ``conditions``: those of its bits; ``resumed``: the header of the checkpoint that it goes on from;
+    ``between``: seconds from one checkpoint to the next, at least."""
 
     def __init__(
-        self, model: Model, initial, folder: RunFolder, quiet: bool, description: Mapping, resumed: Mapping | None
+        self,
+        model: Model,
+        initial,
+        folder: RunFolder,
+        quiet: bool,
+        description: Mapping,
+        conditions: Mapping,
+        resumed: Mapping | None,
+        between: float,
     ):
         self.model, self.initial, self.folder, self.description = model, initial, folder, description
+        self.conditions, self.between = conditions, between
         self.time_unit = model.units.display(model.units.dimension(TIME)).text
         self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
         advances = [s for s in model.run if isinstance(s, Advance)]
@@ -152,7 +161,7 @@ class Listener:
             self.display.restart(done)
         else:
             self.display.advance(done)
-        if time.perf_counter() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+        if time.perf_counter() - self.saved >= self.between:
             self.checkpoint(runner)
 
     def ended(self, advance: Advance, outcome: Outcome) -> None:
@@ -165,17 +174,14 @@ class Listener:
 
     def checkpoint(self, runner) -> None:
         snapshot, place = runner.checkpoint()
+        more, arrays = written(snapshot, self.conditions)
         header = {
             **self.place_in_header(snapshot, place),
+            **more,
             "frames": {**self.frames_kept, **{name: t.frames for name, t in self.trajectories.items()}},
             "options": self.description["options"],
         }
-        began = {} if snapshot.began is None else {"began": snapshot.began}
-        memory = {STATE + name: value for name, value in snapshot.memory.items()}
-        self.folder.write_checkpoint(
-            header,
-            {"x": snapshot.x, "v": snapshot.v, "images": snapshot.images, "cell": snapshot.cell, **began, **memory},
-        )
+        self.folder.write_checkpoint(header, arrays)
         self.saved = time.perf_counter()
 
     def place_in_header(self, snapshot, place) -> dict[str, object]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +20,10 @@ from .options import RunOptions
 def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     """Configure JAX for this process, before it starts: precision, platform, one host device for each thread."""
     check()
-    threads = options.threads or os.cpu_count() or 1
+    count = threads(options)
     # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not list.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("NPROC", str(threads))  # as many as XLA starts itself
+    os.environ.setdefault("NPROC", str(count))  # as many as XLA starts itself
     os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""), bool(options.replicas or options.sweeps))
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
@@ -30,7 +32,7 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
 
     jax.config.update("jax_enable_x64", precision != "single")
     try:
-        jax.config.update("jax_num_cpu_devices", threads)
+        jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:
         pass  # JAX is running already, as when a test calls this: its devices stay as they are
     jax.config.update("jax_compilation_cache_dir", str(xla.cache_folder() / "jax"))
@@ -42,17 +44,24 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
         raise Rejected(
             Diagnostic("bad-option", ": ".join([f"the platform {options.platform} is not to be had here", *why]))
         ) from None
-    return tuple(devices[:threads]) if devices[0].platform == "cpu" and len(devices) > 1 else None
+    return tuple(devices[:count]) if devices[0].platform == "cpu" and len(devices) > 1 else None
+
+
+def threads(options: RunOptions) -> int:
+    """How many processor cores a run uses."""
+    return options.threads or os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
     """Of all that results may depend on."""
     import jax
+    import jaxlib
 
     return {
         "mdsl": mdsl.__version__,
         "python": platform.python_version(),
         "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
         "numpy": np.__version__,
     }
 
@@ -62,6 +71,15 @@ def described(devices: tuple | None) -> dict[str, object]:
     import jax
 
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "devices": [str(d) for d in devices or jax.devices()[:1]],
     }
+
+
+def processor() -> str:
+    """The model of the processor, where the system tells it, or its kind."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

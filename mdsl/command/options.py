@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class RunOptions:
 
     ``settings`` replace the defaults of parameters, in the order given. ``out`` is the folder to make,
     ``resume`` the folder of a run to go on with; ``params`` a file of parameters. ``externs``: functions of Python that
-    the program may call, its name for each and where it is, `module:name`.
+    the program may call, its name for each and where it is, `module:name`. ``checkpoint``: seconds between checkpoints.
     """
 
     steps: int | None = None
@@ -59,6 +60,7 @@ class RunOptions:
     platform: str | None = None
     threads: int | None = None
     quiet: bool = False
+    checkpoint: float | None = None
     resume: Path | None = None
     replicas: int | None = None
     sweeps: tuple[Sweep, ...] = ()
@@ -165,6 +167,19 @@ def externs(texts: list[str]) -> tuple[tuple[str, str], ...]:
             )
         found.append((name.strip() or function, f"{module}:{function}"))
     return tuple(found)
+
+
+def seconds(name: str, text: str | None) -> float | None:
+    """A time in seconds, 0 or longer."""
+    if text is None:
+        return None
+    try:
+        value = float(text.replace("_", ""))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise bad_option(f"{name} is a number of seconds, not {text!r}")
+    return value
 
 
 def whole(name: str, text: str, least: int, most: int | None = None) -> int:

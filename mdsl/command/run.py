@@ -23,13 +23,20 @@ from mdsl.passes.externs import missing_externs, with_networks
 from mdsl.resolve.sources import read_program
 from mdsl.start.builders import start
 
-from .listener import STATE, Listener
-from .machine import described, set_up_jax, versions
+from .checkpoints import conditions, differences, read, warning
+from .listener import Listener
+from .machine import described, set_up_jax, threads, versions
 from .options import RunOptions, Setting, sweep
 from .settings import with_settings
 from .terminal import show
 
 AUTOMATIC = "double"
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+KEPT = (
+    "threads",
+    "platform",
+    "checkpoint",
+)  # options with which a run that is resumed goes on, unless it is given others
 
 
 def run_file(path: Path, options: RunOptions) -> int:
@@ -77,12 +84,20 @@ def run_file(path: Path, options: RunOptions) -> int:
     seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
     steps = options.steps if options.steps is not None else chosen.get("steps")
     model = with_networks(model, lambda network: replace(network, seed=seed))
+    options = replace(
+        options,
+        replicas=options.replicas or chosen.get("replicas"),
+        sweeps=options.sweeps or tuple(sweep(f"{n}={t}") for n, t in chosen.get("sweeps", {}).items()),
+        **{n: chosen.get(n) for n in KEPT if getattr(options, n) is None},
+    )
     devices = set_up_jax(precision, options)
-    replicas = options.replicas or chosen.get("replicas")
-    sweeps = options.sweeps or tuple(sweep(f"{n}={t}") for n, t in chosen.get("sweeps", {}).items())
+    replicas, sweeps, now = options.replicas, options.sweeps, conditions(precision, threads(options))
+    changed = differences(header.get("conditions"), now) if header is not None else []
+    if changed:
+        show([warning(changed)])
 
     from_file = _from_file(compiled, model, options, settings, folder)
-    order = Order(compiled, model, base, seed, precision, devices, header, arrays, from_file)
+    order = Order(compiled, model, base, seed, precision, devices, header, arrays, from_file, not changed)
     if replicas or sweeps:
         from .ensemble import batch
 
@@ -106,6 +121,7 @@ def run_file(path: Path, options: RunOptions) -> int:
             "seed": seed,
             "precision": precision,
             "settings": {s.name: s.text for s in settings},
+            **{n: getattr(options, n) for n in KEPT},
             **given,
         },
         "versions": versions(),
@@ -116,7 +132,14 @@ def run_file(path: Path, options: RunOptions) -> int:
     }
     folder.write_run({**description, "status": "running"})
     with planned.listener(
-        planned.model, runner.members.first.initial, folder, options.quiet, description, header
+        planned.model,
+        runner.members.first.initial,
+        folder,
+        options.quiet,
+        description,
+        now,
+        header,
+        SECONDS_BETWEEN_CHECKPOINTS if options.checkpoint is None else options.checkpoint,
     ) as listener:
         listener.greet(source.name, seed, runner, precision)
         try:
@@ -155,8 +178,8 @@ def run_file(path: Path, options: RunOptions) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What is to be run, and with what; ``header`` and ``arrays``: of the checkpoint that it goes on from; ``given``:
-    parameters that came from a file."""
+    """What is to be run, and with what; ``header`` and ``arrays``: of the checkpoint that it goes on from, with the
+    bits of a run in one piece if ``exact``; ``given``: parameters that came from a file."""
 
     compiled: Compiled
     model: Model
@@ -167,6 +190,7 @@ class Order:
     header: Mapping | None
     arrays: Mapping[str, np.ndarray] | None
     given: Mapping[str, object]
+    exact: bool
 
     @property
     def params(self) -> dict[str, object]:
@@ -177,11 +201,6 @@ class Order:
 
     def field(self, model: Model):
         return replace(self.compiled.field, model=replace(self.compiled.field.model, params=model.params))
-
-    @property
-    def memory(self) -> dict[str, np.ndarray]:
-        """The states of the statement of dynamics under way."""
-        return {n.removeprefix(STATE): a for n, a in self.arrays.items() if n.startswith(STATE)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +223,7 @@ def single(order: Order) -> Planned:
 
     from mdsl.lowering.run import members
     from mdsl.lowering.run.driver import Runner
-    from mdsl.lowering.run.snapshot import Place, Snapshot
+    from mdsl.lowering.run.snapshot import Place
 
     params = order.params
     initial = start(order.model, order.base, order.seed, {k: np.asarray(v) for k, v in params.items()})
@@ -214,16 +233,8 @@ def single(order: Order) -> Planned:
     runner = Runner(one, order.devices)
     snapshot, place, header, arrays = None, Place(), order.header, order.arrays
     if header is not None:
-        snapshot = Snapshot(
-            arrays["x"],
-            arrays["v"],
-            arrays["images"],
-            int(header["step"]),
-            float(header["time"]),
-            arrays.get("cell", initial.cell),
-            arrays.get("began"),
-            order.memory,
-        )
+        step, at = int(header["step"]), float(header["time"])
+        snapshot = read(header, arrays, step, at, initial.cell, order.exact)
         place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
     return Planned(runner, order.model, initial.atoms, Listener, snapshot, place)
 

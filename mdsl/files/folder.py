@@ -211,7 +211,7 @@ def _remove_run(path: Path) -> None:
         name for name in names if isinstance(name, str) and (path / name).resolve().is_relative_to(path.resolve())
     ]
     with writing(path):
-        for name in (*inside, *RESERVED):
+        for name in (*inside, *(f"{name}.old" for name in inside), *RESERVED):
             (path / name).unlink(missing_ok=True)
 
 

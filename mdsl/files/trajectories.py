@@ -22,6 +22,7 @@ from .structure import padded
 
 # CHARMM's unit of time, in which a DCD file gives its step: sqrt(g/mol angstrom²/(kcal/mol)).
 AKMA_FEMTOSECONDS = 48.88821
+OLD = ".old"  # behind the name of a file whose frames are being copied
 
 
 class ExtXYZ(Trajectory):
@@ -100,8 +101,9 @@ class _MDTraj(Trajectory):
                 path.write_bytes(b"")  # mdtraj says nothing of a folder that is not there
                 self.file = self._open(path, "w")
                 return
-            old = path.with_name(path.name + ".old")
-            os.replace(path, old)
+            old = path.with_name(path.name + OLD)
+            if not old.exists():  # it is there where an earlier resumption was killed while it copied
+                os.replace(path, old)
             try:
                 with self._open(old, "r") as source:
                     if len(source) < keep:
@@ -148,6 +150,12 @@ class DCD(_MDTraj):
         # The header holds when the first frame was taken, the steps between frames, and the length of a step.
         delta = timestep if scales.femtosecond is None else scales.time() * timestep / AKMA_FEMTOSECONDS
         self._header = struct.pack("<ii", first, interval), struct.pack("<f", delta)
+        if keep:  # the first frame may be one of another statement, or of long ago
+            with writing(path):
+                old = path.with_name(path.name + OLD)
+                with open(old if old.exists() else path, "rb") as file:
+                    head = file.read(48)
+            self._header = head[12:20], head[44:48]
         super().__init__(path, species, scales, periodic, keep)
         if self.frames:
             self._time_header()
@@ -168,12 +176,15 @@ class DCD(_MDTraj):
             self._time_header()
 
     def _time_header(self) -> None:
-        # mdtraj writes 0, 1 and 1 there. The integers at byte 8 are NSET, ISTART, NSAVC, ...; the tenth is DELTA.
+        # mdtraj writes 0, 1 and 1 there. The integers at byte 8 are NSET, ISTART, NSAVC, ...; the tenth is DELTA. Its
+        # two titles hold the hour, and what the memory held before: a run is to write the same bytes each time.
         with open(self.path, "r+b") as file:
             file.seek(12)
             file.write(self._header[0])
             file.seek(44)
             file.write(self._header[1])
+            file.seek(100)
+            file.write(b"REMARKS written by mdsl".ljust(2 * 80))
 
 
 class XTC(_MDTraj):
@@ -243,7 +254,7 @@ def open_trajectory(
     path = Path(path)
     suffix = check_format(path.name)
     scales = Scales(angstrom_per_length, femtoseconds_per_time)
-    if keep is not None and not path.exists():
+    if keep is not None and not path.exists() and not path.with_name(path.name + OLD).exists():
         if keep:
             raise too_short(path, 0, keep)
         keep = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -94,7 +95,6 @@ def killed(path, options, step=0):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(run_listener, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         patched.setattr(run_listener.Listener, "checkpoint", last)
         with pytest.raises(KeyboardInterrupt):
-            run_program.run_file(path, options)
+            run_program.run_file(path, replace(options, checkpoint=0.0))

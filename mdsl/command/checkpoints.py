@@ -1,0 +1,75 @@
+"""Checkpoints of runs: what is written of a run that goes on, how it is read, and under which conditions the run goes on with
+the very bits that it would have had in one piece."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from mdsl.grammar.diagnostics import Diagnostic
+
+from .machine import processor, versions
+
+STATE, STANDING = "state ", "standing "  # before names: of states of a flow, and of what else decides the next bits
+BEFORE = "another version of mdsl"
+
+
+def conditions(precision: str, threads: int) -> dict[str, object]:
+    """All on which the bits of a run depend beside its program, its options and its seed. JAX is set up."""
+    import jax
+
+    return {
+        **versions(),
+        "processor": processor(),
+        "platform": jax.default_backend(),
+        "threads": threads,
+        "precision": precision,
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def differences(had: Mapping[str, object] | None, now: Mapping[str, object]) -> list[str]:
+    """In which conditions a run is resumed that it did not have, in words."""
+    if had is None:
+        return [BEFORE]
+    changed = [name for name in now if had.get(name) != now[name]]
+    words = {
+        "threads": lambda a, b: f"{b} thread{'s' * (b != 1)} instead of {a}",
+        "precision": lambda a, b: f"{b} precision instead of {a}",
+        "XLA_FLAGS": lambda a, b: "other XLA_FLAGS",
+        "processor": lambda a, b: f"the processor {b} instead of {a}",
+        "platform": lambda a, b: f"the platform {b} instead of {a}",
+    }
+    return [words.get(n, lambda a, b, n=n: f"{n} {b} instead of {a}")(had.get(n), now[n]) for n in changed]
+
+
+def warning(changed: list[str]) -> Diagnostic:
+    listed = " and ".join(filter(None, (", ".join(changed[:-1]), changed[-1])))
+    words = f"the run goes on with {listed}: from here on its last digits are not those of a run in one piece"
+    return Diagnostic("other-conditions", words)
+
+
+def written(snapshot, conditions: Mapping[str, object]) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """Of a snapshot with its standing: what goes into the header of a checkpoint, and its arrays."""
+    arrays = {name: getattr(snapshot, name) for name in ("x", "v", "images", "cell")}
+    if snapshot.began is not None:
+        arrays["began"] = snapshot.began
+    arrays |= {STATE + name: value for name, value in snapshot.memory.items()}
+    arrays |= {STANDING + name: value for name, value in snapshot.standing.arrays.items()}
+    return {"conditions": conditions, "capacities": snapshot.standing.capacities.told()}, arrays
+
+
+def read(header: Mapping, arrays: Mapping[str, np.ndarray], step, time, cell: np.ndarray, exact: bool):
+    """The snapshot of a checkpoint; ``cell``: the box where it has none; ``exact``: with its standing, so that the run goes on
+    with the bits that it would have had."""
+    from mdsl.lowering.run.snapshot import Snapshot
+    from mdsl.lowering.run.standing import Capacities, Standing
+
+    def named(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+    standing = Standing(Capacities.read(header["capacities"]), named(STANDING)) if exact else None
+    places = arrays["x"], arrays["v"], arrays["images"]
+    return Snapshot(*places, step, time, arrays.get("cell", cell), arrays.get("began"), named(STATE), standing)
