@@ -13,6 +13,7 @@ from mdsl.grammar.diagnostics import suggest
 
 from .errors import rejected
 from .lammps import read_lammps_data
+from .pdb import with_elements
 from .structure import Structure, standard, turned
 
 # Format by the end of the file's name (without .gz), or by the whole name. Values other than "lammps" are ASE's.
@@ -137,6 +138,9 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
         info["Properties"] = info.get("Properties", "species:S:1:pos:R:3").replace("species:S:1", "label:S:1")
         return info
 
+    told: tuple[str, ...] = ()
+    if kind == "proteindatabank":
+        text, told = with_elements(text, path.name)
     options = {"properties_parser": comment} if kind == "extxyz" else {}
     stream: io.IOBase = io.BytesIO(text.encode()) if kind == "cif" else io.StringIO(text)
     try:
@@ -173,7 +177,7 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
         data=_columns(atoms),
         length_unit=None if reduced else "angstrom",
         unit_style="lj" if reduced else None,
-        notes=notes,
+        notes=(*notes, *told),
     )
 
 
