@@ -81,6 +81,9 @@ CATALOGUE: dict[str, Entry] = {
         "warning", "The energy of a pair jumps at its cutoff, so the total energy is not conserved exactly."
     ),
     "force-jump": Entry("warning", "The force of a pair jumps at its cutoff."),
+    "no-period": Entry(
+        "warning", "A tabulated function of a dihedral angle has no period, so its force jumps where the angle does."
+    ),
     "no-support": Entry("error", "A sum over all pairs without a cutoff, on a system too large for it."),
     "box-too-small": Entry(
         "error", "The cutoff is larger than half the box: a pair would need more than its nearest image."
@@ -108,6 +111,9 @@ CATALOGUE: dict[str, Entry] = {
     "box-collapsed": Entry("failure", "In the course of a run the box has become smaller than twice the cutoff."),
     "blow-up": Entry(
         "failure", "Positions, velocities or forces are no longer finite, or an atom leaps through the box."
+    ),
+    "outside-table": Entry(
+        "failure", "A tabulated function is needed where its table has no values, before its first knot or beyond its last."
     ),
     "fit-failed": Entry("failure", "A fit of parameters meets a loss that is not finite."),
     "neighbour-overflow": Entry("failure", "A neighbour list cannot be made large enough."),

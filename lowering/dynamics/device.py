@@ -127,15 +127,20 @@ class Dynamics:
         )
         if FORCE in outputs and self.model.frozen:
             return replace(
-                result, force=self.where_free(state, result.force, tuple(jnp.zeros_like(c) for c in result.force))
+                result,
+                force=self.where_free(state, inputs, result.force, tuple(jnp.zeros_like(c) for c in result.force)),
             )
         return result
 
-    def where_free(self, state: State, new: tuple, old: tuple) -> tuple:
-        """Rows of vectors: new ones, and old ones for atoms of species that never move."""
-        if not self.model.frozen:
+    def where_free(self, state: State, inputs: Inputs, new: tuple, old: tuple) -> tuple:
+        """Rows of vectors: new ones, and old ones for atoms that never move, by their species or by data."""
+        model = self.model
+        if not model.frozen:
             return new
-        still = jnp.isin(state.species, jnp.asarray([self.model.species.index(name) for name in self.model.frozen]))
+        species = [model.species.index(name) for name in model.frozen if name in model.species]
+        still = jnp.isin(state.species, jnp.asarray(species, jnp.int32))
+        for name in model.freezing:
+            still |= inputs.params[name][state.ids] != 0
         return tuple(jnp.where(still, b, a) for a, b in zip(new, old))
 
     def configuration(

@@ -131,7 +131,7 @@ class Step:
                     lambda a: jnp.broadcast_to(a, state.ids.shape),
                     _new(statement, value(statement.value), getattr(state, target)),
                 )
-                state = state._replace(**{target: dynamics.where_free(state, new, getattr(state, target))})
+                state = state._replace(**{target: dynamics.where_free(state, self.inputs, new, getattr(state, target))})
             elif target in each:
                 new = _new(statement, value(statement.value), values.get(target))
                 values[target] = jax.tree.map(lambda a: jnp.broadcast_to(a, state.ids.shape), new)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from mdsl.lowering.neighbours.gather import take
 
-from mdsl.model.curves import Curves, quotient
+from mdsl.model.curves import OUTSIDE, Curves, quotient
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -23,12 +23,14 @@ def lookup(curves: Curves, order: int, extended: bool, which, x):
     x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
     knots = curves.values.shape[-1]
     steps = (x - curves.first) / curves.step
-    k = jnp.clip(jnp.floor(steps), 0, knots - 1)
-    p = steps - k
+    k, p = curves.piece(steps, jnp)
     entry = jnp.asarray(which).astype(jnp.int32) * knots + k.astype(jnp.int32)
     lowest = 0 if curves.divided else order
     # The tables are one long array for each power; a gather of four numbers side by side does not vectorise.
     c = {m: take(jnp.asarray(_coefficients(curves, x.dtype.name)[m]), entry) for m in range(lowest, 4)}
+    if curves.beyond in OUTSIDE:
+        inside = curves.inside(steps)
+        c |= {m: jnp.where(inside, c[m], 0) for m in c if m >= OUTSIDE[curves.beyond]}
 
     def cubic(n: int):
         total = jnp.zeros_like(p)
@@ -36,10 +38,7 @@ def lookup(curves: Curves, order: int, extended: bool, which, x):
             total = total * p + perm(m, n) * c[m]
         return total / curves.step**n
 
-    value = quotient(cubic, order, x) if curves.divided else cubic(order)
-    if curves.end is not None and not extended:
-        value = jnp.where(x >= curves.end, 0, value)
-    return jnp.where(x < curves.first, jnp.nan, value) if curves.first > 0 else value
+    return curves.with_ends(quotient(cubic, order, x) if curves.divided else cubic(order), x, extended, jnp)
 
 
 @lookup.defjvp

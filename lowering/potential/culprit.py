@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,10 @@ from mdsl.lowering.traversals.topologies import Topologies
 from mdsl.interpret.atoms import System
 from mdsl.interpret.expressions import Interpreter
 from mdsl.interpret.rows import Rows
+from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH
 from mdsl.model.faults import place
-from mdsl.model.nodes import Model, Read, walk
+from mdsl.model.nodes import Model, Read, Tabulated, walk
 from mdsl.start.initial import Initial
 
 
@@ -67,21 +68,73 @@ class Culprit:
         )
 
 
-def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Culprit | None:
-    """The strongest interaction at positions ``x`` [N, d]; one that is not finite comes before all others."""
-    model = field.model
-    values = {name: np.asarray(v, float) for name, v in params.items()}
+@dataclass(frozen=True)
+class Edge:
+    """A table without values outside of its knots, and the atoms for which a term asks it nearest to its ends, or beyond
+    them: at ``value``, in internal units, as are its knots from ``first`` to ``last``."""
+
+    model: Model
+    table: str
+    term: Term | PerAtom
+    atoms: tuple[int, ...]
+    value: float
+
+    @property
+    def margin(self) -> float:
+        """How far the value is inside, in parts of the table; below 0 outside."""
+        curves = self.model.param(self.table).table.curves
+        return min(self.value - curves.first, curves.last - self.value) / (curves.last - curves.first)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What the table was asked for and by which atoms, and where its knots are."""
+        table, units = self.model.param(self.table).table, self.model.units
+        dimension = units.dimension(table.argument)
+        unit = units.shown_per_internal(dimension)
+
+        def shown(value: float) -> str:
+            return f"{value * unit:.6g} {units.display(dimension).text}".strip()
+
+        who = f"{'atom' if len(self.atoms) == 1 else 'atoms'} {', '.join(map(str, self.atoms))} (counted from 0)"
+        knots = f"the knots of {table.call[1]} go from {shown(table.curves.first)} to {shown(table.curves.last)}"
+        return f"`{self.table}` for {shown(self.value)}, at {who}", knots
+
+    @property
+    def place(self) -> Span | None:
+        return place(self.model.source, self.model.equation(self.term.equation).body)
+
+
+def edge(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Edge | None:
+    """Where at positions ``x`` [N, d] a table that has no values outside of its knots is nearest to its ends, or beyond."""
+    interpreter, found = _interpreter(field, initial, params, x), []
+    for term, atoms, rows in _rows(field, initial, x):
+        for node in {n for n in walk(term.summand) if isinstance(n, Tabulated) and n.curves.beyond == STOP}:
+            with np.errstate(all="ignore"):
+                values = np.broadcast_to(np.asarray(interpreter.value(node.at, rows), float), (rows.size,))
+            curves = node.curves
+            k = int(np.argmin(np.minimum(values - curves.first, curves.last - values)))
+            who = tuple(int(a[k]) for a in atoms)
+            found.append(Edge(field.model, node.table, term, who, float(values[k])))
+    return min(found, key=lambda e: e.margin, default=None)
+
+
+def _interpreter(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Interpreter:
     system = System(
         x,
         cell=initial.cell,
         periodic=initial.periodic,
         species=initial.species,
         masses=initial.masses,
-        params=values,
+        params={name: np.asarray(v, float) for name, v in params.items()},
         topologies=initial.topologies,
     )
-    interpreter = Interpreter(model, system)
-    best: Culprit | None = None
+    return Interpreter(field.model, system)
+
+
+def _rows(
+    field: Field, initial: Initial, x: np.ndarray
+) -> Iterator[tuple[Term | PerAtom, tuple[np.ndarray, ...], Rows]]:
+    """Each sum in which someone could be to blame, with the atoms that could be, as arrays and as rows."""
     topologies = Topologies(initial.topologies, len(x))
     for term in _candidates(field):
         if term.domain.kind in ("ordered", "others"):
@@ -92,12 +145,18 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
                 if term.domain.kind == "members"
                 else (np.arange(len(x)),)
             )
-        if len(atoms[0]) == 0:
-            continue
-        rows = Rows(len(atoms[0]), dict(zip(term.binders, atoms)))
+        if len(atoms[0]):
+            yield term, atoms, Rows(len(atoms[0]), dict(zip(term.binders, atoms)))
+
+
+def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Culprit | None:
+    """The strongest interaction at positions ``x`` [N, d]; one that is not finite comes before all others."""
+    model, interpreter = field.model, _interpreter(field, initial, params, x)
+    best: Culprit | None = None
+    for term, atoms, rows in _rows(field, initial, x):
         with np.errstate(all="ignore"):
             each = [
-                np.broadcast_to(np.asarray(interpreter.value(e, rows), float), (len(atoms[0]),))
+                np.broadcast_to(np.asarray(interpreter.value(e, rows), float), (rows.size,))
                 for e in at_entry(term.summand, term.axis)
             ]
         strengths = np.array([np.where(np.isfinite(energies), np.abs(energies), np.inf) for energies in each])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected
+from mdsl.grammar.source import Span
 from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, State
-from mdsl.lowering.potential.culprit import Culprit, culprit
+from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge
 
 from mdsl.model.nodes import Advance
 
@@ -15,6 +16,8 @@ from .losses import Loss, fallen
 from .members import Members
 from .snapshot import Snapshot
 from .traversal import too_small
+
+NEAR = 0.02  # of a table: so near to its end before a run is no longer finite, the next step may have left it
 
 
 def strongest(members: Members, k: int, snapshot: Snapshot) -> Culprit | None:
@@ -29,9 +32,30 @@ def check_start(members: Members, snapshot: Snapshot) -> None:
         members.batch and not members.varying and not members.atoms_differ and not (snapshot.x != snapshot.x[:1]).any()
     )
     for k in (k for k in range(1 if alike else members.count) if k not in members.lost):
-        found = strongest(members, k, snapshot)
+        found, who = strongest(members, k, snapshot), f" of replica {k}" if members.batch else ""
         if found is not None and not found.finite:
-            raise Rejected(overlap(found, f" of replica {k}" if members.batch else ""))
+            asked = at_edge(members, k, snapshot)
+            raise Rejected(overlap(found, who) if asked is None else outside(asked, f"at the start{who}"))
+
+
+def at_edge(members: Members, k: int, snapshot: Snapshot, margin: float = 0.0) -> Edge | None:
+    """The table that a member asks for what it does not hold, or nearer to its ends than a ``margin``."""
+    member, own = members.asked[k], snapshot.of(k) if members.batch else snapshot
+    found = edge(members.lowered.field, replace(member.initial, cell=own.cell), member.params, own.x)
+    return found if found is not None and found.margin <= margin else None
+
+
+def outside(asked: Edge, when: str, statement: Span | None = None) -> Diagnostic:
+    """What is said of a run that asks a table for what it does not hold."""
+    what, knots = asked.words
+    return Diagnostic(
+        "outside-table",
+        f"{when} an energy needs a table where it has no values",
+        asked.place,
+        secondary=(Label(statement, "during this statement"),) if statement is not None else (),
+        notes=(f"the energy asks {what}", knots),
+        help="a longer table, or `beyond = 0`, `hold` or `continue` where the table is read, if that is what is meant",
+    )
 
 
 def overlap(found: Culprit, who: str = "") -> Diagnostic:
@@ -87,6 +111,9 @@ def failure(
         if size
         else "the forces are too strong for this scheme"
     )
+    asked = None if last is None else at_edge(members, k, last, NEAR)
+    if asked is not None:
+        return outside(asked, f"at step {step + 1}{who}", advance.span)
     found = None if last is None else strongest(members, k, last)
     if found is None:
         return Diagnostic("blow-up", words, advance.span, help=help)

@@ -15,7 +15,7 @@ from mdsl.model.dimensions import LENGTH, VELOCITY, Dimension
 from mdsl.passes.atom_data import check_data_names
 from mdsl.start.initial import Initial, following, still
 
-from .fixed_by_bind import check_fixed
+from .fixed_by_bind import check_fixed, check_freezing
 from .given import numbers, symmetric
 from .no_derivative import is_traced
 
@@ -33,6 +33,7 @@ def data_given(system: System, data: Mapping[str, object] | None) -> dict[str, o
     found: dict[str, object] = dict(system.initial.data)
     for name, given in check_data_names(system.model, data).items():
         values, param = numbers(name, given), system.model.param(name)
+        check_freezing(system, name, values)
         if values.shape != found[name].shape:
             raise Rejected(
                 Diagnostic("wrong-shape", f"the data `{name}` have the shape {values.shape}, not {found[name].shape}")
@@ -112,7 +113,8 @@ def start_given(system: System, x, v, box, leaves):
                 Diagnostic("wrong-shape", f"{name} has the shape {array.shape}, the system {system.initial.x.shape}")
             )
     if given["v"] is not None and system.model.frozen:
-        given["v"] = jnp.where(still(system.model, system.initial.species)[:, None], 0.0, given["v"])
+        resting = still(system.model, system.initial.species, system.initial.data)
+        given["v"] = jnp.where(resting[:, None], 0.0, given["v"])
     return given["x"], given["v"], None if box is None else cell_given(system, box, leaves, dtype)
 
 

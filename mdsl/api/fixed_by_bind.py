@@ -61,6 +61,23 @@ def check_fixed(system: System, params: Mapping[str, object] | None, placed: boo
             )
 
 
+def check_freezing(system: System, name: str, values) -> None:
+    """Refuse other data that say which atoms never move: `bind` has counted degrees of freedom by them. Raises
+    Rejected: ``nonconstant``, ``no-derivative``."""
+    if name not in system.model.freezing:
+        return
+    if is_traced(values):
+        raise refuse(f"`{name}` decides which atoms never move, but is traced", "give numbers to `bind`")
+    if not np.array_equal(np.asarray(values) != 0, np.asarray(system.initial.data[name]) != 0):
+        raise Rejected(
+            Diagnostic(
+                "nonconstant",
+                f"`{name}` decides which atoms never move, which `bind` has fixed",
+                help="bind other data",
+            )
+        )
+
+
 def check_counts(system: System, params: Mapping[str, object] | None, steps) -> None:
     """Refuse traced numbers of steps. Raises Rejected: ``bad-number``, ``no-derivative``."""
     if is_traced(steps):

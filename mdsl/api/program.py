@@ -211,7 +211,7 @@ class Program:
                 check_data_names(self.model, data),
             )
             if velocities is not None:
-                initial = replace(initial, v=given_velocities(self.model, velocities, initial.species))
+                initial = replace(initial, v=given_velocities(self.model, velocities, initial))
         else:
             initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
         self._check_whole(initial)

@@ -125,14 +125,14 @@ class System:
         The value is ``x``. Its derivatives by ``params``, ``box`` and ``data`` are how the minimum moves with them, by
         the condition that forces stay 0: not those of the way to it, at the cost of one system of linear equations. If
         ``x`` is itself a function of them (positions that are strained with the box) the minimum is that near it, and of
-        displacements that cost no energy it keeps those of ``x``. Atoms of species that are frozen stay where they
-        are. Forces at ``x`` are not looked at; derivatives that cannot be found are NaN.
+        displacements that cost no energy it keeps those of ``x``. Frozen atoms stay where they are. Forces at ``x`` are not looked at; derivatives that cannot be found are NaN.
         """
         import jax.numpy as jnp
 
         from mdsl.lowering.potential.minimum import moved_along
 
-        free = 1.0 - still(self.model, self.initial.species)[:, None] if self.model.frozen else 1.0
+        resting = still(self.model, self.initial.species, self.initial.data)
+        free = 1.0 - resting[:, None] if self.model.frozen else 1.0
         x = jnp.asarray(x, self._energies.positions_dtype)
         return moved_along(lambda x: self.forces(x, params=params, box=box, data=data), x, free)
 

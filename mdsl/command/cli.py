@@ -158,7 +158,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     sub.add_argument(
         "--after",
         metavar="PASS",
-        help="resolve, inline, infer, differentiate, exchange or field; by default the last Model",
+        help="resolve, inline, infer, ends, differentiate, exchange or field; by default the last Model",
     )
 
     sub = command("list", list_, "show the standard library: modules, functions, integrators, units, builders")

@@ -107,6 +107,9 @@ def read_lammps_data(text: str, name: str) -> Structure:
         charges=parser.floats(atoms, "q")[order] if "q" in atoms else None,
         topology=topology,
         topology_types=topology_types,
+        data={"molecule": parser.integers(atoms, "molecule")[order].astype(float)} if "molecule" in atoms else {},
+        source=name,
+        unread=parser.unread(sections, atoms),
         unit_style=style[1] if style else None,
         notes=notes,
     )
@@ -214,6 +217,15 @@ class _Parser:
         values = list(zip(*(words for _, words, _ in section.rows), strict=True))
         self.lines = [line for line, _, _ in section.rows]
         return {name: list(values[k]) for k, name in enumerate(columns)}
+
+    def unread(self, sections: dict[str, Section], atoms: dict[str, list[str]]) -> tuple[str, ...]:
+        """The sections and the columns of atoms that are not read."""
+        other = [heading for heading in sections if heading not in READ]
+        columns = [c for c in atoms if c not in ("id", "molecule", "type", "q", "x", "y", "z")]
+        return (
+            *([f"the sections {', '.join(other)}"] if other else []),
+            *([f"the columns {', '.join(columns)} of Atoms"] if columns else []),
+        )
 
     def guess(self, section: Section, sections: dict[str, Section]) -> tuple[str, ...]:
         """The columns, from their number and from which of them hold whole numbers."""

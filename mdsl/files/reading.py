@@ -13,6 +13,7 @@ from mdsl.grammar.diagnostics import suggest
 
 from .errors import rejected
 from .lammps import read_lammps_data
+from .pdb import with_elements
 from .structure import Structure, standard, turned
 
 # Format by the end of the file's name (without .gz), or by the whole name. Values other than "lammps" are ASE's.
@@ -137,6 +138,9 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
         info["Properties"] = info.get("Properties", "species:S:1:pos:R:3").replace("species:S:1", "label:S:1")
         return info
 
+    told: tuple[str, ...] = ()
+    if kind == "proteindatabank":
+        text, told = with_elements(text, path.name)
     options = {"properties_parser": comment} if kind == "extxyz" else {}
     stream: io.IOBase = io.BytesIO(text.encode()) if kind == "cif" else io.StringIO(text)
     try:
@@ -173,7 +177,10 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
         data=_columns(atoms),
         length_unit=None if reduced else "angstrom",
         unit_style="lj" if reduced else None,
-        notes=notes,
+        fixed=_fixed(atoms),
+        source=path.name,
+        unread=_unread(atoms, kind, text),
+        notes=(*notes, *told),
     )
 
 
@@ -182,6 +189,43 @@ def _columns(atoms: object) -> dict[str, np.ndarray]:
     results = {name: np.asarray(v) for name, v in (atoms.calc.results if atoms.calc is not None else {}).items()}
     found = {name: v for name, v in {**results, **atoms.arrays}.items() if name not in KNOWN_COLUMNS}
     return {name: v.astype(float) for name, v in found.items() if v.shape == (len(atoms),) and v.dtype.kind in "fi"}
+
+
+def _fixed(atoms: object) -> np.ndarray | None:
+    """[N, 3]: the axes along which the file keeps atoms in place: `move_mask` of extxyz, selective dynamics of POSCAR."""
+    if not atoms.constraints:
+        return None
+    fixed = np.zeros((len(atoms), 3), bool)
+    for constraint in atoms.constraints:
+        mask = getattr(constraint, "mask", None)  # of single axes; True where the atom is held
+        fixed[constraint.index] |= True if mask is None else np.asarray(mask, bool)
+    return fixed
+
+
+# What the comment of an extxyz file says of the whole, and what ASE makes of it: nothing that a run could use.
+_OF_THE_WHOLE = {"units", "Origin", "occupancy", "spacegroup", "unit_cell", "step", "time", "Time", "Step"}
+
+
+def _unread(atoms: object, kind: str, text: str) -> tuple[str, ...]:
+    """What the file holds of the atoms that is nowhere in a `Structure`."""
+    results = {} if atoms.calc is None else atoms.calc.results
+    shape = (len(atoms),)
+    columns = [
+        name
+        for name, v in {**results, **atoms.arrays}.items()
+        if np.shape(v)[:1] == shape
+        and (name in ("forces", "tags", "momenta") or name not in KNOWN_COLUMNS)
+        and not (np.shape(v) == shape and np.asarray(v).dtype.kind in "fi" and name not in KNOWN_COLUMNS)
+        and not name.startswith("spacegroup")
+    ]
+    if "momenta" in columns and _velocities(atoms, 1.0) is not None:
+        columns.remove("momenta")
+    found = [f"the columns {', '.join(columns)}"] if columns else []
+    if kind == "extxyz" and (keys := [k for k in atoms.info if k not in _OF_THE_WHOLE]):
+        found.append(f"{', '.join(keys)} of the comment")
+    if kind == "proteindatabank" and (bonds := sum(line.startswith("CONECT") for line in text.split("\n"))):
+        found.append(f"{bonds} records CONECT")
+    return tuple(found)
 
 
 def _velocities(atoms: object, fs: float) -> np.ndarray | None:

@@ -28,6 +28,9 @@ class Structure:
     length_unit "angstrom" where the format fixes its unit: then masses are in g/mol and velocities in
                 angstrom/fs. None where the numbers are in the program's own unit system.
     unit_style  the unit system that the file itself names ("lj", "real", "metal"), or None
+    fixed       [N, d]: along which axes the file says that an atom does not move, or None where it says nothing of it
+    source      the name of the file, or ""
+    unread      what else the file holds of the atoms, and is nowhere here
     notes       what was done to the atoms of the file, for the user to know
     """
 
@@ -43,6 +46,9 @@ class Structure:
     data: Mapping[str, np.ndarray] = field(default_factory=dict)
     length_unit: str | None = None
     unit_style: str | None = None
+    fixed: np.ndarray | None = None
+    source: str = ""
+    unread: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -52,6 +58,7 @@ class Structure:
             "masses": (self.masses, (n,)),
             "velocities": (self.velocities, (n, d)),
             "charges": (self.charges, (n,)),
+            "fixed": (self.fixed, (n, d)),
         }
         for name, (array, shape) in shapes.items():
             if array is not None and array.shape != shape:
@@ -101,6 +108,7 @@ class Structure:
             cell=self.cell[:2, :2].copy(),
             periodic=self.periodic[:2],
             velocities=None if self.velocities is None else np.ascontiguousarray(self.velocities[:, :2]),
+            fixed=None if self.fixed is None else self.fixed[:, :2],
         )
 
 

@@ -48,8 +48,9 @@ class System:
                 object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
 
     def frozen(self, model) -> np.ndarray:
-        """[N]: which atoms are of species that never move."""
-        return np.isin(self.species, [model.species.index(name) for name in model.frozen])
+        """[N]: which atoms never move, by their species or by data."""
+        found = np.isin(self.species, [model.species.index(name) for name in model.frozen if name in model.species])
+        return np.logical_or.reduce([found, *(np.asarray(self.params[name]) != 0 for name in model.freezing)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -362,7 +362,7 @@ class Model:
     schemes: tuple[Scheme, ...]
     run: tuple[Setup | Advance, ...]
     derived: tuple[Derived, ...] = ()
-    frozen: tuple[str, ...] = ()  # species whose atoms never move
+    frozen: tuple[str, ...] = ()  # species whose atoms never move, and data that are not 0 for atoms that do not
     externs: tuple[Extern, ...] = ()
     folded: frozenset[str] = field(default=frozenset(), compare=False)  # constants that decided the form of a scheme
 
@@ -384,6 +384,11 @@ class Model:
         """Whether what is read with the index of an atom belongs to it alone, and not to its species."""
         param = self.param(name)
         return name == "m" or param is None or param.per_atom
+
+    @property
+    def freezing(self) -> tuple[str, ...]:
+        """The data of atoms that say which never move."""
+        return tuple(name for name in self.frozen if name not in self.species)
 
     @property
     def data(self) -> tuple[Param, ...]:

@@ -119,6 +119,52 @@ def charges(model: Model, structure: Structure) -> dict[str, np.ndarray]:
     return {"q": structure.charges * (model.units.to_internal(1.0, unit) / param.data.size)}
 
 
+FIXED = "fixed"  # the data that a file's marks of atoms that do not move stand for
+
+
+def fixed_atoms(model: Model, structure: Structure) -> dict[str, np.ndarray]:
+    """The atoms that a file marks as fixed, as data: 1 for these. Raises Rejected: ``not-yet`` where the program freezes
+    by them, and an atom is fixed along some axes alone."""
+    if structure.fixed is None:
+        return {}
+    whole = structure.fixed.all(axis=1)
+    partly = np.flatnonzero(structure.fixed.any(axis=1) & ~whole)
+    if FIXED in model.freezing and partly.size:
+        axes = ", ".join("xyz"[k] for k in np.flatnonzero(structure.fixed[partly[0]]))
+        raise Rejected(
+            Diagnostic(
+                "not-yet",
+                f"the file fixes atom {partly[0]} (counted from 0) along {axes} alone, which is not implemented yet",
+                help="fix it along all axes or none, or hold it by an energy",
+            )
+        )
+    return {FIXED: whole.astype(float)}
+
+
+def unused(model: Model, structure: Structure) -> tuple[str, ...]:
+    """What is to be said of that which a file says and the program does not ask for."""
+    declared = {p.name for p in model.data} | {"q" if model.param("q") else "charges"}
+    topologies = {name for name, _ in model.topologies} | {item.of for item in model.derived}
+    columns = [name for name in structure.data if name not in declared]
+    if structure.charges is not None and "q" not in declared:
+        columns.append("charges")
+    if structure.masses is not None and model.param("m") is not None:
+        columns.append("masses, since the program has its own")
+    left = [
+        *structure.unread,
+        *([f"the data {', '.join(columns)}"] if columns else []),
+        *(name for name in structure.topology if name not in topologies and len(structure.topology[name])),
+    ]
+    notes = [f"not used of {structure.source or 'the structure'}: {'; '.join(left)}"] if left else []
+    if structure.fixed is not None and structure.fixed.any() and FIXED not in declared:
+        marked = int(structure.fixed.any(axis=1).sum())
+        notes.append(
+            f"{structure.source} marks {marked} atom{'s' * (marked > 1)} as fixed, and they move: "
+            f"`data {FIXED}[atoms]` and `frozen {FIXED}` keep them where they are"
+        )
+    return tuple(notes)
+
+
 def shape_of(model: Model, param: Param, atoms: int) -> tuple[int, ...]:
     return tuple(atoms if a.kind == "atoms" else max(1, len(model.species)) for a in param.axes)
 

@@ -29,6 +29,7 @@ from mdsl.passes.infer.expressions import infer
 from mdsl.passes.inline.expressions import inline
 
 from .differentiate import differentiate
+from .ends import settle_ends
 from .exchange import check_exchange
 
 
@@ -49,6 +50,7 @@ _CALCULUS = (Slope, Area)
 PASSES: tuple[Pass, ...] = (
     Pass("inline", inline, _CALLS, False, "functions, flows and integrators are written out where they are used"),
     Pass("infer", infer, _CALLS, True, "every expression has a type and a dimension"),
+    Pass("ends", settle_ends, _CALLS, True, "every table says what its functions are outside of their knots"),
     Pass(
         "differentiate",
         differentiate,

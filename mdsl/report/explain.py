@@ -25,6 +25,7 @@ from mdsl.lowering.field.costs import (
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.schedule import Cut, cut, moves
 from mdsl.model.box_dependencies import decided_by
+from mdsl.model.curves import HOLD, REPEAT, STOP
 from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Param, Read, Setup, walk
 from mdsl.passes.finite import knows
@@ -93,9 +94,11 @@ def _tables(model: Model) -> Iterator[Fact]:
         reader, path, _ = param.table.call
         curves, argument = param.table.curves, model.units.dimension(param.table.argument)
         knots = curves.values.shape[-1]
-        last = curves.first + (knots - 1) * curves.step
+        last = curves.last
         many = len(curves.values) > 1
-        if curves.end is None:
+        if curves.beyond in (HOLD, STOP, REPEAT):
+            end = {HOLD: "held at its ends", STOP: "without values outside", REPEAT: "repeated"}[curves.beyond]
+        elif curves.end is None:
             end = "going on as straight lines" if many else "going on as a straight line"
         else:
             end = f"0 from {shown(model, curves.end, argument)} on"

@@ -233,13 +233,7 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
         case tree.Frozen(names=names):
             for name in names:
                 if name.id not in work.species:
-                    near = suggest(name.id, work.species)
-                    resolver.error(
-                        "unknown-species",
-                        f"there is no species `{name.id}`",
-                        name,
-                        help=near or f"declare it: `species {', '.join([*work.species, name.id])}`",
-                    )
+                    _check_freezing(work, resolver, name)
                 built.frozen.append(name.id)
         case tree.Data():
             return data_declaration(work, resolver, statement)
@@ -248,3 +242,23 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
         case tree.Extern():
             return extern_declaration(resolver, statement)
     return None
+
+
+def _check_freezing(work: Resolution, resolver: Resolver, name: tree.Identifier) -> None:
+    """What is frozen and no species is data of the atoms, numbers without a unit: not 0 for those that never move."""
+    declaration, _ = work.arrays.get(name.id, (None, None))
+    if not isinstance(declaration, tree.Data):
+        near = suggest(name.id, work.species)
+        resolver.error(
+            "unknown-species",
+            f"there is no species `{name.id}`, and no data of the atoms",
+            name,
+            help=near or f"declare it: `species {', '.join([*work.species, name.id])}`, or `data {name.id}[atoms]`",
+        )
+    elif [a.name for a in declaration.axes] != ["atoms"] or declaration.unit is not None:
+        resolver.error(
+            "wrong-type",
+            f"`{name.id}` does not say which atoms never move",
+            name,
+            help=f"`data {name.id}[atoms]`, a number without unit for each atom: 0 for those that move",
+        )

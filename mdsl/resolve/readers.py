@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mdsl.model.curves import CONTINUE, HOLD, STOP
+
 
 @dataclass(frozen=True)
 class Tabulated:
@@ -53,8 +55,11 @@ READERS: dict[str, Reader] = {
     ),
     "tabulated": Reader(
         (Tabulated(0, None, None),),
-        "two columns of text, the argument and the function; `x` and `y` are the units of the columns",
+        "two columns of text, the argument and the function; `x` and `y` are the units of the columns, `beyond` or `period` "
+        "say [what is outside of them](#the-ends-of-tables)",
         'table u = tabulated("u.txt", x = 1 [angstrom], y = 1 [eV])',
     ),
 }
-COLUMNS = ("x", "y")  # the options of `tabulated`
+COLUMNS = ("x", "y")  # what 1 in a column of `tabulated` stands for
+ENDS = ("beyond", "period")
+BEYOND = ("0", HOLD, CONTINUE, STOP)  # what `beyond` may be

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mdsl.files.tables import Grid, TableFile, read_table
+from mdsl.files.tables import UNEVEN, Grid, TableFile, read_table
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
-from mdsl.model.curves import Curves
+from mdsl.model.curves import LEAST, REPEAT, Curves
 from mdsl.model.dimensions import ENERGY, LENGTH, NAMED, ONE, Dimension
-from mdsl.model.nodes import Axis, Number, Param, Table
+from mdsl.model.nodes import Axis, Expr, Number, Param, Read, Table
 from mdsl.model.units import UnitValue
 
 from .names import Module, Resolution
-from .readers import COLUMNS, READERS, Reader, Tabulated
+from .readers import BEYOND, COLUMNS, ENDS, READERS, Reader, Tabulated
 from .scope import Global
 from .units import unit_value
 
@@ -105,9 +105,9 @@ def _check_names(statement: tree.TableDecl, reader: Reader) -> None:
             raise _rejected("bad-axis", f"`{item.name.id}` has {wanted} here", item, help=f"`{reader.example}`")
 
 
-def _option(work: Resolution, reader: str, named: tree.Named) -> tuple[str, Number]:
-    if reader != "tabulated" or named.name not in COLUMNS:
-        options = COLUMNS if reader == "tabulated" else ()
+def _option(work: Resolution, reader: str, named: tree.Named) -> tuple[str, Expr]:
+    options = (*COLUMNS, *ENDS) if reader == "tabulated" else ()
+    if named.name not in options:
         raise _rejected(
             "unknown-option",
             f"`{reader}` has no option `{named.name}`",
@@ -118,12 +118,17 @@ def _option(work: Resolution, reader: str, named: tree.Named) -> tuple[str, Numb
             ),
         )
     value = named.value
+    if named.name == "beyond":
+        return named.name, _beyond(value)
     if not isinstance(value, tree.Number) or value.value <= 0:
+        repeats = named.name == "period"
+        what = "what the argument grows by until the function repeats" if repeats else "what 1 in the file stands for"
+        example = "360" if repeats else f"1 [{'angstrom' if named.name == 'x' else 'eV'}]"
         raise _rejected(
             "wrong-type",
-            f"`{named.name}` is what 1 in the file stands for: a positive number with its unit",
+            f"`{named.name}` is {what}: a positive number with its unit",
             value,
-            help=f"for example `{named.name} = 1 [{'angstrom' if named.name == 'x' else 'eV'}]`",
+            help=f"for example `{named.name} = {example}`",
         )
     if value.unit is None:
         return named.name, Number(value.value, span=value.span)
@@ -138,7 +143,21 @@ def _option(work: Resolution, reader: str, named: tree.Named) -> tuple[str, Numb
     return named.name, Number(work.units.to_internal(value.value, unit), unit.dimension, span=value.span)
 
 
-def _check_options(work: Resolution, reader: Reader, call: tree.Call, given: dict[str, Number]) -> None:
+def _beyond(value: tree.Expr) -> Expr:
+    """What a function is outside of its knots: the number 0, or one of the words."""
+    if isinstance(value, tree.Name) and value.id in BEYOND:
+        return Read(value.id, span=value.span)
+    if isinstance(value, tree.Number) and value.value == 0 and value.unit is None:
+        return Number(0.0, span=value.span)
+    raise _rejected(
+        "wrong-type",
+        f"`beyond` is one of {', '.join(BEYOND)}",
+        value,
+        help="0 from the last knot on; `hold` the values at the ends; `continue` as straight lines; `stop` the run",
+    )
+
+
+def _check_options(work: Resolution, reader: Reader, call: tree.Call, given: dict[str, Expr]) -> None:
     reduced = work.units is None or work.units.reduced
     if len(given) < len(call.named):
         raise _rejected("wrong-arguments", "an option is given twice", call)
@@ -156,6 +175,10 @@ def _check_options(work: Resolution, reader: Reader, call: tree.Call, given: dic
             f"`tabulated` needs {' and '.join(f'`{m}`' for m in missing)}: the units of the columns",
             call,
             help=f"`{reader.example}`; a pure number is `y = 1`",
+        )
+    if all(name in given for name in ENDS):
+        raise _rejected(
+            "wrong-arguments", "a function with a period has nothing beyond it", call, help="leave `beyond` out"
         )
 
 
@@ -178,8 +201,38 @@ def _table(
     per_value = per_y * (per_x if grid.divided else 1.0)
     end = None if grid.end is None else grid.end * per_x
     curves = Curves(grid.first * per_x, grid.step * per_x, values * per_value, number, end, grid.divided)
+    if "period" in options:
+        curves = _repeated(curves, argument, options["period"], call[1])
+    elif isinstance(options.get("beyond"), Read):
+        curves = replace(curves, end=None, beyond=options["beyond"].symbol)
     axes = (Axis("species"),) * kind.axes
     return Param("table", item.name.id, axes, None, statement.span, table=Table(curves, argument, result, call))
+
+
+def _repeated(curves: Curves, argument: Dimension, period: Number, path: str) -> Curves:
+    """Functions with a period: the knots go once around, with the first again at the end or without."""
+    if period.dimension != argument:
+        raise _rejected("wrong-unit", f"`period` is a number, and the argument {argument}", period)
+    steps, knots = period.value / curves.step, curves.values.shape[-1]
+    around = round(steps)
+    if around not in (knots - 1, knots) or abs(steps - around) > UNEVEN * around or around < LEAST:
+        raise _rejected(
+            "bad-table",
+            f"the {knots} knots of {path} do not go once around the period",
+            period,
+            notes=(f"a step is {curves.step:g}, so the period is {steps:g} steps",),
+            help="the knots are evenly spaced over one period; its end may be left out",
+        )
+    first, last = curves.values[..., 0], curves.values[..., -1]
+    if around == knots - 1 and (np.abs(first - last) > UNEVEN * np.ptp(curves.values, axis=-1)).any():
+        raise _rejected(
+            "bad-table",
+            f"{path} has other values at the beginning of a period and at its end",
+            period,
+            notes=(f"they are {float(first.flat[0]):g} and {float(last.flat[0]):g}",),
+        )
+    values = curves.values[..., :around]
+    return replace(curves, step=period.value / around, values=values, end=None, beyond=REPEAT)
 
 
 def _unit(work: Resolution, name: str | None, option: Number | None) -> tuple[Dimension, float]:

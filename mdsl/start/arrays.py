@@ -88,7 +88,7 @@ def _name(model: Model, place: int) -> str:
     return model.species[place]
 
 
-def given_velocities(model: Model, velocities, species: np.ndarray) -> np.ndarray:
-    """Velocities [N, d] from those of a user; atoms of species that never move are at rest."""
-    v = array("velocities", velocities, (len(species), model.dim)) / factor(model, VELOCITY)
-    return np.where(still(model, species)[:, None], 0.0, v)
+def given_velocities(model: Model, velocities, initial: Initial) -> np.ndarray:
+    """Velocities [N, d] from those of a user; atoms that never move are at rest."""
+    v = array("velocities", velocities, (initial.atoms, model.dim)) / factor(model, VELOCITY)
+    return np.where(still(model, initial.species, initial.data)[:, None], 0.0, v)

@@ -155,7 +155,7 @@ def drawn_velocities(
 ) -> np.ndarray:
     """[N, d]: velocities drawn for the temperature of a statement `v ~ maxwell(T)`; 0 for atoms that never move."""
     kT = float(value(model, dict(setup.options)["T"], params)) * float(interpret.parameter(model, "kB", params))
-    free = ~still(model, placed.species)
+    free = ~still(model, placed.species, placed.data)
     v = np.zeros((placed.atoms, model.dim))
     v[free] = velocities.maxwell(placed.masses[free], kT, rng, model.dim)
     # The runtime counts dim*N - dim degrees of freedom; where the program counts another number, its own

@@ -18,7 +18,7 @@ from mdsl.model.dependencies import energetic, weighs
 from mdsl.model.dimensions import MASS
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Read, walk
 from mdsl.model.units import UnitValue
-from mdsl.passes.atom_data import charges, internal_data
+from mdsl.passes.atom_data import charges, fixed_atoms, internal_data, unused
 from mdsl.passes.infer.box_shape import becomes_skew
 
 from .box import check_small, declared_box, extended, other_box
@@ -63,9 +63,10 @@ class Initial:
         return len(self.x)
 
 
-def still(model: Model, species: np.ndarray) -> np.ndarray:
-    """[N]: which atoms are of species that never move."""
-    return np.isin(species, [model.species.index(name) for name in model.frozen])
+def still(model: Model, species: np.ndarray, data: Mapping[str, np.ndarray]) -> np.ndarray:
+    """[N]: which atoms never move, by their species or by data of their own."""
+    found = np.isin(species, [model.species.index(name) for name in model.frozen if name in model.species])
+    return np.logical_or.reduce([found, *(np.asarray(data[name]) != 0 for name in model.freezing)])
 
 
 def following(model: Model, initial: Initial, params: Mapping[str, object]) -> Initial:
@@ -121,7 +122,8 @@ def of_structure(model: Model, structure: Structure, params: Mapping[str, object
         )
     check_small(model.box, np.diag(cell))
     labels, species = _species_of(model, structure)
-    resting = still(model, species)
+    data = internal_data(model, {**charges(model, structure), **fixed_atoms(model, structure), **structure.data}, count)
+    resting = still(model, species, data)
     dof = model.dim * int((~resting).sum()) - (model.dim if conserves_momentum(model) and count > 1 else 0)
     moving = (
         np.zeros_like(structure.positions)
@@ -138,10 +140,10 @@ def of_structure(model: Model, structure: Structure, params: Mapping[str, object
         masses=_masses(model, structure, labels, species, params),
         dof=float(dof),
         topologies=read_topologies(model, structure),
-        data=internal_data(model, {**charges(model, structure), **structure.data}, count),
+        data=data,
         tilted=tilted or becomes_skew(model),
         declared=model.box is not None and not boxed,
-        notes=(*structure.notes, *types_alike(model, structure)),
+        notes=(*structure.notes, *types_alike(model, structure), *unused(model, structure)),
     )
 
 
