@@ -24,6 +24,7 @@ from mdsl.lowering.field.costs import (
 )
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.schedule import Cut, cut, moves
+from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Param, Read, Setup, walk
@@ -207,9 +208,9 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     if atoms is None:
         yield "here", "the number of atoms is known when the run starts"
         return
-    room = math.inf if lengths is None else min(lengths) / 2
+    room = math.inf if lengths is None else nearest_image.half(lengths, (True,) * model.dim)
     tight = room - cutoff < 0.02 * cutoff and atoms <= MOST_ALL_PAIRS
-    if cutoff > room:
+    if lengths is not None and not nearest_image.fits(lengths, (True,) * model.dim, cutoff):
         yield "here", f"half the box is {shown(model, room, length)}, less than the cutoff: the run will be refused"
         return
     if atoms <= ALL_PAIRS or tight:
