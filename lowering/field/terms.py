@@ -186,11 +186,9 @@ class Derivation:
                         "energies over tuples of atoms may use displacements, their products and components, angles and dihedral angles",
                     )
         support = NOWHERE
-        if summand.domain.kind == "triples":
+        if summand.domain.kind == "triples" or len(summand.binders) == 2:
             leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
             support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
-        elif len(summand.binders) == 2:  # beyond its end a pair may be farther apart than half of the box
-            support = self.end(summand.domain, summand.binders, body)
         return Term(
             number,
             summand.equation,
