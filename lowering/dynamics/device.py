@@ -24,6 +24,7 @@ from mdsl.lowering.traversals.topologies import IDS
 
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
+from mdsl.model.box_shape import becomes_skew
 
 from .history import looking_back
 from .remat import noted
@@ -68,6 +69,12 @@ class Dynamics:
     def deforming(self) -> bool:
         """Whether the program declares the box as a function of time."""
         return self.changing and "t" in decided_by(self.model)
+
+    @cached_property
+    def shearing(self) -> bool:
+        """Whether the program may make its box ever more skew."""
+        tilted = bool(self.model.box and self.model.box.tilts)
+        return self.changing and (self.deforming and tilted or becomes_skew(self.model))
 
     def now(self, inputs: Inputs, state: State) -> Inputs:
         """The inputs with the box of this moment."""

@@ -21,7 +21,7 @@ from mdsl.model.dimensions import MASS
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Read, walk
 from mdsl.model.units import UnitValue
 from mdsl.passes.atom_data import charges, internal_data
-from mdsl.passes.infer.box_shape import becomes_skew
+from mdsl.model.box_shape import becomes_skew
 
 from .box import check_small, declared_box, extended, other_box
 
