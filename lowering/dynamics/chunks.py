@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from jax import lax
-from mdsl.lowering.field.schedule import cut
+from mdsl.lowering.field.schedule import TIME, cut
 
 from mdsl.model.nodes import Advance, Draw, Type, Update
 
@@ -40,7 +40,7 @@ def enter(dynamics: Dynamics, advance: Advance, state: State, memory: Mapping[st
     """A state that stands between steps, made ready for a statement of dynamics whose states are ``memory``."""
     parts, dim = cut(dynamics.potential.field, advance), dynamics.dim
     types = {s.target: Type("vector") if s.per_atom else Type("scalar") for s in advance.body if isinstance(s, Draw)}
-    types |= {s.target: s.value.type for s in advance.body if isinstance(s, Update)}
+    types |= {s.target: s.value.type for s in advance.body if isinstance(s, Update)} | {TIME: Type("scalar")}
     held = {name: _zero(types[name], dim, jnp.zeros_like(state.v[0])) for name in parts.held}
     one = jnp.full_like(
         state.step, 0, dynamics.dtype
@@ -77,7 +77,9 @@ def chunk(dynamics: Dynamics, advance: Advance):
             return state._replace(phase=jnp.where(wanted, WAITING, state.phase))
 
         def body(state: State) -> State:
-            known, before, box = step.known(state), state.x, state.cell
+            known = step.known(state)
+            if dynamics.plan is None:  # no list: how far atoms move is counted from force to force
+                state = state._replace(at=state.x, built=state.cell)
             if parts.evaluates or not parts.tail:
                 state = step.evaluated(state, known)
             waiting = state.phase == WAITING
@@ -88,10 +90,8 @@ def chunk(dynamics: Dynamics, advance: Advance):
                 phase=jnp.int32(BETWEEN),
                 flag=jnp.where(waiting, done.flag, state.flag),
             )
-            if dynamics.plan is None:  # no list: how far atoms move is counted from force to force
-                state = state._replace(at=before, built=box)
-            if dynamics.deforming:
-                state = _pick(waiting, step.deformed(state), state)
+            if step.ends:
+                state = _pick(waiting, step.ended(state), state)
             state = head(state, (state.step < last) & ~state.met)
             return state._replace(flag=dynamics.flag(state, inputs, spent=spent))
 
@@ -125,7 +125,7 @@ def evaluations(dynamics: Dynamics, advance: Advance, times: int):
 
 
 def _pick(wanted, new: State, old: State) -> State:
-    """The positions, velocities, held values and box of one state or the other."""
+    """The positions, velocities, held values and box of one state or the other, with all that is told by its vectors."""
     choose = lambda a, b: jnp.where(wanted, a, b)  # noqa: E731
     return old._replace(
         x=jax.tree.map(choose, new.x, old.x),
@@ -133,6 +133,8 @@ def _pick(wanted, new: State, old: State) -> State:
         f=new.f,
         held=jax.tree.map(choose, new.held, old.held),
         cell=jax.tree.map(choose, new.cell, old.cell),
+        built=jax.tree.map(choose, new.built, old.built),
+        images=jax.tree.map(choose, new.images, old.images) if old.cell else old.images,
         kept=jax.tree.map(choose, new.kept, old.kept),
         met=choose(new.met, old.met),
         evaluations=new.evaluations,

@@ -22,7 +22,9 @@ from mdsl.lowering.traversals.bonds import PARTNERS, no_partners
 from mdsl.lowering.traversals.layout import Layout
 from mdsl.lowering.traversals.topologies import IDS
 
+from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
+from mdsl.model.box_shape import becomes_skew
 
 from .history import looking_back
 from .remat import noted
@@ -68,6 +70,12 @@ class Dynamics:
         """Whether the program declares the box as a function of time."""
         return self.changing and "t" in decided_by(self.model)
 
+    @cached_property
+    def shearing(self) -> bool:
+        """Whether the program may make its box ever more skew."""
+        tilted = bool(self.model.box and self.model.box.tilts)
+        return self.changing and (self.deforming and tilted or becomes_skew(self.model))
+
     def now(self, inputs: Inputs, state: State) -> Inputs:
         """The inputs with the box of this moment."""
         return inputs._replace(cell=state.cell) if self.changing else inputs
@@ -82,16 +90,9 @@ class Dynamics:
         return self.skin if inputs.skin is None else inputs.skin
 
     def fits(self, inputs: Inputs, cell: Cell):
-        """Whether the cutoff is at most half of each edge."""
-        cutoff, edges = (
-            self.potential.cutoff(complete(self.model, inputs.params)),
-            repeating(cell, self.potential.geometry.periodic),
-        )
-        return (
-            jnp.bool_(True)
-            if cutoff is None or not edges
-            else ~(jnp.min(jnp.stack(edges)) < 2 * cutoff) | ~jnp.isfinite(cutoff)
-        )
+        """Whether nearest images are enough for the cutoff."""
+        cutoff = self.potential.cutoff(complete(self.model, inputs.params))
+        return nearest_image.fits(cell.edges, self.potential.geometry.periodic, cutoff)
 
     # -- atoms -----------------------------------------------------------------------------------------------
 
@@ -243,5 +244,7 @@ class Dynamics:
             flag = jnp.where(moved > (spent * self.skin_of(inputs) / 2) ** 2, stale, FINE)
         flag = jnp.where(moved < leap**2, flag, BLOW_UP)
         if self.changing:
-            flag = jnp.where(self.fits(inputs, state.cell), flag, TOO_SMALL)
+            # A box without edges to speak of is lost with its atoms.
+            sound = nearest_image.fits(state.cell.edges, self.potential.geometry.periodic, None)
+            flag = jnp.where(self.fits(inputs, state.cell), flag, jnp.where(sound, TOO_SMALL, BLOW_UP))
         return self.layout.agreed(jnp.maximum(state.flag, flag))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.schedule import expressions, statements
 from mdsl.lowering.geometry.cell import Cell, combination
@@ -28,9 +29,14 @@ def looks_back(field: Field) -> bool:
 
 
 def began(state: State, t) -> Began:
-    """How a statement begins that begins now, from the state of one device."""
+    """How a statement begins that begins now, from the state of one device. In a box that changes, whose vectors may
+    become others, positions are those that are not wrapped into it."""
+    x, images = state.x, state.images
+    if state.cell:
+        x = tuple(a + b for a, b in zip(x, combination(state.cell, images)))
+        images = tuple(jnp.zeros_like(c) for c in images)
     back = inverse(state.ids)
-    return Began(*(tuple(c[back] for c in rows) for rows in (state.x, state.images, state.v)), t)
+    return Began(*(tuple(c[back] for c in rows) for rows in (x, images, state.v)), t)
 
 
 def looking_back(state: State, inputs: Inputs, cell: Cell) -> dict[str, object]:

@@ -11,20 +11,22 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-from mdsl.lowering.field.schedule import Check, Cut, cut, per_atom
+from mdsl.lowering.field.schedule import TIME, Check, Cut, cut, per_atom
 from mdsl.lowering.geometry.cell import Cell, of_matrix
+from mdsl.lowering.geometry.flip import between, flipped, images_in, reducing
 from mdsl.lowering.kernels.changing_box import carried, declared, free_kept
 from mdsl.lowering.kernels.emit import evaluate
 from mdsl.lowering.kernels.globals import Globals, data_of
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, VIRIAL
 from mdsl.lowering.potential.configuration import each_sum
 
+from mdsl.model.drift import drift
 from mdsl.model.nodes import EACH, Advance, Draw, Expr, Read, Update
 from mdsl.model.nodes import State as Memory
 
 from . import noise
 from .device import Dynamics
-from .state import STALE_INSIDE, Inputs, State
+from .state import STALE_INSIDE, WAITING, Inputs, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +52,43 @@ class Step:
         return self.inputs.t + (state.step - self.inputs.origin).astype(self.dynamics.dtype) * self.dt
 
     def known(self, state: State) -> Globals:
-        """What is known at a state that stands between steps."""
-        return self.dynamics.known(self.dynamics.now(self.inputs, state), self.time(state), self.start.params)
+        """What is known at a state that stands between steps, or has the head of one behind it."""
+        t = self.time(state)
+        if TIME in state.kept:
+            t = jnp.where(state.phase == WAITING, state.kept[TIME], t)
+        return self.dynamics.known(self.dynamics.now(self.inputs, state), t, self.start.params)
 
-    def deformed(self, state: State) -> State:
-        """The state at the end of a step, in the box that the program declares for its time."""
-        if not self.dynamics.deforming:
+    def ended(self, state: State) -> State:
+        """The state whose step has been counted, as it stands between steps: in the box that the program declares for its
+        time, with the vectors of that which are least skew where it can become skew without bound."""
+        if not self.ends:
             return state
-        known = self.known(state)
-        return resized(
-            state,
-            declared(self.dynamics.model, known.params, known.t, self.dynamics.layout.n_atoms, self.dynamics.dtype),
-        )
+        if self.dynamics.deforming:
+            before = self.time(state._replace(step=state.step - 1))
+            known = self.dynamics.known(self.inputs, state.kept.get(TIME, before), self.start.params)
+            state = resized(state, self.declared(known, self.time(state), state.cell))
+        return turned(state, self.dynamics.potential.geometry.periodic) if self.dynamics.shearing else state
+
+    @property
+    def ends(self) -> bool:
+        """Whether `ended` does anything."""
+        return self.dynamics.deforming or self.dynamics.shearing
+
+    def declared(self, known: Globals, t, cell: Cell) -> Cell:
+        """The box that the program declares for the time ``t``, in those vectors of it in which ``cell`` is that of the
+        time that is known."""
+
+        def at(t):
+            return declared(known.model, known.params, t, self.dynamics.layout.n_atoms, self.dynamics.dtype)
+
+        return flipped(at(t), between(at(known.t), cell)) if cell.tilts else at(t)
+
+    def moved_on(self, state: State, known: Globals, t) -> tuple[State, Globals]:
+        """The state at another time, and what is known then: a box that the program declares carries the atoms along."""
+        if self.dynamics.deforming:
+            state = resized(state, self.declared(known, t, state.cell))
+            known = replace(known, cell=state.cell)
+        return state, replace(known, t=t)
 
     def evaluated(self, state: State, known: Globals) -> State:
         """The state with what an evaluation of the energies at its positions gives."""
@@ -93,6 +120,8 @@ class Step:
         dynamics, states = self.dynamics, self.advance.states
         held, kept = tuple(state.held), tuple(state.kept)
         values, memory = dict(state.held), dict(state.kept)
+        if TIME in memory:
+            memory[TIME] = jnp.asarray(known.t, dynamics.dtype)
         each = per_atom(self.parts.body)
         key = jax.random.fold_in(self.inputs.key, state.step)
         for statement, evaluates in zip(statements, again):
@@ -105,7 +134,7 @@ class Step:
                 state = self.evaluated(state._replace(kept=memory), known)
                 memory = dict(state.kept)
 
-            at = self._ended(known) if isinstance(statement, Check) else known
+            at = self._at_end(state, known) if isinstance(statement, Check) else known
 
             def value(expr, state=state, at=at):
                 return value_of(expr, dynamics, state, values, memory, self.inputs, at, states)
@@ -127,11 +156,17 @@ class Step:
                 )
                 state, known = resized(state, cell), replace(known, cell=cell)
             elif target in ("x", "v"):
+                new, h = value(statement.value), drift(statement) if self.parts.timed else None
+                half = 0.0 if h is None else value(h) / 2
+                if h is not None:
+                    state, known = self.moved_on(state, known, known.t + half)
                 new = jax.tree.map(
-                    lambda a: jnp.broadcast_to(a, state.ids.shape),
-                    _new(statement, value(statement.value), getattr(state, target)),
+                    lambda a: jnp.broadcast_to(a, state.ids.shape), _new(statement, new, getattr(state, target))
                 )
                 state = state._replace(**{target: dynamics.where_free(state, self.inputs, new, getattr(state, target))})
+                if h is not None:
+                    state, known = self.moved_on(state, known, known.t + half)
+                    memory[TIME] = jnp.asarray(known.t, dynamics.dtype)
             elif target in each:
                 new = _new(statement, value(statement.value), values.get(target))
                 values[target] = jax.tree.map(lambda a: jnp.broadcast_to(a, state.ids.shape), new)
@@ -139,19 +174,23 @@ class Step:
                 memory[target] = _new(statement, value(statement.value), memory.get(target))
         return state._replace(held={name: values[name] for name in held}, kept={name: memory[name] for name in kept})
 
-    def _ended(self, known: Globals) -> Globals:
+    def _at_end(self, state: State, known: Globals) -> Globals:
         """What is known at the end of a step, where a condition is checked: the time has gone on, and a box with it."""
-        end = replace(known, t=known.t + (0.0 if self.advance.dt is None else known.value(self.advance.dt)))
-        if not self.dynamics.deforming:
-            return end
-        return replace(
-            end, cell=declared(end.model, end.params, end.t, self.dynamics.layout.n_atoms, self.dynamics.dtype)
-        )
+        t = self.time(state._replace(step=state.step + 1))
+        cell = self.declared(known, t, state.cell) if self.dynamics.deforming else known.cell
+        return replace(known, t=t, cell=cell)
 
 
 def resized(state: State, cell: Cell) -> State:
     """The state in another box, all positions carried along."""
     return state._replace(x=carried(state.x, state.cell, cell), cell=cell)
+
+
+def turned(state: State, periodic: tuple[bool, ...]) -> State:
+    """The same state in those vectors of its box whose tilts are at most half of the edges. No atom moves."""
+    flip = reducing(state.cell, periodic)
+    cell, built = flipped(state.cell, flip), flipped(state.built, flip)
+    return state._replace(cell=cell, built=built, images=images_in(state.images, flip))
 
 
 def _new(update: Update, value, old):

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mdsl.model.box_dependencies import decided_by
-from mdsl.model.dependencies import energetic
+from mdsl.model.box_dependencies import explicit_time
+from mdsl.model.dependencies import reads as all_reads
+from mdsl.model.drift import drift
 from mdsl.model.dynamics import FIELDS
-from mdsl.model.nodes import EACH, Advance, Draw, Expr, Model, Read, Update, walk
+from mdsl.model.literals import constant_value
+from mdsl.model.nodes import EACH, Advance, Draw, Expr, Op, Read, Update, walk
 
 from .field import Field
 
 FORCES = frozenset({"f"})
 PLACES = frozenset({"x", "cell"})  # what decides where atoms are
+TIME = "$t"  # the time within a step, among values that are kept
 
 
 @dataclass(frozen=True)
@@ -61,29 +64,22 @@ def reads(statement: Statement) -> set[str]:
 
 def force_evaluations(
     body: Sequence[Statement],
-    explicit_time: bool = False,
+    moved_on: bool = False,
     due: frozenset[str] = FORCES,
     fields: frozenset[str] = PLACES,
 ) -> ForceEvaluations:
     """Where the steps of a scheme, written out by `inline`, evaluate the energies.
 
-    ``due`` are the names that need it, ``fields`` those with which what it gives changes. With ``explicit_time`` the energy depends on the time itself, and the force of
-    one step is not that of the next.
+    ``due`` are the names that need it, ``fields`` those with which what it gives changes. With ``moved_on`` it changes
+    where a step ends too, since time goes on there.
     """
     # The longest-lived assumption that proves itself: a force that is known when a step begins must be known
     # when it ends. If it is not, no step begins with one.
-    known = _fresh_at_end(body, True, due, fields) and not explicit_time
+    known = _fresh_at_end(body, True, due, fields) and not moved_on
     before = _before(body, known, due, fields)
     first_read = next((k for k, s in enumerate(body) if needs(s, due)), None)
     carried = known and first_read is not None and not before[first_read]
     return ForceEvaluations(before, carried)
-
-
-def explicit_time(model: Model) -> bool:
-    """Whether an energy depends on the time itself, or on a box that does."""
-    if "t" in decided_by(model):
-        return True
-    return model.param("t") is None and any(n == Read("t") for e in energetic(model) for n in walk(e.body))
 
 
 def needs(statement: Statement, due: frozenset[str]) -> bool:
@@ -92,7 +88,7 @@ def needs(statement: Statement, due: frozenset[str]) -> bool:
 
 
 def moves(statement: Statement, fields: frozenset[str] = PLACES) -> bool:
-    """Whether a statement changes the positions, or the box and them with it."""
+    """Whether a statement changes the positions, or the box and them with it, or what else decides an evaluation."""
     return isinstance(statement, Update) and statement.target in fields
 
 
@@ -135,6 +131,7 @@ class Cut:
     virial: bool
     evaluates: bool  # whether a step evaluates the energies at all
     carried: bool  # whether a step reads what the one before has left
+    timed: bool  # whether the time goes on within a step, and something in it depends on that
 
 
 def cut(field: Field, advance: Advance) -> Cut:
@@ -142,8 +139,14 @@ def cut(field: Field, advance: Advance) -> Cut:
     body = statements(advance)
     read = {name for s in body for name in reads(s)}
     within = {n.symbol for e in far_sums(field, read) for n in walk(e) if isinstance(n, Read)}
+    by_time = "t" in within or explicit_time(field.model)
+    drifts = advance.dt is not None and any(drift(s) is not None for s in advance.body)
+    timed = drifts and (by_time or _reads_time(field, body))
     evaluations = force_evaluations(
-        body, "t" in within or explicit_time(field.model), field.due, PLACES | ({"v"} & within)
+        body,
+        by_time and not advances_wholly(advance),
+        field.due,
+        PLACES | ({"v"} & within),
     )
     before = evaluations.before
     k = before.index(True) if any(before) else 0
@@ -159,13 +162,54 @@ def cut(field: Field, advance: Advance) -> Cut:
         tail,
         (False, *before[k + 1 :]),
         held=tuple(sorted(made & each)),
-        kept=tuple(sorted((made - each) | states)),
+        kept=tuple(sorted((made - each) | states | ({TIME} if timed else set()))),
         sums=sums,
         force="f" in read or bool(field.pulled & read),
         virial="virial" in read,
         evaluates=any(before) or evaluations.carried,
         carried=evaluations.carried,
+        timed=timed,
     )
+
+
+def _reads_time(field: Field, body: Sequence[Statement]) -> bool:
+    """Whether statements read the time, also in sums."""
+    exprs = [e for s in body for e in expressions(s)]
+    sums = [m.summand for m in field.measures] + [v.summand for v in field.values]
+    return "t" in all_reads(field.model, (*exprs, *sums))
+
+
+def advances_wholly(advance: Advance) -> bool:
+    """Whether it is proved that atoms drift for the time `dt` in a step, so that nothing is left to its end."""
+    parts = [_share(h, advance.dt) for s in advance.body if (h := drift(s)) is not None]
+    return bool(parts) and None not in parts and abs(sum(parts) - 1) < 1e-12
+
+
+def _share(expr: Expr, whole: Expr | None) -> float | None:
+    """How many times ``whole`` an expression is, for any value of that; None where that is not clear."""
+    if whole is None:
+        return None
+    if expr == whole:
+        return 1.0
+    part, all_of_it = constant_value(expr), constant_value(whole)
+    if part is not None and all_of_it:
+        return part / all_of_it
+    match expr:
+        case Op(op="neg", args=(a,)):
+            found = _share(a, whole)
+            return None if found is None else -found
+        case Op(op="add" | "sub" as op, args=(a, b)):
+            found = _share(a, whole), _share(b, whole)
+            return None if None in found else found[0] + (found[1] if op == "add" else -found[1])
+        case Op(op="mul", args=(a, b)):
+            for factor, rest in ((a, b), (b, a)):
+                times, found = constant_value(factor), _share(rest, whole)
+                if times is not None and found is not None:
+                    return times * found
+        case Op(op="div", args=(a, b)):
+            found, by = _share(a, whole), constant_value(b)
+            return found / by if found is not None and by else None
+    return None
 
 
 def far_sums(field: Field, read: Collection[str]) -> tuple[Expr, ...]:

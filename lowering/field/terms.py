@@ -244,7 +244,7 @@ class Derivation:
                         "energies over tuples of atoms may use displacements, their products and components, angles and dihedral angles",
                     )
         support = NOWHERE
-        if summand.domain.kind == "triples":
+        if summand.domain.kind == "triples" or len(summand.binders) == 2:
             leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
             support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
         return Term(
@@ -345,9 +345,7 @@ class Derivation:
         triples = domain.kind in ("triples", "around")
         d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else displacement(binders, self.length)
         leaves = Leaves()
-        written = to_sympy(
-            transform(summand, tuples.oriented(binders, self.model.dim)) if triples else summand, leaves
-        )
+        written = to_sympy(transform(summand, tuples.oriented(binders, self.model.dim)) if triples else summand, leaves)
         return self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
 
     def near(self, support: Support, reaching: list[Term]) -> bool:

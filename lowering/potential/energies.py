@@ -17,6 +17,8 @@ from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.traversals.topologies import IDS, inverse
 
+from mdsl.model import nearest_image
+
 from .configuration import Configuration
 from .evaluation import Result, evaluate
 from .potential import Potential, marked
@@ -72,14 +74,9 @@ class Energies:
         return replace(result, force=force), good & ~found.overflow
 
     def fits(self, params, cell):
-        """Whether nearest images are enough: the cutoff is at most half of each edge that repeats. Not where an edge is
-        NaN, as that of a traced box that is skew: there no pair would be near, and the energy 0."""
-        cutoff = self.potential.cutoff(params)
-        good = jnp.bool_(True)
-        for edge, repeats in zip(cell.edges, self.potential.geometry.periodic):
-            if repeats and cutoff is not None:
-                good &= (edge >= 2 * cutoff) | ~jnp.isfinite(cutoff)
-        return good
+        """Whether nearest images are enough for the cutoff, which is not so in a traced box that is skew the wrong way:
+        its edges are NaN."""
+        return nearest_image.fits(cell.edges, self.potential.geometry.periodic, self.potential.cutoff(params))
 
     def total(self, sums, params, cell):
         """The potential energy from the values of its sums."""

@@ -145,7 +145,10 @@ class Execution:
         """Remember how a statement begins, at the time ``t``; ``snapshot``: of one that goes on."""
         self.t_began = t
         if snapshot is None:
-            self.began = np.stack([self.rows(state, values) for values in (state.x, state.images, state.v)])
+            x, counts, v = (self.rows(state, values) for values in (state.x, state.images, state.v))
+            if self.members.lowered.changing:  # whose vectors may become others
+                x, counts = x + counts @ matrix_of(state.cell), np.zeros_like(counts)
+            self.began = np.stack([x, counts, v])
         else:
             self.began = np.moveaxis(self.members.spread(snapshot.began), -3, 0)
 

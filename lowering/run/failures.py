@@ -10,6 +10,7 @@ from mdsl.grammar.source import Span
 from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, State
 from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge
 
+from mdsl.model import nearest_image
 from mdsl.model.nodes import Advance
 
 from .losses import Loss, fallen
@@ -99,7 +100,7 @@ def failure(
     field, who = members.lowered.field, f" of replica {k}" if members.batch else ""
     if flag == TOO_SMALL:
         when = f"at step {step}, of {advance.scheme.rpartition('.')[2]}, the box{who} has become so small"
-        return too_small(field, members.cutoffs[k], float(np.diag(cell)[list(members.lowered.periodic)].min()), when)
+        return too_small(field, members.cutoffs[k], nearest_image.half(np.diag(cell), members.lowered.periodic), when)
     if flag == STALE_INSIDE:
         words = f"within step {step}{who} atoms move farther than half the skin of the neighbour list"
         return Diagnostic("blow-up", words, advance.span, help="use a shorter time step")

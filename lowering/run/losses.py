@@ -16,6 +16,8 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.lowering.dynamics.state import TOO_SMALL, State
 
+from mdsl.model import nearest_image
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -34,13 +36,15 @@ def fallen(flag: int, state: State, cells: np.ndarray, periodic: tuple[bool, ...
     edges = np.diagonal(cells, axis1=1, axis2=2)[:, list(periodic)].min(axis=1, initial=np.inf)
     with np.errstate(all="ignore"):
         if flag == TOO_SMALL:
-            bad, most = edges < 2 * cutoffs, cutoffs / edges
+            fits = nearest_image.fits(np.diagonal(cells, axis1=1, axis2=2).T, periodic, cutoffs)
+            bad, most = (edges > 0) & ~np.asarray(fits), cutoffs / edges
         else:
             moved = sum((np.asarray(a, float) - np.asarray(b, float)) ** 2 for a, b in zip(state.x, state.at)).max(
                 axis=1
             )
             most = np.where(np.isfinite(moved), moved, np.inf)
-            bad = ~(moved < (edges / 4) ** 2)  # as `Dynamics.flag` has it; in a box without edges what is not finite
+            # As `Dynamics.flag` has it; in a box without edges what is not finite.
+            bad = ~(moved < (edges / 4) ** 2) | ~(edges > 0)
     return np.flatnonzero(bad) if bad.any() else np.array([int(np.argmax(most))])
 
 

@@ -142,11 +142,13 @@ def _statement(
 
     @sparing
     def one_step(before: State) -> State:
+        if dynamics.plan is None:
+            before = before._replace(at=before.x, built=before.cell)
         new = step.carried_out(
             parts.body, parts.before, before, step.known(before), listed=lambda s: _listed(dynamics, inputs, s)
         )
-        new = step.deformed(new._replace(step=before.step + 1, held={}))
-        return _sound(dynamics, inputs, new, before)
+        new = step.ended(new._replace(step=before.step + 1, held={}))
+        return _sound(dynamics, inputs, new)
 
     def observe(state: State):
         state = _listed(dynamics, inputs, state)
@@ -181,11 +183,11 @@ def _statement(
     return state, step.dt
 
 
-def _sound(dynamics: Dynamics, inputs: Inputs, new: State, before: State) -> State:
+def _sound(dynamics: Dynamics, inputs: Inputs, new: State) -> State:
     """The new state, flagged where an atom is lost or crossed a good part of the box; a list does that by itself."""
     if dynamics.plan is not None:
         return new
-    still = lax.stop_gradient(new._replace(at=before.x, built=before.cell, flag=FINE))
+    still = lax.stop_gradient(new._replace(flag=FINE))
     return new._replace(flag=jnp.maximum(new.flag, dynamics.flag(still, inputs)))
 
 

@@ -13,6 +13,7 @@ from mdsl.lowering.geometry.on_host import most_near
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.potential.potential import Potential
 
+from mdsl.model import nearest_image
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.faults import fault
 
@@ -57,22 +58,22 @@ def choose(
         if count > MOST_ALL_PAIRS:
             raise Rejected(_no_support(field, count))
         return Traversal(None, None, 0.0, "no cutoff is proved")
-    shortest = min((length for length, p in zip(np.diag(cell), periodic) if p), default=np.inf)
-    if cutoff > shortest / 2:
-        raise Rejected(too_small(field, cutoff, shortest))
+    room = nearest_image.half(np.diag(cell), periodic)
+    if not nearest_image.fits(np.diag(cell), periodic, cutoff):
+        raise Rejected(too_small(field, cutoff, room))
     if count <= ALL_PAIRS:
         return Traversal(None, cutoff, 0.0, f"{count} atoms are few")
     spacing = float(abs(np.linalg.det(cell)) / count) ** (1 / len(cell)) if all(periodic) else None
     given, skin = skin, skin_of(cutoff, spacing) if skin is None else skin
-    if cutoff + skin > shortest / 2:
-        skin = shortest / 2 - cutoff
+    if cutoff + skin > room:
+        skin = room - cutoff
         if skin < 0.02 * cutoff and count <= MOST_ALL_PAIRS:
             return Traversal(None, cutoff, 0.0, "the box leaves no room for a skin")
     most = skin
     if given is None and drift and spacing:
         dim, radius = len(cell), cutoff + skin
         near = (np.pi * radius**2 if dim == 2 else 4 / 3 * np.pi * radius**3) / spacing**dim
-        longest = max(skin, min(3 * skin, shortest / 2 - cutoff))
+        longest = max(skin, min(3 * skin, room - cutoff))
         most = max(skin, best_skin(cutoff, skin, longest, near, skin / (2 * drift), dim))
     plan = neighbours.plan(count, np.asarray(cell), periodic, cutoff + most, x, changing)
     return Traversal(plan, cutoff, skin, f"{count} atoms with a cutoff", most)
@@ -105,8 +106,8 @@ def _no_support(field: Field, count: int) -> Diagnostic:
     )
 
 
-def too_small(field: Field, cutoff: float, shortest: float, when: str | None = None) -> Diagnostic:
-    """``when``: at which moment of a run, in words."""
+def too_small(field: Field, cutoff: float, room: float, when: str | None = None) -> Diagnostic:
+    """``room``: half of the box; ``when``: at which moment of a run, in words."""
     equation = _equation(field, endless=False)
     units = field.model.units
 
@@ -116,7 +117,7 @@ def too_small(field: Field, cutoff: float, shortest: float, when: str | None = N
     return fault(
         field.model.source,
         "box-collapsed" if when else "box-too-small",
-        f"the cutoff {length(cutoff)} is larger than half the box, {length(shortest / 2)}",
+        f"the cutoff {length(cutoff)} is larger than half the box, {length(room)}",
         equation.body,
         notes=(*((when,) if when else ()), "beyond half the box an atom would meet several images of another"),
         help="a gentler change of the box, a larger system or a shorter cutoff"

@@ -18,12 +18,15 @@ from mdsl.compiler import Compiled, compile_source
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Source
 from mdsl.interpret.constants import factor
+from mdsl.interpret.species_pairs import pair_constant
 from mdsl.interpret.topologies import check_names, check_whole
 from mdsl.lowering.jax_version import check
+from mdsl.model import nearest_image
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.nodes import Model
 from mdsl.passes.atom_data import check_data_names
 from mdsl.passes.externs import missing_externs, with_networks
+from mdsl.passes.finite import knows
 from mdsl.resolve.sources import read_program
 from mdsl.start.arrays import bind, given_velocities
 from mdsl.start.builders import start
@@ -229,15 +232,26 @@ class Program:
         )
 
     def _check_whole(self, initial: Initial) -> None:
-        from mdsl.lowering.geometry.on_host import nearest, widths
+        from mdsl.lowering.geometry.on_host import nearest
 
-        half = min((w / 2 for w, repeats in zip(widths(initial.cell), initial.periodic) if repeats), default=np.inf)
+        edges = np.diag(initial.cell)
+        terms = self.compiled.field.tuple_terms
+
+        def ends(term) -> bool:
+            """Whether a pair that is farther apart than half of the box counts for nothing, as in sums over all pairs."""
+            cutoff = term.support.cutoff
+            if cutoff is None or not knows(self.model, cutoff):
+                return False
+            reach = float(np.max(pair_constant(self.model, cutoff, term.binders)))
+            return bool(np.isfinite(reach) and nearest_image.fits(edges, initial.periodic, reach))
+
         check_whole(
             self.model,
             initial.topologies,
+            frozenset(t.domain.topology for t in terms if not ends(t)),
             initial.x,
             lambda d: nearest(d, initial.cell, initial.periodic),
-            half,
+            nearest_image.half(edges, initial.periodic),
             factor(self.model, LENGTH),
         )
 

@@ -3,16 +3,16 @@
 One step carries out the body of a scheme in order. An update computes its right-hand side for all atoms, then
 replaces the field; a value that is made of no atom's values is one for all. ``f`` is the force at the current x at
 every moment, and so is all else that flows read: sums, energies, observables. A draw gives fresh random numbers: for
-each atom and axis, or one. At the end of the step ``t`` advances by ``dt``, and a box that is a function of time
-changes, carrying the positions along.
+each atom and axis, or one. ``t`` goes on where atoms drift, half before them and half after (`mdsl.model.drift`), and at
+the end of the step is ``dt`` later than at its beginning, whatever flows did; a box that is a function of time changes with it, carrying the positions along.
 
 A *state* starts from its value when the statement of dynamics begins, and is remembered from step to step. There is
 one for the statement, in however many places its flow stands. A flow that changes its parameter is given a state, and
 changes that.
 
 A scheme is carried out as written (``Advance.body`` is None: flows are invoked with their arguments, options bind
-its parameters by name), or as `inline` wrote it out. Where an option is a function of one number, the parameter
-stands for its value at the current time.
+its parameters by name), or as `inline` wrote it out. An option stands for its value at the moment at which it is
+read; where it is a function of one number, for the value of that at the time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mdsl.model.box_dependencies import decided_by
+from mdsl.model.box_shape import becomes_skew
+from mdsl.model.drift import drift
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.nodes import (
     EACH,
@@ -44,12 +46,20 @@ from mdsl.model.nodes import (
 from .atoms import System
 from .dual import primal
 from .expressions import Interpreter, plain, recorded
-from .quantities import BUILTIN_VALUES, periodic
+from .quantities import BUILTIN_VALUES, least_skew, periodic
 from .rows import Cells, Closure, Rows, Whole, entries
 from .values import Point, plus
 
 Noise = Callable[[int, int], np.ndarray]  # (step, number of the draw in the step) -> [N, d], or one number
 Names = dict[str, object]  # what names of a scheme stand for: values, functions, Cells of its states
+
+
+@dataclass(frozen=True)
+class _Option:
+    """What an option stands for, whenever it is read."""
+
+    expr: Expr
+    names: Names
 
 
 @dataclass
@@ -59,6 +69,7 @@ class _Step:
     model: Model
     system: System
     noise: Noise
+    timed: bool = True  # what lowers the energy has no time
     cells: dict[tuple, Cells] = field(default_factory=dict)
     observed: dict[str, tuple[Equation, Names]] = field(default_factory=dict)
     begun: dict[tuple, list] = field(default_factory=dict)  # the values of the states when the step began
@@ -85,6 +96,7 @@ class _Step:
     def value(self, expr: Expr, names: Names, system: System | None = None) -> object:
         """The value of an expression at this moment: for each atom, or one where it is made of no atom's values."""
         system = system or self.system
+        names = {n: self.argument(v.expr, v.names, system) if isinstance(v, _Option) else v for n, v in names.items()}
         every = np.arange(len(system.x)) if self.each(expr, names) else np.zeros(1, int)
         values = {name: v.values[0] if isinstance(v, Cells) and v.first is None else v for name, v in names.items()}
         whole = {entries(name): Whole(v) for name, v in values.items()}
@@ -118,13 +130,14 @@ class _Step:
                 )
         return changed
 
-    def argument(self, expr: Expr, names: Names) -> object:
+    def argument(self, expr: Expr, names: Names, system: System | None = None) -> object:
         """An option or argument: a value, a state, or a function of time at the present time."""
         if isinstance(expr, Read) and not expr.indices and isinstance(names.get(expr.symbol), Cells):
             return names[expr.symbol]
-        value = self.value(expr, names)
+        system = system or self.system
+        value = self.value(expr, names, system)
         if isinstance(value, Closure):
-            return Interpreter(self.model, self.system).apply(value, [np.array([float(self.system.t)])])
+            return Interpreter(self.model, system).apply(value, [np.array([float(system.t)])])
         return value
 
     def whole(self, expr: Expr, names: Names) -> int:
@@ -152,6 +165,11 @@ class _Step:
                     self.remember(statement, names)
                 case Update(target=target, op="=", value=value):
                     self.assign(target, self.value(value, names), names)
+                case Update(target="x", op="+=", value=value) if self.timed and (h := drift(statement)) is not None:
+                    half, moved = float(primal(self.value(h, names))[0]) / 2, self.value(value, names)
+                    self.system = _at_time(self.model, self.system, self.system.t + half)
+                    self.assign("x", plus(self.value(Read("x", (EACH,)), names), moved), names)
+                    self.system = _at_time(self.model, self.system, self.system.t + half)
                 case Update(target=target, op="+=", value=value):
                     before = (
                         names[target]
@@ -245,15 +263,17 @@ def _carry_out(model: Model, advance: Advance, system: System, noise: Noise) -> 
         body = [_at_top(s, aliases) for s in advance.body]
         for equation in advance.observes:
             during.observed[equation.name] = (equation, names)
+        during.timed = advance.dt is not None
         dt = np.zeros(1) if advance.dt is None else during.argument(advance.dt, {})
         during.carry_out(body, dict(names))
         return during, float(primal(dt)[0])
     scheme = during.scheme(advance.scheme)
-    names = {name: during.argument(expr, {}) for name, expr in advance.options}
+    during.timed = scheme.kind == "integrator"
+    names = {name: _Option(expr, {}) for name, expr in advance.options}
     for name in scheme.parameters:
         if name not in names:
-            names[name] = during.argument(scheme.default(name), dict(names))
-    dt = names.get("dt", np.zeros(1)) if scheme.kind == "integrator" else np.zeros(1)
+            names[name] = _Option(scheme.default(name), dict(names))
+    dt = during.argument(Read("dt"), names) if during.timed and "dt" in names else np.zeros(1)
     during.enter(scheme, names)
     return during, float(primal(dt)[0])
 
@@ -270,12 +290,17 @@ def _at_top(statement: Update | Draw, aliases: Mapping[str, tuple[str, int | Non
 def step(model: Model, advance: Advance, system: System, noise: Noise = _no_noise) -> System:
     """The system one step of a statement later."""
     during, dt = _carry_out(model, advance, system, noise)
-    after = replace(during.system, t=system.t + dt, step=system.step + 1, memory=during.cells)
-    return _carried(model, after, during.system)
+    after = _at_time(model, during.system, system.t + dt)
+    after = replace(after, step=system.step + 1, memory=during.cells)
+    if after.cell is not None and becomes_skew(model):
+        after = replace(after, cell=least_skew(after.cell, after.periodic))
+    return after
 
 
-def _carried(model: Model, after: System, before: System) -> System:
-    """Where the program declares the box as a function of time, positions keep their fractions of it."""
+def _at_time(model: Model, before: System, t: float) -> System:
+    """The system at another time. Where the program declares the box as a function of time, positions keep their
+    fractions of it."""
+    after = replace(before, t=t)
     if before.cell is not None or "t" not in decided_by(model):
         return after
     old, new = (primal(Interpreter(model, system).cell)[0] for system in (before, after))

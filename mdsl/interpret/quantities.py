@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mdsl.model.box_dependencies import decided_by
 from mdsl.model.nodes import Expr
 
 from . import dual
@@ -66,6 +67,27 @@ def displacement(now: Interpreter, a: Point, b: Point) -> Number:
             images[..., k] = np.round(rest[..., k] / cell[k, k])
             rest -= images[..., k, None] * cell[k]
     return dual.sub(apart, row_times_matrix(images, now.cell))
+
+
+def least_skew(cell: np.ndarray, periodic: Sequence[bool]) -> np.ndarray:
+    """[d, d]: the vectors of the same lattice that lie along the same axes, with tilts of at most half of the edges."""
+    cell = np.array(cell)
+    for k in range(len(cell)):
+        for j in reversed(range(k)):
+            if periodic[j] and periodic[k]:
+                cell[k] -= np.round(cell[k, j] / cell[j, j]) * cell[j]
+    return cell
+
+
+def box_vectors(now: Interpreter) -> Number:
+    """[1, d, d]: the box in the vectors that are read as `cell`. Those of a box that the program declares as skew and as a
+    function of time are the least skew."""
+    box = now.model.box
+    if now.system.cell is not None or not box.tilts or "t" not in decided_by(now.model):
+        return now.cell
+    declared = primal(now.cell)[0]
+    flip = np.round(least_skew(declared, periodic(now)) @ np.linalg.inv(declared))
+    return linear(lambda c: flip @ c, now.cell)
 
 
 def volume(now: Interpreter) -> Number:
@@ -131,7 +153,7 @@ BUILTIN_VALUES: dict[str, Callable[[Interpreter], object]] = {
     "volume": volume,
     "potential": lambda now: now.potential(),
     "virial": virial,
-    "cell": lambda now: now.cell,
+    "cell": box_vectors,
     "origin": lambda now: Point(np.zeros((1, now.model.dim))),
     "identity": lambda now: np.eye(now.model.dim)[None],
     "pi": lambda now: _number(np.pi),

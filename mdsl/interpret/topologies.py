@@ -6,7 +6,7 @@ chains of different atoms in which neighbours are bonded, each once, as long as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -90,6 +90,7 @@ def in_row(row: int) -> tuple[str, ...]:
 def check_whole(
     model: Model,
     topologies: Mapping[str, np.ndarray],
+    bonded: Collection[str],
     x: np.ndarray,
     nearest: Callable[[np.ndarray], np.ndarray],
     half: float,
@@ -97,8 +98,9 @@ def check_whole(
 ) -> None:
     """No tuple of an energy is torn: atoms that follow each other in it lie within half of the box, and not on one spot.
 
-    x: [N, d]; nearest: displacements [M, d] to those of the nearest images; half: half of the box's smallest width (inf
-    where nothing repeats); scale: what a length is multiplied with to be shown. Raises Rejected: ``bad-topology``.
+    bonded: the topologies whose atoms must be so near, since energies reach as far as their tuples do; x: [N, d]; nearest:
+    displacements [M, d] to those of the nearest images; half: half of the smallest edge of the box (inf where nothing
+    repeats); scale: what a length is multiplied with to be shown. Raises Rejected: ``bad-topology``.
     """
     summed = {n.domain.topology for e in energetic(model) for n in walk(e.body) if isinstance(n, Reduce)}
     for name, members in topologies.items():
@@ -106,7 +108,7 @@ def check_whole(
             continue
         for a, b in zip(members.T, members.T[1:]):
             distance = np.linalg.norm(nearest(x[a] - x[b]), axis=1)
-            far, close = distance > half, distance == 0
+            far, close = (distance > half) & (name in bonded), distance == 0
             if not (far | close).any():
                 continue
             row = int(np.argmax(far | close))

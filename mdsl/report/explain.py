@@ -23,13 +23,14 @@ from mdsl.lowering.field.costs import (
     skin_of,
 )
 from mdsl.lowering.field.field import Field
-from mdsl.lowering.field.schedule import Cut, cut, moves
-from mdsl.model.box_dependencies import decided_by
+from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
+from mdsl.model import nearest_image
+from mdsl.model.box_dependencies import decided_by, explicit_time
+from mdsl.model.box_shape import changes_box
 from mdsl.model.curves import HOLD, REPEAT, STOP
 from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Param, Read, Setup, walk
 from mdsl.passes.finite import knows
-from mdsl.passes.infer.box_shape import changes_box
 from mdsl.printing.expressions import text_of
 from mdsl.printing.program import printed_memory, printed_steps
 
@@ -210,9 +211,9 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     if atoms is None:
         yield "here", "the number of atoms is known when the run starts"
         return
-    room = math.inf if lengths is None else min(lengths) / 2
+    room = math.inf if lengths is None else nearest_image.half(lengths, (True,) * model.dim)
     tight = room - cutoff < 0.02 * cutoff and atoms <= MOST_ALL_PAIRS
-    if cutoff > room:
+    if lengths is not None and not nearest_image.fits(lengths, (True,) * model.dim, cutoff):
         yield "here", f"half the box is {shown(model, room, length)}, less than the cutoff: the run will be refused"
         return
     if atoms <= ALL_PAIRS or tight:
@@ -335,11 +336,23 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
     facts += [("" if k else "a step", line) for k, line in enumerate(lines)]
     of = "" if what == "the force" else f" of {what.removeprefix('the ')}"
     facts.append(("forces", _evaluations(sum(parts.before), parts.carried, of)))
+    if by_time := _time(compiled.model, lowered, parts):
+        facts.append(("time", by_time))
     facts.append(("random", _random(advance)))
     for output in advance.outputs:
         every = "at the end" if output.every is None else f"every {_written(model, output.every)} steps"
         facts.append((output.kind, f"{', '.join(output.names)} {every}"))
     return f"{scheme}, line {advance.span.line}", facts
+
+
+def _time(model: Model, advance: Advance, parts: Cut) -> str | None:
+    """When within a step the time goes on, where that matters."""
+    if parts.timed:
+        rest = "" if advances_wholly(advance) else ", what is left of dt where a step ends"
+        return f"goes on where atoms drift, `x += h*v`, by h: half before, half after{rest}"
+    if explicit_time(model) and advance.dt is not None:
+        return "goes on where a step ends, for no flow is a drift `x += h*v`: such a scheme is of first order in dt"
+    return None
 
 
 def _evaluated(parts: Cut) -> str:

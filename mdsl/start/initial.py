@@ -14,12 +14,12 @@ from mdsl.files.structure import Structure
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.interpret import meaning as interpret
 from mdsl.model.box_dependencies import decided_by
+from mdsl.model.box_shape import becomes_skew
 from mdsl.model.dependencies import energetic, weighs
 from mdsl.model.dimensions import MASS
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Read, walk
 from mdsl.model.units import UnitValue
 from mdsl.passes.atom_data import charges, fixed_atoms, internal_data, unused
-from mdsl.passes.infer.box_shape import becomes_skew
 
 from .box import check_small, declared_box, extended, other_box
 from .topologies import read as read_topologies

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mdsl.grammar.source import Span
+from mdsl.model.drift import drift
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.nodes import (
     EACH,
@@ -305,7 +306,7 @@ class _Statement:
                 "wrong-arguments", f"`{scheme.name}` takes {takes}, but is given {len(step.args)}", step.span, via
             )
             return
-        changed = changes(scheme, self.work.schemes)
+        changed, drifts = changes(scheme, self.work.schemes), moves_time(scheme, self.work.schemes)
         env = self.work.place(values, via)
         bound: dict[str, Value] = {}
         for k, name in enumerate(scheme.parameters):
@@ -313,7 +314,7 @@ class _Statement:
                 value = self.work.value(step.args[k], env)
             else:
                 value = self.work.value(scheme.default(name), self.work.place(bound, (*via, step.span)))
-            if name not in changed and isinstance(value, Expr) and self.may_change(value):
+            if name not in changed and isinstance(value, Expr) and self.may_change(value, drifts):
                 # An argument has the value that it had at the call, whatever the flow then changes.
                 local = self.local(name, reads_each(value), step.span)
                 self.out.append(Update(local.symbol, "=", value, step.span))
@@ -321,8 +322,9 @@ class _Statement:
             bound[name] = value
         self.body(scheme, bound, (*via, step.span))
 
-    def may_change(self, expr: Expr) -> bool:
-        """Whether a value may change within a step: it reads atoms, what a flow computed, a state or an observable."""
+    def may_change(self, expr: Expr, drifts: bool) -> bool:
+        """Whether a value may change within a flow: it reads atoms, what a flow computed, a state or an observable, or the
+        time, which goes on where the flow ``drifts``."""
         for node in walk(expr):
             if isinstance(node, Reduce):
                 return True
@@ -338,6 +340,8 @@ class _Statement:
                 changing = param is not None and param.lifetime == "state"
                 if (
                     changing
+                    or drifts
+                    and node.symbol == "t"
                     or self.work.model.equation(node.symbol) is not None
                     or node.symbol in ("potential", "virial", "volume")
                 ):
@@ -371,3 +375,11 @@ def changes(scheme: Scheme, schemes: Mapping[str, Scheme], seen: frozenset[str] 
 
     look(scheme.body)
     return frozenset(found & set(scheme.parameters))
+
+
+def moves_time(scheme: Scheme, schemes: Mapping[str, Scheme], seen: frozenset[str] = frozenset()) -> bool:
+    """Whether the time goes on in a scheme: atoms drift in it, or in a flow of it."""
+    if any(drift(s) is not None for s in scheme.statements()):
+        return True
+    inner = (symbol for symbol in scheme.invoked() if symbol in schemes and symbol not in seen)
+    return any(moves_time(schemes[symbol], schemes, seen | {scheme.symbol}) for symbol in inner)
