@@ -27,6 +27,7 @@ WITHOUT_JAX = (
 )
 WITH_JAX = (
     "lowering.jax_version",
+    "lowering.tracing",
     "lowering.jax_internals",
     "lowering.geometry",
     "lowering.neighbours",
@@ -54,11 +55,13 @@ MODULES = {name(p): p for folder in ("grammar", "mdsl", "lowering") for p in sor
 
 def placed(imported):
     """The module of the repository that an import names, or None: `mdsl.grammar.tree.Node` is of `grammar.tree`."""
+    if imported != "mdsl" and not imported.startswith("mdsl."):
+        return None
     if imported.startswith(("mdsl.grammar", "mdsl.lowering")):
         imported = imported.removeprefix("mdsl.")
-    while imported and imported not in MODULES:
-        imported = imported.rpartition(".")[0]
-    return imported or None
+    target = imported if imported in MODULES else imported.rpartition(".")[0]
+    assert target in MODULES, f"there is no {imported}"
+    return target
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
-from mdsl.model.no_derivative import is_traced
+from mdsl.lowering.tracing import is_traced
 
 from .cell import Cell, nearest, of_matrix, wrap
 

@@ -11,7 +11,7 @@ import numpy as np
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.potential.energies import Energies
-from mdsl.model.no_derivative import is_traced
+from mdsl.lowering.tracing import is_traced
 
 from mdsl.start.initial import Initial
 

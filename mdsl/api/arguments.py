@@ -10,6 +10,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
+from mdsl.lowering.tracing import is_traced
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.dimensions import LENGTH, VELOCITY, Dimension
 from mdsl.passes.atom_data import check_data_names
@@ -17,7 +18,6 @@ from mdsl.start.initial import Initial, following, still
 
 from .fixed_by_bind import check_fixed, check_freezing
 from .given import numbers, symmetric
-from .no_derivative import is_traced
 
 if TYPE_CHECKING:
     from .system import System

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering.tracing import is_traced
 from mdsl.model.dependencies import reads
 from mdsl.model.nodes import Advance, Expr, Setup
 
-from .no_derivative import is_traced, refuse
+from .no_derivative import refuse
 
 if TYPE_CHECKING:
     from .system import System

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering.tracing import is_traced
 from mdsl.model.functions import Network
 from mdsl.model.nodes import Param
 from mdsl.passes import atom_data
-
-from .no_derivative import is_traced
 
 
 def numbers(name: str, value):

@@ -6,10 +6,10 @@ of JAX's own, the diagnostic `no-derivative` says what it is that has none, and 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.lowering.tracing import is_traced
 from mdsl.model.dependencies import reads
 from mdsl.model.nodes import Model
 
@@ -24,12 +24,6 @@ BIND = {
     "seed": "a seed chooses among random numbers, and does not vary them",
     "skin": "the skin of a neighbour list changes no result",
 }
-
-
-def is_traced(value) -> bool:
-    """Whether a value, or an array in a mapping or list, stands for others in a transformation of JAX."""
-    jax = sys.modules.get("jax")  # without it nothing is traced, and it is not imported for that
-    return jax is not None and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
 def refuse(what: str, help: str | None = None) -> Rejected:

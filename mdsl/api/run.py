@@ -11,13 +11,13 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome
+from mdsl.lowering.tracing import is_traced
 from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
 from mdsl.model.nodes import Advance
 from mdsl.model.observable_types import observable_type
 
 from .arguments import bound_by, data_given, scale, start_given
 from .fixed_by_bind import check_counts, check_fixed
-from .no_derivative import is_traced
 from .results import BatchMemory, Memory, Result
 
 if TYPE_CHECKING:
