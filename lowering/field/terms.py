@@ -19,10 +19,12 @@ from mdsl.symbolic.components import COMPONENTS
 
 from . import series
 from . import tuple_form as tuples
+from .contact import regular
 from .cutoff_bounds import bounded
 from .field import ADJOINT, CUTOFF, Gradient, Measure, PerAtom, Support, Term
 from .pair_form import displacement, squared_conditions
 from .ranks import fixed_value, rank, ranking
+from .singularities import squared_distance
 from .sums import Within, renamed
 from .support import reach
 
@@ -67,7 +69,6 @@ class Derivation:
         s = leaves.symbols.get(Op("dot", (d, d)))
         kernel = squared_conditions(written, [s])
         self.check_leaves(kernel, leaves, body)
-        order = ranking(leaves, self.model)
         gradient = Gradient(d, None, None)
         direct: dict[int, sympy.Expr | Expr] = {}
         for symbol, leaf in list(leaves.exprs.items()):
@@ -75,7 +76,7 @@ class Derivation:
                 continue
             slope = weight * sympy.diff(kernel, symbol)
             if symbol == s:
-                gradient = replace(gradient, radial=from_sympy(slope, leaves, order, like=body))
+                gradient = replace(gradient, radial=self.formula(slope, leaves, body))
             elif isinstance(leaf, Op) and leaf.op in COMPONENTS and leaf.args[0] == d:
                 axis = COMPONENTS.index(leaf.op)
                 direct[axis] = direct.get(axis, sympy.Integer(0)) + slope
@@ -89,7 +90,7 @@ class Derivation:
             gradient = replace(
                 gradient,
                 direct=tuple(
-                    from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=body) for k in range(self.model.dim)
+                    self.formula(direct.get(k, sympy.Integer(0)), leaves, body) for k in range(self.model.dim)
                 ),
             )
         pairs = summand.domain.kind == "ordered"
@@ -109,7 +110,7 @@ class Derivation:
             number,
             summand.equation,
             summand.domain,
-            from_sympy(kernel, leaves, order, like=body),
+            self.formula(kernel, leaves, body),
             (gradient,),
             support,
             slopes,
@@ -144,6 +145,11 @@ class Derivation:
                     )
                 )
 
+    def formula(self, expr: sympy.Expr, leaves: Leaves, like: Expr) -> Expr:
+        """A function of leaves as it is computed, also where two atoms lie at one place."""
+        squares = [s for s, leaf in leaves.exprs.items() if squared_distance(leaf)]
+        return from_sympy(regular(expr, squares), leaves, ranking(leaves, self.model), like=like)
+
     def is_known(self, leaf: Expr) -> bool:
         """Whether it is clear of a Read by what it is differentiated, if at all."""
         return isinstance(leaf, Read) and (
@@ -155,9 +161,8 @@ class Derivation:
 
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
         """The derivatives of a summand, with its weight, by the leaves that are wanted."""
-        order = ranking(leaves, self.model)
         return tuple(
-            (leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=summand.body))
+            (leaf, self.formula(summand.weight * sympy.diff(kernel, symbol), leaves, summand.body))
             for symbol, leaf in list(leaves.exprs.items())
             if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols
         )
@@ -198,7 +203,7 @@ class Derivation:
             return {}
         return {
             "networks": networks,
-            "weighted": from_sympy(summand.weight * kernel, leaves, ranking(leaves, self.model), like=summand.body),
+            "weighted": self.formula(summand.weight * kernel, leaves, summand.body),
         }
 
     def is_data(self, leaf: Read) -> bool:
@@ -216,13 +221,10 @@ class Derivation:
         written = to_sympy(plain, leaves)
         kernel = tuples.by_cosine(written, leaves, rewrite)
         self.check_leaves(kernel, leaves, body)
-        order = ranking(leaves, self.model)
         slopes = tuples.Slopes(self.model.dim)
         for symbol, leaf in list(leaves.exprs.items()):
             if symbol in kernel.free_symbols and tuples.moves(leaf):
-                if not slopes.add(
-                    leaf, from_sympy(summand.weight * sympy.diff(kernel, symbol), leaves, order, like=body)
-                ):
+                if not slopes.add(leaf, self.formula(summand.weight * sympy.diff(kernel, symbol), leaves, body)):
                     raise self.no_derivative(
                         leaf,
                         body,
@@ -236,7 +238,7 @@ class Derivation:
             number,
             summand.equation,
             summand.domain,
-            from_sympy(kernel, leaves, order, like=body),
+            self.formula(kernel, leaves, body),
             slopes.gradients(),
             support,
             self.slopes(kernel, summand, leaves, self.is_parameter),
@@ -273,7 +275,7 @@ class Derivation:
         leaves = Leaves()
         written = to_sympy(plain, leaves)
         s = leaves.symbols.get(Op("dot", (d, d)))
-        summand = from_sympy(squared_conditions(written, [s]), leaves, ranking(leaves, self.model), like=body)
+        summand = self.formula(squared_conditions(written, [s]), leaves, body)
         return PerAtom(
             within.name,
             within.equation,
@@ -329,9 +331,7 @@ class Derivation:
         triples = domain.kind in ("triples", "around")
         d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else displacement(binders, self.length)
         leaves = Leaves()
-        written = to_sympy(
-            transform(summand, tuples.oriented(binders, self.model.dim)) if triples else summand, leaves
-        )
+        written = to_sympy(transform(summand, tuples.oriented(binders, self.model.dim)) if triples else summand, leaves)
         return self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
 
     def near(self, support: Support, reaching: list[Term]) -> bool:
