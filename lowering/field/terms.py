@@ -20,10 +20,12 @@ from mdsl.symbolic.magnitude import derivative
 
 from . import series
 from . import tuple_form as tuples
+from .contact import regular
 from .cutoff_bounds import bounded
 from .field import ADJOINT, CUTOFF, Gradient, Measure, PerAtom, Support, Term
 from .pair_form import displacement, squared_conditions
 from .ranks import fixed_value, rank, ranking
+from .singularities import squared_distance
 from .sums import Within, renamed
 from .support import reach
 
@@ -69,7 +71,6 @@ class Derivation:
         s = leaves.symbols.get(Op("dot", (d, d)))
         kernel = squared_conditions(written, [s])
         self.check_leaves(kernel, leaves, body)
-        order = ranking(leaves, self.model)
         gradient = Gradient(d, None, None)
         direct: dict[int, sympy.Expr | Expr] = {}
         for symbol, leaf in list(leaves.exprs.items()):
@@ -77,7 +78,7 @@ class Derivation:
                 continue
             slope = weight * derivative(kernel, symbol)
             if symbol == s:
-                gradient = replace(gradient, radial=from_sympy(slope, leaves, order, like=body))
+                gradient = replace(gradient, radial=self.formula(slope, leaves, body))
             elif isinstance(leaf, Op) and leaf.op in COMPONENTS and leaf.args[0] == d:
                 axis = COMPONENTS.index(leaf.op)
                 direct[axis] = direct.get(axis, sympy.Integer(0)) + slope
@@ -91,7 +92,7 @@ class Derivation:
             gradient = replace(
                 gradient,
                 direct=tuple(
-                    from_sympy(direct.get(k, sympy.Integer(0)), leaves, order, like=body) for k in range(self.model.dim)
+                    self.formula(direct.get(k, sympy.Integer(0)), leaves, body) for k in range(self.model.dim)
                 ),
             )
         pairs = summand.domain.kind == "ordered"
@@ -111,7 +112,7 @@ class Derivation:
             number,
             summand.equation,
             summand.domain,
-            from_sympy(kernel, leaves, order, like=body),
+            self.formula(kernel, leaves, body),
             (gradient,),
             support,
             slopes,
@@ -147,6 +148,11 @@ class Derivation:
                     )
                 )
 
+    def formula(self, expr: sympy.Expr, leaves: Leaves, like: Expr) -> Expr:
+        """A function of leaves as it is computed, also where two atoms lie at one place."""
+        squares = [s for s, leaf in leaves.exprs.items() if squared_distance(leaf)]
+        return from_sympy(regular(expr, squares), leaves, ranking(leaves, self.model), like=like)
+
     def is_known(self, leaf: Expr) -> bool:
         """Whether it is clear of a Read by what it is differentiated, if at all."""
         return isinstance(leaf, Read) and (
@@ -158,13 +164,12 @@ class Derivation:
 
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
         """The derivatives of a summand, with its weight, by the leaves that are wanted."""
-        order = ranking(leaves, self.model)
         found = []
         for symbol, leaf in list(leaves.exprs.items()):
             if isinstance(leaf, Read) and wanted(leaf) and symbol in kernel.free_symbols:
                 slope = summand.weight * derivative(kernel, symbol)
                 if slope != 0:  # as by what only a condition reads
-                    found.append((leaf, from_sympy(slope, leaves, order, like=summand.body)))
+                    found.append((leaf, self.formula(slope, leaves, summand.body)))
         return tuple(found)
 
     def by_inner(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> tuple[tuple[Read, Expr], ...]:
@@ -213,7 +218,7 @@ class Derivation:
             return {}
         return {
             "networks": networks,
-            "weighted": from_sympy(summand.weight * kernel, leaves, ranking(leaves, self.model), like=summand.body),
+            "weighted": self.formula(summand.weight * kernel, leaves, summand.body),
         }
 
     def is_data(self, leaf: Read) -> bool:
@@ -231,13 +236,10 @@ class Derivation:
         written = to_sympy(plain, leaves)
         kernel = tuples.by_cosine(written, leaves, rewrite)
         self.check_leaves(kernel, leaves, body)
-        order = ranking(leaves, self.model)
         slopes = tuples.Slopes(self.model.dim)
         for symbol, leaf in list(leaves.exprs.items()):
             if symbol in kernel.free_symbols and tuples.moves(leaf):
-                if not slopes.add(
-                    leaf, from_sympy(summand.weight * derivative(kernel, symbol), leaves, order, like=body)
-                ):
+                if not slopes.add(leaf, self.formula(summand.weight * derivative(kernel, symbol), leaves, body)):
                     raise self.no_derivative(
                         leaf,
                         body,
@@ -251,7 +253,7 @@ class Derivation:
             number,
             summand.equation,
             summand.domain,
-            from_sympy(kernel, leaves, order, like=body),
+            self.formula(kernel, leaves, body),
             slopes.gradients(),
             support,
             self.slopes(kernel, summand, leaves, self.is_parameter),
@@ -289,7 +291,7 @@ class Derivation:
         leaves = Leaves()
         written = to_sympy(plain, leaves)
         s = leaves.symbols.get(Op("dot", (d, d)))
-        summand = from_sympy(squared_conditions(written, [s]), leaves, ranking(leaves, self.model), like=body)
+        summand = self.formula(squared_conditions(written, [s]), leaves, body)
         return PerAtom(
             within.name,
             within.equation,

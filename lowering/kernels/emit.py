@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import erf, erfc
-from mdsl.lowering.field.singularities import at_risk, singular
+from mdsl.lowering.field.singularities import at_risk, holds_at_contact, singular, squared_distance
 
 from mdsl.model.nodes import Call, Expr, Number, Op, Read, Tabulated
 
@@ -28,6 +30,7 @@ SCALARS: dict[str, Callable] = {
     "atan2": jnp.arctan2, "floor": jnp.floor, "round": jnp.round, "erf": erf, "erfc": erfc, "abs": jnp.abs, "min": jnp.minimum, "max": jnp.maximum, "choose": jnp.where,
 }  # fmt: skip
 
+HALVES = range(3, 65, 2)  # powers of a root that are no powers of what is under it
 MOST_SQUARINGS = 12  # of the exponential of a matrix: exact up to a size of a thousand
 
 Read_ = Callable[[Read], object]
@@ -39,7 +42,7 @@ class Memo:
     """What is known: values by expression and guard, and which expressions have anything to guard."""
 
     values: dict[tuple[int, int | None], tuple[Expr, object, object]] = field(default_factory=dict)
-    risks: dict[int, tuple[Expr, bool]] = field(default_factory=dict)
+    risks: dict[tuple[int, bool], tuple[Expr, bool]] = field(default_factory=dict)
 
 
 def evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: Memo | None = None):
@@ -54,11 +57,19 @@ class _Reader:
     memo: Memo
 
 
-def _value(expr: Expr, reader: _Reader, taken):
-    """``taken``: where the branch is taken in which the expression stands; None where it always is."""
-    if taken is not None and not at_risk(expr, reader.memo.risks):
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """Where a branch is taken; ``touching``: also where atoms lie at one place."""
+
+    where: object
+    touching: bool
+
+
+def _value(expr: Expr, reader: _Reader, taken: _Taken | None):
+    """``taken``: of the branch in which the expression stands; None where it always is."""
+    if taken is not None and not at_risk(expr, taken.touching, reader.memo.risks):
         taken = None
-    key = (id(expr), None if taken is None else id(taken))
+    key = (id(expr), None if taken is None else id(taken.where))
     if key not in reader.memo.values:
         reader.memo.values[key] = (expr, taken, _evaluate(expr, reader, taken))
     return reader.memo.values[key][2]
@@ -78,15 +89,21 @@ def _evaluate(expr: Expr, reader: _Reader, taken):
         raise AssertionError(f"{type(expr).__name__} cannot be lowered")
     if expr.op == "choose":
         return _choice(expr, reader, taken)
-    place, harmless = (None if taken is None else singular(expr)) or (None, None)
 
-    def argument(k: int):
-        value = _value(expr.args[k], reader, taken)
-        return jnp.where(taken, value, harmless) if k == place else value
+    def arguments(expr: Op):
+        place, harmless = (None if taken is None else singular(expr, taken.touching)) or (None, None)
+        for k, arg in enumerate(expr.args):
+            value = _value(arg, reader, taken)
+            yield jnp.where(taken.where, value, harmless) if k == place else value
 
     if expr.op == "pow":
-        return power(argument(0), expr.args[1], lambda e: _value(e, reader, taken))
-    args = [argument(k) for k in range(len(expr.args))]
+        base, exponent = expr.args
+        if isinstance(base, Op) and base.op == "sqrt" and isinstance(exponent, Number) and exponent.value in HALVES:
+            return half_power(jnp.asarray(*arguments(base)), int(exponent.value))
+        return power(next(arguments(expr)), exponent, lambda e: _value(e, reader, taken))
+    args = list(arguments(expr))
+    if expr.op == "sqrt" and squared_distance(expr.args[0]):
+        return distance(jnp.asarray(*args))
     if expr.op == "displacement":
         return reader.displacement(*args)
     if expr.op in GEOMETRY:
@@ -98,10 +115,43 @@ def _choice(expr: Op, reader: _Reader, taken):
     """Both branches, each kept from singular points where the other is taken."""
     condition, then, otherwise = expr.args
     holds = _value(condition, reader, taken)
-    here, there = (holds, ~holds) if hasattr(holds, "dtype") else (None, None)  # a Python bool is decided already
-    if taken is not None and here is not None:
-        here, there = here & taken, there & taken
+    here = there = None  # a Python bool is decided already
+    if hasattr(holds, "dtype"):
+        here, there = (
+            _Taken(where if taken is None else where & taken.where, (taken is None or taken.touching) and touching)
+            for where, touching in (
+                (holds, holds_at_contact(condition, True)),
+                (~holds, holds_at_contact(condition, False)),
+            )
+        )
     return operate("choose", [holds, _value(then, reader, here), _value(otherwise, reader, there)])
+
+
+@jax.custom_jvp
+def distance(square):
+    """The root of a squared distance. Where that is 0 its derivative is taken to be 0, the middle of those of all
+    directions: then r³ and others that are smooth enough have the right derivatives there."""
+    return jnp.sqrt(square)
+
+
+@distance.defjvp
+def _(primals, tangents):
+    (square,), (change,) = primals, tangents
+    r = distance(square)
+    apart = square > 0
+    return r, change * jnp.where(apart, 0.5 / jnp.where(apart, r, 1.0), jnp.where(square == 0, 0.0, jnp.nan))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def half_power(base, n: int):
+    """base^(n/2) of an odd n. Its derivative at 0 is 0 for n > 2, where the chain rule through the root has 0·∞."""
+    return lax.integer_pow(jnp.sqrt(base), n)
+
+
+@half_power.defjvp
+def _(n, primals, tangents):
+    (base,), (change,) = primals, tangents
+    return half_power(base, n), change * (n / 2 * (half_power(base, n - 2) if n > 3 else jnp.sqrt(base)))
 
 
 def angle(displacement: Displacement, a, b, c):
@@ -135,8 +185,10 @@ def power(base, exponent: Expr, value: Callable[[Expr], object]):
                 if p >= 0
                 else 1 / lax.integer_pow(jnp.asarray(base), -int(p))
             )
-        if 2 * p == int(2 * p) and 0 < p <= 32:
-            return lax.integer_pow(jnp.sqrt(base), int(2 * p))
+        if 2 * p in HALVES:
+            return half_power(jnp.asarray(base), int(2 * p))
+        if p == 0.5:
+            return jnp.sqrt(base)
     return jnp.power(base, value(exponent))
 
 

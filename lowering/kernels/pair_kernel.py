@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mdsl.lowering.field.field import Measure, PerAtom, Term
 from mdsl.lowering.field.hoist import Hoisted
 from mdsl.lowering.field.series import ENTRY, reads_entry, size
+from mdsl.lowering.field.singularities import SQUARE
 from mdsl.lowering.geometry.cell import Cell, cast, entries_of, fractions
 from mdsl.lowering.neighbours.gather import entry
 
@@ -22,7 +23,7 @@ from .globals import entry as parameter_entry
 from .ranges import column, keeps, over, pick, several, spread_out
 from .staged import Staged
 
-SQUARE, DISPLACEMENT = "$square", "$displacement"
+DISPLACEMENT = "$displacement"
 RADIAL, DIRECT = "$radial", "$direct"
 COSTS = dict.fromkeys(
     ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "erfc", "asin", "acos", "atan", "atan2"), 10

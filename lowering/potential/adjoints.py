@@ -88,17 +88,21 @@ def with_partials(now: Configuration, terms: tuple[Term, ...], found: dict[str, 
 
 
 def _own_partial(now: Configuration, leaf: Read, partial: Expr, term: Term):
-    """The derivative by a per-atom value of the same atom. That of sqrt(rho) where rho is 0 is infinite; but there
-    rho is 0 because no atom is near, and does not change: such an atom has no part in derivatives."""
+    """The derivative by a per-atom value of the same atom. That of sqrt(rho) where rho is 0 is infinite, and so is the
+    second one of rho^1.5; but there rho is 0 because no atom is near, and does not change: such an atom has no part in
+    derivatives."""
 
     def derivative(now: Configuration):
         return now.each(partial, term.domain.binders[0], term.axis, keeps(leaf, term.axis))
 
-    found = derivative(now)
-    if now.field.value(leaf.symbol) is None or not at_risk(partial, {}):
-        return found
+    if now.field.value(leaf.symbol) is None or not at_risk(partial, True, {}):
+        return derivative(now)
     whole = now.atoms[leaf.symbol]
-    value = pick(whole, leaf, term.axis)
-    alone = (value == 0) & ~jnp.isfinite(jax.lax.stop_gradient(found))
-    moved = now.with_rows({leaf.symbol: added(whole, leaf, term.axis, jnp.where(alone, 1.0, 0.0))})
-    return jnp.where(alone, 0.0, derivative(moved))
+
+    def moved(step):
+        return derivative(now.with_rows({leaf.symbol: added(whole, leaf, term.axis, step)}))
+
+    value = jax.lax.stop_gradient(pick(whole, leaf, term.axis))
+    found, change = jax.lax.stop_gradient(jax.jvp(moved, (jnp.zeros_like(value),), (jnp.ones_like(value),)))
+    alone = (value == 0) & ~(jnp.isfinite(found) & jnp.isfinite(change))
+    return jnp.where(alone, jnp.where(jnp.isfinite(found), found, 0.0), moved(jnp.where(alone, 1.0, 0.0)))
