@@ -58,7 +58,7 @@ def _term(field: Field, term: Term) -> str:
         lines.append(f"  support   below {_text(field, term.support.cutoff)}")
     elif term.domain.kind == "ordered":
         lines.append(f"  support   none: {term.support.why}")
-    for leaf, slope in (*term.slopes, *term.partials):
+    for leaf, slope in (*term.slopes, *term.partials, *term.inner):
         lines.append(f"  by {_text(field, leaf)}: {text(slope)}")
     return "\n".join([*lines, *_networks(term)])
 
@@ -102,7 +102,10 @@ def _tuple_term(field: Field, term: Term) -> str:
         lines += [f"  by d.{axis}    {_text(field, e)}" for axis, e in zip("xyz", gradient.direct)]
     if term.support.cutoff is not None:
         lines.append(f"  support   legs below {_text(field, term.support.cutoff)}")
-    lines += [f"  by {_text(field, leaf)}: {_text(field, slope)}" for leaf, slope in (*term.slopes, *term.partials)]
+    lines += [
+        f"  by {_text(field, leaf)}: {_text(field, slope)}"
+        for leaf, slope in (*term.slopes, *term.partials, *term.inner)
+    ]
     return "\n".join([*lines, *_networks(term)])
 
 

@@ -70,6 +70,11 @@ def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[
     )
     for name in term.domain.excluded:
         yield "", f"less the pairs of the two ends of each member of `{name}`"
+    if f"#{term.number}" in field.inner:
+        yield (
+            "computed",
+            f"before the sums that read it as #{term.number}, by which the potential has the derivative ~#{term.number}",
+        )
     if term.domain.kind == "triples":
         yield from _support(compiled, term)
     if end is not None:

@@ -237,7 +237,9 @@ class Grower:
     def alike(self, i: str, j: str) -> list[str]:
         """What can be read of two atoms, and is the same when they change places."""
         both = [
-            self.one((f"{a}*{b}", f"({a} + {b})", f"|{a} - {b}|", f"max({a}, {b})", f"{a}*{b}/(0.5 + {a}^2 + {b}^2)"))
+            self.one(
+                (f"({a}*{b})", f"({a} + {b})", f"|{a} - {b}|", f"max({a}, {b})", f"({a}*{b}/(0.5 + {a}^2 + {b}^2))")
+            )
             for a, b in ((t.replace("[§", f"[{i}"), t.replace("[§", f"[{j}")) for t in self.own("§"))
         ]
         return both + [f"{t}[{i}, {j}]" for t in self.by_pair]
@@ -256,7 +258,7 @@ class Grower:
         return Place(self.own("i") + where, self.kinds("i"))
 
     def pair(self) -> Place:
-        return Place(["r", "r", "r^2", "d.x^2", "(d.x*d.y)", *self.alike("i", "j")], self.kinds("i", "j"))
+        return Place(["r", "r", "(r^2)", "(d.x^2)", "(d.x*d.y)", *self.alike("i", "j")], self.kinds("i", "j"))
 
     def neighbour(self) -> Place:
         return Place(["r", "r", "d.x", "(d·d)", *self.own("i"), *self.own("j")], self.kinds("j"))
@@ -468,7 +470,7 @@ class Grower:
         shape = self.one(("edges", "edges", "edges", "skew", "free", "declared"))
         head += ["box free"] if shape == "free" else []
         head += [f"box periodic({', '.join(map(str, EDGES[: self.dim]))})"] if shape == "declared" else []
-        system = atoms(self.rng, self.dim, shape, self.species, self.topologies, self.data)
+        system = atoms(self.rng, self.dim, shape, 3 * self.species, self.topologies, self.data)
         box = None if shape in ("free", "declared") else system.cell if shape == "skew" else np.diag(system.cell)
         data = {n: np.asarray(system.params[n]) for n in self.data}
         return Grown(self.seed, "\n".join(head + self.lines) + "\n", system, box, data, tuple(self.observed))
@@ -479,7 +481,7 @@ class Grower:
 EDGES = (4.6, 4.8, 5.0)
 
 
-def atoms(rng, dim: int, shape: str, species: bool, bonded: bool, data: list[str]) -> System:
+def atoms(rng, dim: int, shape: str, species: int, bonded: bool, data: list[str]) -> System:
     """Eight atoms on some of the sites of a lattice, moved about."""
     count, side = 8, 3 if dim == 3 else 4
     edges = np.array(EDGES[:dim])
@@ -500,7 +502,7 @@ def atoms(rng, dim: int, shape: str, species: bool, bonded: bool, data: list[str
         x,
         v=rng.normal(size=x.shape),
         periodic=[shape != "free"] * dim,
-        species=rng.permutation(np.arange(count) % 3) if species else None,
+        species=rng.permutation(np.arange(count) % species) if species else None,
         masses=rng.uniform(0.8, 1.5, count),
         cell=np.eye(dim) if shape == "free" else cell,
         params={name: rng.uniform(0.5, 1.3, count) for name in data},
