@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -366,7 +367,8 @@ def list_(options: argparse.Namespace) -> int:
     if options.markdown:
         print(markdown(), end="")
         return FINE
-    print(listing(options.name, colour=coloured(sys.stdout)), end="")
+    columns = shutil.get_terminal_size().columns
+    print(listing(options.name, colour=coloured(sys.stdout), columns=columns), end="")
     return FINE
 
 

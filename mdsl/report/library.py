@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,15 +40,16 @@ class Page:
     entries: tuple[Entry, ...]
 
 
-def listing(name: str | None = None, colour: bool = False) -> str:
-    """The table of a module, one entry of it, or everything. Raises Rejected: ``bad-option``."""
+def listing(name: str | None = None, colour: bool = False, columns: int | None = None) -> str:
+    """The table of a module, one entry of it, or everything, in lines of at most so many ``columns`` (None: however long).
+    Raises Rejected: ``bad-option``."""
     pages = {p.name: p for p in all_pages()}
     if name is None:
-        return _overview(list(pages.values()), colour)
+        return _overview(list(pages.values()), colour, columns)
     if name in pages:
-        return _table(pages[name], colour)
+        return _table(pages[name], colour, columns)
     if name == "units":
-        return "\n".join(_table(p, colour) for n, p in pages.items() if n.startswith("units."))
+        return "\n".join(_table(p, colour, columns) for n, p in pages.items() if n.startswith("units."))
     module, _, entry = name.rpartition(".")
     found = [(p, e) for p in pages.values() for e in p.entries if e.name == entry and module in (p.name, "")]
     if not found:
@@ -58,7 +60,7 @@ def listing(name: str | None = None, colour: bool = False) -> str:
         ]
         help = suggest(name, known) or f"there are {', '.join(pages)}"
         raise Rejected(Diagnostic("bad-option", f"the library has no `{name}`", help=help))
-    return "\n".join(_table(Page(p.name, "", (e,)), colour) for p, e in found)
+    return "\n".join(_table(Page(p.name, "", (e,)), colour, columns) for p, e in found)
 
 
 def all_pages() -> list[Page]:
@@ -209,30 +211,60 @@ def _painter(colour: bool) -> Callable[[str, str], str]:
     return lambda code, text: f"\x1b[{code}m{text}\x1b[0m" if colour else text
 
 
-def _overview(pages: list[Page], colour: bool) -> str:
+def _folded(text: str, columns: int | None, before: int = 0, then: int = 0, mark: str = "") -> list[str]:
+    """A text in lines that end before so many ``columns``, of which the first begins behind ``before`` others and those
+    that follow behind ``then``, which stand there as spaces; each begins with ``mark``. None: one line."""
+    if columns is None:
+        return [mark + text]
+    room = max(columns, before + len(mark) + 20)
+    first, more = " " * before + mark, " " * then + mark
+    lines = textwrap.wrap(
+        text, room, initial_indent=first, subsequent_indent=more, break_long_words=False, break_on_hyphens=False
+    )
+    return [line[before:] if k == 0 else line for k, line in enumerate(lines)] or [""]
+
+
+def _under(text: str, columns: int, indent: int) -> list[tuple[str, str]]:
+    """The lines of a text, each with the spaces before it, which are four more from the second on."""
+    lines = _folded(text, columns, indent, indent + 4)
+    return [(" " * (indent if k == 0 else indent + 4), line.strip()) for k, line in enumerate(lines) if line]
+
+
+def _overview(pages: list[Page], colour: bool, columns: int | None) -> str:
     paint = _painter(colour)
     width = max(len(p.name) for p in pages)
     out = []
     for page in pages:
-        out.append(f"{paint('1', page.name)}{' ' * (width - len(page.name))}  {page.about}")
+        about, *more = _folded(page.about, columns, width + 2, width + 2)
+        out += [f"{paint('1', page.name)}{' ' * (width - len(page.name))}  {about}".rstrip(), *more]
         names = ", ".join(e.name for e in page.entries)
         if page.name != "units.names" and not (page.name.startswith("units.") and page.name != "units"):
-            out.append(" " * width + f"  {names}")
-    out.append("\n`mdsl list pair` shows a module with its formulas, `mdsl list pair.morse` one of its functions.")
-    return "\n".join(out) + "\n"
+            first, *more = _folded(names, columns, width + 2, width + 2)
+            out += [" " * (width + 2) + first, *more]
+    last = "`mdsl list pair` shows a module with its formulas, `mdsl list pair.morse` one of its functions."
+    return "\n".join([*out, "", *_folded(last, columns)]) + "\n"
 
 
-def _table(page: Page, colour: bool) -> str:
+def _table(page: Page, colour: bool, columns: int | None) -> str:
     paint = _painter(colour)
-    out = [paint("1", page.name) + (f": {page.about}" if page.about else "")]
+    first, *more = _folded(page.about, columns, len(page.name) + 2) if page.about else [""]
+    out = [paint("1", page.name) + (f": {first}" if first else ""), *more]
     width = max((len(e.usage) for e in page.entries if len(e.usage) <= WIDTH), default=0)
+    width = width if columns is None else min(width, 2 * columns // 5)
+    indent = " " * (width + 4 if columns is None else 6)
     for entry in page.entries:
         beside, below = (entry.formula, entry.comment) if entry.formula else (entry.comment, "")
-        out.append(f"  {paint('36', entry.usage)}{' ' * (width - len(entry.usage))}  {beside}".rstrip())
-        if below:
-            out.append(" " * (width + 4) + paint("2", f"# {below}"))
-        if entry.signature is not None and str(entry.signature):
-            out.append(" " * (width + 4) + paint("2", f"# {entry.signature}"))
+        line = f"  {entry.usage}{' ' * (width - len(entry.usage))}  {beside}".rstrip()
+        if columns is None or len(line) <= columns:
+            out.append(f"  {paint('36', entry.usage)}{line[2 + len(entry.usage) :]}")
+        else:  # under it instead of beside it
+            out += [f"{lead}{paint('36', u)}" for lead, u in _under(entry.usage, columns, 2)]
+            out += [lead + text for lead, text in _under(beside, columns, 6)]
+        said = [below] if below else []
+        said += [str(entry.signature)] if entry.signature is not None and str(entry.signature) else []
+        for text in said:
+            lines = _folded(text, columns, len(indent), len(indent), "# ")
+            out += [indent + paint("2", line.strip()) for line in lines]
         if entry.formula.endswith("...") and len(page.entries) == 1:
             out += ["", *(f"    {line}" for line in entry.text.splitlines())]
     return "\n".join(out) + "\n"

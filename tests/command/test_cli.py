@@ -299,6 +299,16 @@ def test_list(capsys):
     assert "temperature" in listing("quantities") and "dihedral" in listing("functions")
 
 
+@pytest.mark.parametrize("columns", (60, 80))
+def test_lists_fit_the_terminal(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    words = lambda text: [w for w in text.split() if w != "#"]  # noqa: E731
+    for name in ("", "observables", "pair", "barostats", "builders", "units", "quantities", "functions", "pair.morse"):
+        status, out, _ = call(capsys, "list", *filter(None, [name]))
+        assert status == 0 and max(map(len, out.splitlines())) <= columns
+        assert words(out) == words(listing(name or None))
+
+
 def test_every_function_of_the_library_is_described():
     """The comment above a definition is its description."""
     bare = [

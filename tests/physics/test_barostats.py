@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from compiled import HEAD, killed, pairs_by, running
+from killing import contents
 from scipy.linalg import expm
 from test_cell import fractions
 
@@ -151,8 +152,7 @@ def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path):
     whole, parts = (
         np.genfromtxt(tmp_path / name / "records.csv", delimiter=",", names=True) for name in ("whole", "parts")
     )
-    for name in whole.dtype.names:
-        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-9)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
     assert np.ptp(whole["shape"]) > 0.01
     for frame, step in enumerate((0, 20, 40, 60)):
         found = [read(tmp_path / name / "all.extxyz", frame=frame) for name in ("whole", "parts")]
