@@ -24,7 +24,7 @@ from mdsl.lowering.traversals.topologies import IDS
 
 from mdsl.model.box_dependencies import decided_by
 
-from .history import looking_back
+from .history import looking_back, reads, unwrapped
 from .remat import noted
 from .state import BLOW_UP, FINE, NEW, OVERFLOW, STALE, STATE, TOO_SMALL, Inputs, State
 
@@ -114,7 +114,15 @@ class Dynamics:
             IDS: state.ids,
             PARTNERS: state.partners,
         }
-        return values | (looking_back(state, inputs, self.now(inputs, state).cell) if inputs.began else {})
+        cell = self.now(inputs, state).cell
+        if self.unwraps:
+            values["unwrapped"] = unwrapped(state, cell)
+        return values | (looking_back(state, inputs, cell) if inputs.began else {})
+
+    @cached_property
+    def unwraps(self) -> bool:
+        """Whether anything reads positions that are not wrapped."""
+        return reads(self.potential.field, ("unwrapped",))
 
     def evaluated(
         self,

@@ -36,7 +36,8 @@ class Initial:
     tilted: whether the box is not rectangular, or need not stay so; declared: whether it is what the program
     declares, and follows parameters and time; periodic: [d]; species: [N]
     places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom; topologies:
-    for each that the program declares, [M, k] atoms of its tuples; data: what the program declares as `data`.
+    for each that the program declares, [M, k] atoms of its tuples; data: what the program declares as `data`; images:
+    [N, d], how many box vectors lie between the position and one that was never wrapped, 0 if not given.
     """
 
     x: np.ndarray
@@ -51,7 +52,12 @@ class Initial:
     data: Mapping[str, np.ndarray] = field(default_factory=dict)
     tilted: bool = False
     declared: bool = False
+    images: np.ndarray | None = None
     notes: tuple[str, ...] = ()  # what was done to the atoms of a file
+
+    def __post_init__(self) -> None:
+        if self.images is None:
+            object.__setattr__(self, "images", np.zeros_like(self.x))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -143,6 +149,7 @@ def of_structure(model: Model, structure: Structure, params: Mapping[str, object
         data=data,
         tilted=tilted or becomes_skew(model),
         declared=model.box is not None and not boxed,
+        images=None if structure.images is None else structure.images.astype(float),
         notes=(*structure.notes, *types_alike(model, structure), *unused(model, structure)),
     )
 
