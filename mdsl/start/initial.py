@@ -96,10 +96,24 @@ def _of_place(expr: Expr) -> bool:
     )
 
 
+def _pushes_by_place(advance: Advance) -> bool:
+    """Whether a scheme changes velocities by where atoms are, as a wall does that reflects them."""
+    places: set[str] = set()  # values of the step that are made of places
+    for step in advance.body or ():
+        args = step.args if isinstance(step, Draw) else (step.value,)
+        looks = any(_of_place(n) or isinstance(n, Read) and n.symbol in places for expr in args for n in walk(expr))
+        if looks and step.target == "v":
+            return True
+        if looks and step.target not in ("x", "cell"):
+            places.add(step.target)
+    return False
+
+
 def conserves_momentum(model: Model) -> bool:
-    """Whether the momentum of the whole stays what it is: no external field, no random force on each atom, and no
-    atom that never moves. What a thermostat does to all velocities alike leaves a centre of mass at rest."""
+    """Whether the momentum of the whole stays what it is: no external field, no flow that pushes atoms by where they
+    are, no random force on each atom, and no atom that never moves. What a thermostat does to all velocities alike leaves a centre of mass at rest."""
     external = any(_of_place(n) for e in energetic(model) for n in walk(e.body))
+    external |= any(_pushes_by_place(a) for a in model.run if isinstance(a, Advance))
     random = any(isinstance(s, Draw) and s.per_atom for a in model.run if isinstance(a, Advance) for s in a.body or ())
     return not external and not random and not model.frozen
 
