@@ -188,7 +188,9 @@ class Builder:
         return tree.Record(_span(c), tuple(map(_identifier, _names(names))), every)
 
     def write(self, c):
-        return tree.Write(_span(c), self.text(c[1:2]), c[3] if len(c) > 2 else None)
+        every = c[-1] if len(c) > 2 and _is(c[-2], "every") else None
+        names = c[2:-2] if every else c[2:]
+        return tree.Write(_span(c), self.text(c[1:2]), every, tuple(map(_identifier, _names(names))))
 
     # -- expressions -------------------------------------------------------------------------------
 

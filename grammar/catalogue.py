@@ -81,6 +81,9 @@ CATALOGUE: dict[str, Entry] = {
         "warning", "The energy of a pair jumps at its cutoff, so the total energy is not conserved exactly."
     ),
     "force-jump": Entry("warning", "The force of a pair jumps at its cutoff."),
+    "not-nearest": Entry(
+        "warning", "A difference of coordinates, which jumps where an atom crosses the middle of a box that repeats."
+    ),
     "no-period": Entry(
         "warning", "A tabulated function of a dihedral angle has no period, so its force jumps where the angle does."
     ),

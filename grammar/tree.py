@@ -451,10 +451,11 @@ class Record(Node):
 
 @dataclass(frozen=True)
 class Write(Node):
-    """``write "melt.extxyz" every 50``."""
+    """``write "melt.extxyz" every 50``; ``names``: what is written otherwise than by default, such as ``unwrapped``."""
 
     path: Text
     every: Expr | None
+    names: tuple[Identifier, ...] = ()
 
 
 @dataclass(frozen=True)

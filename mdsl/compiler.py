@@ -12,6 +12,7 @@ from mdsl.lowering.field.derive import derive
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.smoothness import cutoff_warnings
 from mdsl.model.nodes import Model
+from mdsl.passes.coordinates import jumping_differences
 from mdsl.passes.externs import with_externs
 from mdsl.passes.finite import check_finite
 from mdsl.passes.pipeline import PASSES, verify
@@ -81,6 +82,7 @@ def _compile(
         stages.append((step.name, model))
     _stop(report)
     report += check_finite(model)
+    report += jumping_differences(model)
     _stop(report)
     field = derive(model)
     report += cutoff_warnings(field)

@@ -74,8 +74,8 @@ def step(node: tree.Step | tree.Advance | tree.Record | tree.Write) -> str:
             return "\n    ".join([head, *map(step, outputs)])
         case tree.Record(names=names, every=every):
             return f"record {_names(names)}{_every(every)}"
-        case tree.Write(path=path, every=every):
-            return f"write {expression(path)}{_every(every)}"
+        case tree.Write(path=path, every=every, names=names):
+            return f"write {', '.join([expression(path), *(n.id for n in names)])}{_every(every)}"
     raise TypeError(f"no step: {node!r}")
 
 

@@ -82,7 +82,7 @@ def _behind(field: Field, exprs: Iterable[Expr]) -> frozenset[str]:
 def decided(names: frozenset[str], state: State, inputs: Inputs, known: Globals):
     """A number with the derivatives of what has these names. ``inputs``: those of this moment."""
     found: list = []
-    if names & {"x", "f", "travelled", "virial", "potential"}:
+    if names & {"x", "f", "travelled", "unwrapped", "virial", "potential"}:
         found += [state.x, inputs.cell, state.images]
     if names & {"f", "virial", "potential"}:
         found.append(known.params)

@@ -26,7 +26,7 @@ from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.box_shape import becomes_skew
 
-from .history import looking_back
+from .history import looking_back, reads, unwrapped
 from .remat import noted
 from .state import BLOW_UP, FINE, NEW, OVERFLOW, STALE, STATE, TOO_SMALL, Inputs, State
 
@@ -111,7 +111,15 @@ class Dynamics:
             IDS: state.ids,
             PARTNERS: state.partners,
         }
-        return values | (looking_back(state, inputs, self.now(inputs, state).cell) if inputs.began else {})
+        cell = self.now(inputs, state).cell
+        if self.unwraps:
+            values["unwrapped"] = unwrapped(state, cell)
+        return values | (looking_back(state, inputs, cell) if inputs.began else {})
+
+    @cached_property
+    def unwraps(self) -> bool:
+        """Whether anything reads positions that are not wrapped."""
+        return reads(self.potential.field, ("unwrapped",))
 
     def evaluated(
         self,

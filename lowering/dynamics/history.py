@@ -1,4 +1,5 @@
-"""How a statement of dynamics began, for what looks back at it: `travelled`, `v_start`, `t_start`."""
+"""Where atoms have come from: how a statement of dynamics began, for `travelled`, `v_start` and `t_start`, and positions
+that no box has wrapped."""
 
 from __future__ import annotations
 
@@ -18,6 +19,11 @@ BACK = ("travelled", "v_start", "t_start")
 
 def looks_back(field: Field) -> bool:
     """Whether anything reads how the statement of dynamics began."""
+    return reads(field, BACK)
+
+
+def reads(field: Field, names: tuple[str, ...]) -> bool:
+    """Whether observables or dynamics read one of these."""
     exprs: list[Expr] = [
         *(c.expr for c in field.combinations),
         *(m.summand for m in field.measures),
@@ -25,7 +31,7 @@ def looks_back(field: Field) -> bool:
     ]
     exprs += [e for a in field.dynamics for s in statements(a) for e in expressions(s)]
     exprs += [e for a in field.dynamics for e in (*(s.value for s in a.states), *(o.body for o in a.observes))]
-    return any(isinstance(n, Read) and n.symbol in BACK for e in exprs for n in walk(e))
+    return any(isinstance(n, Read) and n.symbol in names for e in exprs for n in walk(e))
 
 
 def began(state: State, t) -> Began:
@@ -44,3 +50,8 @@ def looking_back(state: State, inputs: Inputs, cell: Cell) -> dict[str, object]:
     first = jax.tree.map(lambda a: a[state.ids], inputs.began._replace(t=state.ids))
     way = combination(cell, tuple(a - b for a, b in zip(state.images, first.images)))
     return {"travelled": tuple(a - b + c for a, b, c in zip(state.x, first.x, way)), "v_start": first.v}
+
+
+def unwrapped(state: State, cell: Cell) -> tuple:
+    """Rows: positions from the origin, outside of the box where atoms have left it."""
+    return tuple(a + b for a, b in zip(state.x, combination(cell, state.images)))

@@ -150,12 +150,12 @@ class Members:
     def start(self) -> Snapshot:
         """The beginning of the run."""
         initials = [m.initial for m in self.asked]
-        x, v, cell = (
+        x, v, images, cell = (
             np.stack([getattr(i, name) for i in initials]) if self.batch else getattr(initials[0], name)
-            for name in ("x", "v", "cell")
+            for name in ("x", "v", "images", "cell")
         )
         step, time = (np.zeros(self.count, int), np.zeros(self.count)) if self.batch else (0, 0.0)
-        return Snapshot(x, v, np.zeros_like(x), step, time, cell)
+        return Snapshot(x, v, images, step, time, cell)
 
     def dt(self, advance: Advance):
         """The time of a step of each; 0 of a scheme without."""

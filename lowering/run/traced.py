@@ -79,6 +79,7 @@ def trajectory(
     inputs = members.inputs(0.0, 0, 0.0)._replace(
         skin=None, key=key, params=jax.tree.map(lambda a: jnp.asarray(a, lowered.dtype), dict(params))
     )
+    elsewhere = x is not None
     x, v = (
         columns(bound if given is None else given, lowered.dtype) for bound, given in ((initial.x, x), (initial.v, v))
     )
@@ -86,18 +87,20 @@ def trajectory(
         cell = declared(lowered.model, complete(lowered.model, inputs.params), 0.0, initial.atoms, lowered.dtype)
         x = carried(x, inputs.cell, cell)
     inputs = inputs if cell is None else inputs._replace(cell=cell)
-    records, state, time, outcomes = _statements(dynamics, inputs, x, v, members, most_steps)
+    images = columns(0 * initial.images if elsewhere else initial.images, lowered.dtype)
+    records, state, time, outcomes = _statements(dynamics, inputs, x, v, images, members, most_steps)
     back = inverse(state.ids)
     wrapped, _ = lowered.potential.geometry.wrap(state.x, state.cell or inputs.cell)
     x, v = (marked(jnp.stack(rows, axis=1)[back], state.flag == FINE) for rows in (wrapped, state.v))
     return Trajectory(records, x, v, state.step, time, state.cell or inputs.cell, outcomes)
 
 
-def _statements(dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, members: Members, most_steps: int | None):
+def _statements(
+    dynamics: Dynamics, inputs: Inputs, x: tuple, v: tuple, images: tuple, members: Members, most_steps: int | None
+):
     """Records, the final state, the time, and how each statement ended."""
-    zeros = tuple(jnp.zeros_like(c) for c in x)
     fits = dynamics.fits(inputs, inputs.cell)  # parameters decide the cutoff, and may the box
-    state = dynamics.start(inputs, x, v, zeros, jnp.int32(0))._replace(flag=jnp.where(fits, FINE, TOO_SMALL))
+    state = dynamics.start(inputs, x, v, images, jnp.int32(0))._replace(flag=jnp.where(fits, FINE, TOO_SMALL))
     if dynamics.plan is not None:
         state = _kept(dynamics.rebuild(inputs, state), state)
     records: dict[str, list] = {}

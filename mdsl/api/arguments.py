@@ -123,7 +123,8 @@ def bound_by(system: System, leaves, x, v, cell) -> Initial:
     from mdsl.lowering.geometry.cell import matrix_of
 
     given = {name: np.asarray(a, float) for name, a in (("x", x), ("v", v)) if a is not None}
-    initial = replace(system.initial, **given)
+    images = {"images": None} if "x" in given else {}  # of other positions
+    initial = replace(system.initial, **given, **images)
     if cell is not None:
         return replace(initial, cell=matrix_of(cell), tilted=initial.tilted or bool(cell.tilts), declared=False)
     return following(system.model, initial, leaves)

@@ -18,7 +18,7 @@ from mdsl.start.builders import start
 
 from .checkpoints import read
 from .display import Display, Summary, Table
-from .listener import Listener
+from .listener import Listener, as_written
 from .options import Sweep
 from .run import Order, Planned
 from .settings import swept
@@ -154,7 +154,7 @@ class BatchListener(Listener):
             name = f"{replica_folder(k)}/{output.names[0]}"
             if name not in self.trajectories:
                 self.trajectories[name] = self.open(name, output, own.step, initial=self.runner.members.all[k].initial)
-            self.put(self.trajectories[name], own)
+            self.put(self.trajectories[name], as_written(output, own))
 
     def ended(self, advance: Advance, outcome: Outcome) -> None:
         if outcome.converged is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mdsl.files.trajectories import open_trajectory
 from mdsl.interpret.constants import factor, whole
 from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
+from mdsl.model.dynamics import UNWRAPPED
 from mdsl.model.nodes import Advance, Model, Output
 from mdsl.model.observable_types import observable_type
 from mdsl.passes.atom_data import columns
@@ -121,7 +123,7 @@ class Listener:
         name = output.names[0]
         if name not in self.trajectories:
             self.trajectories[name] = self.open(name, output, snapshot.step)
-        self.put(self.trajectories[name], snapshot)
+        self.put(self.trajectories[name], as_written(output, snapshot))
 
     def put(self, trajectory, snapshot) -> None:
         """Write one frame in the units of the program."""
@@ -224,3 +226,10 @@ class Listener:
             trajectory.close()
         self.records.close()
         self.display.__exit__(*error)
+
+
+def as_written(output: Output, snapshot):
+    """The snapshot with the positions that a statement writes."""
+    if UNWRAPPED not in output.names:
+        return snapshot
+    return replace(snapshot, x=snapshot.x + snapshot.images @ snapshot.cell)

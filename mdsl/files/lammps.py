@@ -60,7 +60,7 @@ def read_lammps_data(text: str, name: str) -> Structure:
 
     Atoms are put in the order of their ids. Species are the type labels where the file has them, else the words
     commented beside the masses where each type has its own, else the type numbers as text. The box is taken as
-    periodic on all axes, since a data file does not tell. Image flags are not applied.
+    periodic on all axes, since a data file does not tell. Positions stay as they are, whatever the image flags.
 
     Raises ``malformed-file``, ``no-atoms``, ``missing-box``, ``triclinic-box``.
     """
@@ -108,6 +108,7 @@ def read_lammps_data(text: str, name: str) -> Structure:
         topology=topology,
         topology_types=topology_types,
         data={"molecule": parser.integers(atoms, "molecule")[order].astype(float)} if "molecule" in atoms else {},
+        images=None if parser.images is None else parser.images[order],
         source=name,
         unread=parser.unread(sections, atoms),
         unit_style=style[1] if style else None,
@@ -120,6 +121,8 @@ class _Parser:
 
     def __init__(self, name: str):
         self.name = name
+        self.images: np.ndarray | None = None  # [N, 3], in the order of the rows
+        self.others: list[str] = []  # what is not read
 
     def wrong(self, line: int, what: str, help: str | None = None) -> Exception:
         return rejected("malformed-file", f"{self.name}, line {line}: {what}", help=help)
@@ -214,6 +217,11 @@ class _Parser:
                     f"this row of `Atoms` has {len(words)} columns instead of {wanted}",
                     "name the atom style beside the heading: `Atoms # full`",
                 )
+        flags = [words[len(columns) :] for _, words, _ in section.rows]
+        if width == len(columns) + 3 and all(INTEGER.match(w) for row in flags for w in row):
+            self.images = np.array(flags).astype(int)
+        elif width > len(columns):
+            self.others.append(f"the last {width - len(columns)} columns of Atoms")
         values = list(zip(*(words for _, words, _ in section.rows), strict=True))
         self.lines = [line for line, _, _ in section.rows]
         return {name: list(values[k]) for k, name in enumerate(columns)}
@@ -225,6 +233,7 @@ class _Parser:
         return (
             *([f"the sections {', '.join(other)}"] if other else []),
             *([f"the columns {', '.join(columns)} of Atoms"] if columns else []),
+            *self.others,
         )
 
     def guess(self, section: Section, sections: dict[str, Section]) -> tuple[str, ...]:

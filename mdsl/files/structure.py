@@ -29,6 +29,7 @@ class Structure:
                 angstrom/fs. None where the numbers are in the program's own unit system.
     unit_style  the unit system that the file itself names ("lj", "real", "metal"), or None
     fixed       [N, d]: along which axes the file says that an atom does not move, or None where it says nothing of it
+    images      [N, d] whole numbers: box vectors to add for the way without jumps, or None
     source      the name of the file, or ""
     unread      what else the file holds of the atoms, and is nowhere here
     notes       what was done to the atoms of the file, for the user to know
@@ -47,6 +48,7 @@ class Structure:
     length_unit: str | None = None
     unit_style: str | None = None
     fixed: np.ndarray | None = None
+    images: np.ndarray | None = None
     source: str = ""
     unread: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class Structure:
             "velocities": (self.velocities, (n, d)),
             "charges": (self.charges, (n,)),
             "fixed": (self.fixed, (n, d)),
+            "images": (self.images, (n, d)),
         }
         for name, (array, shape) in shapes.items():
             if array is not None and array.shape != shape:
@@ -109,6 +112,7 @@ class Structure:
             periodic=self.periodic[:2],
             velocities=None if self.velocities is None else np.ascontiguousarray(self.velocities[:, :2]),
             fixed=None if self.fixed is None else self.fixed[:, :2],
+            images=None if self.images is None else self.images[:, :2],
         )
 
 

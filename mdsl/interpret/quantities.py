@@ -144,6 +144,7 @@ BUILTIN_VALUES: dict[str, Callable[[Interpreter], object]] = {
     "m": lambda now: now.system.masses,
     "species": lambda now: now.system.species,
     "travelled": lambda now: now.system.x - (now.system.start or now.system).x,
+    "unwrapped": lambda now: now.system.x,  # which nothing wraps here
     "v_start": lambda now: (now.system.start or now.system).v,
     "t_start": lambda now: _number((now.system.start or now.system).t),
     "t": lambda now: _number(now.system.t),

@@ -112,6 +112,12 @@ BUILTINS: dict[str, Builtin] = {
     "travelled": Builtin(
         "vector", "length", "the way since the present statement of dynamics began, through all periods", per_atom=True
     ),
+    "unwrapped": Builtin(
+        "vector",
+        "length",
+        "the position from the origin without jumps at the ends of the box: outside of it, too",
+        per_atom=True,
+    ),
     "v_start": Builtin("vector", "velocity", "velocity when the present statement of dynamics began", per_atom=True),
     "t_start": Builtin("scalar", "time", "time at which the present statement of dynamics began"),
     "t": Builtin("scalar", "time", "time since the run began"),

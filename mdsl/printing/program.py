@@ -275,7 +275,8 @@ class _Printer:
     def output(self, output: Output) -> tree.Node:
         every = None if output.every is None else self.exprs.expr(output.every, Place())
         if output.kind == "write":
-            return tree.Write(NOWHERE, tree.Text(NOWHERE, output.names[0]), every)
+            path, *names = output.names
+            return tree.Write(NOWHERE, tree.Text(NOWHERE, path), every, tuple(map(identifier, names)))
         return tree.Record(NOWHERE, tuple(map(identifier, output.names)), every)
 
 

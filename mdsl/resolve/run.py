@@ -9,6 +9,7 @@ from mdsl.files.trajectories import check_format
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from mdsl.model import nodes as model
+from mdsl.model.dynamics import UNWRAPPED
 
 from .builders import BUILDERS, Builder
 from .expressions import Resolver
@@ -284,7 +285,12 @@ def _output(
                     secondary=(Label(earlier.span, "first here"),),
                 )
             )
-        return model.Output("write", (node.path.value,), every, node.span)
+        for name in node.names:
+            if name.id != UNWRAPPED:
+                resolver.error(
+                    "unknown-option", f"frames do not hold `{name.id}`", name, help=f'`write "a.extxyz", {UNWRAPPED}`'
+                )
+        return model.Output("write", (node.path.value, *dict.fromkeys(n.id for n in node.names)), every, node.span)
     names = []
     for identifier in node.names:
         entity: Entity | None = scope.find(identifier.id)

@@ -36,7 +36,8 @@ class Initial:
     tilted: whether the box is not rectangular, or need not stay so; declared: whether it is what the program
     declares, and follows parameters and time; periodic: [d]; species: [N]
     places in ``Model.species``; labels: [N] names for files; masses: [N]; dof: degrees of freedom; topologies:
-    for each that the program declares, [M, k] atoms of its tuples; data: what the program declares as `data`.
+    for each that the program declares, [M, k] atoms of its tuples; data: what the program declares as `data`; images:
+    [N, d], how many box vectors lie between the position and one that was never wrapped, 0 if not given.
     """
 
     x: np.ndarray
@@ -51,7 +52,12 @@ class Initial:
     data: Mapping[str, np.ndarray] = field(default_factory=dict)
     tilted: bool = False
     declared: bool = False
+    images: np.ndarray | None = None
     notes: tuple[str, ...] = ()  # what was done to the atoms of a file
+
+    def __post_init__(self) -> None:
+        if self.images is None:
+            object.__setattr__(self, "images", np.zeros_like(self.x))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -90,10 +96,24 @@ def _of_place(expr: Expr) -> bool:
     )
 
 
+def _pushes_by_place(advance: Advance) -> bool:
+    """Whether a scheme changes velocities by where atoms are, as a wall does that reflects them."""
+    places: set[str] = set()  # values of the step that are made of places
+    for step in advance.body or ():
+        args = step.args if isinstance(step, Draw) else (step.value,)
+        looks = any(_of_place(n) or isinstance(n, Read) and n.symbol in places for expr in args for n in walk(expr))
+        if looks and step.target == "v":
+            return True
+        if looks and step.target not in ("x", "cell"):
+            places.add(step.target)
+    return False
+
+
 def conserves_momentum(model: Model) -> bool:
-    """Whether the momentum of the whole stays what it is: no external field, no random force on each atom, and no
-    atom that never moves. What a thermostat does to all velocities alike leaves a centre of mass at rest."""
+    """Whether the momentum of the whole stays what it is: no external field, no flow that pushes atoms by where they
+    are, no random force on each atom, and no atom that never moves. What a thermostat does to all velocities alike leaves a centre of mass at rest."""
     external = any(_of_place(n) for e in energetic(model) for n in walk(e.body))
+    external |= any(_pushes_by_place(a) for a in model.run if isinstance(a, Advance))
     random = any(isinstance(s, Draw) and s.per_atom for a in model.run if isinstance(a, Advance) for s in a.body or ())
     return not external and not random and not model.frozen
 
@@ -143,6 +163,7 @@ def of_structure(model: Model, structure: Structure, params: Mapping[str, object
         data=data,
         tilted=tilted or becomes_skew(model),
         declared=model.box is not None and not boxed,
+        images=None if structure.images is None else structure.images.astype(float),
         notes=(*structure.notes, *types_alike(model, structure), *unused(model, structure)),
     )
 

@@ -505,15 +505,19 @@ def test_every_diagnostic_has_a_test():
         (row[-3] for row in (*RUNS, *BINDINGS, *COMMANDS)),
         SPECIAL,
     )
-    tested = {id for table in tables for id in table} | {
-        "missing-topology",
-        "bad-topology",
-        "missing-data",
-        "batch-shape",
-        "no-derivative",
-        "no-period",
-        "outside-table",
-    }  # these in test_topologies.py, test_data.py, test_batches.py, test_no_derivative.py, test_table_ends.py
+    tested = (
+        {id for table in tables for id in table}
+        | {
+            "missing-topology",
+            "bad-topology",
+            "missing-data",
+            "batch-shape",
+            "no-derivative",
+            "no-period",
+            "outside-table",
+            "not-nearest",
+        }
+    )  # in test_topologies.py, test_data.py, test_batches.py, test_no_derivative.py, test_table_ends.py, test_coordinates.py
     assert set(CATALOGUE) - tested == set()
     assert tested - set(CATALOGUE) == set()
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 BEYOND_POSITIONS = {
     "v": "velocities", "f": "forces", "potential": "the potential", "virial": "the virial",
-    "cell": "the box", "travelled": "the way of the atoms", "v_start": "velocities", "t_start": "the time of the run",
+    "cell": "the box", "travelled": "the way of the atoms", "unwrapped": "the way of the atoms",
+    "v_start": "velocities", "t_start": "the time of the run",
 }  # fmt: skip
 
 
