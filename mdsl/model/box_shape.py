@@ -25,7 +25,9 @@ def changes_box(model: Model) -> bool:
 
 def becomes_skew(model: Model) -> bool:
     """Whether a rectangular box may become another."""
-    return any(form > DIAGONAL for a in model.run if isinstance(a, Advance) for _, form in forms(a, DIAGONAL, model.dim))
+    return any(
+        form > DIAGONAL for a in model.run if isinstance(a, Advance) for _, form in forms(a, DIAGONAL, model.dim)
+    )
 
 
 def forms(advance: Advance, cell: int, dim: int) -> list[tuple[Update, int]]:

@@ -33,7 +33,11 @@ def _times(expr: Expr) -> Expr | None:
             for factor, rest in ((a, b), (b, a)):
                 found = _times(rest)
                 if found is not None and not _each(factor):
-                    return factor if isinstance(found, Number) and found.value == 1 else _scalar(expr, "mul", factor, found)
+                    return (
+                        factor
+                        if isinstance(found, Number) and found.value == 1
+                        else _scalar(expr, "mul", factor, found)
+                    )
         case Op(op="div", args=(a, b)):
             found = _times(a)
             return None if found is None or _each(b) else _scalar(expr, "div", found, b)

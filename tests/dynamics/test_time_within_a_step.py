@@ -33,8 +33,16 @@ SCHEMES = {
     "baoab": ("", "baoab(dt = {}, T = 0, gamma = 0)", 1),
     "own": (OWN + "integrator mine(dt) { kick(dt/2) drift(dt) kick(dt/2) }", "mine(dt = {})", 1),
     "position first": (OWN + "integrator mine(dt) { drift(dt/2) kick(dt) drift(dt/2) }", "mine(dt = {})", 1),
-    "in parts": (OWN + "integrator mine(dt) { for k in 1..2 { kick(dt/4) drift(dt/2) kick(dt/4) } }", "mine(dt = {})", 2),
-    "otherwise written": ("integrator mine(dt) { v += f*dt/(2*m)  x += -(-v*dt/1)  v += f*dt/(2*m) }", "mine(dt = {})", 1),
+    "in parts": (
+        OWN + "integrator mine(dt) { for k in 1..2 { kick(dt/4) drift(dt/2) kick(dt/4) } }",
+        "mine(dt = {})",
+        2,
+    ),
+    "otherwise written": (
+        "integrator mine(dt) { v += f*dt/(2*m)  x += -(-v*dt/1)  v += f*dt/(2*m) }",
+        "mine(dt = {})",
+        1,
+    ),
 }
 
 
@@ -111,7 +119,9 @@ def test_what_flows_read_is_of_their_moment():
     prog = running(text, "mine(dt = 0.1, T = twice)", 3, "record marks, t every 1")
     x = np.ones((2, 3))
     result = prog.bind(x + np.arange(2)[:, None], box=9.0).run(jax.random.key(0))
-    np.testing.assert_allclose(result.records["marks"][1:], [[t, 2 * t + 0.1, t + 0.1] for t in (0, 0.1, 0.2)], atol=1e-12)
+    np.testing.assert_allclose(
+        result.records["marks"][1:], [[t, 2 * t + 0.1, t + 0.1] for t in (0, 0.1, 0.2)], atol=1e-12
+    )
     for stage in ("resolve", None):
         model = prog.model if stage is None else prog.compiled.stage(stage)
         (advance,) = (s for s in model.run if isinstance(s, Advance))
@@ -124,10 +134,14 @@ def test_an_argument_is_of_the_moment_of_the_call():
     text = "state a = 0\nobserve mark = a\nflow late(h, T) { x += h*v  a = T }\nintegrator mine(dt) { late(dt, 3*t) }\nenergy U = 0*sum(i) x[i].x\n"
     prog = running(text, "mine(dt = 0.1)", 3, "record mark every 1")
     x = np.ones((2, 3)) + np.arange(2)[:, None]
-    np.testing.assert_allclose(prog.bind(x, box=9.0).run(jax.random.key(0)).records["mark"], [0, 0, 0.3, 0.6], atol=1e-12)
+    np.testing.assert_allclose(
+        prog.bind(x, box=9.0).run(jax.random.key(0)).records["mark"], [0, 0, 0.3, 0.6], atol=1e-12
+    )
     model = prog.compiled.stage("resolve")
     (advance,) = (s for s in model.run if isinstance(s, Advance))
-    assert np.isclose(interpret.run(model, advance, interpret.System(x, [9.0] * 3), 3, observe=("mark",))[0][-1]["mark"], 0.6)
+    assert np.isclose(
+        interpret.run(model, advance, interpret.System(x, [9.0] * 3), 3, observe=("mark",))[0][-1]["mark"], 0.6
+    )
 
 
 def _parts(flows, call="mine(dt = 0.1)", energy=DRIVEN):
@@ -160,6 +174,11 @@ def test_explain_says_when_the_time_goes_on():
 
 
 def test_a_minimizer_has_no_time():
-    text = HEAD + "use minimizers (fire)\n" + DRIVEN.replace("sin(w*t)", "cos(w*t)") + "box free\nrun { x = read(\"given\")  fire(dt = 0.1) for 400 }"
+    text = (
+        HEAD
+        + "use minimizers (fire)\n"
+        + DRIVEN.replace("sin(w*t)", "cos(w*t)")
+        + 'box free\nrun { x = read("given")  fire(dt = 0.1) for 400 }'
+    )
     result = mdsl.compile(text).bind(np.array([[0.9, 0.3, 0]])).run(jax.random.key(0))
     np.testing.assert_allclose(result.x, [[0.7 / 1.3, 0, 0]], atol=1e-6)
