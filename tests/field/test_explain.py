@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from mdsl.grammar.source import Source
 from mdsl.lowering.field import costs as limits
-from mdsl.lowering.field.schedule import explicit_time, force_evaluations
+from mdsl.lowering.field.schedule import force_evaluations
 
 import mdsl
 from mdsl.compiler import compile_source
+from mdsl.model.box_dependencies import explicit_time
 from mdsl.model.nodes import Advance
 from mdsl.report.explain import atoms_of_run, explain
 
@@ -72,8 +73,8 @@ def test_an_update_of_x_by_the_force_uses_the_force_before():
     assert found.before == (True, True) and not found.carried
 
 
-def test_nothing_is_carried_when_the_energy_depends_on_time():
-    found = evaluations("", "velocity_verlet(dt = 0.01)", explicit_time=True)
+def test_nothing_is_carried_when_the_time_goes_on_between_steps():
+    found = evaluations("", "velocity_verlet(dt = 0.01)", moved_on=True)
     assert found.before == (True, False, True) and not found.carried
     assert explicit_time(compiled(LJ + "energy V = sum(i) sin(t)*(x[i] - origin).x").model)
     assert not explicit_time(compiled(LJ + "observe w = t").model)

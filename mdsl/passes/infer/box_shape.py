@@ -19,7 +19,7 @@ def check_box(model: Model) -> list[Diagnostic]:
         for update, form in forms(advance, LOWER, model.dim):
             if form == FULL:
                 notes = ("the box vectors are the rows of a triangular matrix, and it is not proved that this is one",)
-                help = "`cell = cell·exp(h*diagonal(M))` changes the edges only"
+                help = "`cell = cell·exp(h*diagonal(M))` changes the edges only, `outer((0, 1, 0), (1, 0, 0))` shears"
                 span = update.value.via[0] if update.value.via else update.value.span or update.span
                 found.append(Diagnostic("bad-box", "this may turn the box", span, notes=notes, help=help))
     return found

@@ -56,9 +56,7 @@ class _Flow:
         work.locals, work.memo = {}, {}
         before = len(work.report)
         time = work.model.units.dimension(dimensions.TIME)
-        options = tuple(
-            (n, want(work, v, time, "`dt`") if n == "dt" else want(work, v, None, f"`{n}`")) for n, v in step.options
-        )
+        options = tuple((n, want(work, v, time, "`dt`") if n == "dt" else self.option(n, v)) for n, v in step.options)
         for name, option in options:
             if name == "T" and (value := constant_value(option)) is not None and value < 0:
                 work.fail(
@@ -107,6 +105,12 @@ class _Flow:
             states=states,
             observes=observes,
         )
+
+    def option(self, name: str, expr: Expr) -> Expr:
+        expr = self.work.typed(expr)
+        if expr.type.kind not in KEPT:
+            self.work.fail("wrong-type", f"`{name}` is a number, a vector or a matrix, not {expr.type}", expr)
+        return expr
 
     def condition(self, expr: Expr) -> Expr:
         expr = self.work.typed(expr)
