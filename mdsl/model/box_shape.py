@@ -41,7 +41,7 @@ def forms(advance: Advance, cell: int, dim: int) -> list[tuple[Update, int]]:
         known[state.name] = entries(state.value, known, dim)
     while True:
         before, found = dict(known), []
-        for statement in advance.body:
+        for statement in advance.body or ():
             if isinstance(statement, Update):
                 new = entries(statement.value, known, dim)
                 if statement.op == "+=" or statement.target in before:
