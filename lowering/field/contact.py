@@ -1,8 +1,9 @@
-"""Functions of a distance that are even at 0, as `1 + cos(pi*r/rc)` and `erf(r)/r`: regular there, but written as 0/0.
+"""Functions of a distance that have a limit at 0, where they are written as 0/0.
 
 The force of a pair is 2 du/d(r²) times its displacement, and du/d(r²) is u'(r)/(2 r): sin(r)/r where u is a cosine. Where
-such a quotient is an even function of r without a pole, its value at r = 0 is its limit, with the next term of its series
-for derivatives.
+such a quotient is an even function of r without a pole, as of `1 + cos(pi*r/rc)` and `erf(r)/r`, or a polynomial once it
+is multiplied out, as of `(1 - r)^3*(1 + 3*r)`, its value at r = 0 is its limit, with the next terms of its series for
+derivatives.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mdsl.symbolic.bridge import atan2, floor, nearest
 from mdsl.symbolic.calls import Applied
 from mdsl.symbolic.tables import Lookup
 
+ORDER = 4  # of the terms of a series that are left out
 UNKNOWN = (Applied, Lookup, atan2, floor, nearest, sympy.Abs, sympy.sign, sympy.log)  # functions without a series at 0
 
 
@@ -27,9 +29,10 @@ def regular(e: sympy.Expr, squares: Iterable[sympy.Symbol | None]) -> sympy.Expr
 
 
 def _singular(e: sympy.Basic, s: sympy.Symbol) -> bool:
-    """Whether there are negative powers of a distance, and functions that could make up for them."""
-    poles = any(p.base == s and p.exp.is_negative for p in e.atoms(sympy.Pow))
-    return poles and any(s in f.free_symbols for f in e.atoms(sympy.Function) if not isinstance(f, sympy.Piecewise))
+    """Whether there are negative powers of a distance, and sums or functions that could make up for them."""
+    if not any(p.base == s and p.exp.is_negative for p in e.atoms(sympy.Pow)):
+        return False
+    return any(s in f.free_symbols for f in e.atoms(sympy.Function, sympy.Add) if not isinstance(f, sympy.Piecewise))
 
 
 def _regular(e: sympy.Expr, s: sympy.Symbol) -> sympy.Expr:
@@ -47,18 +50,22 @@ def _regular(e: sympy.Expr, s: sympy.Symbol) -> sympy.Expr:
 
 
 def _limit(e: sympy.Expr, s: sympy.Symbol) -> sympy.Expr | None:
-    """The beginning of the series about r = 0, in powers of ``s`` = r²; None where the function is not even or has a pole."""
+    """The beginning of the series about r = 0, where s = r²; None where there is none that is looked for."""
     if e.has(*UNKNOWN):
         return None
     r = sympy.Symbol("r", real=True)
     plain = e.replace(lambda p: p.is_Pow and p.base == s, lambda p: r ** (2 * p.exp)).xreplace({s: r**2})
-    if plain.xreplace({r: -r}) != plain:
+    if any(r in f.free_symbols for f in plain.atoms(sympy.Function)):
+        series = _series(plain, r) if plain.xreplace({r: -r}) == plain else None
+    else:
+        series = sympy.expand(plain)
+    if series is None or not series.is_polynomial(r) or series.has(sympy.oo, sympy.zoo, sympy.nan):
         return None
+    return sympy.Add(*(c * s ** sympy.Rational(n, 2) for (n,), c in sympy.Poly(series, r).terms() if n < ORDER))
+
+
+def _series(e: sympy.Expr, r: sympy.Symbol) -> sympy.Expr | None:
     try:
-        series = sympy.series(plain, r, 0, 4).removeO()
+        return sympy.series(e, r, 0, ORDER).removeO()
     except (NotImplementedError, ValueError, TypeError, AttributeError, sympy.PoleError):
         return None
-    terms = sympy.Poly(series, r) if series.is_polynomial(r) else None
-    if terms is None or series.has(sympy.oo, sympy.zoo, sympy.nan):
-        return None
-    return sympy.Add(*(c * s ** (n // 2) for (n,), c in terms.terms()))

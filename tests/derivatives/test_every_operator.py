@@ -38,7 +38,7 @@ def place():
         np.cumsum(STEPS, 0),
         {"p": 0.43, "q": 0.71, "own": np.array([0.62, 0.37]), "both": np.array([[0.52, 0.81], [0.81, 0.33]])},
         np.full(3, EDGE),
-        {"charge": np.linspace(0.3, 0.85, 6)},
+        {"charge": np.linspace(0.31, 0.87, 6)},
     )
 
 
