@@ -143,6 +143,13 @@ BINDINGS = [
     (lambda: lj().bind(X, box=8.0, masses=[1.0, 2.0, -1.0]), "missing-mass", 2, "positive"),
     (lambda: lj().bind(X, box=4.0).energy(), "box-too-small", 2, "half the box"),
     (lambda: lj().bind(), "empty-program", 2, "no run block"),
+    (lambda: lj().bind(X, box=8.0).run(jax.random.key(0), steps=10), "empty-program", 2, "nothing to run"),
+    (
+        lambda: lj(LJ + "run { x = sc(density = 0.8, cells = 8) }").bind().run(jax.random.key(0)),
+        "empty-program",
+        2,
+        "no statement of dynamics",
+    ),
     (lambda: lj().bind(X, box=8.0, precision="quadruple"), "precision", 2, "single, mixed or double"),
     (lambda: lj().bind("argon.xyz"), "wrong-type", 2, 'x = read("argon.xyz")'),
     (lambda: lj().bind(X * 1j, box=8.0), "wrong-type", 2, "no array of numbers"),

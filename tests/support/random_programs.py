@@ -254,7 +254,8 @@ class Grower:
         )
 
     def single(self) -> Place:
-        where = ["x[i].x", "(x[i] - origin).y", "|x[i] - origin|", "(d·d)"]
+        along = ", ".join(["0.4", self.params[0], self.number()][: self.dim])
+        where = [f"(({along})·d)", "x[i].x", "(x[i] - origin).y", "|x[i] - origin|", "(d·d)"]
         return Place(self.own("i") + where, self.kinds("i"))
 
     def pair(self) -> Place:
