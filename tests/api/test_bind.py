@@ -76,3 +76,41 @@ def test_what_goes_with_positions(compiled, name, value):
     with pytest.raises(mdsl.Rejected, match="without `x`") as caught:
         compiled.bind(**{name: value})
     assert caught.value.diagnostics[0].id == "wrong-arguments"
+
+
+METAL = """use units.metal
+use minimizers (gradient_descent)
+use integrators (velocity_verlet)
+energy U = 1 [eV]*sum(i < j) exp(-|x[i] - x[j]|/(1 [angstrom]))
+run { x = sc(a = 2 [angstrom], cells = 2)  STATEMENTS }
+"""
+
+
+def test_masses_that_nothing_reads_are_not_asked_for():
+    """Of atoms without a name: energy and force exp(-d) of two atoms; and steps downhill, which need no masses."""
+    x = np.array([[1.0, 1, 1], [2.5, 1, 1]])
+    system = mdsl.compile(METAL.partition("run {")[0]).bind(x, box=9.0)
+    assert np.isclose(system.energy(), np.exp(-1.5), rtol=1e-14)
+    assert np.allclose(system.forces()[:, 0], [-np.exp(-1.5), np.exp(-1.5)], rtol=1e-14)
+    downhill = METAL.replace("STATEMENTS", "gradient_descent(h = 0.001 [angstrom^2/eV]) for 2 record U every 1")
+    energies = mdsl.compile(downhill).bind().run(jax.random.key(0)).records["U"]
+    assert np.isfinite(energies).all()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "velocity_verlet(dt = 1 [fs]) for 1",
+        "v ~ maxwell(300 [K])",
+        "gradient_descent(h = 0.001 [angstrom^2/eV]) for 1 record kinetic",
+    ],
+)
+def test_masses_that_a_run_reads_are(statements):
+    with pytest.raises(mdsl.Rejected, match="missing-mass"):
+        mdsl.compile(METAL.replace("STATEMENTS", statements)).bind()
+
+
+def test_a_sum_inside_an_energy_that_reads_the_masses_wants_them():
+    text = METAL.partition("run {")[0] + "energy V = 1 [eV]*sum(i) m[i]/(sum(j) m[j])*tanh(x[i].x/(1 [angstrom]))\n"
+    with pytest.raises(mdsl.Rejected, match="missing-mass"):
+        mdsl.compile(text).bind(np.ones((2, 3)), box=9.0)

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-from random_programs import Grown, model_of, near_a_threshold
+from mdsl.grammar.source import Source
+from random_atoms import near_a_threshold
+from random_programs import Grown
 
 import mdsl
 from mdsl.interpret import dual
@@ -13,6 +15,7 @@ from mdsl.interpret import quantities as physics
 from mdsl.interpret.expressions import Interpreter
 from mdsl.model.nodes import Advance
 from mdsl.report.dump import STAGES, dump
+from mdsl.resolve.program import resolve
 
 TOLERANCE = 1e-9
 
@@ -29,6 +32,13 @@ def check(grown: Grown, folder) -> None:
     grown = replace(grown, system=replace(grown.system, degrees_of_freedom=system.initial.dof, lengths=None))
     same(expected(model, grown, program, along), found(system, program, along))
     same(*steps(model, program, system, grown))
+
+
+def model_of(text: str, folder):
+    """The Model as it was written, for the interpreter."""
+    model, report = resolve(Source("random", text), folder)
+    assert not [d for d in report if d.severity == "error"], [d.message for d in report]
+    return model
 
 
 def bound(program, grown: Grown):

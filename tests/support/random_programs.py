@@ -3,25 +3,23 @@
 `grown(seed)` is always the same program. Formulas are tame: whatever is divided by, rooted or raised to a power is kept
 away from 0, so that numbers stay of the size of 1 and a relative difference means something. Thresholds (of `if`, `min`,
 `max`, `round`, |a|, cutoffs) are made of random numbers with four digits, which positions meet with probability 0, and
-`near_a_threshold` finds the systems that lie so close to one that rounding might decide.
+`random_atoms.near_a_threshold` finds the systems that lie so close to one that rounding might decide.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from mdsl.grammar.source import Source
+from random_atoms import EDGES, atoms
+from random_formulas import Formulas, Place
 
-from mdsl.interpret import meaning as interpret
 from mdsl.interpret.meaning import System
-from mdsl.resolve.program import resolve
 
 VECTORS_OF_QUANTITIES = False  # |(n[i], q[i], 1)| and its like
 
 TABLE = "u.txt"  # a file that programs read
 STEP = 0.002  # of the dynamics
-ELEMENTARY = ("sin", "cos", "tanh", "atan", "erf", "erfc")
 LABELS = ("Sa", "Sb", "Sc")
 
 
@@ -37,14 +35,6 @@ class Grown:
     observed: tuple[str, ...]
 
 
-@dataclass
-class Place:
-    """What formulas can be made of at one place: texts that stand for numbers, and conditions."""
-
-    numbers: list[str]
-    conditions: list[str] = field(default_factory=list)
-
-
 def grown(seed: int) -> Grown:
     return Grower(seed).program()
 
@@ -55,127 +45,20 @@ def table() -> str:
     return "".join(f"{a:.4f} {b:.17g}\n" for a, b in zip(s, np.exp(-s) * (2.1 - s) ** 3))
 
 
-class Grower:
+class Grower(Formulas):
     def __init__(self, seed: int):
-        self.seed, self.rng = seed, np.random.default_rng(seed)
-        self.count = 0
+        super().__init__(seed)
+        self.seed = seed
         self.lines: list[str] = []
         self.dim = 2 if self.often(0.25) else 3
         self.species = self.often(0.7)
-        self.params: list[str] = []
-        self.consts: list[str] = []
-        self.arrays: list[str] = []  # of the range 1..4
-        self.by_species: list[str] = []
-        self.by_pair: list[str] = []
         self.data: list[str] = []
-        self.functions: list[str] = []  # of one number
-        self.curried: list[str] = []  # of a parameter, then of a number
-        self.integrable: list[str] = []
         self.quantities: list[str] = []
         self.ranged: list[str] = []
         self.sums: list[str] = []  # observables that are functions of positions alone
         self.observed: list[str] = []
         self.tables = self.often(0.3)
         self.topologies = self.often(0.4)
-
-    # -- chances -----------------------------------------------------------------------------------------
-
-    def often(self, chance: float) -> bool:
-        return bool(self.rng.random() < chance)
-
-    def one(self, items):
-        return items[int(self.rng.integers(len(items)))]
-
-    def number(self, low: float = 0.3, high: float = 1.9) -> str:
-        return f"{self.rng.uniform(low, high):.4g}"
-
-    def name(self, stem: str) -> str:
-        self.count += 1
-        return f"{stem}{self.count}"
-
-    # -- formulas ----------------------------------------------------------------------------------------
-
-    def leaf(self, place: Place) -> str:
-        known = [*self.params, *self.consts, "dim", *(f"{a}[{self.one((1, 2, 4))}]" for a in self.arrays)]
-        known += [f"{s}[Sb]" for s in self.by_species] + [f"{t}[Sa, Sb]" for t in self.by_pair]
-        kind = self.rng.random()
-        return (
-            self.one(place.numbers)
-            if kind < 0.6 and place.numbers
-            else self.one(known)
-            if kind < 0.85
-            else self.number()
-        )
-
-    def positive(self, place: Place, depth: int) -> str:
-        """A number of the size of 1 that is never near 0."""
-        a = self.formula(place, depth - 1)
-        return self.one(
-            [
-                f"({self.number()} + |{a}|)",
-                f"(1.5 + sin({a}))",
-                f"sqrt(0.5 + {a}^2)",
-                f"exp(tanh({a}))",
-                f"(1 + ({a})^2)",
-            ]
-        )
-
-    def formula(self, place: Place, depth: int) -> str:
-        """A number, in parentheses where it is not one word."""
-        if depth <= 0:
-            return self.leaf(place)
-        a = lambda: self.formula(place, depth - 1)  # noqa: E731
-        kinds = [
-            lambda: f"({a()} + {a()})",
-            lambda: f"({a()} - {a()})",
-            lambda: f"({a()}*{a()})",
-            lambda: f"(-{a()})",
-            lambda: f"({a()}/{self.positive(place, depth)})",
-            lambda: f"{self.one(ELEMENTARY)}({a()})",
-            lambda: f"sinh(tanh({a()}))",
-            lambda: f"log({self.positive(place, depth)})",
-            lambda: f"asin(0.9*cos({a()}))",
-            lambda: f"acos(0.9*sin({a()}))",
-            lambda: f"atan2({a()}, {self.positive(place, depth)})",
-            lambda: f"|{a()}|",
-            lambda: f"abs({a()})",
-            lambda: f"(|{a()}| - {a()})",
-            lambda: f"(tanh({a()})^{self.one((2, 3))})",
-            lambda: f"({self.positive(place, depth)}^{self.one(('-2', '0.5', '-0.5', '1.5', '0.7', f'tanh({a()})'))})",
-            lambda: f"(sqrt({self.positive(place, depth)}) - {self.number()})",
-            lambda: f"min({a()}, {a()})",
-            lambda: f"max({a()}, {a()})",
-            lambda: f"max(min(dim, {self.number()}), {a()})",
-            lambda: f"(if {self.condition(place, depth - 1)} then {a()} else {a()})",
-            lambda: f"(round(2*{a()})*{a()})",
-            lambda: f"(floor(1.7*{a()}) + {a()})",
-            lambda: f"(sum(h in 1..3) h*{a()})",
-            lambda: f"({self.number()}*{self.function()}({self.positive(place, depth)}))",
-            lambda: f"D({self.function()})({self.positive(place, depth)})",
-            lambda: f"D(D({self.function()}))({self.positive(place, depth)})",
-            lambda: self.area(place, depth),
-        ]
-        return self.one(kinds)()
-
-    def condition(self, place: Place, depth: int) -> str:
-        if depth > 0 and self.often(0.3):
-            return f"({self.condition(place, depth - 1)} {self.one(('and', 'or'))} {self.condition(place, depth - 1)})"
-        if self.often(0.15):
-            return f"not ({self.condition(place, 0)})"
-        if place.conditions and self.often(0.3):
-            return self.one(place.conditions)
-        return f"{self.formula(place, depth)} {self.one(('<', '<=', '>', '>=', '!='))} {self.formula(place, depth)}"
-
-    def function(self) -> str:
-        known = ["sin", "tanh", *self.functions, *(f"{f}({self.leaf(Place([]))})" for f in self.curried)]
-        return self.one(known)
-
-    def area(self, place: Place, depth: int) -> str:
-        if not self.integrable:
-            return self.number()
-        low = f"|{self.formula(place, depth - 2)}|"
-        high = self.one(("infinity", f"({low} + {self.number()})"))
-        return f"integral({self.one(self.integrable)}, {low}, {high})"
 
     # -- declarations ------------------------------------------------------------------------------------
 
@@ -254,7 +137,8 @@ class Grower:
         )
 
     def single(self) -> Place:
-        where = ["x[i].x", "(x[i] - origin).y", "|x[i] - origin|", "(d·d)"]
+        along = ", ".join(["0.4", self.params[0], self.number()][: self.dim])
+        where = [f"(({along})·d)", "x[i].x", "(x[i] - origin).y", "|x[i] - origin|", "(d·d)"]
         return Place(self.own("i") + where, self.kinds("i"))
 
     def pair(self) -> Place:
@@ -474,67 +358,3 @@ class Grower:
         box = None if shape in ("free", "declared") else system.cell if shape == "skew" else np.diag(system.cell)
         data = {n: np.asarray(system.params[n]) for n in self.data}
         return Grown(self.seed, "\n".join(head + self.lines) + "\n", system, box, data, tuple(self.observed))
-
-
-# -- atoms -----------------------------------------------------------------------------------------------
-
-EDGES = (4.6, 4.8, 5.0)
-
-
-def atoms(rng, dim: int, shape: str, species: int, bonded: bool, data: list[str]) -> System:
-    """Eight atoms on some of the sites of a lattice, moved about."""
-    count, side = 8, 3 if dim == 3 else 4
-    edges = np.array(EDGES[:dim])
-    sites = np.stack(np.meshgrid(*[np.arange(side)] * dim, indexing="ij"), -1).reshape(-1, dim)
-    fractions = (rng.permutation(sites)[:count] + rng.uniform(0.25, 0.75, (count, dim))) / side
-    cell = np.diag(edges)
-    if shape == "skew":
-        cell[np.tril_indices(dim, -1)] = rng.uniform(-0.8, 0.8, dim * (dim - 1) // 2)
-    if shape != "free":
-        fractions += rng.integers(-1, 2, fractions.shape)
-    x = fractions @ cell
-    near = _near(x, cell, shape != "free")
-    bonds = [(i, j) for i in range(count) for j in range(i) if near[i, j] < 0.42 * EDGES[0]][:7]
-    angles = [(i, j, k) for i, j in bonds for k in range(count) if k not in (i, j) and near[j, k] < 0.42 * EDGES[0]][:6]
-    four = [(*a, n) for a in angles for n in range(count) if n not in a and near[a[2], n] < 0.42 * EDGES[0]][:5]
-    given = {"bonds": (bonds, 2), "angles": (angles, 3), "dihedrals": (four, 4)} if bonded else {}
-    return System(
-        x,
-        v=rng.normal(size=x.shape),
-        periodic=[shape != "free"] * dim,
-        species=rng.permutation(np.arange(count) % species) if species else None,
-        masses=rng.uniform(0.8, 1.5, count),
-        cell=np.eye(dim) if shape == "free" else cell,
-        params={name: rng.uniform(0.5, 1.3, count) for name in data},
-        topologies={n: np.array(t, int).reshape(-1, width) for n, (t, width) in given.items()},
-    )
-
-
-def _near(x, cell, repeats: bool):
-    """[n, n]: distances of nearest images."""
-    d = x[:, None] - x[None, :]
-    if repeats:
-        for k in reversed(range(len(cell))):
-            d = d - np.round(d[..., k, None] / cell[k, k]) * cell[k]
-    return np.linalg.norm(d, axis=-1)
-
-
-def near_a_threshold(model, system: System, forces: np.ndarray, along: np.ndarray, h: float = 1e-7) -> bool:
-    """Whether the energy is no smooth function between here and a step ``h`` ``along``, as far as the interpreter tells."""
-
-    def energy(step: float) -> float:
-        moved = {f: getattr(system, f) for f in system.__dataclass_fields__} | {
-            "x": system.x + step * along,
-            "lengths": None,
-        }
-        return interpret.energy(model, System(**moved))
-
-    slope = (energy(h) - energy(-h)) / (2 * h)
-    return not abs(slope + np.sum(forces * along)) <= 1e-4 * max(1.0, np.abs(forces).max())
-
-
-def model_of(text: str, folder):
-    """The Model as it was written, for the interpreter."""
-    model, report = resolve(Source("random", text), folder)
-    assert not [d for d in report if d.severity == "error"], [d.message for d in report]
-    return model

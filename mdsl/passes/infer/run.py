@@ -65,7 +65,7 @@ def whole(work: Inference, expr: Expr, what: str, least: int) -> Expr:
     if value is not None and value > MOST_STEPS:
         work.fail("bad-number", f"{what} is at most {MOST_STEPS:_}", expr)
     elif value is not None and ((count := whole_value(value)) is None or count < least):
-        work.fail("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {value:g}", expr)
+        work.fail("bad-number", f"{what} is a whole number{', at least 1' if least else ''}, not {value:.15g}", expr)
     return expr
 
 
