@@ -323,14 +323,15 @@ run {
 
 @pytest.mark.parametrize("traversal", ["all pairs", "list"])
 def test_a_replica_that_blows_up_leaves_the_others_alone(traversal):
-    """They do what they do without it; it is named, its records end, and it ends as NaN."""
+    """They do what they do beside one that does not; it is named, its records end, and it ends as NaN."""
     system = mdsl.compile(LOST).bind()
     keys = jax.random.split(jax.random.key(0), 4)
     params = {"tick": np.array([2.0, 0.01, 0.005, 0.01]), "eps": np.array([1e5, 1.0, 2.0, 1.0])}
     with pairs_by(traversal):
         with pytest.warns(UserWarning, match="1 of 4 replicas.*of replica 0"):
             batch = system.run(keys, params=params)
-        whole = system.run(keys[1:], params={n: v[1:] for n, v in params.items()})
+        harmless = {n: np.concatenate([v[1:2], v[1:]]) for n, v in params.items()}
+        whole = system.run(keys, params=harmless)  # as many replicas: nothing is compiled anew
     assert list(batch.lost) == [0] and not whole.lost
     found = batch.lost[0]
     assert (
@@ -339,9 +340,9 @@ def test_a_replica_that_blows_up_leaves_the_others_alone(traversal):
         and "2" in found.help
         and "strongest for atoms" in found.notes[0]
     )
-    np.testing.assert_allclose(batch.x[1:], whole.x, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(batch.x[1:], whole.x[1:], rtol=1e-9, atol=1e-10)
     for name, values in whole.records.items():
-        np.testing.assert_allclose(batch.records[name][1:], values, rtol=1e-9)
+        np.testing.assert_allclose(batch.records[name][1:], values[1:], rtol=1e-9)
     rows = int((batch.records["step"][0] >= 0).sum())
     assert (
         1 <= rows < 5
