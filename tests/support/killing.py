@@ -146,9 +146,8 @@ class Forks:
 
 
 def _serve() -> None:
-    import mdsl.command.ensemble
-    import mdsl.command.run
     import mdsl.lowering.run.driver  # noqa: F401
+
     from mdsl.command import cli
 
     for line in sys.stdin:
