@@ -443,7 +443,7 @@ def test_groups_of_replicas_are_replicas(name, monkeypatch):
     def batch(rows):
         monkeypatch.setattr(replicas, "ROWS", rows)
         system = mdsl.compile(f"{head}run {{ {run} }}").bind()
-        found = system.run(keys, params=params, steps=40)
+        found = system.run(keys, params=params)
         return found, system._runners["batch"].arrangement.layout.group
 
     (together, all_of_them), (apart, two) = batch(10**6), batch(70)
