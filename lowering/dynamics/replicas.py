@@ -21,6 +21,7 @@ from mdsl.lowering.traversals.layout import OneDevice
 from .state import Inputs
 
 REPLICAS, DEVICES = "replicas", "devices"  # names of axes
+ROWS = 1024  # atoms of all replicas that go through a loop together, at most: see `docs/running.md`
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ class Replicas(OneDevice):
     inputs: Inputs
     staggered: bool
     listed: bool
+
+    @property
+    def group(self) -> int:
+        """How many replicas of a device go through the same loop. Those that do, go through it step by step together, so
+        that all they hold has to pass through the cache at every step; where there is no list, and so nothing to decide
+        for all, groups that fit in there follow each other."""
+        count = self.replicas // len(self.devices)
+        most = count if self.listed else max(1, ROWS // self.n_atoms)
+        return max(k for k in range(1, count + 1) if count % k == 0 and k <= most)
 
     @property
     def _axes(self) -> dict[str, int | None]:
@@ -67,13 +77,31 @@ class Replicas(OneDevice):
         def first(spec, value):
             return jax.tree.map(lambda a: a[0], value) if spec == one else value
 
-        def all_of(*values):
-            count = self.replicas // len(self.devices)
+        def together(*values, count: int):
             found = batched(*jax.tree.map(first, arguments, values))
             each = lambda spec, value: (
                 jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)), value) if spec == one else value
             )  # noqa: E731
             return jax.tree.map(each, results, found)
+
+        def all_of(*values):
+            count, group = self.replicas // len(self.devices), self.group
+            if group == count:
+                return together(*values, count=count)
+
+            def part(spec, value):
+                return (
+                    None
+                    if spec == "same"
+                    else jax.tree.map(lambda a: a.reshape(count // group, group, *a.shape[1:]), value)
+                )
+
+            def one_after_the_other(parts):
+                own = jax.tree.map(lambda spec, a, b: a if spec == "same" else b, arguments, values, parts)
+                return together(*own, count=group)
+
+            found = lax.map(one_after_the_other, jax.tree.map(part, arguments, values))
+            return jax.tree.map(lambda a: a.reshape(count, *a.shape[2:]), found)
 
         if len(self.devices) == 1:
             return jax.jit(all_of, donate_argnums=donated)

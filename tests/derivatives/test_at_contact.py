@@ -28,9 +28,7 @@ H = 1e-3
 def test_functions_with_a_limit():
     """Energy, forces and the Hessian at distance 0: there it is u''(0) times the unit matrix."""
     weights = "\n".join(f"param w{k} = 0.0" for k in range(len(SMOOTH)))
-    energies = "\n".join(
-        f"energy U{k} = w{k}*sum(i < j) {u} where r = |x[i] - x[j]|" for k, u in enumerate(SMOOTH)
-    )
+    energies = "\n".join(f"energy U{k} = w{k}*sum(i < j) {u} where r = |x[i] - x[j]|" for k, u in enumerate(SMOOTH))
     made = program(f"{weights}\n{energies}")
     system = made.bind(X, box=30.0)
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ a run or a call in test_diagnostics_run.py. The page docs/errors.md has an examp
 
 import re
 import time
+from pathlib import Path
 
 import make_errors
 import pytest
@@ -498,6 +499,19 @@ SECTIONS = make_errors.sections(make_errors.PAGE.read_text(encoding="utf-8"))[1]
 WITHOUT_EXAMPLE = {"unsupported-jax", "neighbour-overflow"}  # tested in test_diagnostics_run.py
 
 
+ELSEWHERE = {  # diagnostics that have tests of their own
+    "missing-topology": "test_topologies.py",
+    "bad-topology": "test_topologies.py",
+    "missing-data": "test_data.py",
+    "batch-shape": "test_batches.py",
+    "no-derivative": "test_no_derivative.py",
+    "no-period": "test_table_ends.py",
+    "outside-table": "test_table_ends.py",
+    "not-nearest": "test_coordinates.py",
+    "other-conditions": "test_resume.py",
+}
+
+
 def test_every_diagnostic_has_a_test():
     tables = (
         (row[2] for row in WRONG),
@@ -505,19 +519,10 @@ def test_every_diagnostic_has_a_test():
         (row[-3] for row in (*RUNS, *BINDINGS, *COMMANDS)),
         SPECIAL,
     )
-    tested = (
-        {id for table in tables for id in table}
-        | {
-            "missing-topology",
-            "bad-topology",
-            "missing-data",
-            "batch-shape",
-            "no-derivative",
-            "no-period",
-            "outside-table",
-            "not-nearest",
-        }
-    )  # in test_topologies.py, test_data.py, test_batches.py, test_no_derivative.py, test_table_ends.py, test_coordinates.py
+    tested = {id for table in tables for id in table} | ELSEWHERE.keys()
+    for id, name in ELSEWHERE.items():
+        (path,) = Path(__file__).parents[1].rglob(name)
+        assert f'"{id}"' in path.read_text()
     assert set(CATALOGUE) - tested == set()
     assert tested - set(CATALOGUE) == set()
 

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import pytest
 from compiled import killed, pairs_by
+from killing import contents
 from mdsl.grammar.diagnostics import Rejected
+from mdsl.lowering.dynamics import replicas
 
 import mdsl
 from mdsl.command import cli
@@ -172,9 +174,7 @@ def test_replicas_on_the_command_line(tmp_path, capsys):
     assert (
         cli.main(["run", str(tmp_path / "parts" / "program.mdsl"), "--resume", str(tmp_path / "parts"), "--quiet"]) == 0
     )
-    for a, b in zip(rows(tmp_path / "parts"), found, strict=True):
-        assert (a["replica"], a["D"], a["step"]) == (b["replica"], b["D"], b["step"])
-        assert float(a["U"]) == pytest.approx(float(b["U"]), rel=1e-10)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "batch")
     assert len(ase.io.read(tmp_path / "parts" / "replica-003" / "path.extxyz", ":")) == 3
 
 
@@ -431,9 +431,28 @@ def test_a_lost_replica_on_the_command_line(tmp_path, capsys):
         cli.main(["run", str(tmp_path / "parts" / "program.mdsl"), "--resume", str(tmp_path / "parts"), "--quiet"]) == 1
     )
     assert capsys.readouterr().err.count("error[blow-up]") == 2
-    for a, b in zip(rows(tmp_path / "parts"), found, strict=True):
-        assert (a["replica"], a["tick"], a["step"]) == (b["replica"], b["tick"], b["step"])
-        assert float(a["U"]) == pytest.approx(float(b["U"]), rel=1e-9)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ("random forces", "a condition"))
+def test_groups_of_replicas_are_replicas(name, monkeypatch):
+    """Replicas that go through the loop in groups, one group after the other, do what they do together."""
+    head, run, params = RUNS[name]
+    keys = jax.random.split(jax.random.key(3), 4)
+    params = {name: [*values, values[0]] for name, values in params.items()}
+
+    def batch(rows):
+        monkeypatch.setattr(replicas, "ROWS", rows)
+        system = mdsl.compile(f"{head}run {{ {run} }}").bind()
+        found = system.run(keys, params=params)
+        return found, system._runners["batch"].arrangement.layout.group
+
+    (together, all_of_them), (apart, two) = batch(10**6), batch(70)
+    assert (all_of_them, two) == (4, 2)
+    np.testing.assert_allclose(apart.x, together.x, rtol=1e-9, atol=1e-9)
+    assert np.array_equal(apart.step, together.step)
+    for record, value in together.records.items():
+        np.testing.assert_allclose(apart.records[record], value, rtol=1e-9)
 
 
 def test_a_box_that_becomes_too_small():

@@ -52,7 +52,8 @@ def _section(id, text):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content)
             elif kind == "console":
-                told = "\n\n".join(command(line[2:]) for line in content.splitlines() if line.startswith("$ "))
+                said = (command(line[2:]) for line in content.splitlines() if line.startswith("$ "))
+                told = "\n\n".join(filter(None, said))
             elif kind == "python":
                 told = python(content)
             return f"```{kind}{' ' + name if name else ''}\n{content}```"
