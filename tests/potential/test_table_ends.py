@@ -179,6 +179,23 @@ def test_a_run_that_leaves_its_table_is_told_where(folder, start, when):
     assert "`u` for 1." in found.notes[0] and "atoms 1, 2" in found.notes[0] and "from 0.8 to 1.2" in found.notes[1]
 
 
+def test_a_schedule_that_ends_before_its_run_is_told_of(folder):
+    (folder / "T.txt").write_text("\n".join(f"{a / 10} {1 + a / 10}" for a in range(11)))
+    text = (
+        'use units.lj\nuse integrators\ntable T = tabulated("T.txt")\nobserve now = T(t)\n'
+        "energy U = sum(i < j) if r < 1 then (1 - r)^2 else 0 where r = |x[i] - x[j]|\n"
+        "run { x = sc(density = 0.125, cells = 3) v ~ maxwell(1)\n"
+        "baoab(dt = 0.05, T = T(t), gamma = 1) for 30 record now every 10 }\n"
+    )
+    with pytest.raises(mdsl.Rejected) as caught:
+        mdsl.compile(text, folder).bind().run(jax.random.key(0))
+    (found,) = caught.value.diagnostics
+    assert found.id == "blow-up" and "`T` has no values outside of its table" in found.notes[-1]
+    assert "from 0 to 1" in found.notes[-1] and "step 22" in found.message
+    records = mdsl.compile(text.replace('.txt"', '.txt", beyond = hold'), folder).bind().run(jax.random.key(0)).records
+    np.testing.assert_allclose(records["now"], [1, 1.5, 2, 2])
+
+
 def test_a_dihedral_angle_without_a_period_is_warned_of(folder):
     (folder / "dihedral.txt").write_text("\n".join(f"{a} 0.5" for a in range(-180, 181, 10)))
     text = 'use units.lj\ntopology tt(i, j, k, l)\ntable u = tabulated("dihedral.txt")\n'
