@@ -19,7 +19,7 @@ from mdsl.interpret.rows import Rows
 from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH
 from mdsl.model.faults import place
-from mdsl.model.nodes import Model, Read, Tabulated, walk
+from mdsl.model.nodes import Model, Read, Table, Tabulated, walk
 from mdsl.start.initial import Initial
 
 
@@ -88,20 +88,33 @@ class Edge:
     @property
     def words(self) -> tuple[str, str]:
         """What the table was asked for and by which atoms, and where its knots are."""
-        table, units = self.model.param(self.table).table, self.model.units
-        dimension = units.dimension(table.argument)
-        unit = units.shown_per_internal(dimension)
-
-        def shown(value: float) -> str:
-            return f"{value * unit:.6g} {units.display(dimension).text}".strip()
-
+        table = self.model.param(self.table).table
         who = f"{'atom' if len(self.atoms) == 1 else 'atoms'} {', '.join(map(str, self.atoms))} (counted from 0)"
-        knots = f"the knots of {table.call[1]} go from {shown(table.curves.first)} to {shown(table.curves.last)}"
-        return f"`{self.table}` for {shown(self.value)}, at {who}", knots
+        return f"`{self.table}` for {_argument(self.model, table, self.value)}, at {who}", _knots(self.model, table)
 
     @property
     def place(self) -> Span | None:
         return place(self.model.source, self.model.equation(self.term.equation).body)
+
+
+def _argument(model: Model, table: Table, value: float) -> str:
+    """An argument of a table, in the units of the program."""
+    dimension = model.units.dimension(table.argument)
+    return f"{value * model.units.shown_per_internal(dimension):.6g} {model.units.display(dimension).text}".strip()
+
+
+def _knots(model: Model, table: Table) -> str:
+    first, last = (_argument(model, table, value) for value in (table.curves.first, table.curves.last))
+    return f"the knots of {table.call[1]} go from {first} to {last}"
+
+
+def ends_out_of_sight(field: Field) -> Iterator[str]:
+    """What is to be said of tables without values outside of their knots that `edge` cannot look at: of the time, of a
+    density, in a flow."""
+    seen = {n.table for term in _candidates(field) for n in walk(term.summand) if isinstance(n, Tabulated)}
+    for param in field.model.params:
+        if param.table is not None and param.table.curves.beyond == STOP and param.name not in seen:
+            yield f"`{param.name}` has no values outside of its table: {_knots(field.model, param.table)}"
 
 
 def edge(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Edge | None:

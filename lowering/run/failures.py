@@ -8,7 +8,7 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected
 from mdsl.grammar.source import Span
 from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, State
-from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge
+from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge, ends_out_of_sight
 
 from mdsl.model import nearest_image
 from mdsl.model.nodes import Advance
@@ -116,6 +116,9 @@ def failure(
     if asked is not None:
         return outside(asked, f"at step {step + 1}{who}", advance.span)
     found = None if last is None else strongest(members, k, last)
-    if found is None:
-        return Diagnostic("blow-up", words, advance.span, help=help)
-    return found.diagnostic("blow-up", words, help=help, statement=advance.span)
+    told = (
+        Diagnostic("blow-up", words, advance.span, help=help)
+        if found is None
+        else found.diagnostic("blow-up", words, help=help, statement=advance.span)
+    )
+    return replace(told, notes=(*told.notes, *ends_out_of_sight(field)))

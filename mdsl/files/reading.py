@@ -47,6 +47,7 @@ KNOWN_COLUMNS = (
     "label",
     "occupancy",
     "tags",
+    "spacegroup_kinds",
 )
 
 
@@ -216,7 +217,6 @@ def _unread(atoms: object, kind: str, text: str) -> tuple[str, ...]:
         if np.shape(v)[:1] == shape
         and (name in ("forces", "tags", "momenta") or name not in KNOWN_COLUMNS)
         and not (np.shape(v) == shape and np.asarray(v).dtype.kind in "fi" and name not in KNOWN_COLUMNS)
-        and not name.startswith("spacegroup")
     ]
     if "momenta" in columns and _velocities(atoms, 1.0) is not None:
         columns.remove("momenta")

