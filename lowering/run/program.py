@@ -10,8 +10,8 @@ from mdsl.lowering.potential.potential import Geometry, Potential
 from mdsl.lowering.traversals.topologies import Topologies
 
 from mdsl.model.box_dependencies import decided_by
-from mdsl.model.nodes import Model
 from mdsl.model.box_shape import changes_box
+from mdsl.model.nodes import Model
 from mdsl.start.initial import Initial
 
 PRECISIONS = {

@@ -26,10 +26,10 @@ from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by, explicit_time
+from mdsl.model.box_shape import changes_box
 from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Param, Read, Setup, walk
 from mdsl.passes.finite import knows
-from mdsl.model.box_shape import changes_box
 from mdsl.printing.expressions import text_of
 from mdsl.printing.program import printed_memory, printed_steps
 

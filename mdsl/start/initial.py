@@ -16,12 +16,12 @@ from mdsl.interpret import meaning as interpret
 from mdsl.interpret.topologies import read as read_topologies
 from mdsl.interpret.topologies import types_alike
 from mdsl.model.box_dependencies import decided_by
+from mdsl.model.box_shape import becomes_skew
 from mdsl.model.dependencies import energetic
 from mdsl.model.dimensions import MASS
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Read, walk
 from mdsl.model.units import UnitValue
 from mdsl.passes.atom_data import charges, internal_data
-from mdsl.model.box_shape import becomes_skew
 
 from .box import check_small, declared_box, extended, other_box
 

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 from compiled import HEAD, running
+from mdsl.lowering.field.schedule import advances_wholly, cut
 
 import mdsl
 from mdsl.interpret import meaning as interpret
-from mdsl.lowering.field.schedule import advances_wholly, cut
 from mdsl.model.nodes import Advance
 
 DRIVEN = "param k = 1.3  param F = 0.7  param w = 1.9\nenergy U = sum(i) (k/2*d·d - F*sin(w*t)*d.x) where d = x[i] - origin\n"
