@@ -278,7 +278,7 @@ WRONG = {
     "D=1:2:x": "a whole number",
     "E=1,2": "no parameter `E`",
     "rc=1,2": "`rc` is a constant",
-    "cells=2,3": "differ in the number of atoms: 32 and 108",
+    "cells=2,3": "error[batch-shape]: the replicas of a batch differ in the number of atoms: 32 and 108",
     "n=2,3": "differ in the number of steps: 2 and 3",
     "L=1,2 [m]": "unit",
 }
