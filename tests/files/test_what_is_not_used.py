@@ -66,9 +66,9 @@ def test_atoms_frozen_by_data_are_as_those_frozen_by_species(tmp_path):
     """The same run, also in a batch, and the same by the interpreter."""
     data = mdsl.compile(METAL + FROZEN + RUN, slab(tmp_path)).bind()
     (tmp_path / "two.extxyz").write_text(
-        '4\nLattice="11 0 0 0 11 0 0 0 24"\nW 2 2 2\nW 5.6 2 2\nA 4 2.5 5.4\nA 6 5.5 6.1\n'
+        '4\nLattice="11 0 0 0 11 0 0 0 24"\nW 2 2 2\nW 5.6 2 2\nAr 4 2.5 5.4\nAr 6 5.5 6.1\n'
     )
-    mass = "species A, W\nfrozen W\nparam m = 39.95 [g/mol]\n"
+    mass = "species Ar, W\nfrozen W\nparam m = 39.95 [g/mol]\n"
     species = mdsl.compile(METAL + mass + RUN.replace("POSCAR", "two.extxyz"), tmp_path).bind(seed=0)
     v = np.zeros((4, 3))
     v[2:] = [[0.5, -0.2, 0.3], [-0.1, 0.4, 0.2]]
