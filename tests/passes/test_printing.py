@@ -130,7 +130,13 @@ def test_printing_settles(programs, name):
 
 @pytest.mark.parametrize("path", sorted(PROGRAMS.glob("*.mdsl")), ids=lambda p: p.stem)
 def test_north_star_programs(path):
-    program = compile_source(Source(path.name, path.read_text()), path.parent)
+    from mdsl.grammar.diagnostics import Rejected
+
+    try:
+        program = compile_source(Source(path.name, path.read_text()), path.parent)
+    except Rejected as rejected:
+        assert {d.id for d in rejected.diagnostics} == {"missing-file"}, rejected
+        pytest.skip("a file that it reads is not here")
     for name, model in program.stages:
         again = compiled(print_model(model))
         assert [e.name for e in again.model.equations] == [e.name for e in program.model.equations], name
