@@ -106,6 +106,17 @@ def test_flips_in_a_transformed_run_and_in_replicas(driver):
 
 
 @pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
+def test_a_run_can_be_differentiated_through_flips(driver):
+    box, scheme = driver
+    prog = running("param a = 20\n" + SOFT.replace("20*", "a*") + box, scheme, 30, "record U", head=FLOW)
+    x, v = atoms()
+    system = prog.bind(x, velocities=v, **box_of(driver))
+    outcome = jax.jit(lambda a: system.run(jax.random.key(0), params={"a": a}).records["U"][-1])
+    slope = jax.jit(jax.grad(outcome))(20.0)
+    assert np.isclose(slope, (outcome(20.001) - outcome(19.999)) / 0.002, rtol=1e-6) and abs(slope) > 1e-3
+
+
+@pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
 def test_a_run_goes_on_in_a_flipped_box(driver, tmp_path):
     box, scheme = driver
     path = tmp_path / "sheared.mdsl"
