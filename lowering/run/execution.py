@@ -282,7 +282,9 @@ class Execution:
         )
         cells = matrix_of(after.cell) if members.lowered.changing else members.cells
         if not members.batch:
-            raise Rejected(trouble.failure(members, 0, advance, flag, int(after.step), cells, last, dt))
+            raise Rejected(
+                trouble.failure(members, 0, advance, flag, int(trouble.step_of(flag, after)), cells, last, dt)
+            )
         self.members = members.without(trouble.losses_of(members, advance, flag, after, cells, last, t, origin, dt))
         if len(self.members.lost) == members.count:
             raise Rejected(*losses.told(self.members.lost, members.count))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected
 from mdsl.grammar.source import Span
-from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, State
+from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, WAITING, State
 from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge, ends_out_of_sight
 
 from mdsl.model import nearest_image
@@ -82,7 +82,7 @@ def losses_of(
     lowered = members.lowered
     cutoffs = members.spread(np.array([np.inf if c is None else c for c in members.cutoffs]))
     which = fallen(flag, after, cells, lowered.periodic, cutoffs)
-    step = np.asarray(after.step)
+    step = step_of(flag, after)
     sound = step - 1 if flag == TOO_SMALL else step  # of which the box was still large enough
     done, t = np.broadcast_to(sound - origin, step.shape), np.broadcast_to(t, step.shape)
     statement = next(k for k, a in enumerate(lowered.field.dynamics) if a is advance)
@@ -91,6 +91,12 @@ def losses_of(
         what = failure(members, k, advance, flag, int(step[k]), cells[k], last, float(dt[k]))
         lost[k] = Loss(int(sound[k]), float(t[k] + done[k] * dt[k]), statement, int(done[k]), what)
     return lost
+
+
+def step_of(flag: int, after: State) -> np.ndarray:
+    """The last step that was done; where the box has become too small, that in which it did, which may be under way."""
+    step = np.asarray(after.step)
+    return step + (np.asarray(after.phase) == WAITING) if flag == TOO_SMALL else step
 
 
 def failure(

@@ -106,6 +106,17 @@ def test_flips_in_a_transformed_run_and_in_replicas(driver):
 
 
 @pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
+def test_a_run_can_be_differentiated_through_flips(driver):
+    box, scheme = driver
+    prog = running("param a = 20\n" + SOFT.replace("20*", "a*") + box, scheme, 30, "record U", head=FLOW)
+    x, v = atoms()
+    system = prog.bind(x, velocities=v, **box_of(driver))
+    outcome = jax.jit(lambda a: system.run(jax.random.key(0), params={"a": a}).records["U"][-1])
+    slope = jax.jit(jax.grad(outcome))(20.0)
+    assert np.isclose(slope, (outcome(20.001) - outcome(19.999)) / 0.002, rtol=1e-6) and abs(slope) > 1e-3
+
+
+@pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
 def test_a_run_goes_on_in_a_flipped_box(driver, tmp_path):
     box, scheme = driver
     path = tmp_path / "sheared.mdsl"
@@ -261,8 +272,8 @@ def test_the_viscosity_of_wca_at_high_shear():
     """Near the triple point, at rate 1: LAMMPS, with Lees-Edwards boxes, velocity Verlet and rescaling."""
     text = "energy U = sum(i < j) wca(1.0, 1.0)(|x[i] - x[j]|)\nobserve viscosity = stress.xy/1.0\n"
     scheme = "sllod_rescaling(dt = 0.003, T = 0.722, G = planar_shear(1.0))"
-    run = f"run {{ x = fcc(density = 0.8442, cells = 5)  v ~ maxwell(0.722)\n{scheme} for 2_000\n{scheme} for 60_000 record viscosity every 20 }}"
+    run = f"run {{ x = fcc(density = 0.8442, cells = 5)  v ~ maxwell(0.722)\n{scheme} for 2_000\n{scheme} for 36_000 record viscosity every 20 }}"
     result = mdsl.compile(FLOW + text + run).bind(seed=1).run(jax.random.key(0))
-    blocks = np.asarray(result.records["viscosity"])[-3000:].reshape(40, -1).mean(1)
+    blocks = np.asarray(result.records["viscosity"])[-1800:].reshape(40, -1).mean(1)
     error = blocks.std() / 40**0.5
-    assert error < 0.015 and abs(blocks.mean() - 1.807) < 4 * np.hypot(error, 0.004)
+    assert error < 0.02 and abs(blocks.mean() - 1.807) < 3.5 * np.hypot(error, 0.004)

@@ -22,6 +22,15 @@ ENDS = {
     "max(0, 2 - r)^3": 2,
     "max(2 - r, 0)^3": 2,
     "if r - 0.5 >= rc then 0 else u(r)": 3,
+    "end(r, 2) + end(r, 3)": 3,
+    "end(r, 2) - 2*end(r, rc)": 2.5,
+    "u(r)*end(r, 3)": 3,
+    "u(r) + end(r, 2)": None,  # where one part ends the other goes on
+    "end(r, 2) + 0.1": None,
+    "u(r) + (if r < 2 then u(r) else 0)": None,
+    "end(r, 2)^-1": None,  # infinite where its base ends
+    "max(0, 2 - r)^(-0.5)": None,
+    "u(r)/(1 + end(r, 2)^-2)": None,
     "if r > rc then u(r) else 0": None,
     "if r < rc or r > 3 then u(r) else 0": None,
     "if r < rc then 0 else u(r)": None,

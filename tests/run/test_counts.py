@@ -22,6 +22,7 @@ use integrators
 use barostats
 use minimizers
 use thermostats
+use shear
 param eps = 1.0
 energy U = sum(i < j) if r < 1.2 then 20*eps*(1 - r/1.2)^2 else 0  where r = |x[i] - x[j]|
 """
@@ -43,6 +44,9 @@ EVALUATIONS = {
     "stochastic_cell_rescaling(dt = 0.01, T = 1, P = 1, tau = 0.5, tau_P = 1, compressibility = 0.1)": 1,
     "berendsen_barostat(dt = 0.01, T = 1, P = 1, tau = 0.5, tau_P = 1, compressibility = 0.1)": 1,
     "fire_box(dt = 0.01)": 1,
+    "sllod(dt = 0.01, G = planar_shear(1))": 1,
+    "sllod_rescaling(dt = 0.01, T = 1, G = planar_shear(1))": 1,
+    "sllod_nose_hoover(dt = 0.01, T = 1, tau = 0.5, G = planar_shear(1))": 1,
 }
 
 
