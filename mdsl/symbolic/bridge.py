@@ -89,24 +89,25 @@ def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
             return number(float(base) ** float(exponent))
         except OverflowError:
             return number(math.inf)
-    if isinstance(base, sympy.Piecewise) and exponent.is_positive and not exponent.is_integer:
-        return _power_of_choice(base, exponent)
+    if exponent.is_positive and not exponent.is_integer:
+        factor, choice = base.as_independent(sympy.Piecewise, as_Add=False) if base.is_Mul else (sympy.Integer(1), base)
+        if isinstance(choice, sympy.Piecewise) and len(choice.args) == 2:
+            return _power_of_choice(factor, choice, exponent)
     return sympy.Pow(base, exponent)
 
 
-def _power_of_choice(base: sympy.Piecewise, exponent: sympy.Expr) -> sympy.Expr:
-    """A broken power of a choice between 0 and something, as of max(0, 1 - r): 0 where that is 0, and also where the other
-    is 0 itself, at which its power may have no derivatives."""
-    (value, condition), *others = base.args
-    if len(others) == 1 and others[0][0] == 0 and value != 0:
-        return _piecewise(sympy.Pow(value, exponent), condition, sympy.Integer(0))
-    if len(others) == 1 and value == 0:
-        rest = others[0][0]
+def _power_of_choice(factor: sympy.Expr, choice: sympy.Piecewise, exponent: sympy.Expr) -> sympy.Expr:
+    """A broken power of a factor times a choice between 0 and something, as of max(0, 1 - r): 0 where that is 0, and also
+    where the other is 0 itself, at which its power may have no derivatives."""
+    (value, condition), (rest, _) = choice.args
+    if rest == 0:
+        return _piecewise(sympy.Pow(factor * value, exponent), condition, rest)
+    if value == 0:
         equal = {sympy.StrictGreaterThan: sympy.Ge, sympy.StrictLessThan: sympy.Le}.get(type(condition))
-        if equal is not None and {condition.lhs, condition.rhs} == {sympy.Integer(0), rest}:
+        if equal is not None and {condition.lhs, condition.rhs} == {value, rest}:
             condition = equal(condition.lhs, condition.rhs, evaluate=False)
-        return _piecewise(sympy.Integer(0), condition, sympy.Pow(rest, exponent))
-    return sympy.Pow(base, exponent)
+        return _piecewise(value, condition, sympy.Pow(factor * rest, exponent))
+    return sympy.Pow(factor * choice, exponent)
 
 
 @dataclass

@@ -44,7 +44,7 @@ def test_functions_with_a_limit():
         f = np.asarray(forces(X, at))
         assert np.isfinite(f).all(), u
         slope = (energy(X + H * d, at) - energy(X - H * d, at)) / (2 * H)
-        assert -float((f * d).sum()) == pytest.approx(float(slope), abs=1e-5), u
+        assert -float((f * d).sum()) == pytest.approx(float(slope), abs=1e-4), u
         assert np.allclose(forward(X, at, first)[1], curvature * d[0], atol=1e-9), u  # on the atom that lies there
         assert float((w * forward(X, at, d)).sum()) == pytest.approx(float((reverse(X, at) * d).sum()), rel=1e-9), u
 
@@ -52,7 +52,7 @@ def test_functions_with_a_limit():
 MASKED = {
     "species": "sum(i < j) (if species[i] == A and species[j] == A then k*u(r) else 0) where u = truncated(lennard_jones(1.0, 1.0), 2.5), r = |x[i] - x[j]|",
     "a table of cutoffs": "sum(i < j) (if r < rc[i, j] then k*(1/r^6 + exp(-r)/r) else 0) where r = |x[i] - x[j]|",
-    "far from a centre": "sum(i) (if |d| > 1.5 then k/2*(|d| - 1.5)^2 else 0) where d = x[i] - origin",
+    "far from a centre": "sum(i) (if |d| > 1.0 then k/2*(|d| - 1.0)^2 else 0) where d = x[i] - origin",
     "the other branch": "sum(i < j) (if r <= 0.5 then 0 else k/r^3) where r = |x[i] - x[j]|",
     "not near": "sum(i < j) (if not (r < 0.5 or r > 3) then k*log(r) else 0) where r = |x[i] - x[j]|",
     "triples": "sum(i; j < l) (if species[i] == A and species[j] == A and species[l] == A then k/(|a|*|b|) + k*sqrt(|a|*|b|) else 0)"
