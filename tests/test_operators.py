@@ -18,12 +18,12 @@ from mdsl.model.typing_rules import RULES
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 
 BOOL, VECTOR, MATRIX = Type("bool"), Type("vector"), Type("matrix")
-LOGIC = {"and", "or", "not"}
-COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
+LOGIC = ("and", "or", "not")
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 POINTS = {"displacement", "angle", "dihedral"}  # take points, which only a box makes vectors of
 TENSORS = {"vector", "dot", "cross", "outer", "trace", "transpose", "inverse", "diagonal"}
 TENSORS |= {op for op in OPERATORS if op.startswith(("component_", "entry_"))}
-NUMBERS = [op for op in OPERATORS if op not in TENSORS | POINTS | LOGIC]
+NUMBERS = [op for op in OPERATORS if op not in TENSORS | POINTS | set(LOGIC)]
 # Where a function of one number is compared: within its domain, and away from jumps.
 DOMAIN = {"log": (0.2, 3.0), "sqrt": (0.2, 3.0), "asin": (-0.9, 0.9), "acos": (-0.9, 0.9), "tan": (-1.2, 1.2)}
 DOMAIN |= {"pow": (0.3, 2.5), "floor": (0.1, 0.9), "round": (0.6, 1.4)}
@@ -47,7 +47,7 @@ def arguments(op, seed=0, rows=7):
 def applied(op):
     """The operator applied to names `a`, `b`, `c`, typed."""
     args = tuple(Read(name, type=kind) for name, kind in zip("abc", kinds(op)))
-    return Op(op, args, type=BOOL if op in LOGIC | COMPARISONS else SCALAR)
+    return Op(op, args, type=BOOL if op in LOGIC + COMPARISONS else SCALAR)
 
 
 def meaning(op, args):
@@ -80,7 +80,7 @@ def test_jax_and_sympy_mean_what_the_interpreter_means(op):
     assert np.allclose(with_jax(from_sympy(there, leaves), args), expected, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("op", [op for op in NUMBERS if op not in COMPARISONS | {"choose"}])
+@pytest.mark.parametrize("op", [op for op in NUMBERS if op not in (*COMPARISONS, "choose")])
 def test_derivatives_of_sympy_are_those_of_the_interpreter(op):
     args, expr = arguments(op, 1), applied(op)
     for k, name in enumerate("abc"[: len(args)]):

@@ -16,8 +16,6 @@ from random_formulas import Formulas, Place
 
 from mdsl.interpret.meaning import System
 
-VECTORS_OF_QUANTITIES = False  # |(n[i], q[i], 1)| and its like
-
 TABLE = "u.txt"  # a file that programs read
 STEP = 0.002  # of the dynamics
 LABELS = ("Sa", "Sb", "Sc")
@@ -192,7 +190,7 @@ class Grower(Formulas):
 
     def single_sum(self) -> tuple[str, str]:
         inner = self.formula(self.single(), self.rng.integers(1, 4))
-        if VECTORS_OF_QUANTITIES and self.dim == 3 and self.often(0.3):
+        if self.dim == 3 and self.often(0.3):
             a, b, c = (self.formula(self.single(), 1) for _ in range(3))
             inner = self.one((f"|({a}, {b}, 1.3 + {c}^2)|", f"({a}, {b}, {c})·d", f"({a}, {b}, {c})·({b}, 1, {a})"))
         if self.often(0.3):
