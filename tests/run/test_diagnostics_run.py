@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mdsl.grammar.catalogue import CATALOGUE
 from mdsl.grammar.diagnostics import EXIT_STATUS, Rejected
+from wrong_programs import each, wrong
 
 import mdsl
 from mdsl.command import cli
@@ -54,46 +55,6 @@ def placed(x):
     return f"run {{ {x} }}"
 
 
-# The program with what its run block sets up; the diagnostic; what is marked; words of the message, notes and help.
-RUNS = [
-    (TWO + placed("x = fcc(density = 1, cells = 3)"), "unknown-species", "x = fcc(density = 1, cells = 3)", "species: A, B"),
-    (TWO + placed('x = read("good.extxyz")'), "unknown-species", 'x = read("good.extxyz")', "species `Ar`"),
-    (LJ + placed("x = fcc(cells = 3)"), "bad-lattice", "x = fcc(cells = 3)", "neither"),
-    (LJ + placed("x = fcc(density = 1, a = 1, cells = 3)"), "bad-lattice", "x = fcc(density = 1, a = 1, cells = 3)", "both"),
-    (LJ + placed("x = fcc(density = -1, cells = 3)"), "bad-lattice", "x = fcc(density = -1, cells = 3)", "positive number for density"),
-    (LJ + placed("x = fcc(density = 1, cells = 0)"), "bad-lattice", "x = fcc(density = 1, cells = 0)", "at least one"),
-    (LJ + placed("x = fcc(density = 1, cells = 100_000)"), "bad-lattice", "x = fcc(density = 1, cells = 100_000)", "4e+15 atoms"),
-    (LJ + placed("x = fcc(density = 1, cells = (3, 3))"), "bad-lattice", "x = fcc(density = 1, cells = (3, 3))", "3 axes"),
-    (LJ + placed("x ~ uniform(atoms = 0, density = 1)"), "bad-lattice", "x ~ uniform(atoms = 0, density = 1)", "at least one"),
-    (LJ + placed("x ~ uniform(atoms = 10*sigma/3, density = 1)"), "bad-number", "10*sigma/3", "whole number"),
-    (LJ + placed("x ~ uniform(atoms = 10)"), "missing-box", "x ~ uniform(atoms = 10)", "`box periodic(L)`"),
-    (TWO + placed("x = fcc(density = 1, cells = 3, species = { A: 0.8, B: 0.8 })"), "bad-fractions", "x = fcc(density = 1, cells = 3, species = { A: 0.8, B: 0.8 })", "1.6"),
-    (TWO + placed("x = fcc(density = 1, cells = 3, species = { A: 1.8, B: -0.8 })"), "bad-fractions", "x = fcc(density = 1, cells = 3, species = { A: 1.8, B: -0.8 })", "negative"),
-    (LJ + placed("x = fcc(density = 1, cells = 3) v ~ maxwell(-1)"), "bad-temperature", "v ~ maxwell(-1)", "-1"),
-    (LJ + "box periodic(-5)\n" + placed("x = fcc(density = 1, cells = 3)"), "bad-box", "box periodic(-5)", "positive lengths"),
-    (FLAT + placed('x = read("deep.extxyz")'), "bad-dimension", 'x = read("deep.extxyz")', "do not lie in a plane"),
-    (LJ + "param m = 0\n" + placed("x = fcc(density = 1, cells = 3)"), "missing-mass", "param m = 0", "masses are positive"),
-    (REAL + placed("x = fcc(a = 5 [angstrom], cells = 3, species = bead) v ~ maxwell(300 [K])"), "missing-mass", "x = fcc(a = 5 [angstrom], cells = 3, species = bead)", "`bead`"),
-    (REAL + placed("x = fcc(a = 5 [angstrom], cells = 3) v ~ maxwell(300 [K])"), "missing-mass", "x = fcc(a = 5 [angstrom], cells = 3)", "`param m ="),
-    (LJ + placed('x = read("god.extxyz")'), "missing-file", 'x = read("god.extxyz")', "`good.extxyz`"),
-    (LJ + placed('x = read("nowhere/good.extxyz")'), "missing-file", 'x = read("nowhere/good.extxyz")', "no folder"),
-    (LJ + placed('x = read("folder.extxyz")'), "unreadable-file", 'x = read("folder.extxyz")', "is a folder"),
-    (LJ + placed('x = read("atoms.foo")'), "unknown-format", 'x = read("atoms.foo")', ".extxyz"),
-    (LJ + placed('x = read("letters.extxyz")'), "malformed-file", 'x = read("letters.extxyz")', "line 3: `O` is not a number"),
-    (LJ + placed('x = read("short.extxyz")'), "malformed-file", 'x = read("short.extxyz")', "ends after 2"),
-    (LJ + placed('x = read("chain.data")'), "malformed-file", 'x = read("chain.data")', "line 12"),
-    (LJ + placed('x = read("binary.extxyz")'), "malformed-file", 'x = read("binary.extxyz")', "not a text file"),
-    (LJ + placed('x = read("none.extxyz")'), "no-atoms", 'x = read("none.extxyz")', "no atoms"),
-    (LJ + placed('x = read("empty.extxyz")'), "no-atoms", 'x = read("empty.extxyz")', "empty"),
-    (LJ + placed('x = read("nan.extxyz")'), "not-finite", 'x = read("nan.extxyz")', "atom 1"),
-    (LJ + placed('x = read("nobox.extxyz")'), "missing-box", 'x = read("nobox.extxyz")', "Lattice="),
-    (LJ + placed('x = read("mirror.extxyz")'), "triclinic-box", 'x = read("mirror.extxyz")', "left-handed"),
-    (REAL + placed('x = read("alloy.cif")'), "partial-occupancy", 'x = read("alloy.cif")', "partly occupied"),
-    (LJ + placed("x = fcc(density = 0.8, cells = 2)"), "box-too-small", "sum(i < j) force_shifted(lennard_jones(sigma, 1.0), 2.5)(|x[i] - x[j]|)", "larger than half the box"),
-    ("use units.lj\nenergy U = sum(i < j) 1/|x[i] - x[j]|\n" + placed("x = sc(a = 1, cells = 28)"), "no-support", "sum(i < j) 1/|x[i] - x[j]|", "`truncated`"),
-]  # fmt: skip
-
-
 def files(folder):
     for name, text in FILES.items():
         (folder / name).write_text(text)
@@ -101,17 +62,17 @@ def files(folder):
     (folder / "binary.extxyz").write_bytes(b"2\n\xff\xfe\n")
 
 
-@pytest.mark.parametrize("text, id, marked, phrase", RUNS)
-def test_wrong_start(text, id, marked, phrase, tmp_path):
+@each("starts")
+def test_wrong_start(case, tmp_path):
     files(tmp_path)
-    program = mdsl.compile(text, tmp_path)
+    program = mdsl.compile(case.text, tmp_path)
     with pytest.raises(Rejected) as caught:
         program.bind().energy()
     (found,) = caught.value.diagnostics
-    assert found.id == id, str(found)
-    assert found.span.text == marked, str(found)
-    assert phrase in f"{found.message} {found.notes} {found.help}", str(found)
-    assert caught.value.exit_status == EXIT_STATUS[CATALOGUE[id].severity]
+    assert found.id == case.id, str(found)
+    assert found.span.text == case.marks, str(found)
+    assert case.says in f"{found.message} {found.notes} {found.help}", str(found)
+    assert caught.value.exit_status == EXIT_STATUS[CATALOGUE[case.id].severity]
 
 
 # -- in Python -------------------------------------------------------------------------------------------
@@ -360,3 +321,32 @@ def test_a_missing_jax_is_told(monkeypatch):
 
     monkeypatch.setattr("mdsl.lowering.jax_version.version", missing)
     assert rejected(check)[0].id == "unsupported-jax"
+
+
+# -- all of them -----------------------------------------------------------------------------------------
+
+ELSEWHERE = {  # diagnostics that have tests of their own
+    "missing-topology": "test_topologies.py",
+    "bad-topology": "test_topologies.py",
+    "missing-data": "test_data.py",
+    "batch-shape": "test_batches.py",
+    "no-derivative": "test_no_derivative.py",
+    "no-period": "test_table_ends.py",
+    "outside-table": "test_table_ends.py",
+    "not-nearest": "test_coordinates.py",
+    "other-conditions": "test_resume.py",
+}
+
+
+def test_every_diagnostic_has_a_test():
+    tables = (
+        (case.id for name in ("programs", "starts", "syntax") for case in wrong(name)),
+        (row[-3] for row in (*BINDINGS, *COMMANDS)),
+        SPECIAL,
+    )
+    tested = {id for table in tables for id in table} | ELSEWHERE.keys()
+    for id, name in ELSEWHERE.items():
+        (path,) = Path(__file__).parents[1].rglob(name)
+        assert id in path.read_text(), id
+    assert set(CATALOGUE) - tested == set()
+    assert tested - set(CATALOGUE) == set()
