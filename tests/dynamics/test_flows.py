@@ -10,6 +10,8 @@ import mdsl
 from mdsl.command import cli
 from mdsl.command import run as run_program
 from mdsl.command.options import RunOptions, settings
+from mdsl.model.dimensions import ENERGY, TIME
+from mdsl.model.observable_types import observable_type
 from mdsl.report.dump import dump
 from mdsl.report.explain import explain
 
@@ -137,10 +139,7 @@ run { x = read("bound in Python")  mine(dt = 2 [fs]) for 2 record W, Z }"""
     kinetic = 3 * 40 / 2 * 3 * 1.66053906892e-27 * 1e4 / 1.602176634e-19  # of 3 atoms, in angstrom/ps
     assert result.records["W"][0] == pytest.approx(4 * kinetic, rel=1e-8)
     assert result.records["Z"][0] == pytest.approx(2 * kinetic * 0.002, rel=1e-8)
-    assert (
-        mdsl.observables.observable_type(mdsl.compile(text).model, "Z").dimension
-        == mdsl.model.dimensions.ENERGY * mdsl.model.dimensions.TIME
-    )
+    assert observable_type(mdsl.compile(text).model, "Z").dimension == ENERGY * TIME
 
 
 def test_a_scheme_reads_forces_energies_and_virial_of_one_evaluation():
