@@ -24,6 +24,7 @@ KNOWN = (
     Known("tests/derivatives/test_derivatives.py", "reference data", 1, BESIDE),
     Known("tests/library/test_library_references.py", "reference data", 3, BESIDE),
     Known("tests/interpret/test_integral.py", "NIST", 2, BESIDE),
+    Known("tests/interpret/test_interpret.py", "no reference data", 9, BESIDE),
     Known("tests/oracle/test_reference.py", "no reference data", 8, BESIDE),
     Known("tests/oracle/test_force_styles.py", "the unit tests of LAMMPS", 12, BESIDE),
     Known("tests/oracle/test_eam.py", "programs of the design", 2, DESIGN),
