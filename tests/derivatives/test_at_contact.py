@@ -50,12 +50,14 @@ def test_functions_with_a_limit():
 
 
 MASKED = {
-    "species": "sum(i < j) (if species[i] == A and species[j] == A then k*u(r) else 0) where u = truncated(lennard_jones(1.0, 1.0), 2.5), r = |x[i] - x[j]|",
+    "species": "sum(i < j) (if species[i] == A and species[j] == A then k*u(r) else 0)"
+    " where u = truncated(lennard_jones(1.0, 1.0), 2.5), r = |x[i] - x[j]|",
     "a table of cutoffs": "sum(i < j) (if r < rc[i, j] then k*(1/r^6 + exp(-r)/r) else 0) where r = |x[i] - x[j]|",
     "far from a centre": "sum(i) (if |d| > 1.0 then k/2*(|d| - 1.0)^2 else 0) where d = x[i] - origin",
     "the other branch": "sum(i < j) (if r <= 0.5 then 0 else k/r^3) where r = |x[i] - x[j]|",
     "not near": "sum(i < j) (if not (r < 0.5 or r > 3) then k*log(r) else 0) where r = |x[i] - x[j]|",
-    "triples": "sum(i; j < l) (if species[i] == A and species[j] == A and species[l] == A then k/(|a|*|b|) + k*sqrt(|a|*|b|) else 0)"
+    "triples": "sum(i; j < l) (if species[i] == A and species[j] == A and species[l] == A"
+    " then k/(|a|*|b|) + k*sqrt(|a|*|b|) else 0)"
     " where a = x[j] - x[i], b = x[l] - x[i]",
 }
 

@@ -197,3 +197,42 @@ def test_the_rest_is_refused(what):
     with pytest.raises(mdsl.Rejected) as rejected:
         mdsl.compile(f"use units.lj\nparam a = 0.3\nquantity C[i] = sum(j != i) exp(-|x[i] - x[j]|)\n{REFUSED[what]}")
     assert [d.id for d in rejected.value.diagnostics if d.severity == "error"] == ["not-yet"]
+
+
+READ_BESIDE = """use units.lj
+species A, B
+param m[species] = { A: 1.0, B: 2.5 }
+param e[species, species] = { A-A: 1.0, A-B: 2.0, B-B: 3.0 }
+quantity C[i] = sum(j != i) exp(-|x[i] - x[j]|)
+quantity thin[i] = 100*C[i]/volume
+energy U = sum(i) (m[i]*thin[i]^2 + e[A, i]*e[i, B]*C[i] + e[A, B]*C[i]^2)
+energy V = sum(i < j) (m[i]*m[j] + e[i, B]*e[B, j])*exp(-|x[i] - x[j]|)
+energy W = sum(i; j < k) m[i]*e[j, A]*e[A, k]*exp(-|x[i] - x[j]| - |x[i] - x[k]|)
+"""
+
+
+def test_masses_volumes_and_entries_of_fixed_species():
+    """Masses that are a parameter are that of the call, a quantity may read the volume, an index of a table be a species."""
+    x, _, box, _ = place()
+    program = mdsl.compile(READ_BESIDE)
+    system = program.bind(x, box=box, species=SPECIES)
+    m, e = (np.asarray(program.params[n]) for n in "me")
+
+    def value(m, e, stretch):
+        return system.energy(x * stretch, params={"m": m, "e": e}, box=box * stretch)
+
+    atoms = System(x, box, species=SPECIES, masses=m[SPECIES], params={"m": m, "e": e})
+    assert float(value(m, e, 1.0)) == pytest.approx(meaning.energy(program.model, atoms), rel=1e-12)
+    atoms = System(x, box, species=SPECIES, masses=2 * m[SPECIES], params={"m": 2 * m, "e": e})
+    assert float(value(2 * m, e, 1.0)) == pytest.approx(meaning.energy(program.model, atoms), rel=1e-12)
+    slopes = jax.grad(value, (0, 1, 2))(m, e, 1.0)
+    h = 1e-5
+    for k in range(2):
+        step = h * np.eye(2)[k]
+        assert float(slopes[0][k]) == pytest.approx(float(value(m + step, e, 1) - value(m - step, e, 1)) / (2 * h))
+    for step in (np.diag([1.0, 0]), np.diag([0, 1.0]), np.array([[0, 1.0], [1.0, 0]])):
+        expected = float(value(m, e + h * step, 1) - value(m, e - h * step, 1)) / (2 * h)
+        assert float((slopes[1] * step).sum()) == pytest.approx(expected)
+    stretched = float(value(m, e, 1 + h) - value(m, e, 1 - h)) / (2 * h)
+    assert float(slopes[2]) == pytest.approx(stretched)
+    assert -float(np.trace(system.virial())) == pytest.approx(stretched)
