@@ -82,8 +82,9 @@ def cell_given(system: System, box, leaves, dtype):
                     "wrong-shape", f"box has the shape {box.shape}; it is one edge, {dim} edges, or {dim} vectors"
                 )
             )
-        edges = jnp.broadcast_to(box, (dim,))
-        return Cell(tuple(e if p else jnp.ones_like(e) for e, p in zip(edges, periodic)))
+        edges = tuple(e if p else jnp.ones_like(e) for e, p in zip(jnp.broadcast_to(box, (dim,)), periodic))
+        tilts = dim * (dim - 1) // 2 if system.initial.tilted else 0  # of a box that is skew, or may become so
+        return Cell(edges, (jnp.zeros_like(edges[0]),) * tilts)
     skew = (jnp.triu(box, 1) != 0).any()
     if not is_traced(box) and skew:
         raise Rejected(

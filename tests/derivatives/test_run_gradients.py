@@ -71,6 +71,8 @@ SCHEMES = {
     "chains of thermostats": ("nose_hoover",),
     "at constant pressure": ("mtk",),
     "edges of their own": ("mtk_anisotropic",),
+    "in shear": ("sllod", "sllod_rescaling"),
+    "in shear, with chains": ("sllod_nose_hoover",),
 }
 QUICK = ("at constant energy and temperature", "minima")
 STEPS = {"fire": 12, "fire_box": 12}  # their step grows after 5 downhill
@@ -84,23 +86,25 @@ OPTIONS = {
     "compressibility": 0.1,
     "h": 0.002,
     "dt_max": 0.0021,
+    "rate": 0.4,
 }
-FIXED = {"chain": 2, "order": 1}
+FIXED = {"chain": 2, "order": 1, "G": "rate*outer((0, 1), (1, 0))"}
 
 
 def with_schemes(schemes):
     """A program that runs them one after the other, with a param for each of their options, species and masses."""
-    entries = {e.name: e for m in ("integrators", "minimizers", "barostats") for e in PAGES[m].entries}
+    entries = {e.name: e for m in ("integrators", "minimizers", "barostats", "shear") for e in PAGES[m].entries}
     params, statements = {}, []
     for scheme in schemes:
         names = [name for group in entries[scheme].signature.groups for name, _ in group]
         params |= {f"{name}_{scheme}": OPTIONS[name] for name in names if name not in FIXED}
+        params |= {"rate": OPTIONS["rate"]} if "G" in names else {}
         options = ", ".join(f"{name} = {FIXED.get(name, f'{name}_{scheme}')}" for name in names)
         statements.append(f"{scheme}({options}) for {STEPS.get(scheme, 2)}")
     declared = " ".join(f"param {name} = {value}" for name, value in params.items())
     masses = "species light, heavy\nparam m[species] = { light: 1.0, heavy: 1.7 }"
     text = LIQUID.replace("dim 2", f"dim 2\n{masses}\n{declared}")
-    head = "use units.lj\nuse pair\nuse integrators\nuse minimizers\nuse barostats\n"
+    head = "use units.lj\nuse pair\nuse integrators\nuse minimizers\nuse barostats\nuse shear\n"
     return program(f'{text}\nrun {{ x = read("bound in Python") {" ".join(statements)} }}', head)
 
 

@@ -390,8 +390,8 @@ IN_LOWERING = {
     ),
     "flipped displacements keep their sign": (
         planted(
-            "lowering.field.terms",
-            "canonical",
+            "lowering.field.tuple_form",
+            "oriented",
             lambda right: (
                 lambda *a: lambda e: right(*a)(e) if not (isinstance(e, Op) and e.op == "sub") else replace(e, op="add")
             ),
