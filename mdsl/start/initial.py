@@ -215,10 +215,8 @@ def _masses(
         masses = structure.masses
     elif model.units.reduced:
         masses = np.ones(structure.atoms)
-    elif not weighs(model):
-        return np.full(structure.atoms, np.nan)
     else:
-        masses = _elements(labels) * model.units.to_internal(1.0, UnitValue(DALTON, MASS))
+        return _elements(labels, weighs(model)) * model.units.to_internal(1.0, UnitValue(DALTON, MASS))
     if not (masses > 0).all():
         raise Rejected(
             Diagnostic(
@@ -231,12 +229,12 @@ def _masses(
     return masses
 
 
-def _elements(labels: tuple[str, ...]) -> np.ndarray:
-    """Standard atomic weights in g/mol, by element symbol."""
+def _elements(labels: tuple[str, ...], needed: bool) -> np.ndarray:
+    """Standard atomic weights in g/mol, by element symbol; of what is no element NaN, unless they are needed."""
     from ase.data import atomic_masses, atomic_numbers
 
     strange = [label for label in dict.fromkeys(labels) if label not in atomic_numbers or label == "X"]
-    if strange:
+    if strange and needed:
         raise Rejected(
             Diagnostic(
                 "missing-mass",
@@ -244,4 +242,4 @@ def _elements(labels: tuple[str, ...]) -> np.ndarray:
                 help="declare it: `param m = 39.948 [g/mol]` or `param m[species] = { ... }`",
             )
         )
-    return np.array([atomic_masses[atomic_numbers[label]] for label in labels])
+    return np.array([np.nan if label in strange else atomic_masses[atomic_numbers[label]] for label in labels])

@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 BAR = 1e-4  # GPa
 
 
+@pytest.mark.slow
 def test_elastic_constants_of_silicon():
     """Stillinger-Weber: C11 151.4, C12 76.4, C44 56.4 GPa, the last with relaxation within the cell: derivatives of
     the stress by strain, in forward mode."""
@@ -204,7 +205,7 @@ energy U = sum(i < j) switched(lennard_jones(sigma, 1.0), 1.3, 1.8)(|x[i] - x[j]
 @pytest.mark.parametrize(
     "scheme, names",
     [
-        ("baoab(T = T, gamma = 1/tau, dt = step)", ("step", "sigma", "T", "tau")),
+        pytest.param("baoab(T = T, gamma = 1/tau, dt = step)", ("step", "sigma", "T", "tau"), marks=pytest.mark.slow),
         pytest.param("velocity_verlet(dt = step)", ("step", "sigma"), marks=pytest.mark.slow),
     ],
 )

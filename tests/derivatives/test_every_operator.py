@@ -28,6 +28,7 @@ EDGE = 9.0
 SPECIES = np.array([0, 1, 0, 0, 1, 1])
 CHAINS = [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]
 STEPS = [[0.7, 0.6, 0.3], [0.9, -0.4, 0.5], [0.2, 0.8, 0.6], [-0.5, 0.7, 0.6], [0.8, 0.4, -0.5], [0.3, -0.8, 0.7]]
+FIRST = ("sum(i)", "sum(i < j)")  # by default; those of other domains are slow
 # In domains whose programs take long to compile, only some by default, and all among the slow tests.
 SOME = (
     "norm",
@@ -148,7 +149,7 @@ def agree(found, tolerance):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("domain", QUICKLY)
+@pytest.mark.parametrize("domain", [d if d in FIRST else pytest.param(d, marks=pytest.mark.slow) for d in QUICKLY])
 def test_first_derivatives(folder, domain):
     agree(first(folder, domain, None, QUICKLY[domain]), 1e-6)
 

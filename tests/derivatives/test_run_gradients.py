@@ -74,7 +74,7 @@ SCHEMES = {
     "in shear": ("sllod", "sllod_rescaling"),
     "in shear, with chains": ("sllod_nose_hoover",),
 }
-QUICK = ("at constant energy and temperature", "minima")
+QUICK = ("minima",)
 STEPS = {"fire": 12, "fire_box": 12}  # their step grows after 5 downhill
 OPTIONS = {
     "dt": 0.004,

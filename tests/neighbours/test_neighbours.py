@@ -341,6 +341,7 @@ with pairs_by("list"):
 """
 
 
+@pytest.mark.slow
 def test_a_blow_up_on_two_devices_after_several_lists():
     """The chunk is replayed from its beginning, whose list is gone."""
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}

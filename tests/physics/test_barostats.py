@@ -58,6 +58,7 @@ def test_steps_are_those_of_the_interpreter(name):
         assert np.isclose(result.records[name][-1], interpret.observe(prog.model, name, there), rtol=1e-9), name
 
 
+@pytest.mark.slow
 def test_a_list_holds_while_the_volume_changes():
     prog = running(SOFT, SCHEMES["mtk_anisotropic"], 60, "record conserved, volume every 20", head=NPT)
     x, v, edge = system(64, 4.6)
@@ -142,6 +143,7 @@ run {
 )
 
 
+@pytest.mark.slow
 def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path):
     path = tmp_path / "npt.mdsl"
     path.write_text(FOLDER)

@@ -61,6 +61,7 @@ def test_energy_is_conserved_through_lists():
     assert apart(results[0].x, results[1].x, box) < 1e-9
 
 
+@pytest.mark.slow
 def test_derivatives_go_through_runs():
     text = running(EMBEDDED + THREE, "velocity_verlet(dt = 0.002)", 5, "record E")
     x, box = atoms(20, 4.0)
@@ -110,7 +111,6 @@ def test_equal_sums_are_computed_once():
         ("quantity q[i] = q[i] + 1\nenergy U = sum(i) q[i]", "cyclic-definition"),
         ("quantity q[i] = x[i]\nenergy U = sum(i) 1", "wrong-type"),
         ("quantity q[i] = sum(j != i) (x[i] - x[j])\nenergy U = sum(i) |q[i]|", "not-yet"),
-        ("energy U = sum(i) sum(j < k) bell(1.5)(|x[j] - x[k]|)", "not-yet"),
         ("energy U = sum(i < j) sum(k != i) bell(1.5)(|x[j] - x[k]|)*bell(1.5)(|x[i] - x[k]|)", "not-yet"),
         ("energy U = sum(i) q[i]\nquantity q[i] = sum(j != i) q[j]", "cyclic-definition"),
         ("energy U = |sum(i) (x[i] - origin)|", "not-yet"),
@@ -157,6 +157,7 @@ def test_blocks_of_atoms_add_up(monkeypatch):
     assert np.allclose(moved, dt**2 / 2 * forces, rtol=1e-7, atol=1e-7 * np.abs(moved).max())
 
 
+@pytest.mark.slow
 def test_room_for_neighbours_grows(monkeypatch):
     """Sums over triples make room for what the first positions need; where that is not enough, nothing is lost."""
     x, box = atoms(20, 4.0)

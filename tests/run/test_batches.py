@@ -321,7 +321,7 @@ run {
 )
 
 
-@pytest.mark.parametrize("traversal", ["all pairs", "list"])
+@pytest.mark.parametrize("traversal", ["all pairs", pytest.param("list", marks=pytest.mark.slow)])
 def test_a_replica_that_blows_up_leaves_the_others_alone(traversal):
     """They do what they do beside one that does not; it is named, its records end, and it ends as NaN."""
     system = mdsl.compile(LOST).bind()

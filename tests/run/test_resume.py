@@ -90,7 +90,9 @@ def state_of(final) -> tuple:
     return tuple(np.asarray(getattr(final, name)) for name in ("x", "v", "images", "step", "time", "cell"))
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [n if n.startswith("replicas") else pytest.param(n, marks=pytest.mark.slow) for n in RUNS]
+)
 def test_a_run_goes_on_bit_for_bit(name):
     traversal, replicas, text = RUNS[name]
     with pairs_by(traversal):
