@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,11 @@ def threads(options: RunOptions) -> int:
 
 def versions() -> dict[str, str]:
     """Of all that results may depend on."""
-    import jax
-    import jaxlib
-
+    packages = {name: version(name) for name in ("jax", "jaxlib")}
     return {
         "mdsl": mdsl.__version__,
         "python": platform.python_version(),
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        **packages,
         "numpy": np.__version__,
     }
 
