@@ -1,4 +1,5 @@
-"""`melt`: Lennard-Jones atoms at density 0.8442, cutoff 2.5, at constant energy: the state point of LAMMPS's bench/in.lj."""
+"""`melt`: Lennard-Jones atoms at density 0.8442, cutoff 2.5, at constant energy: the state point of LAMMPS's
+bench/in.lj."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """`polymer`: Kremer-Grest chains of 100 beads in a Langevin thermostat: the physics of LAMMPS's bench/in.chain.
 
-The start is our own. mdsl uses BAOAB, LAMMPS its `fix langevin` with `fix nve`: two discretisations of the same equation.
+The start is our own. mdsl uses BAOAB, LAMMPS its `fix langevin` with `fix nve`: two discretisations of the same
+equation.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ use integrators (baoab)
 topology bonds(i, j)
 energy beads = sum(i < j, (i, j) not in bonds) shifted(lennard_jones(1.0, 1.0), {CUTOFF})(|x[i] - x[j]|)
 energy links = sum((i, j) in bonds) (fene(30.0, 1.5)(r) + wca(1.0, 1.0)(r))  where r = |x[i] - x[j]|
-run {{ x = sc(density = {DENSITY}, cells = 1)  baoab(dt = {DT}, T = {TEMPERATURE}, gamma = {1 / DAMPING}) for {{steps}} }}
+run {{ x = sc(density = {DENSITY}, cells = 1)
+  baoab(dt = {DT}, T = {TEMPERATURE}, gamma = {1 / DAMPING}) for {{steps}} }}
 """
 
 

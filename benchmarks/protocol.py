@@ -35,8 +35,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """``prepare``: seconds from the program's text (or the engine's own input) until the first step was done, compilation
-    included. ``seconds``: for ``work``, atom-steps or what else the workload counts. ``counts``: what else is worth a word."""
+    """``prepare``: seconds from the program's text (or the engine's own input) until the first step was done,
+    compilation included. ``seconds``: for ``work``, atom-steps or what else the workload counts. ``counts``: what else
+    is worth a word."""
 
     prepare: float
     seconds: float
@@ -47,8 +48,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Ready:
-    """``energy``: potential energy per atom at the start. ``run``: prepares and runs on the clock. ``outcome``, after it: a
-    number that the run leads to."""
+    """``energy``: potential energy per atom at the start. ``run``: prepares and runs on the clock. ``outcome``, after
+    it: a number that the run leads to."""
 
     energy: Callable[[], float]
     run: Callable[[], Measured]

@@ -1,4 +1,5 @@
-"""`raft`: ensembles of rafts of 32 bubbles jostled by water, the warm-up of the JAX MD paper: `jax.vmap` over random keys.
+"""`raft`: ensembles of rafts of 32 bubbles jostled by water, the warm-up of the JAX MD paper: `jax.vmap` over random
+keys.
 
 All replicas start from the same positions. No two engines draw the same random numbers, so their outcomes agree only
 as averages do.
@@ -21,7 +22,8 @@ use integrators (brownian)
 dim 2
 def bubble(r) = if r < 1 then (1 - r)^2 else 0
 energy U = sum(i < j) bubble(|x[i] - x[j]|)
-run {{ x ~ uniform(atoms = {ATOMS}, density = 1)  brownian(dt = {DT}, T = {TEMPERATURE}, gamma = {GAMMA}) for {{steps}} record U every {EVERY} }}
+run {{ x ~ uniform(atoms = {ATOMS}, density = 1)
+  brownian(dt = {DT}, T = {TEMPERATURE}, gamma = {GAMMA}) for {{steps}} record U every {EVERY} }}
 """
 
 
@@ -30,7 +32,8 @@ def start(size: Size) -> System:
 
 
 def ensemble(job: Job, size: Size, version: str, energies, first) -> Ready:
-    """``energies``: a random key to the energies of one replica, in time; the outcome is the mean of their later half."""
+    """``energies``: a random key to the energies of one replica, in time; the outcome is the mean of their later
+    half."""
     import jax
 
     outcomes = []

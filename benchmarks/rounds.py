@@ -54,7 +54,8 @@ def ask(task: str, job: Job) -> dict | str:
 
 
 def agreeing(wanted: list[Job]) -> tuple[list[Job], float | None, list[str]]:
-    """The jobs whose energy per atom at the start is that of the most precise of mdsl's, that energy, and what was wrong."""
+    """The jobs whose energy per atom at the start is that of the most precise of mdsl's, that energy, and what was
+    wrong."""
     wrong, energies = [], {}
     for job in wanted:
         answer = ask("check", job)

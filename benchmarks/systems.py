@@ -38,9 +38,9 @@ def velocities(rng: np.random.Generator, shape: tuple[int, int], speed: float) -
 
 
 def chains(blocks: tuple[int, int, int], density: float) -> System:
-    """A melt of bead-spring chains of 100, without overlaps: each is folded, boustrophedon, into a block of 5 x 5 x 4 sites
-    of a simple cubic lattice, from which beads are a little off. That lattice is unstable and melts within a few hundred
-    steps, to the density and the distances of a melt; chains remain more compact than at rest."""
+    """A melt of bead-spring chains of 100, without overlaps: each is folded, boustrophedon, into a block of 5 x 5 x 4
+    sites of a simple cubic lattice, from which beads are a little off. That lattice is unstable and melts within a few
+    hundred steps, to the density and the distances of a melt; chains remain more compact than at rest."""
     rng = np.random.default_rng(SEED)
     fold = np.array(
         [
@@ -60,8 +60,8 @@ def chains(blocks: tuple[int, int, int], density: float) -> System:
 
 
 def bubbles(count: int, density: float | None = None, fraction: float | None = None) -> System:
-    """Bubbles in two dimensions at random positions, in a square, at rest: of diameter 1 at this number density, or half
-    of diameter 0.8 (species 0) and half of 1 (species 1) that fill this fraction of the square."""
+    """Bubbles in two dimensions at random positions, in a square, at rest: of diameter 1 at this number density, or
+    half of diameter 0.8 (species 0) and half of 1 (species 1) that fill this fraction of the square."""
     rng = np.random.default_rng(SEED)
     species = np.arange(count) % 2
     area = count / density if density else np.pi / 4 * (np.array([0.8, 1.0])[species] ** 2).sum() / fraction

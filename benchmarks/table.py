@@ -29,7 +29,10 @@ def shown(group: Group) -> str:
     """The table of one size of a workload."""
     size = group.workload.sizes[group.size]
     count = max((len(r) for r in group.rounds.values()), default=0)
-    head = f"{group.workload.name} {group.size}: {size.atoms:,} atoms, {group.workload.title}; {plural(group.threads, 'thread')}, {plural(count, 'round')}"
+    head = (
+        f"{group.workload.name} {group.size}: {size.atoms:,} atoms, {group.workload.title}; "
+        f"{plural(group.threads, 'thread')}, {plural(count, 'round')}"
+    )
     lines = ["", head]
     if group.energy:
         lines.append(f"  energy per atom at the start {group.energy:.6f}, the same for all below")
@@ -80,6 +83,7 @@ def growth(small: Group, large: Group) -> list[str]:
         if before and rounds:
             ratio = median(map(cost, rounds)) / median(map(cost, before))
             lines.append(
-                f"  {job.name}, {plural(job.threads, 'thread')}: an atom-step of {large.size} costs {ratio:.2f} of one of {small.size}"
+                f"  {job.name}, {plural(job.threads, 'thread')}: an atom-step of {large.size} costs {ratio:.2f} of one "
+                f"of {small.size}"
             )
     return lines

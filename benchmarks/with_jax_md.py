@@ -34,8 +34,8 @@ def list_format(engine: str):
 
 
 def lennard_jones(start: System, cutoff: float, skin: float, format):
-    """jax-md's formula, truncated as a user of its own pair functions would. (`lennard_jones_neighbor_list` switches the
-    energy off: in a region so thin that energies agree, rare strong forces would heat the system.)"""
+    """jax-md's formula, truncated as a user of its own pair functions would. (`lennard_jones_neighbor_list` switches
+    the energy off: in a region so thin that energies agree, rare strong forces would heat the system.)"""
     import jax.numpy as jnp
     from jax_md import energy, partition, smap, space
 

@@ -43,7 +43,8 @@ def instance(threads: int):
 
 
 def dynamics(job: Job, start: System, before: str, after: str, mass: float = 1.0) -> Ready:
-    """``before``: commands ahead of the atoms (units, atom style); ``after``: forces, lists, fixes and the time step."""
+    """``before``: commands ahead of the atoms (units, atom style); ``after``: forces, lists, fixes and the time
+    step."""
     lmp = instance(job.threads)
     begun = time.perf_counter()
     lmp.commands_string(before)
@@ -82,5 +83,8 @@ def data_file(start: System, mass: float) -> str:
     atoms = "\n".join(f"{k} 1 1 {x!r} {y!r} {z!r}" for k, (x, y, z) in zip(number, start.x.tolist()))
     speeds = "\n".join(f"{k} {x!r} {y!r} {z!r}" for k, (x, y, z) in zip(number, start.v.tolist()))
     bonds = "\n".join(f"{k} 1 {i + 1} {j + 1}" for k, (i, j) in enumerate(start.bonds, 1))
-    head = f"mdsl benchmark\n\n{len(start.x)} atoms\n{len(start.bonds)} bonds\n1 atom types\n1 bond types\n2 extra special per atom\n\n{bounds}"
+    head = (
+        f"mdsl benchmark\n\n{len(start.x)} atoms\n{len(start.bonds)} bonds\n1 atom types\n1 bond types\n2 extra "
+        f"special per atom\n\n{bounds}"
+    )
     return f"{head}\n\nMasses\n\n1 {mass}\n\nAtoms\n\n{atoms}\n\nVelocities\n\n{speeds}\n\nBonds\n\n{bonds}\n"

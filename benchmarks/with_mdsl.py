@@ -67,10 +67,10 @@ def dynamics(job: Job, text: str, start: System, **arrays) -> Ready:
 
     def run() -> Measured:
         import jax
-        from mdsl.lowering.run.driver import Runner
-        from mdsl.lowering.run.members import single
 
         import mdsl
+        from mdsl.lowering.run.driver import Runner
+        from mdsl.lowering.run.members import single
 
         begun = time.perf_counter()
         runner = Runner(

@@ -1,4 +1,5 @@
-"""One engine at work in a process of its own: `python -m benchmarks.worker (check | run) JOB`, JOB and the answer in JSON."""
+"""One engine at work in a process of its own: `python -m benchmarks.worker (check | run) JOB`, JOB and the answer in
+JSON."""
 
 from __future__ import annotations
 

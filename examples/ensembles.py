@@ -49,7 +49,8 @@ def main():
         times.append(seconds)
         ends = U[:, -1]
         print(
-            f"batch {batch:5}  {1e3 * seconds:8.3f} ms for each simulation  U at the end {ends.mean():.3f} ± {ends.std() / np.sqrt(batch):.3f}"
+            f"batch {batch:5}  {1e3 * seconds:8.3f} ms for each simulation  U at the end {ends.mean():.3f} ± "
+            f"{ends.std() / np.sqrt(batch):.3f}"
         )
     if plt is not None:
         draw(plt, options.figure, batches, times, x)

@@ -27,8 +27,8 @@ def pyplot():
 
 
 def arguments(doc, file, quick):
-    """A parser with the options that all scripts have. ``doc``: of the script; ``file``: of its figure; ``quick``: what a
-    short form is."""
+    """A parser with the options that all scripts have. ``doc``: of the script; ``file``: of its figure; ``quick``: what
+    a short form is."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"a short form: {quick}")
     parser.add_argument("--figure", type=Path, default=Path(file), help="where the figure goes")

@@ -48,7 +48,8 @@ def fit(system, target, rounds, steps, weights, kT, start=START):
         step /= max(1.0, (np.abs(step) / MOST).max())
         seen.append(g)
         print(
-            f"round {number + 1:2}  sigma {params[0]:.4f}  epsilon {params[1]:.4f}  off by {np.sqrt(np.average((g - target_g) ** 2, weights=weights**2)):.4f}  {time.perf_counter() - begun:.1f} s"
+            f"round {number + 1:2}  sigma {params[0]:.4f}  epsilon {params[1]:.4f}  off by "
+            f"{np.sqrt(np.average((g - target_g) ** 2, weights=weights**2)):.4f}  {time.perf_counter() - begun:.1f} s"
         )
         params = params + step
         path.append(params)

@@ -3,10 +3,10 @@
 
     python examples/learned_potential.py [--quick] [--figure FILE] [--weights FILE]
 
-States of the raft of bubble_raft.mdsl come from as many short runs, in one batch. behler_parrinello.mdsl is fitted to their
-energies alone; on states that were held out its energies and forces are compared with the true ones. Then both programs run
-from random positions: at constant energy, which forces that are derivatives conserve, and with noise, after which the true
-energy and the pair correlations of what the network made of the rafts tell how good it is.
+States of the raft of bubble_raft.mdsl come from as many short runs, in one batch. behler_parrinello.mdsl is fitted to
+their energies alone; on states that were held out its energies and forces are compared with the true ones. Then both
+programs run from random positions: at constant energy, which forces that are derivatives conserve, and with noise,
+after which the true energy and the pair correlations of what the network made of the rafts tell how good it is.
 """
 
 import sys
@@ -99,13 +99,15 @@ def main():
     begun = time.perf_counter()
     x, true, pulls = states(count, steps=300)
     print(
-        f"{count} states of {len(TRUE.x)} bubbles, energy {true.mean():.3f} ± {true.std():.3f}, {TRUE.precision} precision, in {time.perf_counter() - begun:.0f} s"
+        f"{count} states of {len(TRUE.x)} bubbles, energy {true.mean():.3f} ± {true.std():.3f}, {TRUE.precision} "
+        f"precision, in {time.perf_counter() - begun:.0f} s"
     )
 
     fitting = time.perf_counter()
     found = fitted(x, true, epochs)
     print(
-        f"fitted in {time.perf_counter() - fitting:.0f} s; the least loss of the held-out states {found.validation[found.best]:.4f}, in epoch {found.best}"
+        f"fitted in {time.perf_counter() - fitting:.0f} s; the least loss of the held-out states "
+        f"{found.validation[found.best]:.4f}, in epoch {found.best}"
     )
     if options.weights is not None:
         mdsl.save_params(options.weights, found.params)
@@ -114,11 +116,13 @@ def main():
     guess, pushes = energies(LEARNED, x[held], found.params), forces(LEARNED, x[held], found.params)
     cosines = cosine(pushes, pulls[held], (1, 2)), cosine(pushes, pulls[held], 2)
     print(
-        f"{len(held)} states held out: error of energies {np.sqrt(np.mean((guess - true[held]) ** 2)):.4f}, correlation {np.corrcoef(guess, true[held])[0, 1]:.4f}"
+        f"{len(held)} states held out: error of energies {np.sqrt(np.mean((guess - true[held]) ** 2)):.4f}, "
+        f"correlation {np.corrcoef(guess, true[held])[0, 1]:.4f}"
     )
     for name, found_cosines in zip(("states", "atoms"), cosines):
         print(
-            f"cosine of forces, {name}: mean {np.nanmean(found_cosines):.4f}, median {np.nanmedian(found_cosines):.4f}, least {np.nanmin(found_cosines):.4f}"
+            f"cosine of forces, {name}: mean {np.nanmean(found_cosines):.4f}, median "
+            f"{np.nanmedian(found_cosines):.4f}, least {np.nanmin(found_cosines):.4f}"
         )
 
     simulating = time.perf_counter()
@@ -132,7 +136,8 @@ def main():
     print(f"at constant energy: U spreads by {U.std(1).mean():.3g}, U + K by {E.std(1).mean():.2g}")
     of_learned, of_exact = energies(TRUE, learned.x), energies(TRUE, exact.x)
     print(
-        f"true energy at the end: simulated by the network {of_learned.mean():.3f} ± {error(of_learned):.3f}, by the true energy {of_exact.mean():.3f} ± {error(of_exact):.3f}"
+        f"true energy at the end: simulated by the network {of_learned.mean():.3f} ± {error(of_learned):.3f}, by the "
+        f"true energy {of_exact.mean():.3f} ± {error(of_exact):.3f}"
     )
     print(f"in {time.perf_counter() - begun:.0f} s")
     if plt is not None:

@@ -1,12 +1,12 @@
-"""Optimisation through dynamics: the diameter at which a packing of bubbles is most disordered, by a derivative that goes
-through the whole minimisation of its energy (figure 3 of the JAX MD paper).
+"""Optimisation through dynamics: the diameter at which a packing of bubbles is most disordered, by a derivative that
+goes through the whole minimisation of its energy (figure 3 of the JAX MD paper).
 
     python examples/optimisation_through_dynamics.py [--quick] [--figure FILE]
 
-jamming.mdsl has bubbles of diameters 1 and D, half of each, at a fixed volume fraction. From random positions the energy is
-minimised in 4,000 steps; the outcome U is a function of D, and so is its mean over an ensemble of starts. dU/dD is computed in
-forward mode, for there is one parameter and many outcomes. It is compared with finite differences of the ensemble's mean,
-which know nothing of derivatives, and then used: D goes uphill to the largest U.
+jamming.mdsl has bubbles of diameters 1 and D, half of each, at a fixed volume fraction. From random positions the
+energy is minimised in 4,000 steps; the outcome U is a function of D, and so is its mean over an ensemble of starts.
+dU/dD is computed in forward mode, for there is one parameter and many outcomes. It is compared with finite differences
+of the ensemble's mean, which know nothing of derivatives, and then used: D goes uphill to the largest U.
 """
 
 import time
@@ -62,7 +62,8 @@ def scan(Ds, xs):
         found.append((U, slope, packings))
         ends, slopes = U[:, -1], slope[:, -1]
         print(
-            f"D {D:.3f}  U {ends.mean():.4f} ± {error(ends):.4f}  spread {ends.std():.4f}  dU/dD {slopes.mean():7.3f} ± {error(slopes):.3f}  {time.perf_counter() - begun:.1f} s"
+            f"D {D:.3f}  U {ends.mean():.4f} ± {error(ends):.4f}  spread {ends.std():.4f}  dU/dD {slopes.mean():7.3f} "
+            f"± {error(slopes):.3f}  {time.perf_counter() - begun:.1f} s"
         )
     return np.stack([f[0] for f in found]), np.stack([f[1] for f in found]), [f[2] for f in found]
 

@@ -45,7 +45,8 @@ scaled = {**program.params, "epsilon": np.stack([program.params["epsilon"], 1.1 
 axes = {name: 0 if name == "epsilon" else None for name in scaled}
 print(f"ε and 1.1 ε    {jax.vmap(lambda p: system.energy(x, params=p), in_axes=(axes,))(scaled)}")
 
-# Run: the statements of the run block, here at most 400 steps of each. Rows are steps; NaN where a statement does not record.
+# Run: the statements of the run block, here at most 400 steps of each. Rows are steps; NaN where a statement does not
+# record.
 result = system.run(jax.random.key(0), steps=400)
 for name, values in result.records.items():
     print(f"record {name:7} {np.round(values, 3)}")

@@ -94,21 +94,24 @@ CATALOGUE: dict[str, Entry] = {
     "unknown-parameter": Entry("error", "A value is given for a parameter that the program does not have."),
     "no-derivative": Entry(
         "error",
-        "A derivative, or a batch, is asked for by something that has none, a const, a label, bonds, a number of steps, or a derivative of what counts.",
+        "A derivative, or a batch, is asked for by something that has none, a const, a label, bonds, a number of "
+        "steps, or a derivative of what counts.",
     ),
     "wrong-shape": Entry("error", "An array has another shape than the program needs."),
     "missing-topology": Entry("error", "The program declares a topology that the atoms do not come with."),
     "missing-data": Entry("error", "The program declares data that the atoms do not come with."),
     "bad-topology": Entry(
         "error",
-        "A topology names an atom that is not there or one atom twice, leads too far through the box, or does not follow from bonds.",
+        "A topology names an atom that is not there or one atom twice, leads too far through the box, or does not "
+        "follow from bonds.",
     ),
     "missing-mass": Entry("error", "The atoms have no mass: neither the program nor the structure gives one."),
     "precision": Entry("error", "The precision asked for is not available as JAX is set up."),
     "missing-package": Entry("error", "Something needs a package that is not installed."),
     "unsupported-jax": Entry(
         "error",
-        "JAX is missing, or a release that computes wrong results or crashes, or one without something that mdsl needs.",
+        "JAX is missing, or a release that computes wrong results or crashes, or one without something that "
+        "mdsl needs.",
     ),
     # -- trouble while running ---------------------------------------------------------------------
     "overlap": Entry("failure", "Two atoms are on top of each other, where an energy is infinite."),

@@ -3,7 +3,8 @@
     expr   = Number(text, unit?) | Text(value) | Name(id) | Index(base, indices) | Call(function, args, named)
            | Member(base, field) | Unary(op, operand) | Binary(op, left, right) | Norm(operand)
            | If(condition, then, otherwise) | Sum(domain, body, op) | Table(entries) | Tuple(items) | Range(first, last)
-    domain = Each(i) | Ordered(i, j) | Others(j, i) | Triples(i, j, k) | Members(indices, topology, negated) | Over(k, range)
+    domain = Each(i) | Ordered(i, j) | Others(j, i) | Triples(i, j, k) | Members(indices, topology, negated) | Over(k,
+    range)
 
 Spans take no part in comparison, so two trees are equal when they say the same thing.
 """

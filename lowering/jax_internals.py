@@ -1,9 +1,10 @@
-"""All that mdsl needs of JAX beyond its public functions: operations with rules of their own, and their kernels as data.
+"""All that mdsl needs of JAX beyond its public functions: operations with rules of their own, and their kernels as
+data.
 
 JAX promises nothing about these parts, and moves them. Each is looked for in the places where releases have had it, of
-which the first is the most public; two have a stand-in here. Where one is in no place, `unsupported-jax` names it, instead of
-an AttributeError in the middle of a trace. No other module reads `jax.core`, `jax.extend`, `jax.interpreters`,
-`jax.custom_derivatives` or `jax._src`.
+which the first is the most public; two have a stand-in here. Where one is in no place, `unsupported-jax` names it,
+instead of an AttributeError in the middle of a trace. No other module reads `jax.core`, `jax.extend`,
+`jax.interpreters`, `jax.custom_derivatives` or `jax._src`.
 """
 
 from __future__ import annotations

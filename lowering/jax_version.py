@@ -1,4 +1,5 @@
-"""The releases of JAX: those that were tested, and those that compute wrong results, crash, or copy whole buffers in loops.
+"""The releases of JAX: those that were tested, and those that compute wrong results, crash, or copy whole buffers in
+loops.
 
 `pyproject.toml` excludes the same releases; an installer can be overruled, this cannot. Nothing is imported but
 the metadata of the installed packages, so commands that need no JAX run where there is none.

@@ -46,8 +46,8 @@ def compile_source(
     externs: Mapping[str, Callable] | None = None,
     bad_externs: Callable[[Model], list[Diagnostic]] | None = None,
 ) -> Compiled:
-    """Compile a program. ``externs``: functions of Python by name, for the program's `extern` statements; ``bad_externs``
-    says what is wrong with them where a typed Model calls them.
+    """Compile a program. ``externs``: functions of Python by name, for the program's `extern` statements;
+    ``bad_externs`` says what is wrong with them where a typed Model calls them.
 
     Raises Rejected with every error found, in the order of the text.
     """

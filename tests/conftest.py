@@ -1,5 +1,5 @@
-"""64-bit numbers for all tests, before the first array is made; programs that compile quickly rather than run so; and an
-option by which only tests are skipped of which that is known."""
+"""64-bit numbers for all tests, before the first array is made; programs that compile quickly rather than run so; and
+an option by which only tests are skipped of which that is known."""
 
 import os
 

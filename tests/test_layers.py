@@ -108,7 +108,8 @@ def test_imports_go_down(module):
 
 
 def test_no_cycle():
-    """Among what is imported at once: what is imported by functions, or for types alone, may look back within a room."""
+    """Among what is imported at once: what is imported by functions, or for types alone, may look back within a
+    room."""
     graph = {m: {t for i in imports(m, at_once=True) if (t := placed(i)) and t != m} for m in MODULES}
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError
 

@@ -1,17 +1,17 @@
 """Every operator has an entry in every table, or a reason why it has none, and means the same in all of them.
 
-A new operator fails here until each stage knows it: the interpreter (`interpret.values`), SymPy (`symbolic.bridge`), JAX
-(`kernels.emit`), interval bounds (`cutoff_bounds`), and what a choice guards (`singularities`).
+A new operator fails here until each stage knows it: the interpreter (`interpret.values`), SymPy (`symbolic.bridge`),
+JAX (`kernels.emit`), interval bounds (`cutoff_bounds`), and what a choice guards (`singularities`).
 """
 
 import jax
 import numpy as np
 import pytest
+
+from mdsl.interpret import dual, values
 from mdsl.lowering.field import cutoff_bounds
 from mdsl.lowering.field.singularities import SINGULAR
 from mdsl.lowering.kernels import emit, pair_kernel
-
-from mdsl.interpret import dual, values
 from mdsl.model.nodes import SCALAR, Number, Op, Read, Type
 from mdsl.model.operators import CALLABLE, OPERATORS
 from mdsl.model.typing_rules import RULES

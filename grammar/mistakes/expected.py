@@ -87,7 +87,8 @@ def _name(spot: Spot) -> Diagnostic | None:
 LITERALS = {
     "for": (
         "expected `for` and a number of steps",
-        "an integrator runs for a number of steps: `baoab(...) for 1_000`, or `until` a condition holds, `at most` so many",
+        "an integrator runs for a number of steps: `baoab(...) for 1_000`, or `until` a condition holds, `at "
+        "most` so many",
     ),
     ":": ("expected `:` and a value", "a table is written `{ A: 1.0, B: 0.5 }`, for pairs `{ A-A: 1.0, A-B: 0.8 }`"),
     "STRING": ('expected the name of a file in `"`', 'write `write "melt.extxyz" every 100`'),

@@ -115,7 +115,11 @@ def loop(spot: Spot) -> Diagnostic | None:
     """`for k in 1..3` without its range or its brace, or in a run block."""
     block = block_opener(spot.tokens, spot.at)
     if spot.text == "for" and spot.new_line and block and spot.tokens[block - 1].text == "run":
-        help = "statements of dynamics follow one another, `velocity_verlet(dt = 0.005) for 100`; what changes in time is a function of it, such as `T = ramp`"
+        help = (
+            "statements of dynamics follow one another, `velocity_verlet(dt = 0.005) for 100`; what changes "
+            "in time "
+            "is a function of it, such as `T = ramp`"
+        )
         return Diagnostic("syntax", "a run block has no loops", spot.token.span, help=help)
     words = [t.text for t in spot.tokens[: spot.at]]
     start = len(words) - 1 - words[::-1].index("for") if "for" in words else None

@@ -12,7 +12,8 @@ from mdsl.grammar.tokens import END, Terminals, Token
 PAIRS = {"(": ")", "[": "]", "{": "}", "|": "|"}
 CLOSERS = {close: open for open, close in PAIRS.items() if close != "|"}
 STATEMENTS = frozenset(
-    "use dim species frozen topology box const param state data table learned extern def energy quantity observe unit units "
+    "use dim species frozen topology box const param state data table learned extern def energy quantity observe "
+    "unit units "
     "flow integrator minimizer run".split()
 )
 # Statements whose word may also name an axis or an argument.

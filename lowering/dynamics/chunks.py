@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from jax import lax
-from mdsl.lowering.field.schedule import TIME, cut
 
+from mdsl.lowering.field.schedule import TIME, cut
 from mdsl.model.nodes import Advance, Draw, Type, Update
 
 from .device import Dynamics
@@ -125,7 +125,8 @@ def evaluations(dynamics: Dynamics, advance: Advance, times: int):
 
 
 def _pick(wanted, new: State, old: State) -> State:
-    """The positions, velocities, held values and box of one state or the other, with all that is told by its vectors."""
+    """The positions, velocities, held values and box of one state or the other, with all that is told by its
+    vectors."""
     choose = lambda a, b: jnp.where(wanted, a, b)  # noqa: E731
     return old._replace(
         x=jax.tree.map(choose, new.x, old.x),

@@ -1,8 +1,9 @@
-"""Observables that count: how many pairs a bin holds changes in jumps, and JAX would give such a number the derivative 0.
+"""Observables that count: how many pairs a bin holds changes in jumps, and JAX would give such a number the derivative
+0.
 
 Inside transformations a record that counts goes together with what decides its counts, of which only one thing is
-used: whether JAX has a derivative of it. If so the derivative of the record is not a number, and reverse mode, which begins
-with what is differentiated, says why (`no-derivative`) as soon as it comes to the record. Records that nobody
+used: whether JAX has a derivative of it. If so the derivative of the record is not a number, and reverse mode, which
+begins with what is differentiated, says why (`no-derivative`) as soon as it comes to the record. Records that nobody
 differentiates are as they are.
 """
 
@@ -14,12 +15,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering import jax_internals as internals
 from mdsl.lowering.field.field import Combination, Field, Measure
 from mdsl.lowering.jax_internals import SymbolicZero
 from mdsl.lowering.kernels.globals import Globals
-
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, walk
 
@@ -42,8 +43,8 @@ class Counted:
 
 
 def deciding(field: Field, combination: Combination, measures: Iterable[Measure]) -> frozenset[str]:
-    """What decides in which bins an observable counts; or, where it depends on atoms through conditions alone, what these
-    look at. ``measures``: its sums."""
+    """What decides in which bins an observable counts; or, where it depends on atoms through conditions alone, what
+    these look at. ``measures``: its sums."""
     measures, names = tuple(measures), {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
     binned = [m.bin for m in measures if m.bin is not None]
     if not binned and not names & {"potential", "virial", *(f"#{t.number}" for t in field.terms)}:
@@ -112,7 +113,11 @@ def told(record, name: str, model: Model, advance: Advance):
     if not isinstance(record, Counted):
         return record
     equation = model.equation(name) or advance.observe(name)
-    help = "count with a function that has no edges, such as `radial_bin` of the library descriptors; or give `energy` and `forces` what you differentiate"
+    help = (
+        "count with a function that has no edges, such as `radial_bin` of the library descriptors; or give "
+        "`energy` "
+        "and `forces` what you differentiate"
+    )
     what = fault(
         model.source,
         "no-derivative",

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.changing_box import carried, repeating, strain
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
@@ -21,7 +22,6 @@ from mdsl.lowering.potential.potential import Potential
 from mdsl.lowering.traversals.bonds import PARTNERS, no_partners
 from mdsl.lowering.traversals.layout import Layout
 from mdsl.lowering.traversals.topologies import IDS
-
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.box_shape import becomes_skew
@@ -234,8 +234,8 @@ class Dynamics:
         return lambda inputs, state: built(inputs, state._replace(slots=()), state.slots)
 
     def flag(self, state: State, inputs: Inputs, stale: int = STALE, spent: float = 1.0) -> object:
-        """Whether the list still holds at the positions of a state, and whether these are still sound. ``spent``: the part
-        of the skin that may be used up."""
+        """Whether the list still holds at the positions of a state, and whether these are still sound. ``spent``: the
+        part of the skin that may be used up."""
         at, inputs = state.at, self.now(inputs, state)
         if self.changing:
             at = carried(at, state.built, state.cell)

@@ -1,15 +1,15 @@
-"""Where atoms have come from: how a statement of dynamics began, for `travelled`, `v_start` and `t_start`, and positions
-that no box has wrapped."""
+"""Where atoms have come from: how a statement of dynamics began, for `travelled`, `v_start` and `t_start`, and
+positions that no box has wrapped."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.schedule import expressions, statements
 from mdsl.lowering.geometry.cell import Cell, combination
 from mdsl.lowering.traversals.topologies import inverse
-
 from mdsl.model.nodes import Expr, Read, walk
 
 from .state import Began, Inputs, State

@@ -60,7 +60,8 @@ def _normal(words, dtype):
 
 
 def drawn_for_each(key, name: str, ids, count: int, dtype) -> tuple:
-    """Standard normal numbers for each atom and axis: ``count`` arrays [n], the same whatever the order of the atoms."""
+    """Standard normal numbers for each atom and axis: ``count`` arrays [n], the same whatever the order of the
+    atoms."""
     return normals(jax.random.fold_in(key, zlib.crc32(name.encode())), ids, count, dtype)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.lowering.field.field import Combination, Field, Measure, PerAtom
 from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.kernels.globals import Globals
@@ -24,7 +25,6 @@ from mdsl.lowering.potential.evaluation import evaluate
 from mdsl.lowering.potential.potential import Potential
 from mdsl.lowering.potential.series_sums import series_sums
 from mdsl.lowering.traversals.topologies import IDS
-
 from mdsl.model.nodes import Advance, Read, walk
 
 from . import counting as edges
@@ -118,8 +118,9 @@ class Wanted:
 
 
 def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more: Beyond | None = None):
-    """``observer(inputs, state, t) -> {name: value}, needed``, while a statement is under way: the value of an observable over a range is an array
-    [K, ...]. ``needed``: the capacities that the list of ``more`` needed, () without."""
+    """``observer(inputs, state, t) -> {name: value}, needed``, while a statement is under way: the value of an
+    observable over a range is an array [K, ...]. ``needed``: the capacities that the list of ``more`` needed, ()
+    without."""
     layout, field = dynamics.layout, dynamics.potential.field
     wanted = Wanted.of(field, names, advance)
     outputs = (

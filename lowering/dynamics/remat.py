@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+
 from mdsl.lowering.traversals.pair_sum import pair_sum_p
 
 KEPT = "kept"

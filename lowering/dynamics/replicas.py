@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
+
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.traversals.layout import OneDevice
 
@@ -41,9 +42,9 @@ class Replicas(OneDevice):
 
     @property
     def group(self) -> int:
-        """How many replicas of a device go through the same loop. Those that do, go through it step by step together, so
-        that all they hold has to pass through the cache at every step; where there is no list, and so nothing to decide
-        for all, groups that fit in there follow each other."""
+        """How many replicas of a device go through the same loop. Those that do, go through it step by step together,
+        so that all they hold has to pass through the cache at every step; where there is no list, and so nothing to
+        decide for all, groups that fit in there follow each other."""
         count = self.replicas // len(self.devices)
         most = count if self.listed else max(1, ROWS // self.n_atoms)
         return max(k for k in range(1, count + 1) if count % k == 0 and k <= most)

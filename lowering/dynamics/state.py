@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+
 from mdsl.lowering.geometry.cell import Cell
 
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
@@ -18,12 +19,12 @@ FINE, STALE, STALE_INSIDE, BLOW_UP, OVERFLOW, TOO_SMALL = (np.int32(k) for k in 
 class State(NamedTuple):
     """The rows of one device, in sorted order.
 
-    x, v, f, images: tuples of [n] arrays; x and ``images`` times the box vectors make the position not wrapped into the box.
-    held: what a head computed for each atom and its tail reads. ids, species, mass: [n], the user's index of each atom,
-    its place in `species`, its mass. slots: [K, n] (K = 0: all pairs), at: x when the list was built, used: slots in
-    use. kept: values that are one for all: states, what a head computed, and what the last evaluation gave beside the
-    force. step: steps since the run began. evaluations: of the force, since the run began. needed: what the last list
-    needed. met: whether the condition of `until` holds. cell, built: the box, and the one in which the atoms were
+    x, v, f, images: tuples of [n] arrays; x and ``images`` times the box vectors make the position not wrapped into the
+    box. held: what a head computed for each atom and its tail reads. ids, species, mass: [n], the user's index of each
+    atom, its place in `species`, its mass. slots: [K, n] (K = 0: all pairs), at: x when the list was built, used: slots
+    in use. kept: values that are one for all: states, what a head computed, and what the last evaluation gave beside
+    the force. step: steps since the run began. evaluations: of the force, since the run began. needed: what the last
+    list needed. met: whether the condition of `until` holds. cell, built: the box, and the one in which the atoms were
     ``at``; () where the box never changes. partners: see `bonds`.
     """
 

@@ -1,7 +1,7 @@
 """One step of dynamics: the statements of an integrator carried out in order, each for all atoms at once.
 
-`schedule.cut` says before which statements the energies are evaluated; here they are, and values are computed, drawn and
-stored. Runs in chunks (`chunks`) and runs inside transformations (`traced`) are made of the same steps.
+`schedule.cut` says before which statements the energies are evaluated; here they are, and values are computed, drawn
+and stored. Runs in chunks (`chunks`) and runs inside transformations (`traced`) are made of the same steps.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.schedule import TIME, Check, Cut, cut, per_atom
 from mdsl.lowering.geometry.cell import Cell, of_matrix
 from mdsl.lowering.geometry.flip import between, flipped, images_in, reducing
@@ -19,7 +20,6 @@ from mdsl.lowering.kernels.emit import evaluate
 from mdsl.lowering.kernels.globals import Globals, data_of
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, VIRIAL
 from mdsl.lowering.potential.configuration import each_sum
-
 from mdsl.model.drift import drift
 from mdsl.model.nodes import EACH, Advance, Draw, Expr, Read, Update
 from mdsl.model.nodes import State as Memory
@@ -31,8 +31,8 @@ from .state import STALE_INSIDE, WAITING, Inputs, State
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A step of a statement of dynamics. ``start`` is what is known when the statement begins, at `Inputs.t`; ``dt`` the
-    time of a step, 0 of a scheme without."""
+    """A step of a statement of dynamics. ``start`` is what is known when the statement begins, at `Inputs.t`; ``dt``
+    the time of a step, 0 of a scheme without."""
 
     dynamics: Dynamics
     advance: Advance
@@ -59,8 +59,8 @@ class Step:
         return self.dynamics.known(self.dynamics.now(self.inputs, state), t, self.start.params)
 
     def ended(self, state: State) -> State:
-        """The state whose step has been counted, as it stands between steps: in the box that the program declares for its
-        time, with the vectors of that which are least skew where it can become skew without bound."""
+        """The state whose step has been counted, as it stands between steps: in the box that the program declares for
+        its time, with the vectors of that which are least skew where it can become skew without bound."""
         if not self.ends:
             return state
         if self.dynamics.deforming:
@@ -84,7 +84,8 @@ class Step:
         return flipped(at(t), between(at(known.t), cell)) if cell.tilts else at(t)
 
     def moved_on(self, state: State, known: Globals, t) -> tuple[State, Globals]:
-        """The state at another time, and what is known then: a box that the program declares carries the atoms along."""
+        """The state at another time, and what is known then: a box that the program declares carries the atoms
+        along."""
         if self.dynamics.deforming:
             state = resized(state, self.declared(known, t, state.cell))
             known = replace(known, cell=state.cell)
@@ -223,8 +224,8 @@ def value_of(
     known: Globals,
     states: tuple[Memory, ...],
 ):
-    """The value of an expression of a flow at this moment: rows [n] where it is another for each atom. ``values``: those
-    that the step has computed for each atom; ``memory``: those that are one for all."""
+    """The value of an expression of a flow at this moment: rows [n] where it is another for each atom. ``values``:
+    those that the step has computed for each atom; ``memory``: those that are one for all."""
     fields = {**dynamics.atoms(state, inputs), **data_of(dynamics.model, known.params, state.ids), **values}
     now = with_memory(known, memory, states)
     nearest = dynamics.potential.geometry.nearest(known.cell)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.lowering.geometry.cell import Cell, cast, of_matrix
 
 

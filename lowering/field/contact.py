@@ -1,9 +1,9 @@
 """Functions of a distance that have a limit at 0, where they are written as 0/0.
 
-The force of a pair is 2 du/d(r²) times its displacement, and du/d(r²) is u'(r)/(2 r): sin(r)/r where u is a cosine. Where
-such a quotient is an even function of r without a pole, as of `1 + cos(pi*r/rc)` and `erf(r)/r`, or a polynomial once it
-is multiplied out, as of `(1 - r)^3*(1 + 3*r)`, its value at r = 0 is its limit, with the next terms of its series for
-derivatives.
+The force of a pair is 2 du/d(r²) times its displacement, and du/d(r²) is u'(r)/(2 r): sin(r)/r where u is a cosine.
+Where such a quotient is an even function of r without a pole, as of `1 + cos(pi*r/rc)` and `erf(r)/r`, or a polynomial
+once it is multiplied out, as of `(1 - r)^3*(1 + 3*r)`, its value at r = 0 is its limit, with the next terms of its
+series for derivatives.
 """
 
 from __future__ import annotations

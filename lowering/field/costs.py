@@ -10,16 +10,16 @@ CLOSER = 1.1  # and at least for those within so many times the cutoff
 
 
 def skin_of(cutoff: float, spacing: float | None) -> float:
-    """What a list holds beyond the cutoff. Atoms move by a part of their spacing before they have new neighbours: with a
-    short cutoff a part of that alone would have the list rebuilt at nearly every step. ``spacing``: the edge of the cube
-    (square) that an atom has for itself, None where it is not known."""
+    """What a list holds beyond the cutoff. Atoms move by a part of their spacing before they have new neighbours: with
+    a short cutoff a part of that alone would have the list rebuilt at nearly every step. ``spacing``: the edge of the
+    cube (square) that an atom has for itself, None where it is not known."""
     return max(SKIN * cutoff, min(SPACING * (spacing or 0.0), MOST_SKIN * cutoff))
 
 
 ROOM = 1.25  # of the slots of a list, over what the first positions need
 
-# Seconds for a visit of a neighbour and for each operation with it, on one core of an AMD EPYC 9005 at AVX-512 in single
-# precision: 32,000 Lennard-Jones atoms, 0.84 ns for the gathers alone and 1.43 ns with the force.
+# Seconds for a visit of a neighbour and for each operation with it, on one core of an AMD EPYC 9005 at AVX-512 in
+# single precision: 32,000 Lennard-Jones atoms, 0.84 ns for the gathers alone and 1.43 ns with the force.
 VISIT, OPERATION = 0.84e-9, 0.016e-9
 DOUBLE = 1.8  # times as much in double precision
 GEOMETRY = 17  # operations for the nearest image, the squared distance and the sum of the force

@@ -1,8 +1,8 @@
 """How far a cutoff reaches at most that is another for each pair of atoms, such as `2.5*(d[i] + d[j])/2` of data `d`.
 
 Interval arithmetic: each value of an atom is somewhere between the smallest and the largest of all atoms, each entry of
-a species table between those of the table; what follows is a proved bound over all pairs without looking at any. It works
-on numbers of NumPy and of JAX alike.
+a species table between those of the table; what follows is a proved bound over all pairs without looking at any. It
+works on numbers of NumPy and of JAX alike.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def bounded(expr: Expr, model: Model) -> bool:
 
 
 def interval(expr: Expr, read: Callable[[Read], Interval], xp) -> Interval:
-    """Where the value of an expression lies. ``read`` says it of what the expression reads; ``xp``: numpy or jax.numpy."""
+    """Where the value of an expression lies. ``read`` says it of what the expression reads; ``xp``: numpy or
+    jax.numpy."""
     memo: dict[int, Interval] = {}
 
     def value(e: Expr) -> Interval:

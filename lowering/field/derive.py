@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sympy
-from mdsl.grammar.diagnostics import Rejected
 
+from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
 from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, transform, walk
@@ -123,8 +123,8 @@ def _weights(sums: Sums, inner: tuple[str, ...], potential: sympy.Expr, leaves: 
 
 
 def _nothing_computed(field: Field, advance: Advance) -> None:
-    """Sums that flows read, and that are known after an evaluation of the energies, must not depend on what flows compute
-    or remember, which changes in between."""
+    """Sums that flows read, and that are known after an evaluation of the energies, must not depend on what flows
+    compute or remember, which changes in between."""
     read = {name for statement in statements(advance) for name in reads(statement)}
     changing = (
         {s.target for s in advance.body}

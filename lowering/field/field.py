@@ -27,8 +27,8 @@ CUTOFF = "$cutoff"
 class Support:
     """Where a pair function can differ from zero: at distances below ``cutoff``, an expression of parameters
     and of the pair's species; None where no bound was proved. ``jump`` and ``kink`` are the function and its
-    derivative as expressions of the same kind and of the distance `CUTOFF`, just below which they hold. ``each``: of a sum
-    over a range the end at each number of it, where they differ; ``cutoff`` is the largest.
+    derivative as expressions of the same kind and of the distance `CUTOFF`, just below which they hold. ``each``: of a
+    sum over a range the end at each number of it, where they differ; ``cutoff`` is the largest.
     """
 
     cutoff: Expr | None
@@ -192,14 +192,15 @@ class Field:
 
     @cached_property
     def beside(self) -> tuple[Measure, ...]:
-        """The sums that the value of an energy reads, and by which the potential has no derivative: those of a condition, or
-        that are multiplied by 0, or that cancel."""
+        """The sums that the value of an energy reads, and by which the potential has no derivative: those of a
+        condition, or that are multiplied by 0, or that cancel."""
         read = {name for c in self.combinations if c.kind == "energy" for name in _reads(c.expr)}
         return tuple(m for m in self.measures if f"#{m.number}" in read)
 
     @cached_property
     def linear(self) -> bool:
-        """Whether the potential is linear in its sums; else the sums must be known before anything is differentiated."""
+        """Whether the potential is linear in its sums; else the sums must be known before anything is
+        differentiated."""
         parts = [
             e
             for t in self.terms

@@ -1,4 +1,5 @@
-"""Field pass `hoist_legs`: of a sum over two ends around an atom, what depends on one of them only is computed for each leg.
+"""Field pass `hoist_legs`: of a sum over two ends around an atom, what depends on one of them only is computed for each
+leg.
 
 Before: expressions of the atoms ``binders``, the centre and two ends. After: their largest parts that depend on one end
 are ``Read("@k", (end,))``, the same k for both ends where they play the same part. Products are sorted by what their

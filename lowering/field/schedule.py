@@ -116,7 +116,8 @@ class Cut:
 
     ``again[k]``: the energies are evaluated once more before statement k of the tail. ``held`` and ``kept``: values
     for each atom, and values that are one for all, that outlive a part of the step: what the head computes and the tail
-    reads, states, and of ``sums`` what an evaluation gives beside the force. ``force``, ``virial``: what it is asked for.
+    reads, states, and of ``sums`` what an evaluation gives beside the force. ``force``, ``virial``: what it is asked
+    for.
     """
 
     body: tuple[Statement, ...]
@@ -213,8 +214,8 @@ def _share(expr: Expr, whole: Expr | None) -> float | None:
 
 
 def far_sums(field: Field, read: Collection[str]) -> tuple[Expr, ...]:
-    """What is summed in the sums of observables among ``read`` that are known only after an evaluation, and the per-atom
-    values in them."""
+    """What is summed in the sums of observables among ``read`` that are known only after an evaluation, and the
+    per-atom values in them."""
     summands = [m.summand for m in field.measures if f"#{m.number}" in field.far.intersection(read)]
     summands += [field.sum(name).summand for name in field.within(summands)]
     return (*summands, *(v.summand for v in field.needed(summands)))

@@ -34,8 +34,8 @@ class Entry:
 
 
 def written_out(model: Model) -> Model:
-    """The Model in which no observable reads an entry of another, every index of a range is ENTRY, and a species that an
-    expression names is its number. Entries of quantities are still read."""
+    """The Model in which no observable reads an entry of another, every index of a range is ENTRY, and a species that
+    an expression names is its number. Entries of quantities are still read."""
     bodies: dict[str, Expr] = {}
 
     def body(equation: Equation) -> Expr:

@@ -31,8 +31,8 @@ def singular(expr: Expr, touching: bool) -> tuple[int, float] | None:
 
 
 def positive(expr: Expr, touching: bool) -> bool:
-    """Whether an expression is a product of parameters, and of distances where the branch is taken in which these may be
-    0: none of them is 0 in the other branch alone."""
+    """Whether an expression is a product of parameters, and of distances where the branch is taken in which these may
+    be 0: none of them is 0 in the other branch alone."""
     match expr:
         case _ if squared_distance(expr):
             return touching

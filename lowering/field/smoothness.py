@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from mdsl.grammar.diagnostics import Diagnostic
 
+from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.interpret.species_pairs import pair_constant
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Read, Tabulated, walk
@@ -119,7 +119,9 @@ def cutoff_warnings(field: Field) -> list[Diagnostic]:
         equation = field.model.equation(end.term.equation)
         what = "the energy" if isinstance(end.term, Term) else f"`{equation.name}`"
         if end.jump:
-            value = f"{end.jump * units.shown_per_internal(equation.body.type.dimension):.4g} {units.display(equation.body.type.dimension).text}".strip()
+            dimension = equation.body.type.dimension
+            shown = end.jump * units.shown_per_internal(dimension)
+            value = f"{shown:.4g} {units.display(dimension).text}".strip()
             by = "" if end.sampled else f" by {value}"
             found.append(
                 fault(
@@ -127,7 +129,8 @@ def cutoff_warnings(field: Field) -> list[Diagnostic]:
                     "energy-jump",
                     f"{what} of a pair jumps{by} at the cutoff",
                     equation.body,
-                    help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as in LAMMPS",
+                    help="`shifted`, `force_shifted` or `switched` end it smoothly; `truncated` may be meant, as "
+                    "in LAMMPS",
                 )
             )
         else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mdsl.grammar.diagnostics import Rejected
-
 from mdsl.model.faults import fault
 from mdsl.model.nodes import (
     EACH,
@@ -286,7 +285,8 @@ class Sums:
                 fault(
                     self.model.source,
                     "not-yet",
-                    f"a sum over all inside a sum that depends on an atom of the outer one, {named}, is not lowered yet",
+                    f"a sum over all inside a sum that depends on an atom of the outer one, {named}, is not "
+                    f"lowered yet",
                     expr,
                     help=help,
                 )

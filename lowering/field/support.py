@@ -67,7 +67,8 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
 
 
 def _piecewise(e: sympy.Piecewise, s: sympy.Symbol) -> Reach | None:
-    """The first piece holds up to its bound, or, as in `if r >= rc then 0 else u(r)`, from there on; the rest elsewhere."""
+    """The first piece holds up to its bound, or, as in `if r >= rc then 0 else u(r)`, from there on; the rest
+    elsewhere."""
     (value, condition), *others = e.args
     if not others:
         return reach(value, s)
@@ -116,7 +117,8 @@ def _farther(a: Reach, b: Reach) -> Reach:
 
 
 def upper_bound(condition: sympy.Basic, s: sympy.Symbol) -> sympy.Expr | None:
-    """The distance below which the condition can hold: from ``r < rc``, ``r² < rc²``, ``r/σ < 2.5``, ``and``, ``or``."""
+    """The distance below which the condition can hold: from ``r < rc``, ``r² < rc²``, ``r/σ < 2.5``, ``and``,
+    ``or``."""
     if isinstance(condition, sympy.And | sympy.Or):
         bounds = [upper_bound(c, s) for c in condition.args]
         known = [b for b in bounds if b is not None]

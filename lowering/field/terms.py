@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import sympy
-from mdsl.grammar.diagnostics import Rejected
 
+from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.faults import fault
 from mdsl.model.nodes import SCALAR, Axis, Domain, Expr, Model, Op, Read, Reduce, transform, walk
@@ -49,8 +49,8 @@ class Summand:
 
 
 class Derivation:
-    """The parts of a Field, each from what it is in the Model. ``values``: the names of per-atom values; ``inner``: of sums
-    that summands read."""
+    """The parts of a Field, each from what it is in the Model. ``values``: the names of per-atom values; ``inner``: of
+    sums that summands read."""
 
     def __init__(self, model: Model, values: frozenset[str], inner: frozenset[str] = frozenset()):
         self.model, self.inner = model, inner
@@ -243,7 +243,8 @@ class Derivation:
                     raise self.no_derivative(
                         leaf,
                         body,
-                        "energies over tuples of atoms may use displacements, their products and components, angles and dihedral angles",
+                        "energies over tuples of atoms may use displacements, their products and components, angles "
+                        "and dihedral angles",
                     )
         support = NOWHERE
         if summand.domain.kind == "triples" or len(summand.binders) == 2:
@@ -351,7 +352,8 @@ class Derivation:
         return self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
 
     def near(self, support: Support, reaching: list[Term]) -> bool:
-        """Whether a sum for an observable is proved to end where the energies do, or before, whatever the parameters."""
+        """Whether a sum for an observable is proved to end where the energies do, or before, whatever the
+        parameters."""
         reaches = [t.support.cutoff for t in reaching if t.support.cutoff is not None]
         fixed = [v for v in (fixed_value(self.model, r) for r in reaches) if v is not None]
         own = None if support.cutoff is None else fixed_value(self.model, support.cutoff)

@@ -238,7 +238,8 @@ def moves(leaf: Expr) -> bool:
 
 
 def is_geometry(leaf: Expr) -> bool:
-    """Whether a leaf is made of displacements or angles between atoms, whose derivatives are known, or is a constant."""
+    """Whether a leaf is made of displacements or angles between atoms, whose derivatives are known, or is a
+    constant."""
     match leaf:
         case Op(op="dot", args=args) | Op(op="component_x" | "component_y" | "component_z", args=args):
             return all(isinstance(d, Op) and d.op == "displacement" and _between_atoms(d) for d in args)

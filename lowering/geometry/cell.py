@@ -104,7 +104,8 @@ def steepness(cell: Cell) -> tuple:
 def nearest(cell: Cell, periodic: Sequence[bool]):
     """Displacement (a tuple of arrays) to displacement of the nearest image."""
 
-    # Divisions take several times as long as products. Where 1/edge is rounded, halves of the edge are still rounded to 0.
+    # Divisions take several times as long as products. Where 1/edge is rounded, halves of the edge are still rounded to
+    # 0.
     inverse = tuple(1 / edge for edge in cell.edges)
 
     def image(d: tuple) -> tuple:

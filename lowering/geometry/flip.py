@@ -1,8 +1,8 @@
 """Other vectors of the same lattice: boxes whose tilts have become large are flipped, as in LAMMPS.
 
 Whole vectors are taken from later ones: with the integer matrix F, 1 on its diagonal and 0 above, F·cell spans the same
-lattice. Atoms stay where they are, and nearest images with them; lists, whose columns follow the box vectors, stay short.
-F is held by its entries below the diagonal, row by row, as tilts are.
+lattice. Atoms stay where they are, and nearest images with them; lists, whose columns follow the box vectors, stay
+short. F is held by its entries below the diagonal, row by row, as tilts are.
 """
 
 from __future__ import annotations

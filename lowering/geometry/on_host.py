@@ -1,4 +1,5 @@
-"""Images of atoms in NumPy, for what is planned and diagnosed on the host. ``cell``: [d, d], rows are the box vectors."""
+"""Images of atoms in NumPy, for what is planned and diagnosed on the host. ``cell``: [d, d], rows are the box
+vectors."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.tracing import is_traced
 

@@ -1,9 +1,9 @@
 """Adding up many numbers in single precision.
 
-JAX adds up an array as a tree, and loses no more than a digit of the last place: of a million numbers 1e-7 of the sum where they
-vary, 1e-6 where all are the same. Adding one after the other to one place does lose: a million equal numbers are off
-by one in a hundred, and a count stops at 2^24. So what is scattered to few places is added up in blocks, and what comes in
-many turns with the rounding errors kept apart.
+JAX adds up an array as a tree, and loses no more than a digit of the last place: of a million numbers 1e-7 of the sum
+where they vary, 1e-6 where all are the same. Adding one after the other to one place does lose: a million equal numbers
+are off by one in a hundred, and a count stops at 2^24. So what is scattered to few places is added up in blocks, and
+what comes in many turns with the rounding errors kept apart.
 """
 
 from __future__ import annotations

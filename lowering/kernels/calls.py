@@ -1,4 +1,5 @@
-"""Learned and extern functions in JAX, for all rows at once; their derivatives are JAX's own of the function of a row."""
+"""Learned and extern functions in JAX, for all rows at once; their derivatives are JAX's own of the function of a
+row."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from mdsl.grammar.diagnostics import Diagnostic
 
+from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.faults import fault
 from mdsl.model.functions import Extern, Network
 from mdsl.model.nodes import Call, Model, walk

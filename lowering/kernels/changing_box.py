@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import jax.numpy as jnp
-from mdsl.lowering.geometry.cell import Cell, cast, combination, entries_of, fractions
 
+from mdsl.lowering.geometry.cell import Cell, cast, combination, entries_of, fractions
 from mdsl.model.nodes import Model
 
 from .globals import Globals

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import erf, erfc
-from mdsl.lowering.field.singularities import at_risk, holds_at_contact, singular, squared_distance
 
+from mdsl.lowering.field.singularities import at_risk, holds_at_contact, singular, squared_distance
 from mdsl.model.nodes import Call, Expr, Number, Op, Read, Tabulated
 
 from .calls import call
@@ -23,11 +23,13 @@ from .tables import lookup
 
 SCALARS: dict[str, Callable] = {
     "add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "div": jnp.divide, "neg": jnp.negative,
-    "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater, "ge": jnp.greater_equal, "eq": jnp.equal, "ne": jnp.not_equal,
+    "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater, "ge": jnp.greater_equal, "eq": jnp.equal,
+    "ne": jnp.not_equal,
     "and": jnp.logical_and, "or": jnp.logical_or, "not": jnp.logical_not,
     "exp": jnp.exp, "log": jnp.log, "sqrt": jnp.sqrt, "sin": jnp.sin, "cos": jnp.cos, "tan": jnp.tan,
     "asin": jnp.arcsin, "acos": jnp.arccos, "atan": jnp.arctan, "sinh": jnp.sinh, "cosh": jnp.cosh, "tanh": jnp.tanh,
-    "atan2": jnp.arctan2, "floor": jnp.floor, "round": jnp.round, "erf": erf, "erfc": erfc, "abs": jnp.abs, "min": jnp.minimum, "max": jnp.maximum, "choose": jnp.where,
+    "atan2": jnp.arctan2, "floor": jnp.floor, "round": jnp.round, "erf": erf, "erfc": erfc,
+    "abs": jnp.abs, "min": jnp.minimum, "max": jnp.maximum, "choose": jnp.where,
 }  # fmt: skip
 
 HALVES = range(3, 65, 2)  # powers of a root that are no powers of what is under it

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.lowering.field.cutoff_bounds import Interval, interval, varies
 from mdsl.lowering.field.series import ENTRY, Entry
 from mdsl.lowering.geometry.cell import Cell, volume
-
 from mdsl.model.nodes import Expr, Label, Model, Param, Read, TableOf, walk
 
 from .emit import evaluate
@@ -185,6 +185,7 @@ def default(model: Model, param: Param, values: Mapping[str, object]):
 def farthest(model: Model, params: Mapping[str, object], cutoff: Expr, binders: tuple[str, ...]):
     """The largest value of a cutoff over all pairs of atoms. ``params``: all parameters and data, internal units."""
     import jax.numpy as jnp
+
     from mdsl.lowering.kernels.globals import Globals
 
     if not varies(cutoff, model):

@@ -8,13 +8,13 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import Measure, PerAtom, Term
 from mdsl.lowering.field.hoist import Hoisted
 from mdsl.lowering.field.series import ENTRY, reads_entry, size
 from mdsl.lowering.field.singularities import SQUARE
 from mdsl.lowering.geometry.cell import Cell, cast, entries_of, fractions
 from mdsl.lowering.neighbours.gather import entry
-
 from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Tabulated, transform, walk
 
 from .emit import Memo, evaluate
@@ -267,8 +267,8 @@ class PairKernel:
 
 @dataclass(frozen=True)
 class Added:
-    """What is added up for each row. ``axis``: the range of the term, ``keep``: its numbers are kept apart. ``leaf``: by
-    what it is a derivative."""
+    """What is added up for each row. ``axis``: the range of the term, ``keep``: its numbers are kept apart. ``leaf``:
+    by what it is a derivative."""
 
     name: str
     binders: tuple[str, ...]

@@ -1,8 +1,8 @@
 """Per-atom values over a range: arrays [C, n] with a row for each number, computed for all of these at once.
 
-In the Field an entry of such a value is read as ``Read("G", ("i", Entry(start, number)))``, ``start`` being the number of
-its first entry, and the whole of it as ``Read("G", ("i",))``. Where ``number`` is None it is that of the place: in a term
-or value over a range the whole of that range, in an observable over one the entry at hand.
+In the Field an entry of such a value is read as ``Read("G", ("i", Entry(start, number)))``, ``start`` being the number
+of its first entry, and the whole of it as ``Read("G", ("i",))``. Where ``number`` is None it is that of the place: in a
+term or value over a range the whole of that range, in an observable over one the entry at hand.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import Term
 from mdsl.lowering.field.series import ENTRY, Entry, at_entry, size
-
 from mdsl.model.nodes import Axis, Read
 
 
@@ -45,8 +45,8 @@ def pick(values, leaf: Read, axis: Axis | None, number=None):
 
 
 def added(total, leaf: Read, axis: Axis | None, values):
-    """The array of a per-atom value, or of its adjoint, with ``values`` added where a Read points. ``axis``: that of the
-    term from which they come; what it has for each number goes to that entry, or comes together in one."""
+    """The array of a per-atom value, or of its adjoint, with ``values`` added where a Read points. ``axis``: that of
+    the term from which they come; what it has for each number goes to that entry, or comes together in one."""
     entry = entry_of(leaf)
     if entry is None:
         return total + values
@@ -68,7 +68,8 @@ def several(leaf: Read, axis: Axis | None) -> tuple[int, ...]:
 
 
 def spread_out(values, axis: Axis | None, shape: tuple[int, ...], keep: bool):
-    """A value of a term in rows of a ``shape``: of one over a range its sum over the range, or, to ``keep``, all of it."""
+    """A value of a term in rows of a ``shape``: of one over a range its sum over the range, or, to ``keep``, all of
+    it."""
     if axis is None:
         extra = values.shape[: max(0, jnp.ndim(values) - len(shape))]  # of a derivative by all entries of a quantity
         return jnp.broadcast_to(values, (*extra, *shape))

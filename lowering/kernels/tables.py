@@ -12,8 +12,8 @@ from math import perm
 import jax
 import jax.numpy as jnp
 import numpy as np
-from mdsl.lowering.neighbours.gather import take
 
+from mdsl.lowering.neighbours.gather import take
 from mdsl.model.curves import OUTSIDE, Curves, quotient
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering.geometry.cell import Cell, cast, fractions, steepness, wrap
 
 from .gather import padded, take

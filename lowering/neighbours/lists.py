@@ -43,6 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.spatial
 from jax import lax
+
 from mdsl.lowering.field.costs import ROOM
 from mdsl.lowering.geometry.cell import Cell, cast
 from mdsl.lowering.geometry.on_host import as_matrix, widths, with_images, wrap
@@ -161,7 +162,8 @@ def overflows(plan, needed):
 
 
 def plan(n_atoms, box, periodic, radius, positions=None, changing=False):
-    """A plan for a box (edges `[d]`, or vectors as the rows of `[d, d]`) whose capacities fit `positions` (`[N, d]`, in any order) with a margin.
+    """A plan for a box (edges `[d]`, or vectors as the rows of `[d, d]`) whose capacities fit `positions` (`[N, d]`, in
+    any order) with a margin.
 
     ``changing``: the box may become smaller by a tenth before the plan no longer fits.
 

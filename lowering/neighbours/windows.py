@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
 from mdsl.lowering.geometry.cell import Cell, nearest
 
 from .columns import BINS, EPS, LANES, SINGLE

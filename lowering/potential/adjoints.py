@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import ADJOINT, PerAtom, Term
 from mdsl.lowering.field.singularities import at_risk
 from mdsl.lowering.kernels.pair_kernel import NOTHING, PARTIALS, partial_name
 from mdsl.lowering.kernels.ranges import added, keeps, leaf_name, one_by_one, pick
 from mdsl.lowering.traversals.topologies import IDS
-
 from mdsl.model.nodes import Expr, Read
 
 from .configuration import Configuration

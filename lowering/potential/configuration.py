@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import Measure
 from mdsl.lowering.kernels.globals import Globals, data_of
 from mdsl.lowering.kernels.pair_kernel import atom_values, total
 from mdsl.lowering.kernels.ranges import spread_out
 from mdsl.lowering.traversals.layout import Layout, OneDevice
 from mdsl.lowering.traversals.topologies import IDS, TupleSums, inverse, reads
-
 from mdsl.model.nodes import Axis, Expr
 
 from .potential import Potential
@@ -26,9 +26,9 @@ class Configuration:
     ``atoms``: x and v as tuples of [n] arrays, m, species and "$ids" (the user's index) as [n] arrays, data, and the
     per-atom values that are known so far: the rows of this device in the order of ``slots`` [K, n]; ``slots`` None: all
     pairs. ``used``: how many slots hold neighbours, where that is known to be fewer than K. ``driven``: no reverse mode
-    goes through, so that loops may have a length that is known only when they run; ``differentiable``: it may go through
-    single sums. ``legs``: for how many neighbours of an atom there is room in sums over triples (None: for all).
-    ``place``: the sorted position of each atom, where topologies want it.
+    goes through, so that loops may have a length that is known only when they run; ``differentiable``: it may go
+    through single sums. ``legs``: for how many neighbours of an atom there is room in sums over triples (None: for
+    all). ``place``: the sorted position of each atom, where topologies want it.
     """
 
     potential: Potential
@@ -95,14 +95,15 @@ class Configuration:
         return replace(self, atoms={**self.atoms, **rows})
 
     def holds(self, near: bool) -> bool:
-        """Whether pairs are found here so that a sum has all of its own: a list holds those of sums that are ``near``."""
+        """Whether pairs are found here so that a sum has all of its own: a list holds those of sums that are
+        ``near``."""
         return near or self.slots is None
 
     # -- single atoms ----------------------------------------------------------------------------------------
 
     def each(self, expr: Expr, binder: str, axis: Axis | None = None, keep: bool = False):
-        """The value of an expression for each row, [n]; of one over a range the sum over its numbers, or, to ``keep``, all
-        of them, [C, n]. A derivative by an array is one itself."""
+        """The value of an expression for each row, [n]; of one over a range the sum over its numbers, or, to ``keep``,
+        all of them, [C, n]. A derivative by an array is one itself."""
         like = self.atoms["x"][0]
         found = atom_values(expr, binder, self.known, self.atoms, self.nearest, axis)
         return jax.tree.map(lambda v: spread_out(jnp.asarray(v, like.dtype), axis, like.shape, keep), found)

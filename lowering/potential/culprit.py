@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from mdsl.grammar.diagnostics import Diagnostic, Label
 from mdsl.grammar.source import Span
+from mdsl.interpret.atoms import System
+from mdsl.interpret.expressions import Interpreter
+from mdsl.interpret.rows import Rows
 from mdsl.lowering.field.field import Field, PerAtom, Term
 from mdsl.lowering.field.series import at_entry
 from mdsl.lowering.geometry.on_host import nearest, widths, with_images
 from mdsl.lowering.traversals.topologies import Topologies
-
-from mdsl.interpret.atoms import System
-from mdsl.interpret.expressions import Interpreter
-from mdsl.interpret.rows import Rows
 from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH
 from mdsl.model.faults import place
@@ -70,8 +70,8 @@ class Culprit:
 
 @dataclass(frozen=True)
 class Edge:
-    """A table without values outside of its knots, and the atoms for which a term asks it nearest to its ends, or beyond
-    them: at ``value``, in internal units, as are its knots from ``first`` to ``last``."""
+    """A table without values outside of its knots, and the atoms for which a term asks it nearest to its ends, or
+    beyond them: at ``value``, in internal units, as are its knots from ``first`` to ``last``."""
 
     model: Model
     table: str
@@ -118,7 +118,8 @@ def ends_out_of_sight(field: Field) -> Iterator[str]:
 
 
 def edge(field: Field, initial: Initial, params: Mapping[str, object], x: np.ndarray) -> Edge | None:
-    """Where at positions ``x`` [N, d] a table that has no values outside of its knots is nearest to its ends, or beyond."""
+    """Where at positions ``x`` [N, d] a table that has no values outside of its knots is nearest to its ends, or
+    beyond."""
     interpreter, found = _interpreter(field, initial, params, x), []
     for term, atoms, rows in _rows(field, initial, x):
         for node in {n for n in walk(term.summand) if isinstance(n, Tabulated) and n.curves.beyond == STOP}:
@@ -200,7 +201,8 @@ def _candidates(field: Field) -> list[Term | PerAtom]:
 def _close_pairs(
     x: np.ndarray, initial: Initial, topologies: Topologies, excluded: frozenset[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs among which the strongest interaction is: the nearest neighbour of each atom, and all pairs of few atoms."""
+    """Pairs among which the strongest interaction is: the nearest neighbour of each atom, and all pairs of few
+    atoms."""
     from scipy.spatial import cKDTree
 
     if len(x) < 2:

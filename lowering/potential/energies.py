@@ -11,12 +11,12 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.geometry.cell import volume
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.traversals.topologies import IDS, inverse
-
 from mdsl.model import nearest_image
 
 from .configuration import Configuration
@@ -86,7 +86,8 @@ class Energies:
 
     @cached_property
     def energy(self):
-        """``energy(params, x, cell)``: params are all parameters, x [N, d], cell the box. NaN where a list overflowed."""
+        """``energy(params, x, cell)``: params are all parameters, x [N, d], cell the box. NaN where a list
+        overflowed."""
 
         @jax.custom_jvp
         def energy(params, x, cell):

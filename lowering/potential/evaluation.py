@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import ADJOINT, Field, Measure, Term
 from mdsl.lowering.geometry.cell import entries_of, fractions
 from mdsl.lowering.kernels.pair_kernel import (
@@ -30,7 +31,6 @@ from mdsl.lowering.kernels.ranges import keeps
 from mdsl.lowering.neighbours.gather import padded
 from mdsl.lowering.traversals.bonds import PARTNERS, forces
 from mdsl.lowering.traversals.topologies import IDS, reads
-
 from mdsl.model.nodes import Expr, Read
 
 from .adjoints import with_adjoints, with_values
@@ -42,8 +42,9 @@ from .triple_terms import around
 
 @dataclass(frozen=True)
 class Result:
-    """``force``: a tuple of [n] arrays; ``sums``: "#k" to the value of sum k; ``virial``: rows of the tensor; ``box``: the
-    derivative of the potential by each entry of the cell, at fixed positions; ``slopes``: by parameters, in their shape."""
+    """``force``: a tuple of [n] arrays; ``sums``: "#k" to the value of sum k; ``virial``: rows of the tensor; ``box``:
+    the derivative of the potential by each entry of the cell, at fixed positions; ``slopes``: by parameters, in their
+    shape."""
 
     force: tuple
     sums: Mapping[str, object]
@@ -53,8 +54,8 @@ class Result:
 
 
 def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...] = ()) -> Result:
-    """All terms at once, and the sums of observables that are wanted too, or that the value of an energy needs. Where there is not enough room in sums over
-    triples, what they give is NaN."""
+    """All terms at once, and the sums of observables that are wanted too, or that the value of an energy needs. Where
+    there is not enough room in sums over triples, what they give is NaN."""
     volume = VIRIAL in outputs and now.potential.reads_volume
     if volume:
         outputs = outputs | {ENERGY, SLOPES}
@@ -134,7 +135,8 @@ def _by_sum(field: Field, name: str) -> Field:
 
 @dataclass
 class _Totals:
-    """What has been added up so far; ``force`` by axes, ``virial`` by components, ``box`` by the entries of the cell."""
+    """What has been added up so far; ``force`` by axes, ``virial`` by components, ``box`` by the entries of the
+    cell."""
 
     force: list
     virial: list

@@ -4,8 +4,8 @@ Where the forces F(x, p) vanish they stay 0 along the minimum x(p): with the Hes
 
     H dx/dp = dF/dp
 
-which needs products of the Hessian and a vector alone, each a sum over pairs. H has directions without a cost: all atoms
-moved alike, atoms that touch no other. Conjugate residuals (Stiefel 1955) leave these out in both modes, where
+which needs products of the Hessian and a vector alone, each a sum over pairs. H has directions without a cost: all
+atoms moved alike, atoms that touch no other. Conjugate residuals (Stiefel 1955) leave these out in both modes, where
 conjugate gradients would not converge.
 """
 

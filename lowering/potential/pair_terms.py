@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import Measure, PerAtom, Term
 from mdsl.lowering.geometry.cell import cast
 from mdsl.lowering.traversals.pair_sum import pair_sum

@@ -9,13 +9,13 @@ from functools import cached_property, lru_cache
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import Field, Measure, PerAtom, Support, Term
 from mdsl.lowering.geometry.cell import Cell, nearest, wrap
 from mdsl.lowering.kernels.globals import farthest
 from mdsl.lowering.kernels.pair_kernel import PairKernel
 from mdsl.lowering.traversals.bonds import by_rows, partners
 from mdsl.lowering.traversals.topologies import Topologies, inverse
-
 from mdsl.model.nodes import Model, Read, walk
 
 

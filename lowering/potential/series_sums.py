@@ -7,6 +7,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering.field.field import Measure
 from mdsl.lowering.field.series import ENTRY, size
 from mdsl.lowering.geometry.cell import cast
@@ -14,7 +15,6 @@ from mdsl.lowering.kernels.accumulate import Total, scattered
 from mdsl.lowering.kernels.pair_kernel import NOTHING, atom_values
 from mdsl.lowering.kernels.ranges import numbers
 from mdsl.lowering.traversals.schedules import all_pairs_fold, slot_fold
-
 from mdsl.model.nodes import Axis
 
 from .adjoints import with_values

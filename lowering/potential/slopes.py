@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import PerAtom, Term
 from mdsl.lowering.kernels.globals import entry
 from mdsl.lowering.kernels.pair_kernel import NOTHING
 from mdsl.lowering.kernels.ranges import keeps
 from mdsl.lowering.traversals.topologies import IDS
-
 from mdsl.model.nodes import Domain, Read
 
 from .adjoints import with_partials
@@ -53,15 +53,16 @@ def gathered(now: Configuration, leaf: Read, term: Term, rows: tuple):
 
 
 def by_data(now: Configuration) -> dict[str, object]:
-    """The derivatives by the data of single atoms, in the user's order. Adjoints carry those through per-atom values."""
+    """The derivatives by the data of single atoms, in the user's order. Adjoints carry those through per-atom
+    values."""
     terms = (*now.field.terms, *now.field.carriers)
     found = with_partials(now, tuple(replace(t, partials=t.data) for t in terms if t.data), {})
     return {name: jnp.zeros_like(now.known.params[name]).at[now.atoms[IDS]].add(rows) for name, rows in found.items()}
 
 
 def by_networks(now: Configuration) -> list[tuple[str, object]]:
-    """The derivatives by the weights of networks, in reverse mode through what reads them, term by term; per-atom values
-    and the weights of sums are numbers in this."""
+    """The derivatives by the weights of networks, in reverse mode through what reads them, term by term; per-atom
+    values and the weights of sums are numbers in this."""
     found = []
     for term in (t for t in (*now.field.terms, *now.field.carriers) if t.networks):
         names = [leaf.symbol for leaf in term.networks]

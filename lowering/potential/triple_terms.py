@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+
 from mdsl.lowering.field.field import Measure, PerAtom, Term
 from mdsl.lowering.field.series import at_entry, size
 from mdsl.lowering.geometry.cell import cast, entries_of, fractions
@@ -26,8 +27,8 @@ from .potential import marked
 
 @dataclass(frozen=True, eq=False)
 class Around:
-    """What triples add up to. ``rows``: sums and partials by name, [n]; ``force``, ``virial`` and ``box`` are empty where
-    they were not asked for; ``slopes``: by parameter."""
+    """What triples add up to. ``rows``: sums and partials by name, [n]; ``force``, ``virial`` and ``box`` are empty
+    where they were not asked for; ``slopes``: by parameter."""
 
     rows: Mapping[str, object]
     force: tuple
@@ -160,7 +161,8 @@ def _scattered(
 def _gathered(
     now: Configuration, total: dict[str, object], terms: tuple[Term, ...], entries: Mapping[str, list[str]]
 ) -> Around:
-    """What came together on this device and the others. ``entries``: of values over a range, the names of their rows."""
+    """What came together on this device and the others. ``entries``: of values over a range, the names of their
+    rows."""
     layout = now.layout
     force = tuple(layout.gather(v) for v in total["force"])
     virial, box = (tuple(layout.plus(v) for v in total[name]) for name in ("virial", "box"))

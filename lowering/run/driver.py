@@ -1,7 +1,7 @@
 """Running a program: statements of dynamics in chunks, with records and frames where they are due.
 
-What is compiled, and how lists grow, is the matter of `execution`; here is what a run goes through, for one system or the
-replicas of a batch (`members`).
+What is compiled, and how lists grow, is the matter of `execution`; here is what a run goes through, for one system or
+the replicas of a batch (`members`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.lowering.dynamics.history import looks_back
 from mdsl.lowering.dynamics.state import State
-
 from mdsl.model.nodes import Advance, Output
 
 from . import failures as trouble
@@ -32,7 +32,8 @@ TIMED = 5  # evaluations of the forces
 class Runner:
     """Runs of a program on one system, or on a batch of them; what one run has compiled serves the next.
 
-    ``devices`` share the work of one system; ``skin``: what a neighbour list holds beyond the cutoff (None: mdsl's choice).
+    ``devices`` share the work of one system; ``skin``: what a neighbour list holds beyond the cutoff (None: mdsl's
+    choice).
     """
 
     def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
@@ -158,8 +159,8 @@ class Runner:
     ):
         """Frames and the row of records that are due, for each replica; a step that has its row gets no second.
 
-        ``ended``: for which the statement ends here, which is always recorded of one that runs `until` a condition holds,
-        once. ``recorded`` is the last step of each with a row, -1 for none; so is what comes back.
+        ``ended``: for which the statement ends here, which is always recorded of one that runs `until` a condition
+        holds, once. ``recorded`` is the last step of each with a row, -1 for none; so is what comes back.
         """
         members, counts = self.members, self.counts
         step, ended, closed, recorded = (np.atleast_1d(a) for a in (plain(state.step), ended, self._closed, recorded))

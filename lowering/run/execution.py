@@ -1,4 +1,5 @@
-"""Compiled programs carried out for the members of a run: states, lists that grow until they fit, steps, observables."""
+"""Compiled programs carried out for the members of a run: states, lists that grow until they fit, steps,
+observables."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.dynamics import chunks, observing
 from mdsl.lowering.dynamics.state import BETWEEN, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Inputs, State
@@ -17,7 +19,6 @@ from mdsl.lowering.field.costs import ALL_PAIRS, best_skin
 from mdsl.lowering.geometry import on_host as images
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.neighbours import lists as neighbours
-
 from mdsl.model.nodes import Advance
 
 from . import failures as trouble
@@ -44,8 +45,8 @@ class Execution:
         self.prepare(members)
 
     def prepare(self, members: Members) -> None:
-        """Make ready for a run of these. Every run begins with what was planned, that each does what the first did: what
-        another has grown to decides last bits, and is compiled already when it is wanted again."""
+        """Make ready for a run of these. Every run begins with what was planned, that each does what the first did:
+        what another has grown to decides last bits, and is compiled already when it is wanted again."""
         self.members, self.counts = members, Counts()
         self.arrangement = self.first
         self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
@@ -59,7 +60,8 @@ class Execution:
     # -- programs ------------------------------------------------------------------------------------------
 
     def _rearranged(self) -> None:
-        """The programs of the present arrangement: those that an earlier run has compiled for it, where there are any."""
+        """The programs of the present arrangement: those that an earlier run has compiled for it, where there are
+        any."""
         key = (self.arrangement.traversal.plan, self.arrangement.legs)
         if key not in self._made:
             self._made[key] = (self.arrangement.dynamics, {}, set())
@@ -123,8 +125,8 @@ class Execution:
         return by_user(state.ids, values, self.members.first.initial.atoms)
 
     def enter(self, advance: Advance, state: State, t, origin, snapshot: Snapshot | None) -> State:
-        """The state made ready for a statement; ``snapshot``: of one that goes on, with the very bits that it had where its
-        `Standing` is known. Raises Rejected: ``malformed-checkpoint``."""
+        """The state made ready for a statement; ``snapshot``: of one that goes on, with the very bits that it had where
+        its `Standing` is known. Raises Rejected: ``malformed-checkpoint``."""
         memory: Mapping[str, object] = {}
         if snapshot is not None:
             missing = [s.name for s in advance.states if s.name not in snapshot.memory]
@@ -189,8 +191,8 @@ class Execution:
         return self._roomy(state)
 
     def _roomy(self, state: State) -> State:
-        """The same state with room for a list of the plan: in the place of its last list, where that is large enough and
-        no list made since has taken it."""
+        """The same state with room for a list of the plan: in the place of its last list, where that is large enough
+        and no list made since has taken it."""
         *replicas, slots, rows = state.slots.shape
         if slots == self.dynamics.plan.slots and not state.slots.is_deleted():
             return state
@@ -271,9 +273,9 @@ class Execution:
         return state
 
     def _failed(self, advance: Advance, flag: int, before: State, after: State, t, origin, dt) -> State:
-        """From the state in which it stopped, find what went wrong. ``before``: a state from which it had gone well. Returns
-        the state to go on from, with other replicas in the places of those that were lost, and a list of its own. Raises
-        Rejected where none is left."""
+        """From the state in which it stopped, find what went wrong. ``before``: a state from which it had gone well.
+        Returns the state to go on from, with other replicas in the places of those that were lost, and a list of its
+        own. Raises Rejected where none is left."""
         members = self.members
         last = (
             self.snapshot(self._replayed(advance, before, after.step, self.inputs(t, origin)), t)
@@ -306,7 +308,8 @@ class Execution:
         return state
 
     def seconds_for_forces(self, advance: Advance, state: State, t, times: int) -> float:
-        """Wall time of an evaluation of what the steps of a statement evaluate; a program of its own is compiled for it."""
+        """Wall time of an evaluation of what the steps of a statement evaluate; a program of its own is compiled for
+        it."""
         inputs, timed = self.inputs(t, 0), chunks.evaluations(self.dynamics, advance, times)
         if self.dynamics.plan is not None:
             state = self.dynamics.rebuild(inputs, self._roomy(state))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected
 from mdsl.grammar.source import Span
 from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, WAITING, State
 from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge, ends_out_of_sight
-
 from mdsl.model import nearest_image
 from mdsl.model.nodes import Advance
 
@@ -77,8 +77,9 @@ def overlap(found: Culprit, who: str = "") -> Diagnostic:
 def losses_of(
     members: Members, advance: Advance, flag: int, after: State, cells: np.ndarray, last: Snapshot | None, t, origin, dt
 ) -> dict[int, Loss]:
-    """The replicas that went wrong, at least one. ``after``: the state in which the batch stopped, in boxes ``cells``; ``last``:
-    the last positions that were fine, where the trouble is with these; ``t``, ``origin``, ``dt``: of the statement."""
+    """The replicas that went wrong, at least one. ``after``: the state in which the batch stopped, in boxes ``cells``;
+    ``last``: the last positions that were fine, where the trouble is with these; ``t``, ``origin``, ``dt``: of the
+    statement."""
     lowered = members.lowered
     cutoffs = members.spread(np.array([np.inf if c is None else c for c in members.cutoffs]))
     which = fallen(flag, after, cells, lowered.periodic, cutoffs)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.potential.energies import Energies
 from mdsl.lowering.tracing import is_traced
-
 from mdsl.start.initial import Initial
 
 from .program import Lowered

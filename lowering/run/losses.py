@@ -1,9 +1,9 @@
 """Replicas of a batch that go wrong: the others go on, and a copy of one of them stands in for each that is lost.
 
-A lost replica cannot be left where it is. Positions that are not numbers would call for a new list at every step, of all
-replicas together, and a replica that does nothing would need programs in which replicas do different things. One that
-does what another does costs its share of the time as before, and asks for nothing of its own. Nothing of what it does is
-put out.
+A lost replica cannot be left where it is. Positions that are not numbers would call for a new list at every step, of
+all replicas together, and a replica that does nothing would need programs in which replicas do different things. One
+that does what another does costs its share of the time as before, and asks for nothing of its own. Nothing of what it
+does is put out.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.lowering.dynamics.state import TOO_SMALL, State
-
 from mdsl.model import nearest_image
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What went wrong with a replica; the last ``step`` and ``time`` at which it was sound; of which statement of dynamics,
-    and how many of its steps were ``done`` then."""
+    """What went wrong with a replica; the last ``step`` and ``time`` at which it was sound; of which statement of
+    dynamics, and how many of its steps were ``done`` then."""
 
     step: int
     time: float
@@ -56,8 +56,8 @@ def in_place(state: State, source: np.ndarray) -> State:
 
 
 def told(lost: Mapping[int, Loss], count: int, most: int = 3) -> list[Diagnostic]:
-    """What went wrong with replicas, in the order in which it did: all that is known of the first of them, of the others who
-    they are."""
+    """What went wrong with replicas, in the order in which it did: all that is known of the first of them, of the
+    others who they are."""
     found = [loss.diagnostic for loss in list(lost.values())[:most]]
     rest = [f"{k} (step {loss.step + 1})" for k, loss in list(lost.items())[most:]]
     if rest:

@@ -14,15 +14,15 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.interpret.constants import value, whole
 from mdsl.lowering.dynamics.observing import reaches
 from mdsl.lowering.dynamics.state import Began, Inputs
 from mdsl.lowering.dynamics.transfer import cell_of, columns
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.globals import complete
-
-from mdsl.interpret.constants import value, whole
 from mdsl.model.nodes import Advance, Model, Output
 from mdsl.start.initial import Initial
 

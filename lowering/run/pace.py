@@ -1,8 +1,8 @@
 """How many steps are taken together before the host looks in.
 
-Where a chunk of steps ends decides its last bits: the head of the first step of a chunk is compiled apart from those that
-follow in the loop, and what goes wrong is repeated from the beginning of the chunk. So chunks end at steps that follow from
-the program and its atoms alone. A clock would have two runs of the same seed differ.
+Where a chunk of steps ends decides its last bits: the head of the first step of a chunk is compiled apart from those
+that follow in the loop, and what goes wrong is repeated from the beginning of the chunk. So chunks end at steps that
+follow from the program and its atoms alone. A clock would have two runs of the same seed differ.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+
 from mdsl.lowering.field.costs import DOUBLE, GEOMETRY, OPERATION, VISIT
 from mdsl.lowering.field.schedule import cut, expressions, statements
-
 from mdsl.model.nodes import Advance, Expr, Op, walk
 
 from .members import Members
@@ -25,8 +25,8 @@ WEIGHT = 2e-9  # seconds for each atom and each weight of a learned function
 
 
 def end_of_chunk(done: int, together: int) -> int:
-    """The step of a statement at which the chunk that begins at step ``done`` ends, if nothing is put out before. The first
-    step, with which programs are compiled, is one of its own."""
+    """The step of a statement at which the chunk that begins at step ``done`` ends, if nothing is put out before. The
+    first step, with which programs are compiled, is one of its own."""
     return 1 if done == 0 else (done // together + 1) * together
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from mdsl.lowering.dynamics.device import Dynamics
 from mdsl.lowering.dynamics.observing import within
 from mdsl.lowering.dynamics.replicas import Replicas
@@ -23,8 +24,8 @@ from .traversal import Traversal, choose, leg_room
 class Arrangement:
     """A program as it is computed. ``potential``: with what is known of where sums end, at the parameters of this run.
 
-    ``cutoff``, ``ends``: of the energies, and of sums for observables; the largest of all replicas. ``legs``: for how many
-    neighbours there is room in sums over triples (None: for all).
+    ``cutoff``, ``ends``: of the energies, and of sums for observables; the largest of all replicas. ``legs``: for how
+    many neighbours there is room in sums over triples (None: for all).
     """
 
     potential: Potential
@@ -60,7 +61,8 @@ class Arrangement:
 
 
 def arrange(members: Members, devices: Sequence | None = None, skin: float | None = None) -> Arrangement:
-    """How to compute a run. ``devices`` share its work; ``skin``: what a list holds beyond the cutoff, None: mdsl's choice.
+    """How to compute a run. ``devices`` share its work; ``skin``: what a list holds beyond the cutoff, None: mdsl's
+    choice.
 
     Raises Rejected: ``no-support``, ``box-too-small``.
     """

@@ -53,8 +53,8 @@ class Listener(Protocol):
 
 
 class BatchListener(Protocol):
-    """What a batch tells as it goes, as `Listener`; ``replicas`` are the numbers of those concerned, whose values are along
-    the first axes."""
+    """What a batch tells as it goes, as `Listener`; ``replicas`` are the numbers of those concerned, whose values are
+    along the first axes."""
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None: ...
     def record(

@@ -1,9 +1,10 @@
 """All that decides the next bits of a run, to and from arrays and plain numbers.
 
-Positions, velocities and states are not enough to go on with the same bits: sums depend in their last digits on the order
-of the atoms and on their neighbour list, whose end depends on where atoms were when it was built; forces that the next
-step begins with were summed then; and capacities that have grown decide the columns of the next list. So a checkpoint holds
-the state as it is on the devices, list and all, beside the atoms in the user's order, which any other run can go on from.
+Positions, velocities and states are not enough to go on with the same bits: sums depend in their last digits on the
+order of the atoms and on their neighbour list, whose end depends on where atoms were when it was built; forces that the
+next step begins with were summed then; and capacities that have grown decide the columns of the next list. So a
+checkpoint holds the state as it is on the devices, list and all, beside the atoms in the user's order, which any other
+run can go on from.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.dynamics.state import State
 from mdsl.lowering.neighbours.lists import Plan
@@ -23,9 +25,9 @@ from mdsl.lowering.neighbours.lists import Plan
 class Capacities:
     """What a run has made room for since it was planned, and how its lists are built.
 
-    ``plan``, ``legs``: of the list (None: all pairs), and of sums over triples. ``skin``: of the present list, None where
-    it is still that of the plan; ``built``: the step at which it was built. ``beyond``: the plans of the lists that
-    observables have of their own, by the names that are recorded together; None where they have none.
+    ``plan``, ``legs``: of the list (None: all pairs), and of sums over triples. ``skin``: of the present list, None
+    where it is still that of the plan; ``built``: the step at which it was built. ``beyond``: the plans of the lists
+    that observables have of their own, by the names that are recorded together; None where they have none.
     """
 
     plan: Plan | None

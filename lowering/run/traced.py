@@ -2,8 +2,8 @@
 
 Steps are scanned between records, each stretch under `jax.checkpoint`, so that reverse mode keeps the states at
 records and one stretch of steps. A statement that runs `until` a condition holds goes through its most steps; from
-where the condition holds, nothing changes any more. A neighbour list is renewed where it no longer holds; it cannot grow here, so
-the records of a run whose list overflowed are NaN.
+where the condition holds, nothing changes any more. A neighbour list is renewed where it no longer holds; it cannot
+grow here, so the records of a run whose list overflowed are NaN.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering.dynamics import chunks, observing
 from mdsl.lowering.dynamics import counting as edges
 from mdsl.lowering.dynamics.device import Dynamics
@@ -30,7 +31,6 @@ from mdsl.lowering.kernels.globals import complete
 from mdsl.lowering.potential.potential import marked
 from mdsl.lowering.traversals.layout import OneDevice
 from mdsl.lowering.traversals.topologies import inverse
-
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.nodes import Advance
 
@@ -39,9 +39,9 @@ from .plan import arrange
 
 
 class Trajectory(NamedTuple):
-    """records: name to the values of each statement, arrays [rows] or nested tuples of them; x, v: [N, d], the last in the
-    user's order; step, time, cell: the last; outcomes: for each statement its steps and whether its condition holds (None:
-    it has none). What is not to be trusted is NaN."""
+    """records: name to the values of each statement, arrays [rows] or nested tuples of them; x, v: [N, d], the last in
+    the user's order; step, time, cell: the last; outcomes: for each statement its steps and whether its condition holds
+    (None: it has none). What is not to be trusted is NaN."""
 
     records: dict[str, list]
     x: object
@@ -62,11 +62,11 @@ def trajectory(
     v=None,
     cell: Cell | None = None,
 ) -> Trajectory:
-    """The run of a single system as a pure function of ``key``, free parameters, and where given the start [N, d] and the
-    box, for use inside transformations.
+    """The run of a single system as a pure function of ``key``, free parameters, and where given the start [N, d] and
+    the box, for use inside transformations.
 
-    How many steps and records there are, and the room of the neighbour list, follow from ``members``, whose parameters are
-    numbers.
+    How many steps and records there are, and the room of the neighbour list, follow from ``members``, whose parameters
+    are numbers.
     """
     with jax.ensure_compile_time_eval():
         arrangement = arrange(members, None, skin)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.field.costs import ALL_PAIRS, CLOSER, MORE_LEGS, MOST_ALL_PAIRS, best_skin, skin_of
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.on_host import most_near
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.potential.potential import Potential
-
 from mdsl.model import nearest_image
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.faults import fault
@@ -44,9 +44,9 @@ def choose(
     changing: bool = False,
     drift: float | None = None,
 ) -> Traversal:
-    """The traversal for these positions [N, d] in a box whose vectors are the rows of ``cell``. ``skin`` None: mdsl's choice;
-    ``changing``: the box may change; ``drift``: how far the fastest atom moves in a step, where that is known: the plan
-    then has room for the longer skin that this asks for.
+    """The traversal for these positions [N, d] in a box whose vectors are the rows of ``cell``. ``skin`` None: mdsl's
+    choice; ``changing``: the box may change; ``drift``: how far the fastest atom moves in a step, where that is known:
+    the plan then has room for the longer skin that this asks for.
 
     Raises Rejected: ``no-support`` for a large system without cutoffs, ``box-too-small`` where the nearest
     image is not enough.

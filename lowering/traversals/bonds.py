@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering.field.field import Term
 from mdsl.lowering.kernels.globals import Globals
 from mdsl.lowering.kernels.pair_kernel import FORCE
 from mdsl.lowering.neighbours.gather import take
-
 from mdsl.model.nodes import Model
 
 from .topologies import Topologies, TupleSums

@@ -8,6 +8,7 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering.neighbours import lists as neighbours
 
 from .schedules import ATOMS, Shards

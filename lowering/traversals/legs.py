@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering.neighbours.gather import take
 
 BITS = 32  # of a word
@@ -70,7 +71,7 @@ def blocks(count) -> tuple:
     number = max(1, -(-n // BLOCK))
     size = -(-n // number) if number == 1 else -(-n // (16 * number)) * 16
     order = lax.iota(jnp.uint32, n)
-    if 1 < number and n <= MOST_SORTED:
+    if number > 1 and n <= MOST_SORTED:
         fewer = (255 - jnp.minimum(count, 255)).astype(jnp.uint32)
         order = lax.sort(fewer * MOST_SORTED + order) % MOST_SORTED
     place = jnp.arange(number * size)
@@ -79,7 +80,8 @@ def blocks(count) -> tuple:
 
 
 def picked(found: Near, slots, rows, columns, capacity: int, most) -> object:
-    """[M, n] the legs of rows ``rows`` in the ``columns`` of the list, ``most`` at most; rows themselves where there are no more."""
+    """[M, n] the legs of rows ``rows`` in the ``columns`` of the list, ``most`` at most; rows themselves where there
+    are no more."""
     total, words = slots.shape[0], found.words
 
     def pick(m, carry):

@@ -25,6 +25,7 @@ from functools import lru_cache, partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering import jax_internals as internals
 from mdsl.lowering.jax_internals import Jaxpr
 from mdsl.lowering.neighbours.gather import padded, take

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
+
 from mdsl.lowering.kernels.staged import Staged
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.neighbours.gather import padded, take
@@ -186,8 +187,8 @@ def all_pairs_fold(body, own, others, start, into, *, rows, last, excluded=None)
 
 
 def all_pairs_in_blocks(body, own, others, zeros, *, rows=None, excluded=None):
-    """As `all_pairs_sum`, by whichever way is the fastest for so many atoms: a block of rows at a time where all pairs at
-    once would need too much memory."""
+    """As `all_pairs_sum`, by whichever way is the fastest for so many atoms: a block of rows at a time where all pairs
+    at once would need too much memory."""
     n = jax.tree.leaves(zeros)[0].shape[-1]
     total = jax.tree.leaves(others)[0].shape[-1]
     if total <= SMALLEST and all(
@@ -283,7 +284,8 @@ class Shards:
         return jax.tree.map(cut, values)
 
     def everywhere(self, values):
-        """All rows, `[..., total]`, of a pytree of `[..., count]` arrays; those `[count]` of one type are gathered together."""
+        """All rows, `[..., total]`, of a pytree of `[..., count]` arrays; those `[count]` of one type are gathered
+        together."""
         found, tree = jax.tree.flatten(values)
         for dtype in dict.fromkeys(v.dtype for v in found):
             places = [k for k, v in enumerate(found) if v.dtype == dtype and v.ndim == 1]

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from mdsl.lowering.field.field import Measure, Term
 from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.geometry.cell import entries_of, fractions
@@ -21,7 +22,6 @@ from mdsl.lowering.kernels.globals import Globals, entry
 from mdsl.lowering.kernels.pair_kernel import BOX, VIRIAL, virial_components
 from mdsl.lowering.kernels.ranges import pick
 from mdsl.lowering.neighbours.gather import padded, take
-
 from mdsl.model.nodes import Expr, Model, Number, Op, Read, Type, transform, walk
 
 IDS = "$ids"  # among the values of atoms: the user's index of each row

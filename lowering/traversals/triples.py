@@ -1,8 +1,8 @@
 """Sums over pairs of neighbours around each atom: three-body energies and per-atom values.
 
-The loops run over ordered pairs of *legs*, the neighbours within the reach of the summand (`legs`), for the two ends play
-the same part: what a triple does to its first end is added up leg by leg, and scattered to the atoms once, by whoever
-asked; what is added up for all triples is counted twice and halved.
+The loops run over ordered pairs of *legs*, the neighbours within the reach of the summand (`legs`), for the two ends
+play the same part: what a triple does to its first end is added up leg by leg, and scattered to the atoms once, by
+whoever asked; what is added up for all triples is counted twice and halved.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from mdsl.lowering.field.field import ADJOINT, Gradient, Term
 from mdsl.lowering.field.hoist_legs import CENTRE, END, LegValues
 from mdsl.lowering.field.series import ENTRY
@@ -33,7 +34,6 @@ from mdsl.lowering.kernels.pair_kernel import (
 )
 from mdsl.lowering.kernels.ranges import leaf_name, pick
 from mdsl.lowering.neighbours.gather import take
-
 from mdsl.model.nodes import Expr, Model, Read
 
 from .legs import Legs
@@ -48,8 +48,8 @@ ALONG, ACROSS = "along ", "across "  # factors of displacements of the first end
 class TripleSums:
     """What the triples around atoms add up to.
 
-    ``terms`` with their ``outputs`` (of `pair_kernel`); ``sums``: other summands by name, with the atoms that they read.
-    ``static``: with loops that reverse mode can go through.
+    ``terms`` with their ``outputs`` (of `pair_kernel`); ``sums``: other summands by name, with the atoms that they
+    read. ``static``: with loops that reverse mode can go through.
     """
 
     model: Model

@@ -43,8 +43,8 @@ def data_given(system: System, data: Mapping[str, object] | None) -> dict[str, o
 
 
 def arguments(system: System, x, params, box, data):
-    """Free parameters and data, positions [N, d] and the box, as the energies take them: those given in place of what was
-    bound, in internal units. Raises Rejected: ``wrong-shape``, and what `check_fixed` raises."""
+    """Free parameters and data, positions [N, d] and the box, as the energies take them: those given in place of what
+    was bound, in internal units. Raises Rejected: ``wrong-shape``, and what `check_fixed` raises."""
     import jax.numpy as jnp
 
     check_fixed(system, params, box is None)

@@ -69,11 +69,11 @@ def fit(
     """Fit parameters of a program to the energies and forces of S states of the atoms that are bound.
 
     x: [S, N, d]; energies: [S]; forces: [S, N, d]; boxes: [S, ...], each as `System.energy` takes it, where they
-    differ. The loss is the mean square error of the energies over their variance, times ``energy_weight``, plus that of the
-    forces over the mean of their squares, times ``force_weight``: 1 is as good as the mean. ``names``: the parameters
-    that are fitted, by default the learned functions, or all where there are none; ``params``: where the fit starts.
-    ``optimiser``: of optax, by default Adam with the ``learning_rate``. ``validation``: the part of the states that is held
-    out; ``patience``: the fit ends when so many epochs have not improved on it.
+    differ. The loss is the mean square error of the energies over their variance, times ``energy_weight``, plus that of
+    the forces over the mean of their squares, times ``force_weight``: 1 is as good as the mean. ``names``: the
+    parameters that are fitted, by default the learned functions, or all where there are none; ``params``: where the fit
+    starts. ``optimiser``: of optax, by default Adam with the ``learning_rate``. ``validation``: the part of the states
+    that is held out; ``patience``: the fit ends when so many epochs have not improved on it.
 
     Raises Rejected: ``wrong-shape``, ``not-finite``, ``unknown-parameter``, ``missing-package``, ``fit-failed``.
     """
@@ -100,7 +100,10 @@ def fit(
             curves[0].append(float(value))
             curves[1].append(held)
             if not np.isfinite([curves[0][-1], held]).all():
-                help = "a smaller learning rate; states that overlap, or neighbour lists that are too short, have no finite energy either"
+                help = (
+                    "a smaller learning rate; states that overlap, or neighbour lists that are too short, have no "
+                    "finite energy either"
+                )
                 raise Rejected(Diagnostic("fit-failed", f"the loss is not finite in epoch {epoch}", help=help))
             best = min(best, (held, free, epoch), key=lambda found: found[0])
             tell(epoch, curves[0][-1], held)

@@ -50,7 +50,8 @@ def check_fixed(system: System, params: Mapping[str, object] | None, placed: boo
         if is_traced(value):
             raise refuse(
                 f"`{name}` decides {what}, which `bind` has fixed, but is traced",
-                f'give a start of your own, `run(key, {"x=..." if name in x else "v=..."})`, or a number: params={{**params, "{name}": ...}}',
+                f"give a start of your own, `run(key, {'x=...' if name in x else 'v=...'})`, or a number: "
+                f'params={{**params, "{name}": ...}}',
             )
         if not np.array_equal(value, system.program.params[name]):
             raise Rejected(

@@ -24,9 +24,9 @@ def numbers(name: str, value):
 
 
 def symmetric(param: Param, values):
-    """As `atom_data.symmetric`; of an array over pairs of species whose numbers are not known yet, in transformations of
-    JAX, the part that is symmetric: then derivatives of all orders are those of an array that is, half of that of a pair
-    for each of its two entries. Raises Rejected: ``bad-table``."""
+    """As `atom_data.symmetric`; of an array over pairs of species whose numbers are not known yet, in transformations
+    of JAX, the part that is symmetric: then derivatives of all orders are those of an array that is, half of that of a
+    pair for each of its two entries. Raises Rejected: ``bad-table``."""
     if atom_data.over_pairs(param) and is_traced(values):
         import jax.numpy as jnp
 

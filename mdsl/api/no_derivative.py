@@ -19,7 +19,8 @@ BIND = {
     "velocities": "bind numbers outside of the transformation, and give `v=` to `run`",
     "masses": "declare the masses as `param m[species] = { ... }`",
     "data": "bind numbers outside of the transformation, and give `data=` to `energy` or `run`",
-    "species": "the species of an atom is a label; what depends on it can be a `param NAME[species]`, which has derivatives",
+    "species": "the species of an atom is a label; what depends on it can be a `param NAME[species]`, which has "
+    "derivatives",
     "topologies": "who is bonded to whom is no number; a factor in the energy of the bonds can be a `param`",
     "seed": "a seed chooses among random numbers, and does not vary them",
     "skin": "the skin of a neighbour list changes no result",

@@ -161,14 +161,16 @@ class Program:
         """The program with atoms.
 
         x: positions [N, d]; box: one edge, one for each axis, or the box vectors in the rows of [d, d], triangular
-        (a along x, b in the plane of x and y), inf for what does not repeat; species: [N] labels or places in `species`;
-        velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0; data:
-        name to an array with the axes of its declaration, in the unit declared. Without ``x``, atoms are placed as
-        the run block says, random ones by ``seed``, and there are no ``box``, ``species`` and ``masses`` to give. Without
-        ``velocities`` these are drawn as the run block says (`v ~ ...`), by ``seed``, and are 0 where it does not. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work
-        of `run`; ``skin`` is what a neighbour list holds beyond the cutoff.
+        (a along x, b in the plane of x and y), inf for what does not repeat; species: [N] labels or places in
+        `species`; velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0;
+        data: name to an array with the axes of its declaration, in the unit declared. Without ``x``, atoms are placed
+        as the run block says, random ones by ``seed``, and there are no ``box``, ``species`` and ``masses`` to give.
+        Without ``velocities`` these are drawn as the run block says (`v ~ ...`), by ``seed``, and are 0 where it does
+        not. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work of `run`;
+        ``skin`` is what a neighbour list holds beyond the cutoff.
 
-        Raises Rejected: ``wrong-shape``, ``wrong-arguments``, ``unknown-species``, ``missing-data``, ``box-too-small``, ``no-support``, ``unsupported-jax``, ...
+        Raises Rejected: ``wrong-shape``, ``wrong-arguments``, ``unknown-species``, ``missing-data``, ``box-too-small``,
+        ``no-support``, ``unsupported-jax``, ...
         """
         check()
         missing = missing_externs(self.model)
@@ -202,7 +204,8 @@ class Program:
                     Diagnostic(
                         "wrong-arguments",
                         f"`{without}` of `bind` is given without `x`",
-                        help=f"the run block places the atoms, and decides their {without}; give their positions too, or change the program",
+                        help=f"the run block places the atoms, and decides their {without}; give their positions too, "
+                        f"or change the program",
                     )
                 )
             initial = start(
@@ -238,7 +241,8 @@ class Program:
         terms = self.compiled.field.tuple_terms
 
         def ends(term) -> bool:
-            """Whether a pair that is farther apart than half of the box counts for nothing, as in sums over all pairs."""
+            """Whether a pair that is farther apart than half of the box counts for nothing, as in sums over all
+            pairs."""
             cutoff = term.support.cutoff
             if cutoff is None or not knows(self.model, cutoff):
                 return False
@@ -257,7 +261,8 @@ class Program:
 
 
 def shown_param(model: Model, name: str, value):
-    """A parameter as the user sees it, from its value in internal units: of a learned function a dict of its weights."""
+    """A parameter as the user sees it, from its value in internal units: of a learned function a dict of its
+    weights."""
     param = model.param(name)
     return value * factor(model, param.type.dimension) if param.learned is None else param.learned.split(value)
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def run(system: System, key, x, v, box, params, data, steps: int | None) -> Result:
-    """A run, or, of an array of keys, a batch; arguments as of `System.run`. Raises Rejected: ``empty-program`` where there
-    is nothing to run, ``wrong-type``, ``wrong-shape``, ..."""
+    """A run, or, of an array of keys, a batch; arguments as of `System.run`. Raises Rejected: ``empty-program`` where
+    there is nothing to run, ``wrong-type``, ``wrong-shape``, ..."""
     import jax
 
     from mdsl.lowering.run.members import single
@@ -47,7 +47,7 @@ def run(system: System, key, x, v, box, params, data, steps: int | None) -> Resu
                 help=f"for example jax.random.key({key if isinstance(key, int) else 0})",
             )
         )
-    if not getattr(key, "ndim", 0) == (0 if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
+    if getattr(key, "ndim", 0) != (0 if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
         return _batch(system, key, x, v, box, params, data, steps)
     check_fixed(system, params, x is None, v is None)
     check_counts(system, params, steps)

@@ -124,8 +124,9 @@ class System:
 
         The value is ``x``. Its derivatives by ``params``, ``box`` and ``data`` are how the minimum moves with them, by
         the condition that forces stay 0: not those of the way to it, at the cost of one system of linear equations. If
-        ``x`` is itself a function of them (positions that are strained with the box) the minimum is that near it, and of
-        displacements that cost no energy it keeps those of ``x``. Frozen atoms stay where they are. Forces at ``x`` are not looked at; derivatives that cannot be found are NaN.
+        ``x`` is itself a function of them (positions that are strained with the box) the minimum is that near it, and
+        of displacements that cost no energy it keeps those of ``x``. Frozen atoms stay where they are. Forces at ``x``
+        are not looked at; derivatives that cannot be found are NaN.
         """
         import jax.numpy as jnp
 
@@ -150,15 +151,15 @@ class System:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
 
         ``key`` is a JAX random key, or an array of B keys: the run of a batch, which gives what B runs would, in less
-        time. Then ``params``, ``data``, ``x``, ``v`` and ``box`` may have a value for each replica, along a first axis of
-        that length (a box as edges [B, d] or vectors [B, d, d]; where B is d, [d, d] are the vectors of one box).
-        ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the
-        box that was bound, which a box that the program declares by its parameters carries along with it. ``box`` is
-        another box, as for `energy`, in which positions are where they are said to be. Inside JAX transformations
-        (jit, grad, vmap over all of these) the run is one pure function, its records are traced arrays, each with its own
-        rows only (outside, NaN fills those where something else was recorded), and NaN says
-        that a neighbour list overflowed or that the run blew up. Outside, of a batch some replicas may blow up: the others go
-        on, and ``lost`` of the result tells which, as a warning does. Raises Rejected: ``blow-up``, ``overlap``,
-        ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``, ``no-derivative``.
+        time. Then ``params``, ``data``, ``x``, ``v`` and ``box`` may have a value for each replica, along a first axis
+        of that length (a box as edges [B, d] or vectors [B, d, d]; where B is d, [d, d] are the vectors of one box).
+        ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the box that was bound, which a
+        box that the program declares by its parameters carries along with it. ``box`` is another box, as for `energy`,
+        in which positions are where they are said to be. Inside JAX transformations (jit, grad, vmap over all of these)
+        the run is one pure function, its records are traced arrays, each with its own rows only (outside, NaN fills
+        those where something else was recorded), and NaN says that a neighbour list overflowed or that the run blew up.
+        Outside, of a batch some replicas may blow up: the others go on, and ``lost`` of the result tells which, as a
+        warning does. Raises Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``, ``wrong-shape``,
+        ``batch-shape``, ``no-derivative``.
         """
         return runs.run(self, key, x, v, box, params, data, steps)

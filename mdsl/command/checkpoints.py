@@ -1,5 +1,5 @@
-"""Checkpoints of runs: what is written of a run that goes on, how it is read, and under which conditions the run goes on with
-the very bits that it would have had in one piece."""
+"""Checkpoints of runs: what is written of a run that goes on, how it is read, and under which conditions the run goes
+on with the very bits that it would have had in one piece."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def written(snapshot, conditions: Mapping[str, object]) -> tuple[dict[str, objec
 
 
 def read(header: Mapping, arrays: Mapping[str, np.ndarray], step, time, cell: np.ndarray, exact: bool):
-    """The snapshot of a checkpoint; ``cell``: the box where it has none; ``exact``: with its standing, so that the run goes on
-    with the bits that it would have had."""
+    """The snapshot of a checkpoint; ``cell``: the box where it has none; ``exact``: with its standing, so that the run
+    goes on with the bits that it would have had."""
     from mdsl.lowering.run.snapshot import Snapshot
     from mdsl.lowering.run.standing import Capacities, Standing
 

@@ -196,19 +196,22 @@ def _run_options(sub: Parser) -> None:
         metavar="NAME=START:STOP:COUNT",
         action="append",
         default=[],
-        help="run with each of these values of a parameter at once, or with those of a list, NAME=A,B,C; repeated, with each combination",
+        help="run with each of these values of a parameter at once, or with those of a list, NAME=A,B,C; repeated, "
+        "with each combination",
     )
     sub.add_argument(
         "--params",
         metavar="FILE",
-        help="parameters and weights of learned functions from a safetensors file, as mdsl.save_params writes it; --set comes on top",
+        help="parameters and weights of learned functions from a safetensors file, as mdsl.save_params writes it; "
+        "--set comes on top",
     )
     sub.add_argument(
         "--allow-extern",
         metavar="NAME=MODULE:FUNCTION",
         action="append",
         default=[],
-        help="run this function of Python for `extern NAME` of the program; MODULE is looked for beside the program too",
+        help="run this function of Python for `extern NAME` of the program; MODULE is looked for beside the "
+        "program too",
     )
     sub.add_argument("--out", metavar="DIR", help="the folder to write to; by default the next free one in runs/")
     sub.add_argument("--overwrite", action="store_true", help="replace the run that --out holds already")
@@ -255,7 +258,8 @@ def run(options: argparse.Namespace) -> int:
         options.seed is not None or options.set or options.params or options.replicas or options.sweep
     ):
         raise given.bad_option(
-            "--resume goes on with the seed, the settings and the replicas of the run: it takes no --seed, --set, --params, --replicas and --sweep"
+            "--resume goes on with the seed, the settings and the replicas of the run: it takes no --seed, --set, "
+            "--params, --replicas and --sweep"
         )
     if options.resume and (options.out or options.overwrite):
         raise given.bad_option("--resume goes on in the folder of the run: it takes no --out and no --overwrite")

@@ -174,8 +174,8 @@ class Display:
 
 
 class Table:
-    """Columns of text, all numbers right-aligned below their titles; ``width`` characters if they fit, or None. The first
-    ``narrow`` are steps and times."""
+    """Columns of text, all numbers right-aligned below their titles; ``width`` characters if they fit, or None. The
+    first ``narrow`` are steps and times."""
 
     def __init__(self, columns: Sequence[Column], width: int | None = None, narrow: int = 2):
         self.columns, self.narrow = tuple(columns), narrow

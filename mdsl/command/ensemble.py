@@ -59,7 +59,8 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
         raise Rejected(
             Diagnostic(
                 "bad-option",
-                f"{count} replicas would write {written} trajectories, more than the {MOST_FILES} files that a run may have open",
+                f"{count} replicas would write {written} trajectories, more than the {MOST_FILES} files that a run may "
+                f"have open",
                 help=help,
             )
         )
@@ -163,11 +164,13 @@ class BatchListener(Listener):
         steps, met = outcome.steps[there], outcome.converged[there]
         if met.any():
             self.display.note(
-                f"{met.sum():,} of {len(met):,} replicas converged, after {steps[met].min():,} to {steps[met].max():,} steps"
+                f"{met.sum():,} of {len(met):,} replicas converged, after {steps[met].min():,} to "
+                f"{steps[met].max():,} steps"
             )
         if not met.all():
             self.display.note(
-                f"warning: {(~met).sum():,} of {len(met):,} replicas: {not_converged(advance, Outcome(int(steps.max()), False))}"
+                f"warning: {(~met).sum():,} of {len(met):,} replicas: "
+                f"{not_converged(advance, Outcome(int(steps.max()), False))}"
             )
 
     def lost(self, replica: int, loss) -> None:
@@ -224,8 +227,8 @@ class BatchListener(Listener):
         )
 
     def by_value(self) -> str:
-        """What was recorded last, by the values that were swept: mean and spread of the replicas of each; of those that came
-        to the end."""
+        """What was recorded last, by the values that were swept: mean and spread of the replicas of each; of those that
+        came to the end."""
         groups: dict[tuple, list[int]] = {}
         for k, values in enumerate(self.values):
             groups.setdefault(tuple(np.ravel([np.ravel(values[n]) for n in self.swept]).tolist()), []).append(k)

@@ -26,8 +26,8 @@ from .display import Display, Summary
 
 
 class Listener:
-    """Writes records, trajectories and checkpoints, and shows the run on the terminal. ``described``: what `run.json` says
-    of the run; ``conditions``: those of its bits; ``resumed``: the header of the checkpoint that it goes on from;
+    """Writes records, trajectories and checkpoints, and shows the run on the terminal. ``described``: what `run.json`
+    says of the run; ``conditions``: those of its bits; ``resumed``: the header of the checkpoint that it goes on from;
     ``between``: seconds from one checkpoint to the next, at least."""
 
     def __init__(

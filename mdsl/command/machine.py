@@ -22,7 +22,8 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     """Configure JAX for this process, before it starts: precision, platform, one host device for each thread."""
     check()
     count = threads(options)
-    # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not list.
+    # XLA's own log would tell of every cached program that it was compiled with preferences the processor does not
+    # list.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("NPROC", str(count))  # as many as XLA starts itself
     os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""), bool(options.replicas or options.sweeps))
@@ -32,10 +33,8 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     import jax
 
     jax.config.update("jax_enable_x64", precision != "single")
-    try:
+    with contextlib.suppress(RuntimeError):  # JAX runs already, as when a test calls this: its devices stay
         jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:
-        pass  # JAX is running already, as when a test calls this: its devices stay as they are
     jax.config.update("jax_compilation_cache_dir", str(xla.cache_folder() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     try:

@@ -33,8 +33,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sweep:
-    """``--sweep NAME=START:STOP:COUNT`` or ``NAME=A,B,C``: ``values`` are expressions; with a ``count``, the first and the
-    last of so many at equal distances. ``text`` is what was written behind the name."""
+    """``--sweep NAME=START:STOP:COUNT`` or ``NAME=A,B,C``: ``values`` are expressions; with a ``count``, the first and
+    the last of so many at equal distances. ``text`` is what was written behind the name."""
 
     name: str
     text: str

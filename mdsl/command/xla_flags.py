@@ -1,7 +1,7 @@
 """What XLA is told before it starts. It reads the variable of the environment once, and takes this from nowhere else.
 
-XLA ends the process at a flag that it does not know, and releases drop flags. So each flag is tried in a process of its own
-before it is given, and the answers are remembered for this release of jaxlib.
+XLA ends the process at a flag that it does not know, and releases drop flags. So each flag is tried in a process of its
+own before it is given, and the answers are remembered for this release of jaxlib.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ _HEADER, _ARRAY = "header", "array:"
 
 @dataclass
 class RunFolder:
-    """A folder with ``program.mdsl``, ``run.json``, ``records.csv``, trajectories, ``final.extxyz``, ``checkpoint.npz``.
+    """A folder with ``program.mdsl``, ``run.json``, ``records.csv``, trajectories, ``final.extxyz``,
+    ``checkpoint.npz``.
 
     Made by :meth:`create` for a new run and by :meth:`open` for one that is resumed. Files that are replaced while
     a run goes on (run.json, checkpoint.npz) are replaced as a whole: a killed run leaves the old or the new one.

@@ -1,9 +1,9 @@
 """The elements of atoms in PDB files that leave the element columns (77 and 78) empty, as many programs do.
 
-Without them the name tells, in columns 13 to 16: a symbol stands right-justified in columns 13 and 14, so that ` CA ` is a
-carbon and `CA  ` calcium. Names of four characters begin in column 13 all the same if they are hydrogens, and some programs
-write every name from there. So the residue has a say, and what cannot be told is refused rather than guessed: an element
-is a mass. The format: https://www.wwpdb.org/documentation/file-format-content/format33/sect9.html#ATOM
+Without them the name tells, in columns 13 to 16: a symbol stands right-justified in columns 13 and 14, so that ` CA `
+is a carbon and `CA  ` calcium. Names of four characters begin in column 13 all the same if they are hydrogens, and some
+programs write every name from there. So the residue has a say, and what cannot be told is refused rather than guessed:
+an element is a mass. The format: https://www.wwpdb.org/documentation/file-format-content/format33/sect9.html#ATOM
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from .errors import rejected
 
 # Residues that hold no other elements than these.
 _PROTEIN = (
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL ACE NME NH2 NMA FOR SOL HOH WAT TIP TIP3 SPC "
+    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL ACE NME NH2 NMA FOR SOL HOH WAT "
+    "TIP TIP3 SPC "
     "ASH GLH CYX CYM HID HIE HIP HSD HSE HSP LYN NALA CALA A C G U DA DC DG DT RA RC RG RU"
 ).split()
 _IN_PROTEINS = ("H", "C", "N", "O", "S", "P")
@@ -33,7 +34,8 @@ _IONS = {
 
 
 def with_elements(text: str, name: str) -> tuple[str, tuple[str, ...]]:
-    """The text of a PDB file with the element of every atom, and a note where names had to tell. Raises ``malformed-file``."""
+    """The text of a PDB file with the element of every atom, and a note where names had to tell. Raises
+    ``malformed-file``."""
     lines = text.split("\n")
     atoms = [k for k, line in enumerate(lines) if line[:6] in ("ATOM  ", "HETATM")]
     bare = [k for k in atoms if not _is_element(lines[k][76:78].strip().capitalize())]
@@ -61,8 +63,8 @@ def with_elements(text: str, name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _element(columns: str, residue: str, aligned: bool) -> str | None:
-    """The symbol, from the four columns of the name; None where it cannot be told. ``aligned``: whether the names of the
-    file keep to their columns."""
+    """The symbol, from the four columns of the name; None where it cannot be told. ``aligned``: whether the names of
+    the file keep to their columns."""
     name = columns.strip()
     letters = re.match(r"[^A-Za-z]*([A-Za-z]*)", name)[1]
     if not letters:

@@ -193,7 +193,8 @@ def _columns(atoms: object) -> dict[str, np.ndarray]:
 
 
 def _fixed(atoms: object) -> np.ndarray | None:
-    """[N, 3]: the axes along which the file keeps atoms in place: `move_mask` of extxyz, selective dynamics of POSCAR."""
+    """[N, 3]: the axes along which the file keeps atoms in place: `move_mask` of extxyz, selective dynamics of
+    POSCAR."""
     if not atoms.constraints:
         return None
     fixed = np.zeros((len(atoms), 3), bool)

@@ -87,7 +87,8 @@ class Records:
         time_unit: str = "",
         keys: Sequence[Column] = (),
     ) -> Records:
-        """The records of a killed run up to and with ``last_step`` (of each replica); later rows are dropped from the file.
+        """The records of a killed run up to and with ``last_step`` (of each replica); later rows are dropped from the
+        file.
 
         Raises ``malformed-checkpoint`` where the file has other columns than the program.
         """
@@ -125,8 +126,8 @@ class Records:
         ]
 
     def append(self, step: int, time: float, values: Mapping[str, object], keys: Sequence[float] = ()) -> None:
-        """One record. ``values`` are arrays of the columns' shapes, by name; columns may be missing. ``keys``: the numbers
-        in the columns in front."""
+        """One record. ``values`` are arrays of the columns' shapes, by name; columns may be missing. ``keys``: the
+        numbers in the columns in front."""
         if unknown := set(values) - set(self.columns):
             raise KeyError(f"no columns called {sorted(unknown)}")
         parts = [

@@ -102,7 +102,8 @@ class Structure:
         if np.ptp(z) > 1e-9 * max(1.0, float(np.abs(z).max())) or moving:
             raise rejected(
                 "bad-dimension",
-                f"the program has two dimensions, but the atoms of the structure do not lie in a plane (z from {z.min():g} to {z.max():g})",
+                f"the program has two dimensions, but the atoms of the structure do not lie in a plane (z from "
+                f"{z.min():g} to {z.max():g})",
                 help="give all atoms the same z and no velocity along z, or remove `dim 2`",
             )
         return replace(

@@ -24,7 +24,8 @@ UNEVEN = 1e-3  # of a step: how far the knots of a column may be from evenly spa
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Functions with knots ``first + k*step``: values [..., K], an axis for each axis of elements. The rest as in `Curves`."""
+    """Functions with knots ``first + k*step``: values [..., K], an axis for each axis of elements. The rest as in
+    `Curves`."""
 
     step: float
     values: np.ndarray
@@ -108,7 +109,8 @@ class _Words:
     def finish(self) -> None:
         if self.place < len(self.words):
             raise self.fail(
-                f"{len(self.words) - self.place} values follow its last function, beginning with `{self.words[self.place]}`"
+                f"{len(self.words) - self.place} values follow its last function, beginning with "
+                f"`{self.words[self.place]}`"
             )
 
 
@@ -129,7 +131,8 @@ def _grids(words: _Words) -> tuple[int, float, int, float, float]:
     """The line that says the knots of rho and of r, and the cutoff."""
     return (
         words.whole("the number of values of F", LEAST), words.positive("the step of rho"),
-        words.whole("the number of values over r", LEAST), words.positive("the step of r"), words.positive("the cutoff"),
+        words.whole("the number of values over r", LEAST), words.positive("the step of r"),
+        words.positive("the cutoff"),
     )  # fmt: skip
 
 

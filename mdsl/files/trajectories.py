@@ -26,7 +26,8 @@ OLD = ".old"  # behind the name of a file whose frames are being copied
 
 
 class ExtXYZ(Trajectory):
-    """Extended XYZ: text, exact to the given number of digits, with labels, velocities, forces and ``columns`` that stay.
+    """Extended XYZ: text, exact to the given number of digits, with labels, velocities, forces and ``columns`` that
+    stay.
 
     Written here and not by ASE, which refuses labels that are no chemical elements. Lengths in angstrom and
     velocities (column ``velo``) in angstrom/fs, unless the comment line says ``units=reduced``. Forces are in

@@ -22,7 +22,8 @@ def factor(model: Model, dimension: Dimension) -> float:
 
 
 def array(name: str, value, shape) -> np.ndarray:
-    """A user's array. ``shape``: its lengths, None for any. Raises Rejected: ``wrong-type``, ``wrong-shape``, ``not-finite``."""
+    """A user's array. ``shape``: its lengths, None for any. Raises Rejected: ``wrong-type``, ``wrong-shape``,
+    ``not-finite``."""
     try:
         if isinstance(value, str) or np.iscomplexobj(value):
             raise TypeError

@@ -3,8 +3,9 @@
 One step carries out the body of a scheme in order. An update computes its right-hand side for all atoms, then
 replaces the field; a value that is made of no atom's values is one for all. ``f`` is the force at the current x at
 every moment, and so is all else that flows read: sums, energies, observables. A draw gives fresh random numbers: for
-each atom and axis, or one. ``t`` goes on where atoms drift, half before them and half after (`mdsl.model.drift`), and at
-the end of the step is ``dt`` later than at its beginning, whatever flows did; a box that is a function of time changes with it, carrying the positions along.
+each atom and axis, or one. ``t`` goes on where atoms drift, half before them and half after (`mdsl.model.drift`), and
+at the end of the step is ``dt`` later than at its beginning, whatever flows did; a box that is a function of time
+changes with it, carrying the positions along.
 
 A *state* starts from its value when the statement of dynamics begins, and is remembered from step to step. There is
 one for the statement, in however many places its flow stands. A flow that changes its parameter is given a state, and
@@ -199,7 +200,8 @@ class _Step:
         return next(s for s in self.model.schemes if s.symbol == symbol)
 
     def assign(self, target: str, value: object, names: Names) -> None:
-        """A new value of x, of v, of the box, or of a name of the flow's own. Atoms of frozen species stay as they are."""
+        """A new value of x, of v, of the box, or of a name of the flow's own. Atoms of frozen species stay as they
+        are."""
         if target not in FIELDS:
             names[target] = value
             return

@@ -1,5 +1,5 @@
-"""What learned and extern functions mean, in plain NumPy: networks by dual numbers, functions of Python row by row, with
-differences for their derivatives."""
+"""What learned and extern functions mean, in plain NumPy: networks by dual numbers, functions of Python row by row,
+with differences for their derivatives."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def least_skew(cell: np.ndarray, periodic: Sequence[bool]) -> np.ndarray:
 
 
 def box_vectors(now: Interpreter) -> Number:
-    """[1, d, d]: the box in the vectors that are read as `cell`. Those of a box that the program declares as skew and as a
-    function of time are the least skew."""
+    """[1, d, d]: the box in the vectors that are read as `cell`. Those of a box that the program declares as skew and
+    as a function of time are the least skew."""
     box = now.model.box
     if now.system.cell is not None or not box.tilts or "t" not in decided_by(now.model):
         return now.cell

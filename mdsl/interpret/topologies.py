@@ -1,7 +1,8 @@
 """Topologies: the tuples of atoms that come with the atoms, and those that follow from others.
 
-`of_type(bonds, 2)` are the tuples to which the atoms' file gives that type; `apart(bonds, n)` are the pairs whose shortest way along the bonds has n of them, each pair once; `path(bonds)` all
-chains of different atoms in which neighbours are bonded, each once, as long as the tuple is.
+`of_type(bonds, 2)` are the tuples to which the atoms' file gives that type; `apart(bonds, n)` are the pairs whose
+shortest way along the bonds has n of them, each pair once; `path(bonds)` all chains of different atoms in which
+neighbours are bonded, each once, as long as the tuple is.
 """
 
 from __future__ import annotations
@@ -96,11 +97,12 @@ def check_whole(
     half: float,
     scale: float,
 ) -> None:
-    """No tuple of an energy is torn: atoms that follow each other in it lie within half of the box, and not on one spot.
+    """No tuple of an energy is torn: atoms that follow each other in it lie within half of the box, and not on one
+    spot.
 
-    bonded: the topologies whose atoms must be so near, since energies reach as far as their tuples do; x: [N, d]; nearest:
-    displacements [M, d] to those of the nearest images; half: half of the smallest edge of the box (inf where nothing
-    repeats); scale: what a length is multiplied with to be shown. Raises Rejected: ``bad-topology``.
+    bonded: the topologies whose atoms must be so near, since energies reach as far as their tuples do; x: [N, d];
+    nearest: displacements [M, d] to those of the nearest images; half: half of the smallest edge of the box (inf where
+    nothing repeats); scale: what a length is multiplied with to be shown. Raises Rejected: ``bad-topology``.
     """
     summed = {n.domain.topology for e in energetic(model) for n in walk(e.body) if isinstance(n, Reduce)}
     for name, members in topologies.items():

@@ -1,9 +1,9 @@
 """Tabulated functions: values at evenly spaced knots, and what lies between them.
 
 Between two knots a function is the cubic with given values and slopes at both (Hermite). The slopes are differences of
-five knots, [(f₋₂ - f₂) + 8 (f₁ - f₋₁)]/12 of a step, of two knots at the ends. This is the scheme of LAMMPS, so that one
-file means the same energies in both. The derivative is that of the cubic: continuous at knots, where the second jumps.
-A function with a period has no ends: its slopes are differences of five knots everywhere.
+five knots, [(f₋₂ - f₂) + 8 (f₁ - f₋₁)]/12 of a step, of two knots at the ends. This is the scheme of LAMMPS, so that
+one file means the same energies in both. The derivative is that of the cubic: continuous at knots, where the second
+jumps. A function with a period has no ends: its slopes are differences of five knots everywhere.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Curves:
         return self.first + (self.values.shape[-1] - 1) * self.step
 
     def piece(self, steps, xp):
-        """The number of the cubic for an argument ``steps`` steps from the first knot, and the place in it. ``xp``: NumPy
-        or that of JAX."""
+        """The number of the cubic for an argument ``steps`` steps from the first knot, and the place in it. ``xp``:
+        NumPy or that of JAX."""
         knots, whole = self.values.shape[-1], xp.floor(steps)
         if self.beyond == REPEAT:
             return xp.mod(whole, knots), steps - whole
@@ -105,7 +105,8 @@ class Curves:
         return np.stack([f, s, square, cube])
 
     def value(self, which: np.ndarray, order: int, x: np.ndarray, extended: bool = False) -> np.ndarray:
-        """The ``order``-th derivative of curve ``which`` at ``x``. extended: without the end, to see what is just before it."""
+        """The ``order``-th derivative of curve ``which`` at ``x``. extended: without the end, to see what is just
+        before it."""
         which, x = np.broadcast_arrays(np.asarray(which, int), np.asarray(x, float))
         steps = (x - self.first) / self.step
         k, p = self.piece(steps, np)

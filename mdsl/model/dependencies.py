@@ -32,7 +32,8 @@ def energetic(model: Model) -> tuple[Equation, ...]:
 
 
 def weighs(model: Model) -> bool:
-    """Whether the energies, or what is run and recorded, depend on the masses of the atoms. The Model has no functions."""
+    """Whether the energies, or what is run and recorded, depend on the masses of the atoms. The Model has no
+    functions."""
     exprs: list[Expr | None] = [e.body for e in energetic(model)]
     for step in model.run:
         if not isinstance(step, Advance):

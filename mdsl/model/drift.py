@@ -1,9 +1,10 @@
 """How the time goes on within a step: with the atoms.
 
-That ``v`` is the velocity is what ``x += h*v`` says where h is a time: the atoms move as they do in the time h. A scheme
-that is made of such drifts, of kicks and of what a thermostat does is a splitting of the equations of motion, and stays one
-of second order where these depend on the time when ``t`` is one more coordinate that drifts with the positions. So ``t`` goes
-on by h where the atoms drift, half before them and half after: a box that follows the time is then that of the middle.
+That ``v`` is the velocity is what ``x += h*v`` says where h is a time: the atoms move as they do in the time h. A
+scheme that is made of such drifts, of kicks and of what a thermostat does is a splitting of the equations of motion,
+and stays one of second order where these depend on the time when ``t`` is one more coordinate that drifts with the
+positions. So ``t`` goes on by h where the atoms drift, half before them and half after: a box that follows the time is
+then that of the middle.
 """
 
 from __future__ import annotations

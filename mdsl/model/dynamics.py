@@ -18,7 +18,8 @@ MOST_STEPS = 2**31 - 1  # steps are counted by 32 bits on the device
 
 @dataclass(frozen=True)
 class Update:
-    """``target op value`` for each atom (fields, and values that hold for each atom) or once. ``op`` is ``=`` or ``+=``.
+    """``target op value`` for each atom (fields, and values that hold for each atom) or once. ``op`` is ``=`` or
+    ``+=``.
 
     ``state``: the target is memory of the scheme, or a parameter that stands for such. ``index`` is the entry of a
     state with a range, until `inline`.

@@ -15,8 +15,8 @@ def fits(edges: Sequence, periodic: Sequence[bool], reach):
     """Whether nearest images are enough for pairs that reach so far: at most half of each edge that repeats.
 
     edges: [d] numbers, or arrays of NumPy or JAX of one shape; reach: a number or such an array, None or infinite where
-    there is no end, so that pairs are those of nearest images by definition. False where an edge is NaN or not positive,
-    as that of a box that is lost: there no pair would be near, and the energy 0.
+    there is no end, so that pairs are those of nearest images by definition. False where an edge is NaN or not
+    positive, as that of a box that is lost: there no pair would be near, and the energy 0.
     """
     good = True
     for edge, repeats in zip(edges, periodic):

@@ -2,7 +2,7 @@
 
     expr = Number(value)                       a number, in the program's internal units
          | Read(symbol, indices)               a parameter, field, quantity, observable, binder or local
-         | Op(op, args)                        arithmetic, elementary functions, choice, vector algebra (see `operators`)
+         | Op(op, args)                        arithmetic, elementary functions, choice, vectors (see `operators`)
          | Reduce(domain, body, op)            a sum over a domain, or the largest or smallest of its values
          | Label(species) | TableOf(entries)   species labels and tables, in declarations only
          | Lambda(parameters, body) | Apply(function, args)                           until `inline`
@@ -14,9 +14,9 @@
 
 Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
 species table for the species of atoms i and j, `Read("G", ("i", "k"))` an entry of a quantity over a range, and
-`Read("G", ("i",))` all its entries: an array, which only learned and extern functions take. In flows a field, and a value made of fields, has the index `EACH`:
-the statement holds for each atom; a value that is one for all has no index. Expressions are shared, not copied:
-passes remember nodes by identity.
+`Read("G", ("i",))` all its entries: an array, which only learned and extern functions take. In flows a field, and a
+value made of fields, has the index `EACH`: the statement holds for each atom; a value that is one for all has no index.
+Expressions are shared, not copied: passes remember nodes by identity.
 """
 
 from __future__ import annotations
@@ -172,8 +172,9 @@ class Slope(Expr):
 @hashed_once
 @dataclass(frozen=True)
 class Tabulated(Expr):
-    """The ``order``-th derivative of a function of the table ``table``. ``which`` is the number of its curve: the Read of
-    the table's entry, 0 of a table without axes. ``extended``: without the end of the function, for what is just before it."""
+    """The ``order``-th derivative of a function of the table ``table``. ``which`` is the number of its curve: the Read
+    of the table's entry, 0 of a table without axes. ``extended``: without the end of the function, for what is just
+    before it."""
 
     table: str
     which: Expr
@@ -285,8 +286,8 @@ class Data:
 @dataclass(frozen=True)
 class Param:
     """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
-    and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The value
-    of a table is the number of its curve, that of a ``learned`` function its weights, one after the other."""
+    and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The
+    value of a table is the number of its curve, that of a ``learned`` function its weights, one after the other."""
 
     lifetime: str
     name: str
@@ -316,8 +317,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Equation:
-    """``energy``, ``quantity`` (of the atom that its first binder stands for) or ``observe``; with ``series``, an observe
-    or a quantity with an entry for each whole number of a range, which its last binder stands for."""
+    """``energy``, ``quantity`` (of the atom that its first binder stands for) or ``observe``; with ``series``, an
+    observe or a quantity with an entry for each whole number of a range, which its last binder stands for."""
 
     kind: str
     name: str

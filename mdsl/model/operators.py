@@ -71,7 +71,8 @@ OPERATORS: dict[str, Operator] = {
 # What a program may call, by these names; the rest has its own notation.
 CALLABLE = (
     "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
-    "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "diagonal", "angle", "dihedral",
+    "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "diagonal",
+    "angle", "dihedral",
 )  # fmt: skip
 
 # What stands after the point: `d.x`, `stress.xy`.

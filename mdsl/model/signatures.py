@@ -50,7 +50,8 @@ def signature(line: str) -> Signature | None:
 
 
 def definition(source: Source, at: int) -> str | None:
-    """The head of the definition of a library's text in which something stands, with the dimensions that its comment says."""
+    """The head of the definition of a library's text in which something stands, with the dimensions that its comment
+    says."""
     heads = [
         h
         for h in re.finditer(rf"^(?:def|flow|integrator|minimizer) ({NAME})", source.text, re.MULTILINE)

@@ -38,7 +38,8 @@ def check_data_names(model: Model, data: Mapping[str, object] | None) -> Mapping
 
 def internal_data(model: Model, given: Mapping[str, object], atoms: int) -> dict[str, np.ndarray]:
     """The data of a program in internal units, from numbers in the units in which they are declared. What is given
-    beyond them (further columns of a file) does not matter. Raises Rejected: ``missing-data``, ``wrong-shape``, ``not-finite``."""
+    beyond them (further columns of a file) does not matter. Raises Rejected: ``missing-data``, ``wrong-shape``,
+    ``not-finite``."""
     return {p.name: _values(model, p, given, atoms) for p in model.data}
 
 
@@ -123,8 +124,8 @@ FIXED = "fixed"  # the data that a file's marks of atoms that do not move stand 
 
 
 def fixed_atoms(model: Model, structure: Structure) -> dict[str, np.ndarray]:
-    """The atoms that a file marks as fixed, as data: 1 for these. Raises Rejected: ``not-yet`` where the program freezes
-    by them, and an atom is fixed along some axes alone."""
+    """The atoms that a file marks as fixed, as data: 1 for these. Raises Rejected: ``not-yet`` where the program
+    freezes by them, and an atom is fixed along some axes alone."""
     if structure.fixed is None:
         return {}
     whole = structure.fixed.all(axis=1)

@@ -32,7 +32,10 @@ def jumping_differences(model: Model) -> list[Diagnostic]:
                 what, help = "of two coordinates", f"`(x[i] - x[j]).{'xyz'[axis]}` is that of the nearest image"
             elif _own_number(model, b if _axis(a) is not None else a):
                 what = "of a coordinate and a number of the atom"
-                help = f"`d - L*round(d/L)`, where L is the edge of the box along {'xyz'[axis]}, is that of the nearest image"
+                help = (
+                    f"`d - L*round(d/L)`, where L is the edge of the box along {'xyz'[axis]}, is that of the "
+                    f"nearest image"
+                )
             else:
                 continue
             found.append(

@@ -92,7 +92,8 @@ def differentiate(model: Model) -> tuple[Model, list[Diagnostic]]:
                     "no-integral",
                     f"the integral of {_text(model, term, expr)} has no closed form here{why}",
                     expr,
-                    help="powers, exponentials, Gaussians, sines and cosines times powers are integrated; a longer formula term by term",
+                    help="powers, exponentials, Gaussians, sines and cosines times powers are integrated; a longer "
+                    "formula term by term",
                 )
             )
         return replace(expr.body, type=expr.type)

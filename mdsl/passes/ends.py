@@ -1,8 +1,8 @@
 """Pass `ends`: what a table is outside of its knots, where its statement does not say it.
 
-A function that is somewhere applied to the distance of a pair, in a sum over pairs or triples, is a pair function: it is
-0 beyond its last knot, which is its support, wherever else it stands. Any other function (of the length of a bond, an
-angle, the time, a density) has no value there: its table is asked for what it does not hold, and the run is stopped.
+A function that is somewhere applied to the distance of a pair, in a sum over pairs or triples, is a pair function: it
+is 0 beyond its last knot, which is its support, wherever else it stands. Any other function (of the length of a bond,
+an angle, the time, a density) has no value there: its table is asked for what it does not hold, and the run is stopped.
 Before this pass all of them are 0 there; where tables hold values the meaning is the same.
 """
 

@@ -115,7 +115,8 @@ class _Redimension:
         return tuple(self.fit(a, wanted) for a in args)
 
     def _product(self, op: str, args: tuple[Expr, ...], wanted: Dimension | None) -> tuple[Expr, ...]:
-        """One factor gives way: one whose own dimensions disagree, else a number, else the one with the fewest variables."""
+        """One factor gives way: one whose own dimensions disagree, else a number, else the one with the fewest
+        variables."""
         args = tuple(a if self.type(a) is not None or wanted is not None else self.fit(a, None) for a in args)
         if wanted is None:
             return args

@@ -1,7 +1,8 @@
 """Expressions of the Model as trees of the language, for `printing`.
 
 What the Model shares is written once: an expression with several uses gets a name in `where`. Functions without
-a name (a Lambda, the body of a Slope or an Area) become functions in `where`, or at the top level where there is no `where`.
+a name (a Lambda, the body of a Slope or an Area) become functions in `where`, or at the top level where there is no
+`where`.
 """
 
 from __future__ import annotations

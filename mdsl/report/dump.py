@@ -128,7 +128,10 @@ def _in_distance(e: Expr, displacement: Expr) -> Expr:
 
 
 def _measure(field: Field, measure: Measure) -> str:
-    return f"measure #{measure.number} of {measure.equation}: {measure.op} over {measure.domain}  {_text(field, measure.summand)}"
+    return (
+        f"measure #{measure.number} of {measure.equation}: {measure.op} over {measure.domain}  "
+        f"{_text(field, measure.summand)}"
+    )
 
 
 def _combination(field: Field, combination: Combination) -> str:

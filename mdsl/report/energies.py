@@ -48,7 +48,8 @@ def energies(compiled: Compiled) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         head = (
             f"quantity {value.name}"
             if value.name == equation.name
-            else f"{'a sum around each atom' if value.domain else 'where each atom is,'} in {equation.kind} {equation.name}"
+            else f"{'a sum around each atom' if value.domain else 'where each atom is,'} in {equation.kind} "
+            f"{equation.name}"
         )
         yield f"{head}, line {equation.span.line}", list(_value(compiled, value, ends.get(id(value))))
 
@@ -73,7 +74,8 @@ def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[
     if f"#{term.number}" in field.inner:
         yield (
             "computed",
-            f"before the sums that read it as #{term.number}, by which the potential has the derivative ~#{term.number}",
+            f"before the sums that read it as #{term.number}, by which the potential has the derivative "
+            f"~#{term.number}",
         )
     if term.domain.kind == "triples":
         yield from _support(compiled, term)
@@ -115,7 +117,8 @@ def _value(compiled: Compiled, value: PerAtom, end: Cutoff | None) -> Iterator[t
     ]
     yield (
         "force",
-        f"{around}, with the derivative of the potential by {value.name} of each atom in front; in one traversal with the other terms",
+        f"{around}, with the derivative of the potential by {value.name} of each atom in front; in one traversal with "
+        f"the other terms",
     )
 
 
@@ -149,13 +152,15 @@ def _support(compiled: Compiled, term: Term | PerAtom) -> Iterator[tuple[str, st
         if varies(term.support.cutoff, model):
             yield (
                 "",
-                "another for each pair: lists reach as far as the smallest and largest data allow, by interval arithmetic",
+                "another for each pair: lists reach as far as the smallest and largest data allow, by interval "
+                "arithmetic",
             )
         return
     values = pair_constant(model, term.support.cutoff, term.binders)
     yield (
         "support",
-        f"0 for r >= {by_species(model, values, model.units.dimension(LENGTH))}{_meaning(formula, values)}, at the default parameters",
+        f"0 for r >= {by_species(model, values, model.units.dimension(LENGTH))}{_meaning(formula, values)}, at the "
+        f"default parameters",
     )
     proof = _proof(compiled, term)
     if proof:
@@ -353,6 +358,6 @@ def _short(e: sympy.Basic) -> sympy.Basic:
         return e
     if isinstance(e, sympy.Pow):
         return sympy.Pow(_short(e.base), e.exp, evaluate=False)
-    if isinstance(e, sympy.Mul | sympy.Add) or isinstance(e, sympy.core.relational.Relational):
+    if isinstance(e, (sympy.Mul | sympy.Add, sympy.core.relational.Relational)):
         return e.func(*map(_short, e.args), evaluate=False)
     return e.func(*map(_short, e.args))

@@ -105,7 +105,8 @@ def _tables(model: Model) -> Iterator[Fact]:
             end = f"0 from {shown(model, curves.end, argument)} on"
         yield (
             param.name,
-            f"{f'{len(curves.values)} functions' if many else 'one function'} of {knots:,} knots from {shown(model, curves.first, argument)} to {shown(model, last, argument)}, {end}",
+            f"{f'{len(curves.values)} functions' if many else 'one function'} of {knots:,} knots from "
+            f"{shown(model, curves.first, argument)} to {shown(model, last, argument)}, {end}",
         )
         calls[id(param.table.call)] = f'{reader}("{path}"), line {param.span.line}'
     yield from (("from", text) for text in calls.values())
@@ -120,7 +121,8 @@ def _foreign(model: Model) -> Iterator[Fact]:
         layers = " - ".join(map(str, network.sizes))
         yield (
             param.name,
-            f"a network of layers {layers}, tanh between them: {network.count:,} weights and biases (line {param.span.line})",
+            f"a network of layers {layers}, tanh between them: {network.count:,} weights and biases (line "
+            f"{param.span.line})",
         )
         start = (
             "as they were given"
@@ -154,7 +156,8 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     if any(r is None for r in reaches):
         yield (
             "rule",
-            f"some pair energy has no cutoff: all pairs are visited, up to {MOST_ALL_PAIRS:,} atoms; above that it is an error",
+            f"some pair energy has no cutoff: all pairs are visited, up to {MOST_ALL_PAIRS:,} atoms; above that it is "
+            f"an error",
         )
         if atoms is not None:
             yield (
@@ -170,7 +173,8 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     if unknown:
         yield (
             "rule",
-            f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists whose radius is known with the data of the atoms",
+            f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists whose radius is known with the "
+            f"data of the atoms",
         )
         return
     cutoff = max(float(np.max(r)) for r in reaches)
@@ -196,7 +200,8 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
     )
     yield (
         "",
-        "the skin is adapted to how long lists hold, by counting pairs and steps: no clock is read, so that runs repeat",
+        "the skin is adapted to how long lists hold, by counting pairs and steps: no clock is read, so that "
+        "runs repeat",
     )
     if field.triple_terms:
         yield "", "three-body sums pick the neighbours within their own cutoff from it, and go through pairs of these"
@@ -228,7 +233,8 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
         near = atoms / math.prod(lengths) * _ball(radius, model.dim)
         yield (
             "",
-            f"about {near:.0f} neighbours in the list of an atom, {near * (cutoff / radius) ** model.dim:.0f} of them within the cutoff",
+            f"about {near:.0f} neighbours in the list of an atom, {near * (cutoff / radius) ** model.dim:.0f} of them "
+            f"within the cutoff",
         )
         yield from _cost(field, atoms, near)
 
@@ -240,11 +246,13 @@ def _cost(field: Field, atoms: int, near: float) -> Iterator[tuple[str, str]]:
     seconds = atoms * near * LONGEST * (VISIT + operations * OPERATION)
     yield (
         "cost",
-        f"each atom visits its neighbours one by one: about {near * LONGEST:.0f} visits with those of the longest row, each of about {operations} operations",
+        f"each atom visits its neighbours one by one: about {near * LONGEST:.0f} visits with those of the longest row, "
+        f"each of about {operations} operations",
     )
     yield (
         "",
-        f"expected on one core: {1e3 * seconds:.2g} ms for each force in single or mixed precision, {1e3 * DOUBLE * seconds:.2g} ms in double (rates of one machine, in `lowering/field/costs.py`)",
+        f"expected on one core: {1e3 * seconds:.2g} ms for each force in single or mixed precision, "
+        f"{1e3 * DOUBLE * seconds:.2g} ms in double (rates of one machine, in `lowering/field/costs.py`)",
     )
     yield "", f"the list takes about {4 * ROOM * near:.0f} bytes for each atom"
 
@@ -405,7 +413,8 @@ def _derivatives(model: Model) -> Iterator[Fact]:
     if advances:
         yield (
             "runs",
-            "reverse mode keeps the state of each step, or of every √n-th of n where that is too much, and repeats the steps between",
+            "reverse mode keeps the state of each step, or of every √n-th of n where that is too much, and repeats the "
+            "steps between",
         )
     if any(a.until is not None for a in advances):
         yield "minima", "through the iterations; `relaxed` gives the derivatives of a minimum itself, without them"

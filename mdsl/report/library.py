@@ -41,8 +41,8 @@ class Page:
 
 
 def listing(name: str | None = None, colour: bool = False, columns: int | None = None) -> str:
-    """The table of a module, one entry of it, or everything, in lines of at most so many ``columns`` (None: however long).
-    Raises Rejected: ``bad-option``."""
+    """The table of a module, one entry of it, or everything, in lines of at most so many ``columns`` (None: however
+    long). Raises Rejected: ``bad-option``."""
     pages = {p.name: p for p in all_pages()}
     if name is None:
         return _overview(list(pages.values()), colour, columns)

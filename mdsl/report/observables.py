@@ -78,7 +78,11 @@ def _reach(compiled: Compiled, measure: Measure | PerAtom) -> str:
     farthest = max((float(np.max(e)) for e in energies), default=0.0)
     if measure.near or np.max(ends) <= farthest * ROUNDING:
         return f"{beyond}: the list of the energies has them"
-    return f"{beyond}, beyond the energies' {shown(model, farthest, model.units.dimension(LENGTH))}: above {ALL_PAIRS} atoms by a list of their own, if it is shorter than all pairs"
+    return (
+        f"{beyond}, beyond the energies' {shown(model, farthest, model.units.dimension(LENGTH))}: above "
+        f"{ALL_PAIRS} "
+        f"atoms by a list of their own, if it is shorter than all pairs"
+    )
 
 
 def _cutoff(compiled: Compiled, support: Support, binders: tuple[str, ...]) -> np.ndarray | None:

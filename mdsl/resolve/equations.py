@@ -42,7 +42,10 @@ def _series(work: Resolution, resolver: Resolver, statement: tree.Equation, scop
     """``observe g[k in 1..100] = ...``: an observable with an entry for each number of a range."""
     first, *more = statement.axes
     if first.range is None:
-        help = f"an entry for each number of a range: `observe {statement.name.id}[k in 1..100] = ...`; one value for each atom: `quantity`"
+        help = (
+            f"an entry for each number of a range: `observe {statement.name.id}[k in 1..100] = ...`; one value for "
+            f"each atom: `quantity`"
+        )
         resolver.error("misplaced", "an observe has no indices of atoms", first, help=help)
         return None
     if more:
@@ -60,8 +63,8 @@ def _series(work: Resolution, resolver: Resolver, statement: tree.Equation, scop
 def _ranged_quantity(
     work: Resolution, resolver: Resolver, statement: tree.Equation, scope: Scope
 ) -> model.Equation | None:
-    """``quantity G[i, k in 1..16] = ...``: for each atom an entry for each number of a range. Where the statement does not
-    say the range, it is that of an array that its value reads with this index."""
+    """``quantity G[i, k in 1..16] = ...``: for each atom an entry for each number of a range. Where the statement does
+    not say the range, it is that of an array that its value reads with this index."""
     if len(statement.axes) != 2 or statement.axes[0].range is not None:
         help = f"`quantity {statement.name.id}[i, k in 1..16] = ...`"
         resolver.error(
@@ -77,7 +80,11 @@ def _ranged_quantity(
         return None
     declared = index if index.range is not None else range_of(work, statement, index.name, scope)
     if declared is None:
-        help = f"a range is said, `quantity {statement.name.id}[{atom.name}, {index.name} in 1..16]`, or is that of an array that is read with this index"
+        help = (
+            f"a range is said, `quantity {statement.name.id}[{atom.name}, {index.name} in 1..16]`, or is "
+            f"that of an "
+            f"array that is read with this index"
+        )
         resolver.error(
             "not-yet",
             f"nothing says the range of `{index.name}`, and a quantity of two atoms is not implemented yet",

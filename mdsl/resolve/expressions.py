@@ -385,7 +385,8 @@ class Resolver:
                 if len(args) != OPERATORS[entity.symbol].arity:
                     return self.error(
                         "wrong-arguments",
-                        f"`{node.function.id}` takes {counted(OPERATORS[entity.symbol].arity, 'argument')}, but is given {len(args)}",
+                        f"`{node.function.id}` takes {counted(OPERATORS[entity.symbol].arity, 'argument')}, but is "
+                        f"given {len(args)}",
                         node,
                     )
                 return model.Op(entity.symbol, args, span=node.span)

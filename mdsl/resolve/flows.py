@@ -195,7 +195,8 @@ class _Block:
             help = suggest(id, DISTRIBUTIONS) if id not in DISTRIBUTIONS else None
             help = (
                 help
-                or "`xi ~ normal` for each atom and axis; `normal_number`, `uniform_number` and `chi_squared(n)` are one number"
+                or "`xi ~ normal` for each atom and axis; `normal_number`, `uniform_number` and `chi_squared(n)` are "
+                "one number"
             )
             self.resolver.error(
                 "wrong-arguments",

@@ -33,7 +33,8 @@ def library_source(module: str) -> Source | None:
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
-    """A sentence that tells where an unknown name is to be had: in a module of the standard library, or spelt otherwise."""
+    """A sentence that tells where an unknown name is to be had: in a module of the standard library, or spelt
+    otherwise."""
     homes: dict[str, str] = {}
     for module in library_modules():
         if not module.startswith("units."):

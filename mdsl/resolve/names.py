@@ -78,7 +78,7 @@ def collect(work: Resolution, name: str, program: tree.Program) -> Module:
     work.loading.pop()
     names.update(imported)
     for key, entity in module.declared.items():
-        if key in imported and not (imported[key] == entity):
+        if key in imported and imported[key] != entity:
             work.report.append(
                 Diagnostic(
                     "duplicate-name",

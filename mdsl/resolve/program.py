@@ -189,7 +189,8 @@ def _declarations(work: Resolution, module: Module, built: _Built, keep: Mapping
             work.report[before:] = [d for d in work.report[before:] if d.severity == "error"]
         elif item is not None and _stands(module, statement):
             target = {
-                model.Param: built.params, model.Function: built.functions, model.Equation: built.equations, model.Scheme: built.schemes,
+                model.Param: built.params, model.Function: built.functions, model.Equation: built.equations,
+                model.Scheme: built.schemes,
                 model.Extern: built.externs,
             }  # fmt: skip
             target[type(item)].append(item)

@@ -55,7 +55,8 @@ READERS: dict[str, Reader] = {
     ),
     "tabulated": Reader(
         (Tabulated(0, None, None),),
-        "two columns of text, the argument and the function; `x` and `y` are the units of the columns, `beyond` or `period` "
+        "two columns of text, the argument and the function; `x` and `y` are the units of the columns, `beyond` or "
+        "`period` "
         "say [what is outside of them](#the-ends-of-tables)",
         'table u = tabulated("u.txt", x = 1 [angstrom], y = 1 [eV])',
     ),

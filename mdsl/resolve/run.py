@@ -109,7 +109,8 @@ def _setup(
     if builder.op != op:
         resolver.error(
             "misplaced",
-            f"`{name}` is {'drawn at random' if builder.op == '~' else 'not random'}: write `{target.id} {builder.op} {name}(...)`",
+            f"`{name}` is {'drawn at random' if builder.op == '~' else 'not random'}: write `{target.id} {builder.op} "
+            f"{name}(...)`",
             node,
         )
         return None
@@ -147,7 +148,8 @@ def _bind(resolver: Resolver, call: tree.Call, names: tuple[str, ...]) -> list[t
     if len(call.args) > len(names):
         resolver.error(
             "wrong-arguments",
-            f"`{call.function.id}` takes at most {len(names)} option{'' if len(names) == 1 else 's'}, but is given {len(call.args)}",
+            f"`{call.function.id}` takes at most {len(names)} option{'' if len(names) == 1 else 's'}, but is given "
+            f"{len(call.args)}",
             call,
             help=f"`{call.function.id}({', '.join(names)})`",
         )
@@ -223,7 +225,8 @@ def _advance(
             f"there is no integrator `{name}` here",
             node.call.function,
             help=near(name, known)
-            or "take one from the library, such as `use integrators (velocity_verlet)`; `mdsl list integrators` shows all",
+            or "take one from the library, such as `use integrators (velocity_verlet)`; `mdsl list integrators` "
+            "shows all",
         )
         return None
     if scheme is None:  # its declaration was wrong, which has been said

@@ -1,4 +1,5 @@
-"""`table` statements: the file is read, and each name gets its functions, in the program's units and for its species."""
+"""`table` statements: the file is read, and each name gets its functions, in the program's units and for its
+species."""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ def _check_names(statement: tree.TableDecl, reader: Reader) -> None:
         count = f"{len(reader.functions)} functions" if len(reader.functions) > 1 else "one function"
         raise _rejected(
             "bad-table",
-            f"`{name}` gives {count}, and here {'is one name' if len(statement.items) == 1 else f'are {len(statement.items)} names'}",
+            f"`{name}` gives {count}, and here "
+            f"{'is one name' if len(statement.items) == 1 else f'are {len(statement.items)} names'}",
             statement,
             help=f"`{reader.example}`",
         )

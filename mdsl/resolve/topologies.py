@@ -1,4 +1,5 @@
-"""Topologies that follow from others: `pairs(i, j) = apart(bonds, 3)`, `angles(i, j, k) = path(bonds)`, `stiff(i, j) = of_type(bonds, 2)`."""
+"""Topologies that follow from others: `pairs(i, j) = apart(bonds, 3)`, `angles(i, j, k) = path(bonds)`, `stiff(i, j) =
+of_type(bonds, 2)`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.interpret.topologies import FARTHEST
 from mdsl.model.nodes import Derived
 
-HELP = "`apart(bonds, 3)` are the pairs three bonds apart, `path(bonds)` the chains of bonded atoms, `of_type(bonds, 2)` the bonds of a type"
+HELP = (
+    "`apart(bonds, 3)` are the pairs three bonds apart, `path(bonds)` the chains of bonded atoms, `of_type(bonds, "
+    "2)` the bonds of a type"
+)
 TAKES = {"apart": "a topology and a number of bonds", "path": "a topology", "of_type": "a topology and a type"}
 
 

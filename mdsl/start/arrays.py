@@ -34,10 +34,11 @@ def bind(
 ) -> Initial:
     """The state from a user's arrays, in the units of the program's unit system.
 
-    x, velocities: [N, d]; without velocities they are as the run block draws them, by ``seed``, else 0. box: one length,
-    [d], or [d, d] with the box vectors in its rows, the entries above the diagonal 0 (None: as the program declares);
-    species: [N] labels, or places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms, counted
-    from 0; data: name to an array, in the unit of its declaration. Raises Rejected: ``wrong-shape``, ``unknown-species``, ``missing-topology``, ...
+    x, velocities: [N, d]; without velocities they are as the run block draws them, by ``seed``, else 0. box: one
+    length, [d], or [d, d] with the box vectors in its rows, the entries above the diagonal 0 (None: as the program
+    declares); species: [N] labels, or places in the program's `species`; masses: [N]; topologies: name to [M, k] atoms,
+    counted from 0; data: name to an array, in the unit of its declaration. Raises Rejected: ``wrong-shape``,
+    ``unknown-species``, ``missing-topology``, ...
     """
     length = factor(model, LENGTH)
     positions = array("x", x, (None, model.dim)) / length

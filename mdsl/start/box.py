@@ -21,14 +21,16 @@ def box_of_array(box, dim: int) -> np.ndarray:
                 Diagnostic(
                     "bad-box",
                     "the box vectors are not those of a triangular matrix",
-                    help="rotate atoms and box so that a lies along x and b in the plane of x and y: box = [[ax, 0, 0], [bx, by, 0], [cx, cy, cz]]",
+                    help="rotate atoms and box so that a lies along x and b in the plane of x and y: box = [[ax, 0, "
+                    "0], [bx, by, 0], [cx, cy, cz]]",
                 )
             )
     elif box.size not in (1, dim):
         raise Rejected(
             Diagnostic(
                 "wrong-shape",
-                f"box has the shape {box.shape}; it is one positive length, one for each of {dim} axes, or {dim} vectors",
+                f"box has the shape {box.shape}; it is one positive length, one for each of {dim} axes, or "
+                f"{dim} vectors",
             )
         )
     else:
@@ -73,7 +75,8 @@ def other_box(model: Model, declared: np.ndarray, built: np.ndarray) -> Diagnost
     def edges(cell: np.ndarray) -> str:
         shown = cell * factor(model, LENGTH)
         if np.tril(cell, -1).any():
-            return f"the vectors {', '.join('(' + ', '.join(f'{e:g}' for e in row) + ')' for row in shown)} {unit}".rstrip()
+            rows = ("(" + ", ".join(f"{e:g}" for e in row) + ")" for row in shown)
+            return f"the vectors {', '.join(rows)} {unit}".rstrip()
         return f"{' × '.join(f'{e:g}' for e in np.diag(shown))} {unit}".rstrip()
 
     return Diagnostic(

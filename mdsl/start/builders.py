@@ -72,8 +72,8 @@ def start(
 
 
 def setups(model: Model, seed: int) -> list[tuple[Setup, np.random.Generator]]:
-    """What the run block sets up, each with random numbers of its own, so that adding one statement does not change what
-    another draws."""
+    """What the run block sets up, each with random numbers of its own, so that adding one statement does not change
+    what another draws."""
     streams = np.random.SeedSequence(seed).spawn(len(model.run))
     return [(s, np.random.default_rng(stream)) for s, stream in zip(model.run, streams) if isinstance(s, Setup)]
 

@@ -111,7 +111,8 @@ def _pushes_by_place(advance: Advance) -> bool:
 
 def conserves_momentum(model: Model) -> bool:
     """Whether the momentum of the whole stays what it is: no external field, no flow that pushes atoms by where they
-    are, no random force on each atom, and no atom that never moves. What a thermostat does to all velocities alike leaves a centre of mass at rest."""
+    are, no random force on each atom, and no atom that never moves. What a thermostat does to all velocities alike
+    leaves a centre of mass at rest."""
     external = any(_of_place(n) for e in energetic(model) for n in walk(e.body))
     external |= any(_pushes_by_place(a) for a in model.run if isinstance(a, Advance))
     random = any(isinstance(s, Draw) and s.per_atom for a in model.run if isinstance(a, Advance) for s in a.body or ())
@@ -119,8 +120,9 @@ def conserves_momentum(model: Model) -> bool:
 
 
 def of_structure(model: Model, structure: Structure, params: Mapping[str, object], boxed: bool = False) -> Initial:
-    """The atoms of a structure in internal units. ``boxed``: they come with a box, which the program's own does not replace.
-    Raises Rejected: ``bad-box``, ``missing-box``, ``unknown-species``, ``missing-mass``, ``missing-topology``, ``missing-data``."""
+    """The atoms of a structure in internal units. ``boxed``: they come with a box, which the program's own does not
+    replace. Raises Rejected: ``bad-box``, ``missing-box``, ``unknown-species``, ``missing-mass``, ``missing-topology``,
+    ``missing-data``."""
     count = structure.atoms
     cell, periodic = structure.cell, structure.periodic
     tilted = bool(np.tril(cell, -1).any())

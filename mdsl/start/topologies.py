@@ -63,7 +63,10 @@ def _members(name: str, width: int, structure: Structure) -> np.ndarray:
     if name not in structure.topology:
         known = ", ".join(structure.topology)
         notes = (f"the atoms come with {known}",) if known else ("the atoms come without any topology",)
-        help = f'`program.bind(x, topologies={{"{name}": ...}})` in Python, or a LAMMPS data file with a section {name.capitalize()}'
+        help = (
+            f'`program.bind(x, topologies={{"{name}": ...}})` in Python, or a LAMMPS data file with a section '
+            f"{name.capitalize()}"
+        )
         raise Rejected(
             Diagnostic(
                 "missing-topology",
@@ -91,7 +94,8 @@ def _members(name: str, width: int, structure: Structure) -> np.ndarray:
         raise Rejected(
             Diagnostic(
                 "bad-topology",
-                f"the topology `{name}` names atom {given[row][outside[row]][0]}, but there are {structure.atoms} atoms",
+                f"the topology `{name}` names atom {given[row][outside[row]][0]}, but there are "
+                f"{structure.atoms} atoms",
                 notes=in_row(row),
             )
         )

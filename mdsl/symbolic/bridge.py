@@ -97,8 +97,8 @@ def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
 
 
 def _power_of_choice(factor: sympy.Expr, choice: sympy.Piecewise, exponent: sympy.Expr) -> sympy.Expr:
-    """A broken power of a factor times a choice between 0 and something, as of max(0, 1 - r): 0 where that is 0, and also
-    where the other is 0 itself, at which its power may have no derivatives."""
+    """A broken power of a factor times a choice between 0 and something, as of max(0, 1 - r): 0 where that is 0, and
+    also where the other is 0 itself, at which its power may have no derivatives."""
     (value, condition), (rest, _) = choice.args
     if rest == 0:
         return _piecewise(sympy.Pow(factor * value, exponent), condition, rest)

@@ -1,8 +1,8 @@
 """Numbers that are made of vectors and matrices, written by the components of these.
 
-SymPy sees scalars only. A length, a scalar product, a component or a trace is a function of the numbers that its vectors
-are made of, and must be differentiated by all of them: so it is written out, down to components of what is no expression
-of numbers (a displacement, a vector of the system), which are left as they are.
+SymPy sees scalars only. A length, a scalar product, a component or a trace is a function of the numbers that its
+vectors are made of, and must be differentiated by all of them: so it is written out, down to components of what is no
+expression of numbers (a displacement, a vector of the system), which are left as they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The magnitude and the sign of numbers that are real.
 
-SymPy's own go by what it can prove to be real, which a root, a power or an arcus cosine is not: |sqrt(z + 7) - 2| has for it
-the derivative of a complex number, with `re`, `im` and `atan2`. All values of the language are real, or none at all.
+SymPy's own go by what it can prove to be real, which a root, a power or an arcus cosine is not: |sqrt(z + 7) - 2| has
+for it the derivative of a complex number, with `re`, `im` and `atan2`. All values of the language are real, or none at
+all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What mdsl needs of JAX beyond its public functions: in one module, each found on this JAX, with a way on where one goes."""
+"""What mdsl needs of JAX beyond its public functions: in one module, each found on this JAX, with a way on where one
+goes."""
 
 import ast
 from pathlib import Path
@@ -7,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import mdsl
 from mdsl.lowering import jax_internals as internals
 from mdsl.lowering import jax_version
 from mdsl.lowering.traversals.pair_sum import pair_sum
-
-import mdsl
 
 ROOT = Path(__file__).parents[2]
 PRIVATE = ("jax._src", "jax.core", "jax.extend", "jax.interpreters", "jax.custom_derivatives", "jaxlib")
@@ -69,7 +70,10 @@ def test_private_parts_of_jax_are_in_one_module():
 
 
 def test_a_private_part_would_be_seen():
-    text = "import jax\nfrom jax.interpreters import ad\ndef f(v):\n    from jax._src import core\n    return jax.core.Jaxpr"
+    text = (
+        "import jax\nfrom jax.interpreters import ad\ndef f(v):\n    from jax._src import core\n    return "
+        "jax.core.Jaxpr"
+    )
     assert set(_private_names(ast.parse(text))) >= {"jax.interpreters.ad", "jax._src.core", "jax.core.Jaxpr"}
 
 

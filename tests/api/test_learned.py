@@ -24,7 +24,11 @@ quantity G[i, k] = sum(j != i) g2(4.0, shift[k], 1.9)(|x[i] - x[j]|)
 energy U = sum(i) net(G[i])
 """
 BUBBLES = "use units.lj\ndim 2\nenergy U = sum(i < j) if r < 1 then (1 - r)^2 else 0 where r = |x[i] - x[j]|\n"
-RUN = "run {\n  x ~ uniform(atoms = 12, density = 0.5)\n  brownian(dt = 0.01, T = 0.1, gamma = 1.0) for 40\n    record U every 10\n}\n"
+RUN = (
+    "run {\n  x ~ uniform(atoms = 12, density = 0.5)\n  brownian(dt = 0.01, T = 0.1, gamma = 1.0) for 40\n   "
+    " record "
+    "U every 10\n}\n"
+)
 L = 4.0
 
 
@@ -74,7 +78,8 @@ def test_weights_are_drawn_by_the_seed_and_ensembles_are_batches():
 def test_a_learned_energy_is_conserved():
     text = (
         NET
-        + 'run {\n  x = read("bound in Python")\n  v ~ maxwell(0.2)\n  velocity_verlet(dt = 0.005) for 100 record E every 10\n}\nobserve E = potential + kinetic'
+        + 'run {\n  x = read("bound in Python")\n  v ~ maxwell(0.2)\n  velocity_verlet(dt = 0.005) for 100 record E '
+        "every 10\n}\nobserve E = potential + kinetic"
     )
     with pairs_by("list"):
         result = (
@@ -247,7 +252,8 @@ def test_a_fit_finds_parameters(bubbles):
     optax = pytest.importorskip("optax")
     x, energies, _ = bubbles
     system = mdsl.compile(
-        "use units.lj\ndim 2\nparam D = 0.9\nparam k = 0.5\nparam idle = 1.0\nenergy U = k*sum(i < j) if r < D then (1 - r/D)^2 else 0 where r = |x[i] - x[j]|"
+        "use units.lj\ndim 2\nparam D = 0.9\nparam k = 0.5\nparam idle = 1.0\nenergy U = k*sum(i < j) if r < D then (1 "
+        "- r/D)^2 else 0 where r = |x[i] - x[j]|"
     ).bind(x[0], box=L)
     found = mdsl.fit(
         system, x, energies, names=("D", "k"), optimiser=optax.adam(0.02), epochs=150, patience=30, progress=False

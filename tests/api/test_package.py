@@ -9,9 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from mdsl.lowering import jax_version
 
 import mdsl
+from mdsl.lowering import jax_version
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "use units.lj energy U = sum(i < j) 1/|x[i] - x[j]|"
@@ -48,7 +48,10 @@ def test_no_setting_of_jax_changes():
 
 
 def test_no_environment_variable_changes():
-    code = f"import os\nbefore = dict(os.environ)\nimport mdsl; mdsl.compile({PROGRAM!r}); print(json.dumps(dict(os.environ) == before))"
+    code = (
+        f"import os\nbefore = dict(os.environ)\nimport mdsl; mdsl.compile({PROGRAM!r}); "
+        f"print(json.dumps(dict(os.environ) == before))"
+    )
     assert fresh(code) is True
 
 
@@ -57,7 +60,7 @@ def test_every_public_name_is_there():
         assert getattr(mdsl, name) is not None
     assert set(mdsl.__all__) <= set(dir(mdsl))
     with pytest.raises(AttributeError):
-        mdsl.no_such_name
+        mdsl.no_such_name  # noqa: B018
 
 
 def test_version_is_that_of_the_project():
@@ -87,7 +90,8 @@ def test_a_missing_jax_is_told(monkeypatch):
 
 
 def test_the_command_line_tells_it_too(tmp_path):
-    """With a release that is refused, `mdsl run` says so and does not break; `mdsl check` computes nothing, and does its work."""
+    """With a release that is refused, `mdsl run` says so and does not break; `mdsl check` computes nothing, and does
+    its work."""
     program = tmp_path / "a.mdsl"
     program.write_text(f"{PROGRAM} run {{ x = sc(a = 2, cells = 2) }}")
     code = (

@@ -62,7 +62,11 @@ def test_cutoff_that_is_a_number():
 
 def test_without_a_cutoff():
     program = mdsl.pair(epsilon * sympy.exp(-r / sigma) / r, r, params=ONE)
-    text = "use units.lj param sigma = 1.0 param epsilon = 1.0 energy U = sum(i < j) epsilon*exp(-r/sigma)/r where r = |x[i] - x[j]|"
+    text = (
+        "use units.lj param sigma = 1.0 param epsilon = 1.0 energy U = sum(i < j) epsilon*exp(-r/sigma)/r "
+        "where r = "
+        "|x[i] - x[j]|"
+    )
     same(program, mdsl.compile(text))
 
 
@@ -135,7 +139,11 @@ def test_two_dimensions():
 
 def test_names_of_its_own_text_step_aside():
     i, U, u, x = mdsl.symbols("i U u r_ij")
-    text = "use units.lj param i = 1.0 param U = 2.0 param u = 3.0 energy V = sum(k < l) (i*exp(-r*U) + u/r) where r = |x[k] - x[l]|"
+    text = (
+        "use units.lj param i = 1.0 param U = 2.0 param u = 3.0 energy V = sum(k < l) (i*exp(-r*U) + u/r) "
+        "where r = "
+        "|x[k] - x[l]|"
+    )
     same(mdsl.pair(i * sympy.exp(-x * U) + u / x, x, params={i: 1.0, U: 2.0, u: 3.0}), mdsl.compile(text))
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from compiled import killed
-from mdsl.grammar.catalogue import CATALOGUE
 
 from mdsl.command import cli
+from mdsl.grammar.catalogue import CATALOGUE
 from mdsl.report.errors_page import _find
 from mdsl.report.library import all_pages, listing
 
@@ -69,7 +69,10 @@ def test_check_says_one_line_for_each_file(program, capsys):
 
 
 def test_check_imports_no_jax(program):
-    code = "import sys\nfrom mdsl.command import cli\nstatus = cli.main(['check', 'lj.mdsl'])\nprint([m for m in sys.modules if m.split('.')[0] in ('jax', 'jaxlib', 'ase', 'mdtraj')])\nsys.exit(status)"
+    code = (
+        "import sys\nfrom mdsl.command import cli\nstatus = cli.main(['check', 'lj.mdsl'])\nprint([m for m in "
+        "sys.modules if m.split('.')[0] in ('jax', 'jaxlib', 'ase', 'mdtraj')])\nsys.exit(status)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=program)
     assert done.returncode == 0 and done.stdout.splitlines() == ["lj.mdsl: fine, 1 warning", "[]"]
 
@@ -133,7 +136,10 @@ def test_run_hands_its_options_over(program, capsys, monkeypatch):
     fake = type(sys)("mdsl.command.run")
     fake.run_file = lambda path, options: given.append((path, options)) or 1
     monkeypatch.setitem(sys.modules, "mdsl.command.run", fake)
-    argv = "run lj.mdsl --steps 1_000 --seed 7 --set σ=1.5 --set T=300*2 --out there --overwrite --precision mixed --platform cpu --threads 2 --quiet"
+    argv = (
+        "run lj.mdsl --steps 1_000 --seed 7 --set σ=1.5 --set T=300*2 --out there --overwrite --precision mixed "
+        "--platform cpu --threads 2 --quiet"
+    )
     assert call(capsys, *argv.split())[0] == 1
     [(path, options)] = given
     assert path == Path("lj.mdsl")
@@ -335,8 +341,10 @@ def test_a_run_goes_on_from_its_own_copy_of_the_program(tmp_path, monkeypatch):
     (tmp_path / "pair.txt").write_text("".join(f"{r:.2f} {(2 - r) ** 3:.6f}\n" for r in [0.05 * k for k in range(41)]))
     path = tmp_path / "tabled.mdsl"
     path.write_text(
-        'use units.lj\nuse integrators (velocity_verlet)\ntable u = tabulated("pair.txt")\nenergy U = sum(i < j) u(|x[i] - x[j]|)\n'
-        "run { x = fcc(density = 0.5, cells = 2)\n v ~ maxwell(1.0)\n velocity_verlet(dt = 0.01) for 40 record U every 10 }\n"
+        'use units.lj\nuse integrators (velocity_verlet)\ntable u = tabulated("pair.txt")\nenergy U = sum(i < j) '
+        "u(|x[i] - x[j]|)\n"
+        "run { x = fcc(density = 0.5, cells = 2)\n v ~ maxwell(1.0)\n velocity_verlet(dt = 0.01) for 40 record U "
+        "every 10 }\n"
     )
     killed(path, RunOptions(seed=3, precision="double", quiet=True, out=tmp_path / "out"))
     monkeypatch.chdir(tmp_path.parent)

@@ -130,8 +130,8 @@ def jumbled(seed=3, cells=3, edge=4.2, shake=0.12):
 
 
 def test_a_table_over_pairs_of_species_is_symmetric():
-    """Another is refused; where its numbers are not known yet its symmetric part counts, so that each entry of a pair has half
-    of the derivative by both, also of forces."""
+    """Another is refused; where its numbers are not known yet its symmetric part counts, so that each entry of a pair
+    has half of the derivative by both, also of forces."""
     x, rng = jumbled(cells=2, edge=3.6)
     system = program(MIXTURE).bind(x, box=3.6, species=[0, 1] * 4)
     e = np.array([[1.0, 1.4], [1.2, 0.6]])

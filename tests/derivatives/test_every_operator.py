@@ -1,8 +1,9 @@
-"""No node of an energy is taken for a constant: every operator, and every other node of the Model, with arguments that are
-quantities, parameters, entries of tables, data, distances, sums or the volume, in every domain of sums.
+"""No node of an energy is taken for a constant: every operator, and every other node of the Model, with arguments that
+are quantities, parameters, entries of tables, data, distances, sums or the volume, in every domain of sums.
 
-The energy itself is that of the interpreter. Its first derivatives, by positions, box, parameters and data, are compared
-with central differences of it, the second derivatives, in forward and in reverse mode, with central differences of forces.
+The energy itself is that of the interpreter. Its first derivatives, by positions, box, parameters and data, are
+compared with central differences of it, the second derivatives, in forward and in reverse mode, with central
+differences of forces.
 """
 
 import functools
@@ -213,7 +214,8 @@ energy W = sum(i; j < k) m[i]*e[j, A]*e[A, k]*exp(-|x[i] - x[j]| - |x[i] - x[k]|
 
 
 def test_masses_volumes_and_entries_of_fixed_species():
-    """Masses that are a parameter are that of the call, a quantity may read the volume, an index of a table be a species."""
+    """Masses that are a parameter are that of the call, a quantity may read the volume, an index of a table be a
+    species."""
     x, _, box, _ = place()
     program = mdsl.compile(READ_BESIDE)
     system = program.bind(x, box=box, species=SPECIES)

@@ -109,7 +109,8 @@ def test_the_virial_is_the_slope_by_strain(small):
 def test_scaling(small):
     """Lengths scaled together with σ, 1/width and the cutoffs change nothing; energies are linear in ε."""
     lj = program(
-        "dim 2\nparam s = 1.0\nparam e = 0.7\nenergy U = sum(i < j) force_shifted(lennard_jones(s, e), 1.7*s)(|x[i] - x[j]|)"
+        "dim 2\nparam s = 1.0\nparam e = 0.7\nenergy U = sum(i < j) force_shifted(lennard_jones(s, e), 1.7*s)(|x[i] "
+        "- x[j]|)"
     )
     system = bound(lj, positions(), box=EDGES)
     dp = jax.jit(jax.grad(lambda p: system.energy(params=p)))(lj.params)
@@ -177,10 +178,13 @@ def test_first_call_under_a_transformation(compiled):
 # Energies whose formulas are singular somewhere: at the cutoff, beyond it, or at the distance 0 of an atom to itself.
 SINGULAR = {
     "inverse powers": "param a = 1.0\nenergy U = sum(i < j) inverse_power(a, 1, 12)(|x[i] - x[j]|)",
-    "root at the cutoff": "param a = 1.5\nenergy U = sum(i < j) if r < a then (a - r)^1.5*log(r) else 0 where r = |x[i] - x[j]|",
-    "pole beyond the cutoff": "param a = 1.3\nenergy U = sum(i < j) if r < a then exp(0.3/(r - a - 0.1)) else 0 where r = |x[i] - x[j]|",
+    "root at the cutoff": "param a = 1.5\nenergy U = sum(i < j) if r < a then (a - r)^1.5*log(r) else 0 where r = "
+    "|x[i] - x[j]|",
+    "pole beyond the cutoff": "param a = 1.3\nenergy U = sum(i < j) if r < a then exp(0.3/(r - a - 0.1)) else 0 where "
+    "r = |x[i] - x[j]|",
     "the field at the origin": "param a = 1.3\nenergy U = sum(i) a*|x[i] - origin|^2",
-    "directions": "param a = 1.3\nenergy U = sum(i < j) if r < a then (a - r)^2*(x[i] - x[j]).x^2/r^2 else 0 where r = |x[i] - x[j]|",
+    "directions": "param a = 1.3\nenergy U = sum(i < j) if r < a then (a - r)^2*(x[i] - x[j]).x^2/r^2 else 0 where r = "
+    "|x[i] - x[j]|",
 }
 
 
@@ -216,8 +220,10 @@ def test_second_derivatives(small):
     [
         "param D = 1.0\nenergy U = sum(i < j) soft_sphere(D, 1.0, 2.5)(|x[i] - x[j]|)",
         "param D = 1.8\nenergy U = sum(i < j) (if r < D then exp(1/(r - D)) else 0) where r = |x[i] - x[j]|",
-        "param D = 1.5\nenergy U = sum(i < j) (if r < D then log(D - r + 1)*sqrt(D - r)*acos(r/D) else 0)*r where r = |x[i] - x[j]|",
-        "param D = 1.8\nenergy U = sum(i; j < k) u(|x[i] - x[j]|)*u(|x[i] - x[k]|) where u(r) = if r < D then exp(1/(r - D)) else 0",
+        "param D = 1.5\nenergy U = sum(i < j) (if r < D then log(D - r + 1)*sqrt(D - r)*acos(r/D) else 0)*r where r = "
+        "|x[i] - x[j]|",
+        "param D = 1.8\nenergy U = sum(i; j < k) u(|x[i] - x[j]|)*u(|x[i] - x[k]|) where u(r) = if r < D then exp(1/(r "
+        "- D)) else 0",
     ],
 )
 def test_what_is_beyond_a_cutoff_has_no_part_in_derivatives_of_forces(text):

@@ -28,20 +28,30 @@ BONDS = [[k, k + 1] for k in range(5)]
 SPECIES = np.arange(9) % 2
 INDICES = {"r": "[i, j]", "theta": "[j, i]", "phi": "[j, k]", "z": "[i, i]"}
 MANYBODY = {
-    "stillinger_weber": "param {n}_s[species, species] = {{ A-A: 1.0, A-B: 0.95, B-B: 0.9 }}\nparam {n}_e[species] = {{ A: 1.0, B: 1.4 }}\nparam {n}_a = 1.9\n"
-    "energy U_{n} = w_{n}*sum(i < j) sqrt({n}_e[i]*{n}_e[j])*stillinger_weber_pair({n}_s[i, j], 1, {n}_a)(|x[i] - x[j]|)\n"
-    "energy V_{n} = w_{n}*sum(i; j < k) {n}_e[i]*stillinger_weber_triple(1.1*{n}_s[i, i], 1, {n}_a)(|a|, |b|, a·b/(|a|*|b|)) where a = x[j] - x[i], b = x[k] - x[i]",
-    "sutton_chen": "param {n}_a[species, species] = {{ A-A: 1.3, A-B: 1.2, B-B: 1.1 }}\nparam {n}_e = 1.1\nparam {n}_c[species] = {{ A: 3.0, B: 4.0 }}\nparam {n}_n = 9.0\nparam {n}_m = 6.0\n"
+    "stillinger_weber": "param {n}_s[species, species] = {{ A-A: 1.0, A-B: 0.95, B-B: 0.9 }}\nparam {n}_e[species] = "
+    "{{ A: 1.0, B: 1.4 }}\nparam {n}_a = 1.9\n"
+    "energy U_{n} = w_{n}*sum(i < j) sqrt({n}_e[i]*{n}_e[j])*stillinger_weber_pair({n}_s[i, j], 1, {n}_a)(|x[i] - "
+    "x[j]|)\n"
+    "energy V_{n} = w_{n}*sum(i; j < k) {n}_e[i]*stillinger_weber_triple(1.1*{n}_s[i, i], 1, {n}_a)(|a|, |b|, "
+    "a·b/(|a|*|b|)) where a = x[j] - x[i], b = x[k] - x[i]",
+    "sutton_chen": "param {n}_a[species, species] = {{ A-A: 1.3, A-B: 1.2, B-B: 1.1 }}\nparam {n}_e = 1.1\nparam "
+    "{n}_c[species] = {{ A: 3.0, B: 4.0 }}\nparam {n}_n = 9.0\nparam {n}_m = 6.0\n"
     "quantity rho_{n}[i] = sum(j != i) switched(sutton_chen_density({n}_a[i, j], {n}_m), 1.5, CUT)(|x[i] - x[j]|)\n"
-    "energy U_{n} = w_{n}*sum(i < j) switched(sutton_chen_pair({n}_a[i, j], {n}_e, {n}_n), 1.5, CUT)(|x[i] - x[j]|)\nenergy V_{n} = w_{n}*sum(i) sutton_chen_embedding({n}_e, {n}_c[i])(rho_{n}[i])",
-    "gupta": "param {n}_x[species, species] = {{ A-A: 1.3, A-B: 1.2, B-B: 1.1 }}\nparam {n}_q = 2.1\nparam {n}_r = 1.1\nparam {n}_A = 0.2\nparam {n}_p = 8.0\n"
+    "energy U_{n} = w_{n}*sum(i < j) switched(sutton_chen_pair({n}_a[i, j], {n}_e, {n}_n), 1.5, CUT)(|x[i] - "
+    "x[j]|)\nenergy V_{n} = w_{n}*sum(i) sutton_chen_embedding({n}_e, {n}_c[i])(rho_{n}[i])",
+    "gupta": "param {n}_x[species, species] = {{ A-A: 1.3, A-B: 1.2, B-B: 1.1 }}\nparam {n}_q = 2.1\nparam {n}_r = "
+    "1.1\nparam {n}_A = 0.2\nparam {n}_p = 8.0\n"
     "quantity rho_{n}[i] = sum(j != i) switched(gupta_moment({n}_x[i, j], {n}_q, {n}_r), 1.5, CUT)(|x[i] - x[j]|)\n"
-    "energy U_{n} = w_{n}*sum(i < j) switched(gupta_pair({n}_A, {n}_p, {n}_r), 1.5, CUT)(|x[i] - x[j]|)\nenergy V_{n} = w_{n}*sum(i) gupta_band(rho_{n}[i])",
+    "energy U_{n} = w_{n}*sum(i < j) switched(gupta_pair({n}_A, {n}_p, {n}_r), 1.5, CUT)(|x[i] - x[j]|)\nenergy V_{n} "
+    "= w_{n}*sum(i) gupta_band(rho_{n}[i])",
 }
 OWN = {  # what single atoms and the box add
-    "wolf_self": "param {n}_q[species] = {{ A: 1.0, B: -0.8 }}\nparam {n}_a = 0.6\nparam {n}_c = 2.4\nenergy U_{n} = w_{n}*sum(i) wolf_self({n}_q[i], {n}_a, {n}_c)",
-    "damped_shifted_force_self": "param {n}_q[species] = {{ A: 1.0, B: -0.8 }}\nparam {n}_a = 0.6\nparam {n}_c = 2.4\nenergy U_{n} = w_{n}*sum(i) damped_shifted_force_self({n}_q[i], {n}_a, {n}_c)",
-    "energy_tail": "param {n}_s = 1.1\nparam {n}_e = 0.9\nparam {n}_c = 2.4\nenergy U_{n} = w_{n}*energy_tail(lennard_jones({n}_s, {n}_e), {n}_c)",
+    "wolf_self": "param {n}_q[species] = {{ A: 1.0, B: -0.8 }}\nparam {n}_a = 0.6\nparam {n}_c = 2.4\nenergy U_{n} = "
+    "w_{n}*sum(i) wolf_self({n}_q[i], {n}_a, {n}_c)",
+    "damped_shifted_force_self": "param {n}_q[species] = {{ A: 1.0, B: -0.8 }}\nparam {n}_a = 0.6\nparam {n}_c = "
+    "2.4\nenergy U_{n} = w_{n}*sum(i) damped_shifted_force_self({n}_q[i], {n}_a, {n}_c)",
+    "energy_tail": "param {n}_s = 1.1\nparam {n}_e = 0.9\nparam {n}_c = 2.4\nenergy U_{n} = "
+    "w_{n}*energy_tail(lennard_jones({n}_s, {n}_e), {n}_c)",
 }
 SILICA = """use units.metal
 use pair (force_shifted)
@@ -136,7 +146,8 @@ QUICK = ("pair",)
     "group, name", [pytest.param(g, n, marks=() if g in QUICK else pytest.mark.slow) for g, n in TRIED]
 )
 def test_gradients(group, name):
-    """All parameters of one energy, all positions, all edges, each along a random direction; and in single precision."""
+    """All parameters of one energy, all positions, all edges, each along a random direction; and in single
+    precision."""
     made, gradient = compiled(group)
     at = arguments(made, name)
     rng = np.random.default_rng(7)
@@ -176,7 +187,8 @@ AT_THE_END = np.array([[1.0, 1.0, 1.0], [2.5, 1.0, 1.0], [1.0, 2.2, 1.0]])  # 1.
 
 
 def test_at_the_ends_of_cutoffs():
-    """From above and below the slopes are those at the end, where force and slope are continuous; finite for the others."""
+    """From above and below the slopes are those at the end, where force and slope are continuous; finite for the
+    others."""
     weights = "\n".join(
         f"param w{k} = 0.0\nenergy U{k} = w{k}*sum(i < j) {u}(|x[i] - x[j]|)" for k, u in enumerate(ENDS.values())
     )

@@ -1,4 +1,5 @@
-"""The benchmarks: their systems have the energies that their formulas say, in every engine, and tables say what was measured."""
+"""The benchmarks: their systems have the energies that their formulas say, in every engine, and tables say what was
+measured."""
 
 import subprocess
 import sys

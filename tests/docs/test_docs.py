@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import mdsl
 from mdsl.grammar import tree
 from mdsl.grammar.parse import _parser, parse
 from mdsl.grammar.source import Source
-
-import mdsl
 from mdsl.model.operators import BUILTINS
 from mdsl.resolve.builders import BUILDERS
 from mdsl.resolve.modules import library_modules, library_source

@@ -148,7 +148,10 @@ def imported(name: str):
 def test_a_script_tells_what_it_needs(tmp_path):
     """Where optax is not installed, learned_potential.py ends with one line that says how to get it."""
     script = EXAMPLES / "learned_potential.py"
-    code = f"import runpy, sys; sys.modules['optax'] = None; sys.path.insert(0, {str(EXAMPLES)!r}); runpy.run_path({str(script)!r}, run_name='__main__')"
+    code = (
+        f"import runpy, sys; sys.modules['optax'] = None; sys.path.insert(0, {str(EXAMPLES)!r}); "
+        f"runpy.run_path({str(script)!r}, run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.splitlines() == [
         "this script fits a network with optax: pip install 'mdsl[learn]'"

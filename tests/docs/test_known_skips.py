@@ -1,4 +1,5 @@
-"""Tests that are skipped prove nothing: those of which that is known are listed, and others fail `--only-known-skips`."""
+"""Tests that are skipped prove nothing: those of which that is known are listed, and others fail
+`--only-known-skips`."""
 
 import os
 import subprocess

@@ -82,7 +82,10 @@ def test_a_box_that_becomes_too_small_ends_the_run():
 
 # -- parameters ----------------------------------------------------------------------------------------
 
-PACKED = "param D = 0.9\nbox periodic(3.3*D^2)\nenergy U = sum(i < j) if r < D then (1 - r/D)^3 else 0 where r = |x[i] - x[j]|"
+PACKED = (
+    "param D = 0.9\nbox periodic(3.3*D^2)\nenergy U = sum(i < j) if r < D then (1 - r/D)^3 else 0 where r = "
+    "|x[i] - x[j]|"
+)
 
 
 def central(function, at, h=2e-6):

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from compiled import running
 from interpreted import jumbled
-from mdsl.lowering.field.schedule import cut
 
 import mdsl
 from mdsl.command import cli
 from mdsl.interpret import meaning as interpret
+from mdsl.lowering.field.schedule import cut
 from mdsl.model.nodes import Advance
 
 HEAD = "use units.lj\nuse pair\nuse integrators (A, B)\n"
@@ -46,13 +46,14 @@ def test_what_reads_no_velocities_is_not_evaluated_again():
 def test_what_a_flow_cannot_read_yet():
     drag = (
         U
-        + "quantity drag[i] = sum(j != i) (if |x[i] - x[j]| < 1.5 then v[j] - v[i] else 0*v[i])\nflow friction(h) { v += h*drag }\nintegrator s(dt) { A(dt) friction(dt) }"
+        + "quantity drag[i] = sum(j != i) (if |x[i] - x[j]| < 1.5 then v[j] - v[i] else 0*v[i])\nflow friction(h) { v "
+        "+= h*drag }\nintegrator s(dt) { A(dt) friction(dt) }"
     )
     with pytest.raises(mdsl.Rejected, match="a flow cannot read `drag`, a quantity of each atom, yet"):
         running(drag, "s(dt = 0.01)", head=HEAD)
     hidden = (
-        U
-        + "state w = 1\nquantity n[i] = sum(j != i) (if |x[i] - x[j]| < 1.5 then w else 0)\nobserve Q = sum(i) n[i]^2\nflow damp(h) { w += h  v = exp(-h*Q)*v }\nintegrator s(dt) { damp(dt) A(dt) }"
+        U + "state w = 1\nquantity n[i] = sum(j != i) (if |x[i] - x[j]| < 1.5 then w else 0)\nobserve Q = sum(i) "
+        "n[i]^2\nflow damp(h) { w += h  v = exp(-h*Q)*v }\nintegrator s(dt) { damp(dt) A(dt) }"
     )
     with pytest.raises(mdsl.Rejected, match="cannot read `w`, which flows change"):
         running(hidden, "s(dt = 0.01)", head=HEAD)
@@ -64,6 +65,7 @@ def test_a_quantity_of_vectors_that_is_only_observed_does_not_hinder_a_run(tmp_p
         "use integrators (velocity_verlet)\n"
         + HEAD
         + U
-        + "quantity pull[i] = sum(j != i) (x[i] - x[j])\nobserve P = sum(i) |pull[i]|\nrun {\n  x = fcc(density = 0.1, cells = 2)\n  velocity_verlet(dt = 0.01) for 1 record P\n}"
+        + "quantity pull[i] = sum(j != i) (x[i] - x[j])\nobserve P = sum(i) |pull[i]|\nrun {\n  x = fcc(density = 0.1, "
+        "cells = 2)\n  velocity_verlet(dt = 0.01) for 1 record P\n}"
     )
     assert cli.main(["run", str(path), "--quiet", "--out", str(tmp_path / "out")]) == 0

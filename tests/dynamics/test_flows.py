@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 from compiled import killed, program, run, running
-from mdsl.grammar.diagnostics import Rejected
 
 import mdsl
 from mdsl.command import cli
 from mdsl.command import run as run_program
 from mdsl.command.options import RunOptions, settings
+from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import ENERGY, TIME
 from mdsl.model.observable_types import observable_type
 from mdsl.report.dump import dump
@@ -216,7 +216,8 @@ def test_a_constant_that_decides_a_loop_cannot_be_set(tmp_path):
     path.write_text(
         HEAD
         + LJ
-        + "const n = 2\nrun { x = fcc(density = 0.8, cells = 2)  nose_hoover(dt = 0.001, T = 1, tau = 1, chain = n) for 1 }"
+        + "const n = 2\nrun { x = fcc(density = 0.8, cells = 2)  nose_hoover(dt = 0.001, T = 1, tau = 1, chain = "
+        "n) for 1 }"
     )
     with pytest.raises(Rejected) as rejected:
         run_program.run_file(path, RunOptions(settings=settings(["n=3"]), quiet=True, out=tmp_path / "out"))
@@ -321,13 +322,15 @@ WRONG = {
         "there is no species `thre`",
     ),
     "observables of one name and two kinds": (
-        "integrator a(dt) { observe Q = kinetic  velocity_verlet(dt) }\nintegrator b(dt) { observe Q = sum(i) v[i]  velocity_verlet(dt) }\n"
+        "integrator a(dt) { observe Q = kinetic  velocity_verlet(dt) }\nintegrator b(dt) { observe Q = sum(i) v[i]  "
+        "velocity_verlet(dt) }\n"
         "run { x = fcc(density = 0.8, cells = 2)  a(dt = 1) for 1  b(dt = 1) for 1 }",
         "wrong-type",
         "two schemes",
     ),
     "the name of what a scheme reads": (
-        "observe temperature = kinetic\nrun { x = fcc(density = 0.8, cells = 2)  berendsen(dt = 1, T = 1, tau = 1) for 1 }",
+        "observe temperature = kinetic\nrun { x = fcc(density = 0.8, cells = 2)  berendsen(dt = 1, T = 1, tau = "
+        "1) for 1 }",
         "duplicate-name",
         "which `berendsen` reads",
     ),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import quick
 from compiled import bound, program, run, running
+
 from mdsl.lowering.run.outcome import Outcome
 
 HEAD = "use units.lj\nuse pair\nuse integrators\nuse minimizers\n"
@@ -36,12 +37,16 @@ def jammed(scheme, n=64, seed=0, record="record U, F", traversal="all pairs"):
 def until(scheme="fire(dt = 0.1)", condition="largest(i) |f[i]| < 1e-10", most=3000, **more):
     """A statement with a condition in the place of `for 100`."""
     x, edge, species = bubbles(**more)
-    text = f'{BUBBLES}\nrun {{\n  x = read("bound in Python")\n  {scheme} until {condition}, at most {most} record U, F every 100 }}'
+    text = (
+        f'{BUBBLES}\nrun {{\n  x = read("bound in Python")\n  {scheme} until {condition}, at most {most} record U, '
+        f"F every 100 }}"
+    )
     return program(text, HEAD), x, {"box": edge, "species": species}
 
 
 def fire(force, x, dt, most, dt_max):
-    """The algorithm as Bitzek et al. 2006 state it, on velocity Verlet steps; the last x and how many forces it took."""
+    """The algorithm as Bitzek et al. 2006 state it, on velocity Verlet steps; the last x and how many forces it
+    took."""
     v, f, count, mixing, downhill, h = np.zeros_like(x), force(x), 1, 0.1, 0, dt
     while np.linalg.norm(f, axis=1).max() >= 1e-10 and count <= most:
         v = v + h / 2 * f

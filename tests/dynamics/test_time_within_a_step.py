@@ -4,13 +4,16 @@ import jax
 import numpy as np
 import pytest
 from compiled import HEAD, running
-from mdsl.lowering.field.schedule import advances_wholly, cut
 
 import mdsl
 from mdsl.interpret import meaning as interpret
+from mdsl.lowering.field.schedule import advances_wholly, cut
 from mdsl.model.nodes import Advance
 
-DRIVEN = "param k = 1.3  param F = 0.7  param w = 1.9\nenergy U = sum(i) (k/2*d·d - F*sin(w*t)*d.x) where d = x[i] - origin\n"
+DRIVEN = (
+    "param k = 1.3  param F = 0.7  param w = 1.9\nenergy U = sum(i) (k/2*d·d - F*sin(w*t)*d.x) where d = x[i] - "
+    "origin\n"
+)
 OWN = "flow kick(h) { v += h*f/m } flow drift(h) { x += h*v }\n"
 
 
@@ -62,7 +65,10 @@ def test_a_driven_oscillator_is_of_second_order(name):
     np.testing.assert_allclose(ratios(np.array(errors)), 4, rtol=0.05)
 
 
-SHRINKING = "param a = 0.3\nbox triclinic((6*(1 - a*t), 0, 0), (2*t*t, 6, 0), (0, t, 6*(1 + a*t)))\nenergy U = 0*sum(i) x[i].x\n"
+SHRINKING = (
+    "param a = 0.3\nbox triclinic((6*(1 - a*t), 0, 0), (2*t*t, 6, 0), (0, t, 6*(1 + a*t)))\nenergy U = "
+    "0*sum(i) x[i].x\n"
+)
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["run", "traced"])
@@ -131,7 +137,10 @@ def test_what_flows_read_is_of_their_moment():
 
 
 def test_an_argument_is_of_the_moment_of_the_call():
-    text = "state a = 0\nobserve mark = a\nflow late(h, T) { x += h*v  a = T }\nintegrator mine(dt) { late(dt, 3*t) }\nenergy U = 0*sum(i) x[i].x\n"
+    text = (
+        "state a = 0\nobserve mark = a\nflow late(h, T) { x += h*v  a = T }\nintegrator mine(dt) { late(dt, 3*t) "
+        "}\nenergy U = 0*sum(i) x[i].x\n"
+    )
     prog = running(text, "mine(dt = 0.1)", 3, "record mark every 1")
     x = np.ones((2, 3)) + np.arange(2)[:, None]
     np.testing.assert_allclose(

@@ -104,7 +104,8 @@ def test_lammps_finds_the_same_radius(tmp_path):
     x, _, _ = chain(tmp_path)
     lmp = engines.lammps()
     for line in (
-        "units lj", "atom_style bond", "special_bonds lj 1 1 1", f"read_data {tmp_path}/chain.data", "pair_style zero 2.0",
+        "units lj", "atom_style bond", "special_bonds lj 1 1 1", f"read_data {tmp_path}/chain.data", "pair_style "
+                                                                                                     "zero 2.0",
         "pair_coeff * *", "bond_style zero", "bond_coeff *", "compute rg all gyration", "fix 1 all nve", "run 0",
     ):  # fmt: skip
         lmp.command(line)
@@ -145,7 +146,10 @@ def test_frames_are_written_unwrapped(tmp_path, monkeypatch, options):
 def test_what_frames_hold_is_printed_and_checked():
     from mdsl.report.dump import dump
 
-    text = 'use units.lj\nuse integrators\nenergy U = sum(i) |x[i] - origin|^2\nrun { x = sc(density = 1, cells = 3) velocity_verlet(dt = 1) for 2 write "a.xtc", unwrapped every 1 }'
+    text = (
+        "use units.lj\nuse integrators\nenergy U = sum(i) |x[i] - origin|^2\nrun { x = sc(density = 1, cells = 3) "
+        'velocity_verlet(dt = 1) for 2 write "a.xtc", unwrapped every 1 }'
+    )
     assert 'write "a.xtc", unwrapped  every 1' in dump(mdsl.compile(text).compiled, "resolve")
     with pytest.raises(mdsl.Rejected) as caught:
         mdsl.compile(text.replace("unwrapped", "forces"))

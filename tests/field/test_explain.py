@@ -4,17 +4,20 @@ import ast
 from pathlib import Path
 
 import pytest
-from mdsl.grammar.source import Source
-from mdsl.lowering.field import costs as limits
-from mdsl.lowering.field.schedule import force_evaluations
 
 import mdsl
 from mdsl.compiler import compile_source
+from mdsl.grammar.source import Source
+from mdsl.lowering.field import costs as limits
+from mdsl.lowering.field.schedule import force_evaluations
 from mdsl.model.box_dependencies import explicit_time
 from mdsl.model.nodes import Advance
 from mdsl.report.explain import atoms_of_run, explain
 
-HEAD = "use units.lj\nuse pair (lennard_jones, truncated, force_shifted, shifted)\nuse integrators (velocity_verlet, baoab)\n"
+HEAD = (
+    "use units.lj\nuse pair (lennard_jones, truncated, force_shifted, shifted)\nuse integrators (velocity_verlet, "
+    "baoab)\n"
+)
 LJ = "param sigma = 1.0\nenergy U = sum(i < j) truncated(lennard_jones(sigma, 1.0), 2.5*sigma)(|x[i] - x[j]|)\n"
 PLACED = "x = fcc(density = 0.8442, cells = 20)  v ~ maxwell(1.0)"
 
@@ -111,7 +114,8 @@ def test_smoothness():
 
 def test_species_pairs_differ():
     text = told(
-        "species A, B\nparam s[species, species] = { A-A: 1.0, A-B: 0.8, B-B: 0.88 }\nenergy U = sum(i < j) force_shifted(lennard_jones(s[i, j], 1.0), 2.5*s[i, j])(|x[i] - x[j]|)"
+        "species A, B\nparam s[species, species] = { A-A: 1.0, A-B: 0.8, B-B: 0.88 }\nenergy U = sum(i < j) "
+        "force_shifted(lennard_jones(s[i, j], 1.0), 2.5*s[i, j])(|x[i] - x[j]|)"
     )
     assert "2.5 for A-A, 2 for A-B, 2.2 for B-B" in fact(text, "support")
 
@@ -179,8 +183,8 @@ def test_the_limits_are_those_of_the_driver():
 
 def test_dynamics():
     text = told(
-        LJ
-        + f'observe T = temperature\nrun {{ {PLACED} baoab(dt = 0.005, T = 1.5, gamma = 1.0) for 1_000 record T, U every 10 write "a.xyz" }}'
+        LJ + f"observe T = temperature\nrun {{ {PLACED} baoab(dt = 0.005, T = 1.5, gamma = 1.0) for 1_000 record T, U "
+        f'every 10 write "a.xyz" }}'
     )
     assert "baoab, line 7" in text
     assert fact(text, "steps") == "1_000, with dt = 0.005, T = 1.5, gamma = 1.0"
@@ -194,7 +198,8 @@ def test_dynamics():
 def test_two_evaluations_of_a_silly_integrator():
     text = told(
         LJ
-        + f"{KICK} {DRIFT} integrator silly(dt) {{ K(dt/2) R(dt/2) K(dt/2) R(dt/2) }} run {{ {PLACED} silly(dt = 0.01) for 10 }}"
+        + f"{KICK} {DRIFT} integrator silly(dt) {{ K(dt/2) R(dt/2) K(dt/2) R(dt/2) }} run {{ {PLACED} silly(dt = 0.01) "
+        f"for 10 }}"
     )
     assert fact(text, "forces") == "2 evaluations per step"
     assert fact(text, "random") == "none"
@@ -203,7 +208,8 @@ def test_two_evaluations_of_a_silly_integrator():
 def test_units():
     head = "use units.metal\nuse pair (lennard_jones, truncated)\n"
     text = told(
-        "param sigma = 3.4 [angstrom]\nenergy U = sum(i < j) truncated(lennard_jones(sigma, 0.01 [eV]), 0.9 [nm])(|x[i] - x[j]|)",
+        "param sigma = 3.4 [angstrom]\nenergy U = sum(i < j) truncated(lennard_jones(sigma, 0.01 [eV]), 0.9 "
+        "[nm])(|x[i] - x[j]|)",
         head,
     )
     assert "0.0101805 ps" in text
@@ -214,7 +220,8 @@ def test_units():
 
 def test_what_is_differentiable():
     text = told(
-        "const rc = 2.5\nparam s = 1.0\nparam w = 2*s\nenergy U = sum(i < j) truncated(lennard_jones(w, 1.0), rc)(|x[i] - x[j]|)"
+        "const rc = 2.5\nparam s = 1.0\nparam w = 2*s\nenergy U = sum(i < j) truncated(lennard_jones(w, 1.0), "
+        "rc)(|x[i] - x[j]|)"
     )
     derivatives = text[text.index("\nderivatives") :]
     by, made = derivatives.split("made of")
@@ -235,7 +242,8 @@ def test_how_runs_and_minima_are_differentiated():
 def test_a_function_in_three_pieces_ends_with_the_last():
     """Also where the sign of its length is not known: 2.2*sigma is nearer than 2.5*sigma."""
     program = mdsl.compile(
-        "use units.lj\nuse pair\nparam sigma = 1.0\nenergy U = sum(i < j) switched(lennard_jones(sigma, 1), 2.2*sigma, 2.5*sigma)(|x[i] - x[j]|)"
+        "use units.lj\nuse pair\nparam sigma = 1.0\nenergy U = sum(i < j) switched(lennard_jones(sigma, 1), 2.2*sigma, "
+        "2.5*sigma)(|x[i] - x[j]|)"
     )
     assert not program.warnings
     assert "0 for r >= 2.5 (2.5*sigma)" in program.explain() and "continuous at the cutoff" in program.explain()
@@ -247,10 +255,14 @@ def test_a_function_in_three_pieces_ends_with_the_last():
 def test_what_observables_cost():
     """Each says what it sums over, and which list holds its pairs."""
     text = (
-        "param dr = 0.05\nenergy U = sum(i < j) truncated(lennard_jones(1, 1), 2.5)(|x[i] - x[j]|)\ntopology bonds(i, j)\n"
-        "observe near[k in 1..50] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0\nobserve far[k in 1..100] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0\n"
-        "observe waves[n in 1..9] = sum(i) cos(n*x[i].x)\nobserve whole = sum(i < j) exp(-|x[i] - x[j]|)\nobserve most = largest(i) |f[i]|\nobserve P = trace(virial)\n"
-        "observe bonded = sum((i, j) in bonds) |x[i] - x[j]|\nobserve legs = sum(i; j < k) if |x[i] - x[j]| < 1.5 and |x[i] - x[k]| < 1.5 then 1 else 0\nobserve kinks = sum(i) (sum(j != i) if |x[i] - x[j]| < 3 then 1 else 0)^2\n"
+        "param dr = 0.05\nenergy U = sum(i < j) truncated(lennard_jones(1, 1), 2.5)(|x[i] - x[j]|)\ntopology "
+        "bonds(i, j)\n"
+        "observe near[k in 1..50] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0\nobserve far[k in "
+        "1..100] = sum(i < j) if floor(|x[i] - x[j]|/dr) + 1 == k then 1 else 0\n"
+        "observe waves[n in 1..9] = sum(i) cos(n*x[i].x)\nobserve whole = sum(i < j) exp(-|x[i] - x[j]|)\nobserve most "
+        "= largest(i) |f[i]|\nobserve P = trace(virial)\n"
+        "observe bonded = sum((i, j) in bonds) |x[i] - x[j]|\nobserve legs = sum(i; j < k) if |x[i] - x[j]| < 1.5 and "
+        "|x[i] - x[k]| < 1.5 then 1 else 0\nobserve kinks = sum(i) (sum(j != i) if |x[i] - x[j]| < 3 then 1 else 0)^2\n"
     )
     lines = [line.strip() for line in told(text).splitlines()]
 
@@ -278,7 +290,8 @@ def test_what_observables_cost():
 def test_an_energy_without_a_sum_shows_its_formula():
     """The tail of a Lennard-Jones fluid, an integral in closed form: 8 pi/9 (s^12/rc^9 - 3 s^6/rc^3) N^2/volume."""
     text = mdsl.compile(
-        "use units.lj\nuse pair\nparam s = 1.0\ndef u(r) = lennard_jones(s, 1)(r)\nenergy pairs = sum(i < j) shifted(u, 2)(|x[i] - x[j]|)\nenergy tail = energy_tail(u, 2)"
+        "use units.lj\nuse pair\nparam s = 1.0\ndef u(r) = lennard_jones(s, 1)(r)\nenergy pairs = sum(i < j) "
+        "shifted(u, 2)(|x[i] - x[j]|)\nenergy tail = energy_tail(u, 2)"
     ).explain()
     line = next(line for line in text.splitlines() if line.strip().startswith("U "))
     assert "N^2*s^12/volume" in line and "N^2*s^6/volume" in line and f"{8 / 9 / 2**9:g}"[:7] in line
@@ -287,7 +300,8 @@ def test_an_energy_without_a_sum_shows_its_formula():
 def test_schemes_tell_their_states_and_defaults():
     text = explain(
         mdsl.compile(
-            "use units.lj\nuse minimizers\nenergy U = sum(i < j) exp(-|x[i] - x[j]|^2)\nrun { x = fcc(density = 1, cells = 2)\n fire(dt = 0.1) until U < 1, at most 9 }"
+            "use units.lj\nuse minimizers\nenergy U = sum(i < j) exp(-|x[i] - x[j]|^2)\nrun { x = fcc(density = 1, "
+            "cells = 2)\n fire(dt = 0.1) until U < 1, at most 9 }"
         ).compiled
     )
     assert "at most 9, with dt = 0.1, dt_max = 4*dt" in text and "U < 1, checked after every step" in text

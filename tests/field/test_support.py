@@ -42,7 +42,10 @@ ENDS = {
 
 @pytest.mark.parametrize("body", ENDS)
 def test_where_it_ends(body):
-    text = f"param rc = 2.5\nparam c = -1.0\ndef u(r) = exp(-r)\ndef end(r, a) = if r < a then (a - r)^2 else 0\nenergy U = sum(i < j) ({body}) where r = |x[i] - x[j]|"
+    text = (
+        f"param rc = 2.5\nparam c = -1.0\ndef u(r) = exp(-r)\ndef end(r, a) = if r < a then (a - r)^2 else "
+        f"0\nenergy U = sum(i < j) ({body}) where r = |x[i] - x[j]|"
+    )
     compiled = program(text).compiled
     (term,) = compiled.field.terms
     if ENDS[body] is None:

@@ -1,9 +1,9 @@
 """Elements of PDB files without element columns: by the columns of the names and the residue, or refused."""
 
 import pytest
-from mdsl.grammar.diagnostics import Rejected
 
 from mdsl.files.reading import read
+from mdsl.grammar.diagnostics import Rejected
 
 # Columns 13-16, residue, element. By the PDB format and, for ions, by the names that GROMACS and CHARMM give them.
 ATOMS = [

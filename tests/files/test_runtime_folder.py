@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mdsl.grammar.diagnostics import Rejected
 
 from mdsl.files.folder import RunFolder
 from mdsl.files.records import Column, Records
+from mdsl.grammar.diagnostics import Rejected
 
 
 def refused(id, make, *words):

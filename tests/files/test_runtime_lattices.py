@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from mdsl.grammar.diagnostics import Rejected
 from scipy import stats
 from scipy.spatial import cKDTree
 
 from mdsl.files.lattices import LATTICES, crystal, shares, uniform
 from mdsl.files.velocities import maxwell
+from mdsl.grammar.diagnostics import Rejected
 
 
 def shells(structure, count):

@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 import pytest
-from mdsl.grammar.diagnostics import Rejected
 from reference import REFERENCE
 
 from mdsl.files.reading import read
+from mdsl.grammar.diagnostics import Rejected
 
 
 def write(folder, name, text):
@@ -68,7 +68,10 @@ def test_velocities_come_in_angstrom_per_femtosecond(tmp_path, name, kind):
 
 
 def test_extxyz_with_labels_masses_and_an_origin(tmp_path):
-    text = '2\nLattice="5 0 0 0 6 0 0 0 7" Origin="1 1 1" Properties=species:S:1:pos:R:3:velo:R:3:masses:R:1 pbc="T F T"\nA 1 2 3 4 5 6 7.5\nbead 1 1 1 0 0 0 8.5\n'
+    text = (
+        '2\nLattice="5 0 0 0 6 0 0 0 7" Origin="1 1 1" Properties=species:S:1:pos:R:3:velo:R:3:masses:R:1 pbc="T F '
+        'T"\nA 1 2 3 4 5 6 7.5\nbead 1 1 1 0 0 0 8.5\n'
+    )
     structure = read(write(tmp_path, "a.extxyz", text))
     assert structure.species == ("A", "bead")
     assert structure.positions.tolist() == [[0, 1, 2], [0, 0, 0]]
@@ -91,7 +94,10 @@ def test_frames_and_free_axes(tmp_path):
 
 
 def test_two_dimensions(tmp_path):
-    flat = "header\n\n2 atoms\n0 4 xlo xhi\n0 5 ylo yhi\n-0.5 0.5 zlo zhi\n\nAtoms\n\n1 1 1.0 2.0 0.0\n2 1 2.0 3.5 0.0\n\nVelocities\n\n1 1 2 0\n2 3 4 0\n"
+    flat = (
+        "header\n\n2 atoms\n0 4 xlo xhi\n0 5 ylo yhi\n-0.5 0.5 zlo zhi\n\nAtoms\n\n1 1 1.0 2.0 0.0\n2 1 2.0 3.5 "
+        "0.0\n\nVelocities\n\n1 1 2 0\n2 3 4 0\n"
+    )
     structure = read(write(tmp_path, "a.data", flat), dim=2)
     assert structure.positions.tolist() == [[1, 2], [2, 3.5]]
     assert structure.velocities.tolist() == [[1, 2], [3, 4]]
@@ -325,7 +331,11 @@ _atom_site_occupancy
 Cu1 Cu 0 0 0 1.0
 Cu2 Cu 0.5 0.5 0 1.0
 """
-PDB = "CRYST1   10.000   10.000   10.000  90.00  90.00  90.00 P 1           1\nATOM      1  O   HOH A   1       1.000   2.000   3.000  1.00  0.00           O\n"
+PDB = (
+    "CRYST1   10.000   10.000   10.000  90.00  90.00  90.00 P 1           1\nATOM      1  O   HOH A   1      "
+    " 1.000  "
+    " 2.000   3.000  1.00  0.00           O\n"
+)
 BROKEN = {
     "empty": ("a.xyz", "", "no-atoms", "empty"),
     "blank": ("a.cif", "\n \n", "no-atoms", "empty"),

@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from mdsl.grammar.diagnostics import Rejected
 
 from mdsl.files.reading import read
 from mdsl.files.trajectories import AKMA_FEMTOSECONDS, check_format, open_trajectory
+from mdsl.grammar.diagnostics import Rejected
 
 N, FRAMES = 30, 5
 LENGTHS = np.array([11.0, 12.0, 13.0])

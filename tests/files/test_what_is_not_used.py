@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from mdsl.grammar.diagnostics import Rejected
 
 import mdsl
 from mdsl.files.reading import read
+from mdsl.grammar.diagnostics import Rejected
 from mdsl.interpret.meaning import System
 from mdsl.report.dump import dump
 
@@ -31,7 +31,10 @@ Cartesian
   6.0  5.5  6.1  T T T
 """
 FROZEN = "data fixed[atoms]\nfrozen fixed\n"
-RUN = 'run { x = read("POSCAR") v ~ maxwell(100 [K]) velocity_verlet(dt = 2 [fs]) for 50 record degrees_of_freedom, temperature every 1 }\n'
+RUN = (
+    'run { x = read("POSCAR") v ~ maxwell(100 [K]) velocity_verlet(dt = 2 [fs]) for 50 record degrees_of_freedom, '
+    "temperature every 1 }\n"
+)
 
 
 def slab(folder, text=SLAB):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mdsl.grammar import tree
 from mdsl.grammar.layout.format import format_expression, format_program, format_statement
 from mdsl.grammar.parse import parse
@@ -221,7 +222,8 @@ def test_long_lines_break_before_an_operator():
     "a + b - c", "a - (b - c)", "a - (b + c)", "a/(b*c)", "a/b*c", "(a + b)*c", "-a^2", "(-a)^2", "-(a*b)", "a*(-b)", "a^b^c", "(a^b)^c",
     "a^-b", "2^(1/6)*a", "(2 [fs])^2", "a·b/c", "(a*b)·c", "(sum(i) a)*b", "a*sum(i) b*c", "sum(i) a*b + c", "sum(i) (a + b)", "-sum(i) a",
     "(if a then b else c) + d", "a + if b then c else d", "sum(i) if a then b else c", "(a*if b then c else d) + e", "not a < b", "(not a) < b",
-    "(a < b) == c", "a and (b or c)", "a and b or c", "(a or b)[i]", "(2).x", "||a| - b|", "f(g)(a, b = { A-B: 1 })[i, j].x", "(a, b)",
+    "(a < b) == c", "a and (b or c)", "a and b or c", "(a or b)[i]", "(2).x", "||a| - b|", "f(g)(a, b = { A-B: 1 "
+                                                                                           "})[i, j].x", "(a, b)",
     "(a and not b)", "|(a < b)|", "(sum(i) a)^2", "a - (-b)", "if (if a then b else c) then d else e",
 ])  # fmt: skip
 def test_expressions_print_with_the_fewest_parentheses(text):

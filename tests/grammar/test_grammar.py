@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.layout.format import format_expression
@@ -171,7 +172,8 @@ run { x = 1 v ~ maxwell(T) fire(dt = 1) for 10 record U, T every 2 write "f" rec
 def test_every_statement():
     found = program(STATEMENTS).statements
     assert [type(s).__name__ for s in found] == (
-        "Use Use Dim SpeciesDecl Topology Box Declaration Declaration Declaration Data Data TableDecl Learned Extern Def Equation Equation "
+        "Use Use Dim SpeciesDecl Topology Box Declaration Declaration Declaration Data Data TableDecl Learned Extern "
+        "Def Equation Equation "
         "Equation UnitDecl UnitDecl UnitSystem Flow Integrator Integrator Run"
     ).split()
     assert found[0] == tree.Use(HERE, ("units", "lj"), None)

@@ -1,10 +1,11 @@
 """Syntax mistakes by example: which diagnostic, where, and in which words."""
 
 import pytest
+from wrong_programs import Wrong, each, wrong
+
 from mdsl.grammar.diagnostics import Rejected, render
 from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source
-from wrong_programs import Wrong, each, wrong
 
 
 def mistakes(text):

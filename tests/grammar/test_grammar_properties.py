@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_format import UNCHANGED
+
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Rejected, render
 from mdsl.grammar.layout.format import format_expression, format_program, format_statement
 from mdsl.grammar.parse import parse, tokenize
 from mdsl.grammar.source import Source, Span
-from test_format import UNCHANGED
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = [

@@ -168,7 +168,10 @@ def test_nist_energies_with_tail(configuration):
 def test_tails_against_their_definition(dim, space):
     """The sum over shells of pairs beyond the cutoff, and the pressure of it by the virial theorem."""
     system = jumbled(9, dim)
-    text = f"dim {dim}\nparam s = 1.1\ndef u(r) = lennard_jones(s, 1)(r)\nenergy E = energy_tail(u, 1.9)\nobserve P = pressure_tail(u, 1.9)"
+    text = (
+        f"dim {dim}\nparam s = 1.1\ndef u(r) = lennard_jones(s, 1)(r)\nenergy E = energy_tail(u, 1.9)\nobserve P = "
+        f"pressure_tail(u, 1.9)"
+    )
     *_, model = stages(text)
     energy, pressure = (interpret.observe(model, name, system) for name in ("E", "P"))
     rho = 9 / np.prod(system.lengths)

@@ -61,7 +61,8 @@ def test_one_atom_and_none_in_reach():
 
 def test_species_tables():
     model = program(
-        "species A, B\nparam s[species, species] = { A-A: 1.0, B-A: 0.8, B-B: 0.9 }\nparam e[species] = { A: 1.0, B: 2.0 }\n"
+        "species A, B\nparam s[species, species] = { A-A: 1.0, B-A: 0.8, B-B: 0.9 }\nparam e[species] = { A: 1.0, "
+        "B: 2.0 }\n"
         "energy U = sum(i < j) (e[i] + e[j])*inverse_power(s[i, j], 1, 2)(|x[i] - x[j]|)\nobserve first = s[A, B]"
     )
     system = System([[0.0, 0, 0], [1, 0, 0], [0, 2, 0]], [50.0] * 3, species=[0, 1, 1])
@@ -196,7 +197,8 @@ def test_lammps(name, text):
 
 def test_constants():
     model = program(
-        "const shift[k in 1..4] = 0.1*k\nparam T = 2.0\nparam W = T\ndef ramp(t) = if t < 10 then T - 0.1*t else 0\nenergy U = sum(i) shift[3]*W"
+        "const shift[k in 1..4] = 0.1*k\nparam T = 2.0\nparam W = T\ndef ramp(t) = if t < 10 then T - 0.1*t else "
+        "0\nenergy U = sum(i) shift[3]*W"
     )
     assert np.allclose(interpret.parameter(model, "shift"), [0.1, 0.2, 0.3, 0.4])
     assert interpret.energy(model, System(np.zeros((2, 3)), [9.0] * 3)) == pytest.approx(1.2)

@@ -135,7 +135,8 @@ def test_gradient_of_an_observable_that_reads_forces():
 
 def test_defaults_follow_the_params_they_are_written_in():
     model = program(
-        "species small, large\nparam D = 0.8\nparam size[species] = { small: D, large: 1.0 }\nenergy U = sum(i) size[i]^2"
+        "species small, large\nparam D = 0.8\nparam size[species] = { small: D, large: 1.0 }\nenergy U = sum(i) "
+        "size[i]^2"
     )
     system = System(np.zeros((3, 3)), [9.0] * 3, species=[0, 0, 1])
     assert interpret.energy(model, system) == pytest.approx(2 * 0.64 + 1)
@@ -204,7 +205,10 @@ def test_derivatives_do_not_mix():
 
 
 def test_the_branch_not_taken_is_never_seen():
-    text = "param c = 1.5\nenergy U = sum(i < j) if r < c then log(c - r) + sqrt(c - r) else 1/(r - c)^2 where r = |x[i] - x[j]|"
+    text = (
+        "param c = 1.5\nenergy U = sum(i < j) if r < c then log(c - r) + sqrt(c - r) else 1/(r - c)^2 where r = "
+        "|x[i] - x[j]|"
+    )
     model, system = program(text), jumbled(10)
     for value in (interpret.energy(model, system), interpret.forces(model, system), interpret.virial(model, system)):
         assert np.isfinite(value).all()

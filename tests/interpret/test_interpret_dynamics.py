@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mdsl.grammar.source import Source
 
+from mdsl.grammar.source import Source
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.meaning import System
 from mdsl.model.nodes import Advance
@@ -123,7 +123,8 @@ def test_energy_that_depends_on_time():
 
 
 OWN = {
-    "locals": "flow L(h) { a = h*f/m\n v += a\n x += h*v + h*a }\nflow R(h) { a ~ normal\n v += h*a }\nintegrator mine(dt) { R(dt) L(dt/2) R(dt) L(dt/2) }\n",
+    "locals": "flow L(h) { a = h*f/m\n v += a\n x += h*v + h*a }\nflow R(h) { a ~ normal\n v += h*a }\nintegrator "
+    "mine(dt) { R(dt) L(dt/2) R(dt) L(dt/2) }\n",
     "sums": "flow S(s) { v = s*v/sqrt(sum(i) v[i]·v[i]) }\nintegrator mine(dt) { S(sqrt(3*N)) x += dt*v }\n",
     "simultaneous": "flow W(h) { v = v - h*(x - origin) }\nintegrator mine(dt) { W(dt) x += dt*v W(dt) }\n",
     "fields": "flow K(a) { v += a }\nintegrator mine(dt) { K(dt*f/m) x += dt*v }\n",
@@ -149,6 +150,9 @@ def test_library_schemes_before_and_after_inline(scheme):
 
 def test_names_of_a_flow_do_not_reach_into_energies():
     """The flow's own `a` and the param `a` in the energy are two things."""
-    text = "param a = 2.0\nenergy U = sum(i) a*(x[i] - origin).x\nflow L(h) { a ~ normal\n v = h*f }\nintegrator mine(dt) { L(dt) }\n"
+    text = (
+        "param a = 2.0\nenergy U = sum(i) a*(x[i] - origin).x\nflow L(h) { a ~ normal\n v = h*f }\nintegrator "
+        "mine(dt) { L(dt) }\n"
+    )
     for model, advance in program(text, "mine(dt = 0.5)"):
         assert np.allclose(interpret.step(model, advance, oscillators(), noise).v, [-1, 0, 0])

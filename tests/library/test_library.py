@@ -164,7 +164,8 @@ def compiled(module):
                 lines.append(f"param {first[-1]} = {VALUES.get(name, 1.1 + 0.13 * k)}")
         u = f"{entry.name}({', '.join(first)})"
         lines.append(
-            f"param w_{entry.name} = 0.0\nenergy U_{entry.name} = w_{entry.name}*{SUMS[entry.signature.groups[-1][0][0]].format(u)}"
+            f"param w_{entry.name} = 0.0\nenergy U_{entry.name} = "
+            f"w_{entry.name}*{SUMS[entry.signature.groups[-1][0][0]].format(u)}"
         )
     program = mdsl.compile("\n".join(lines))
     x = 1.0 + np.cumsum(

@@ -76,7 +76,8 @@ energy band      = sum(i) gupta_band(moment[i])
     ],
 )
 def test_metals_of_cleri_and_rosato(metal, a, A, xi, p, q, energy_of_cohesion):
-    """Cohesive energies to which the published parameters were fitted (Phys. Rev. B 48, 22 (1993)), at zero pressure."""
+    """Cohesive energies to which the published parameters were fitted (Phys. Rev. B 48, 22 (1993)), at zero
+    pressure."""
     text = GUPTA.format(A=A, xi=xi, p=p, q=q, r0=f"({a}/sqrt(2)*1 [angstrom])")
     energy, pressure = at(text, f"fcc(a = {a} [angstrom], cells = 4)")
     assert energy == pytest.approx(-energy_of_cohesion, abs=1e-3)
@@ -117,7 +118,11 @@ SALT = "species Na, Cl\nconst q[species] = { Na: 1.0, Cl: -1.0 }\n"
 def test_rock_salt(law, own):
     """Madelung's constant of rock salt, 1.7475646 (Evjen 1932)."""
     n = np.array(list(np.ndindex(8, 8, 8)))
-    text = f"{SALT}energy U = sum(i < j) {law}(q[i], q[j], 0.8, 3.99)(|x[i] - x[j]|)\nenergy self = sum(i) {own}(q[i], 0.8, 3.99)"
+    text = (
+        f"{SALT}energy U = sum(i < j) {law}(q[i], q[j], 0.8, 3.99)(|x[i] - x[j]|)\nenergy self = sum(i) "
+        f"{own}(q[i], "
+        f"0.8, 3.99)"
+    )
     energy, forces, _ = everything(
         program(text, "use units.lj\nuse coulomb\n").bind(n.astype(float), box=8.0, species=n.sum(axis=1) % 2)
     )
@@ -128,7 +133,10 @@ def test_rock_salt(law, own):
 def test_charges_of_atoms():
     """Charges that come with the atoms mean what those of species mean."""
     x, charges = np.random.default_rng(3).uniform(0, 6, (12, 3)), np.where(np.arange(12) % 2, -1.0, 1.0)
-    law = "energy U = sum(i < j) wolf(q[i], q[j], 0.8, 2.9)(|x[i] - x[j]|)\nenergy self = sum(i) wolf_self(q[i], 0.8, 2.9)"
+    law = (
+        "energy U = sum(i < j) wolf(q[i], q[j], 0.8, 2.9)(|x[i] - x[j]|)\nenergy self = sum(i) wolf_self(q[i], "
+        "0.8, 2.9)"
+    )
     head = "use units.lj\nuse coulomb\n"
     by_atom = everything(program("data q[atoms]\n" + law, head).bind(x, box=6.0, data={"q": charges}))
     by_species = everything(program(SALT + law, head).bind(x, box=6.0, species=np.arange(12) % 2))
@@ -140,7 +148,8 @@ def test_charges_of_atoms():
 def test_the_constant_of_coulomb(unit, expected):
     """e^2/(4 pi epsilon_0 angstrom): 14.3996 eV, 332.0637 kcal/mol."""
     system = mdsl.compile(
-        f"use units.{unit}\nuse coulomb\nparam m = 1 [g/mol]\nenergy U = sum(i < j) coulomb(1 [e], -1 [e])(|x[i] - x[j]|)"
+        f"use units.{unit}\nuse coulomb\nparam m = 1 [g/mol]\nenergy U = sum(i < j) coulomb(1 [e], -1 [e])(|x[i] "
+        f"- x[j]|)"
     ).bind([[0.0, 0, 0], [0, 0, 1.0]], box=np.inf)
     assert -float(system.energy()) == pytest.approx(expected, rel=1e-8)
 

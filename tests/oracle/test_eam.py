@@ -117,7 +117,10 @@ def test_lammps(name):
         return (np.array(values) + shift + np.zeros_like(moved)).reshape(-1, 3)
 
     types = np.tile(np.array(data["types"]) - 1, copies**3)
-    run = f'run {{ x = read("bound in Python") velocity_verlet(dt = {data["dt"]} [ps]) for {data["nsteps"]} record potential every {data["nsteps"]} }}'
+    run = (
+        f'run {{ x = read("bound in Python") velocity_verlet(dt = {data["dt"]} [ps]) for {data["nsteps"]} record '
+        f"potential every {data['nsteps']} }}"
+    )
     system = program(file, species, run).bind(
         all_copies(data["x0"], moved),
         box=edges * copies,
@@ -144,7 +147,8 @@ def test_lammps_agrees_on_which_atom_makes_a_density(tmp_path):
     x, types = made(27)
     try:
         engine.commands_string(
-            "units metal\natom_modify map array\nregion b block 0 11 0 11 0 11\ncreate_box 2 b\nmass * 10\npair_style eam/fs\n"
+            "units metal\natom_modify map array\nregion b block 0 11 0 11 0 11\ncreate_box 2 b\nmass * 10\npair_style "
+            "eam/fs\n"
             f"pair_coeff * * {folder / 'alloy.fs'} Au Cu\n"
         )
         engine.create_atoms(27, None, (types + 1).tolist(), x.ravel().tolist())

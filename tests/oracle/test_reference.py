@@ -89,7 +89,7 @@ def test_weights_add_up(listed):
     x = lammps("wca_fcc256")["x0"]
     parts = [everything(system, x, {k: float(k == one) for k in all_styles()[1]}) for one in all_styles()[1]]
     whole = everything(system, x, dict.fromkeys(all_styles()[1], 1.0))
-    for whole, pieces in zip(whole, zip(*parts)):
+    for whole, pieces in zip(whole, zip(*parts)):  # noqa: B020
         assert np.allclose(whole, sum(pieces), rtol=tolerance, atol=10 * tolerance * np.abs(whole).max())
 
 

@@ -1,4 +1,5 @@
-"""Coordinates in boxes that repeat: differences that jump are warned of; flows that look at places count no centre of mass."""
+"""Coordinates in boxes that repeat: differences that jump are warned of; flows that look at places count no centre of
+mass."""
 
 import jax
 import numpy as np

@@ -9,11 +9,11 @@ import time
 
 import make_errors
 import pytest
-from mdsl.grammar.catalogue import CATALOGUE
-from mdsl.grammar.diagnostics import EXIT_STATUS, Rejected
 from wrong_programs import each, heads
 
 import mdsl
+from mdsl.grammar.catalogue import CATALOGUE
+from mdsl.grammar.diagnostics import EXIT_STATUS, Rejected
 
 HEADS = heads("programs")
 LJ, REAL = HEADS["LJ"], HEADS["REAL"]

@@ -1,7 +1,7 @@
 """Whatever stands in a program, mdsl answers with a compiled program or with diagnostics, and with nothing else.
 
-`MDSL_FUZZ=5000 pytest tests/passes/test_fuzz.py` tries so many random examples of each kind; by default there are a few, always
-the same.
+`MDSL_FUZZ=5000 pytest tests/passes/test_fuzz.py` tries so many random examples of each kind; by default there are a
+few, always the same.
 """
 
 import os
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mdsl.grammar.diagnostics import Rejected
-from mdsl.grammar.parse import tokenize
-from mdsl.grammar.source import Source
 
 import mdsl
 from mdsl.command.reformat import formatted
+from mdsl.grammar.diagnostics import Rejected
+from mdsl.grammar.parse import tokenize
+from mdsl.grammar.source import Source
 
 ROOT = Path(__file__).parents[2]
 MANY = int(os.environ.get("MDSL_FUZZ", "0"))
@@ -269,7 +269,10 @@ def grow(inner):
         two(" + "), two(" - "), two("*"), two("/"), two("^"), inner.map(lambda e: f"({e})"), inner.map(lambda e: f"-{e}"),
         st.tuples(functions, inner).map(lambda p: f"{p[0]}({p[1]})"),
         st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(lambda p: f"{p[0]}({p[1]}, {p[2]})"),
-        st.tuples(inner, st.sampled_from(["<", "<=", ">", "=="]), inner, inner, inner).map(lambda p: f"(if {p[0]} {p[1]} {p[2]} then {p[3]} else {p[4]})"),
+        st.tuples(inner, st.sampled_from(["<", "<=", ">", "=="]), inner, inner, inner).map(lambda p: f"(if {p[0]} "
+                                                                                                     f"{p[1]} {p[2]} "
+                                                                                                     f"then {p[3]} "
+                                                                                                     f"else {p[4]})"),
         vectors.map(lambda v: f"|{v}|"), st.tuples(vectors, st.sampled_from("xyz")).map(".".join), st.tuples(vectors, vectors).map("·".join),
         st.tuples(vectors, vectors).map(lambda p: f"trace(outer({p[0]}, {p[1]}))"),
     )  # fmt: skip

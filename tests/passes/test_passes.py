@@ -13,13 +13,13 @@ import quick
 import sympy
 from compiled import HEAD, apart, pairs_by
 from interpreted import moved
-from mdsl.grammar.source import Source
-from mdsl.lowering.dynamics import noise
 from varied import cases, names
 
 import mdsl
 from mdsl.api.given import joined
+from mdsl.grammar.source import Source
 from mdsl.interpret import meaning as interpret
+from mdsl.lowering.dynamics import noise
 from mdsl.model.nodes import Advance, Draw, Expr, Number, Op
 from mdsl.passes.pipeline import PASSES, verify
 from mdsl.resolve.program import resolve
@@ -92,7 +92,8 @@ def bind(program, case, traversal="all pairs", **more):
 
 
 def shaped(system, free):
-    """The box as Python takes it: edges, or vectors where it is not rectangular; ``free`` in place of what does not repeat."""
+    """The box as Python takes it: edges, or vectors where it is not rectangular; ``free`` in place of what does not
+    repeat."""
     cell = system.cell.copy()
     np.fill_diagonal(cell, np.where(system.periodic, system.cell.diagonal(), free))
     return cell if np.tril(cell, -1).any() else cell.diagonal()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mdsl.grammar.source import Source
 from reference import PROGRAMS
 
 from mdsl.compiler import Compiled, compile_source
+from mdsl.grammar.source import Source
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.dynamics import step
 from mdsl.interpret.meaning import System
@@ -21,25 +21,41 @@ from mdsl.report.dump import STAGES, dump
 from mdsl.resolve.program import resolve
 from mdsl.resolve.units import unit_value
 
-HEAD = "use units.lj\nuse pair (lennard_jones, force_shifted, switched, shifted, wca)\nuse integrators (velocity_verlet, baoab)\n"
+HEAD = (
+    "use units.lj\nuse pair (lennard_jones, force_shifted, switched, shifted, wca)\nuse integrators "
+    "(velocity_verlet, baoab)\n"
+)
 
 TEXTS = {
-    "melt": HEAD + "param sigma = 1.0\nconst rc = 2.5\nenergy U = sum(i < j) u(|x[i] - x[j]|) where u = force_shifted(lennard_jones(sigma, 1.5), rc*sigma)\n"
-    "run { x = fcc(density = 0.8, cells = (2, 2, 3))  v ~ maxwell(1.0)  baoab(dt = 0.01, T = 1.0, gamma = 0.5) for 3 record U every 1 write \"a.xyz\" }",
-    "species": HEAD + "species A, B\nparam s[species, species] = { A-A: 1.0, A-B: 0.9, B-B: 0.8 }\nparam m[species] = { A: 1.0, B: 2.0 }\nparam q[species] = { A: 1, B: -2.5 }\n"
-    "box periodic(6, 7, 8)\nenergy U = sum(i < j) q[i]*q[j]*switched(lennard_jones(s[i, j], 1.0), 2*s[i, j], 2.5*s[i, j])(|x[i] - x[j]|)\n"
+    "melt": HEAD + "param sigma = 1.0\nconst rc = 2.5\nenergy U = sum(i < j) u(|x[i] - x[j]|) where u = "
+                   "force_shifted(lennard_jones(sigma, 1.5), rc*sigma)\n"
+    "run { x = fcc(density = 0.8, cells = (2, 2, 3))  v ~ maxwell(1.0)  baoab(dt = 0.01, T = 1.0, gamma = 0.5) for 3 "
+    "record U every 1 write \"a.xyz\" }",
+    "species": HEAD + "species A, B\nparam s[species, species] = { A-A: 1.0, A-B: 0.9, B-B: 0.8 }\nparam m[species] = "
+                      "{ A: 1.0, B: 2.0 }\nparam q[species] = { A: 1, B: -2.5 }\n"
+    "box periodic(6, 7, 8)\nenergy U = sum(i < j) q[i]*q[j]*switched(lennard_jones(s[i, j], 1.0), 2*s[i, j], 2.5*s[i, "
+    "j])(|x[i] - x[j]|)\n"
     "energy V = s[A, B]*sum(i) m[i]*(x[i] - origin).x\nobserve K = sum(i) m[i]/2*v[i]·v[i]",
-    "field": HEAD + "dim 2\nconst w[k in 1..3] = 0.5*k^2\nenergy U = sum(i) w[2]*h((x[i] - origin).y) where h(y) = y^2 - g(y)(2), g(y)(n) = if y > 1 and not y > n then n*exp(-y) else y/(1 + y^2)\n"
+    "field": HEAD + "dim 2\nconst w[k in 1..3] = 0.5*k^2\nenergy U = sum(i) w[2]*h((x[i] - origin).y) where h(y) = y^2 "
+                    "- g(y)(2), g(y)(n) = if y > 1 and not y > n then n*exp(-y) else y/(1 + y^2)\n"
     "observe far = max(sum(i) |x[i] - origin|, 3)",
-    "slopes": HEAD + "def u(a)(r) = a*exp(-r/a)\nconst slope = D(u(2.0))(1.5)\nenergy U = sum(i < j) (D(D(u(slope)))(r) + k*D(g)(r)) where r = |x[i] - x[j]|, g(s) = s^3*exp(-s)\nparam k = 0.3",
-    "own": HEAD + "param T = 3.0\ndef T_bath(t) = 1.5 - 0.1*t\nflow A(h) { x += h*v  w = |v|^2  v = v/(1 + h*w) }\nflow R(h, T) { xi ~ normal  v += sqrt(h*T)*xi }\n"
-    "integrator mine(dt, T) { A(dt/2) R(dt, T) velocity_verlet(dt) R(dt, 2*T) A(dt/2) }\nenergy U = T*sum(i < j) wca(1.0, 1.0)(|x[i] - x[j]|)\n"
+    "slopes": HEAD + "def u(a)(r) = a*exp(-r/a)\nconst slope = D(u(2.0))(1.5)\nenergy U = sum(i < j) "
+                     "(D(D(u(slope)))(r) + k*D(g)(r)) where r = |x[i] - x[j]|, g(s) = s^3*exp(-s)\nparam k = 0.3",
+    "own": HEAD + "param T = 3.0\ndef T_bath(t) = 1.5 - 0.1*t\nflow A(h) { x += h*v  w = |v|^2  v = v/(1 + h*w) "
+                  "}\nflow R(h, T) { xi ~ normal  v += sqrt(h*T)*xi }\n"
+    "integrator mine(dt, T) { A(dt/2) R(dt, T) velocity_verlet(dt) R(dt, 2*T) A(dt/2) }\nenergy U = T*sum(i < j) "
+    "wca(1.0, 1.0)(|x[i] - x[j]|)\n"
     "run { x ~ uniform(atoms = 20, density = 0.1) mine(dt = 0.01, T = T_bath) for 2 }",
-    "units": "use units.real\nuse pair (force_shifted, lennard_jones)\nuse integrators (baoab)\nparam sigma = 3.405 [angstrom]\nparam m = 39.948 [g/mol]\nparam spring = 1.5 [kcal/mol/nm^2]\n"
-    "box periodic(2 [nm])\nenergy U = sum(i < j) u(|x[i] - x[j]|) where u = force_shifted(lennard_jones(sigma, 0.2381 [kcal/mol]), 8.5 [angstrom])\nenergy V = sum(i) spring/2*|x[i] - origin|^2\n"
-    "observe P = pressure\nrun { x = fcc(a = 0.53 [nm], cells = 2) v ~ maxwell(94.4 [K]) baoab(dt = 5 [fs], T = 90 [K], gamma = 1 [1/ps]) for 3 }",
-    "clash": HEAD + "param s1 = 2.0\nparam r = 0.1\nconst g = 0.3\nspecies A, B, O\ndef spring(y) = s1*y^2\nenergy U = sum(i < j) spring(|x[i] - x[j]|)*D(spring)(|x[i] - x[j]|) + sum(k) g*r*|x[k] - origin|\n"
-    "run { x = fcc(density = 0.8, cells = 2, species = { A: 0.5, B: 0.5 }) baoab(dt = 0.01, T = 1.0, gamma = 0.5) for 3 }",
+    "units": "use units.real\nuse pair (force_shifted, lennard_jones)\nuse integrators (baoab)\nparam sigma = 3.405 "
+             "[angstrom]\nparam m = 39.948 [g/mol]\nparam spring = 1.5 [kcal/mol/nm^2]\n"
+    "box periodic(2 [nm])\nenergy U = sum(i < j) u(|x[i] - x[j]|) where u = force_shifted(lennard_jones(sigma, 0.2381 "
+    "[kcal/mol]), 8.5 [angstrom])\nenergy V = sum(i) spring/2*|x[i] - origin|^2\n"
+    "observe P = pressure\nrun { x = fcc(a = 0.53 [nm], cells = 2) v ~ maxwell(94.4 [K]) baoab(dt = 5 [fs], T = 90 "
+    "[K], gamma = 1 [1/ps]) for 3 }",
+    "clash": HEAD + "param s1 = 2.0\nparam r = 0.1\nconst g = 0.3\nspecies A, B, O\ndef spring(y) = s1*y^2\nenergy U = "
+                    "sum(i < j) spring(|x[i] - x[j]|)*D(spring)(|x[i] - x[j]|) + sum(k) g*r*|x[k] - origin|\n"
+    "run { x = fcc(density = 0.8, cells = 2, species = { A: 0.5, B: 0.5 }) baoab(dt = 0.01, T = 1.0, gamma = "
+    "0.5) for 3 }",
 }  # fmt: skip
 
 
@@ -146,9 +162,11 @@ def test_examples_and_north_star_programs(path):
 DOMAINS = [
     "quantity rho[i] = sum(j != i) exp(-|x[i] - x[j]|)\nenergy U = sum(i) sqrt(rho[i])",
     "energy U = sum(i; j < k) g(d_ij·d_ik) where g(c) = (c + 1/3)^2, d_ij = x[j] - x[i], d_ik = x[k] - x[i]",
-    "topology bonds(i, j), angles(i, j, k)\nenergy U = sum((a, b, c) in angles) angle(x[a], x[b], x[c])^2 + sum((i, j) in bonds) |x[i] - x[j]|^2\n"
+    "topology bonds(i, j), angles(i, j, k)\nenergy U = sum((a, b, c) in angles) angle(x[a], x[b], x[c])^2 + sum((i, j) "
+    "in bonds) |x[i] - x[j]|^2\n"
     "energy V = sum(i < j, (i, j) not in bonds) 1/|x[i] - x[j]|",
-    "topology bonds(i, j)\nquantity n[i] = sum(j != i, (j, i) not in bonds) if |x[i] - x[j]| < 1.5 then 1 else 0\nenergy U = sum(i) n[i]",
+    "topology bonds(i, j)\nquantity n[i] = sum(j != i, (j, i) not in bonds) if |x[i] - x[j]| < 1.5 then 1 else "
+    "0\nenergy U = sum(i) n[i]",
     "const k = 2.0\nenergy U = sum(i; j < k) |x[j] - x[i]| + sum(i) k*x[i].x",
 ]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import random_programs as random
-from mdsl.grammar import tree
-from mdsl.grammar.parse import parse
-from mdsl.grammar.source import Source
 from random_atoms import atoms
 from random_checks import check, expected, found, model_of, same
 
 import mdsl
+from mdsl.grammar import tree
+from mdsl.grammar.parse import parse
+from mdsl.grammar.source import Source
 from mdsl.report.dump import STAGES, dump
 
 FAULTS = sorted((Path(__file__).parents[1] / "data" / "random").glob("*.mdsl"))

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mdsl.grammar.diagnostics import Rejected
-from mdsl.grammar.source import Source
 
 from mdsl.command.options import settings
 from mdsl.command.settings import with_settings
 from mdsl.compiler import compile_source
+from mdsl.grammar.diagnostics import Rejected
+from mdsl.grammar.source import Source
 from mdsl.interpret.meaning import defaults
 
 PROGRAM = """use units.real

@@ -1,9 +1,9 @@
 """Numbers that are whole within rounding: steps as a time over a time, cells, loops."""
 
 import pytest
-from mdsl.grammar.diagnostics import Rejected
 
 import mdsl
+from mdsl.grammar.diagnostics import Rejected
 from mdsl.interpret.constants import whole
 from mdsl.model.literals import whole_value
 from mdsl.model.nodes import Advance

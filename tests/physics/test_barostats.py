@@ -22,12 +22,18 @@ NPT = HEAD + "use barostats\n"
 SCHEMES = {
     "mtk": "mtk(dt = 0.01, T = 0.8, P = 4.0, tau = 0.3, tau_P = 0.5)",
     "mtk_anisotropic": "mtk_anisotropic(dt = 0.01, T = 0.8, P = 4.0, tau = 0.3, tau_P = 0.5, chain = 2, order = 1)",
-    "stochastic_cell_rescaling": "stochastic_cell_rescaling(dt = 0.01, T = 0.8, P = 4.0, tau = 0.2, tau_P = 0.5, compressibility = 0.1)",
-    "berendsen_barostat": "berendsen_barostat(dt = 0.01, T = 0.8, P = 4.0, tau = 0.2, tau_P = 0.2, compressibility = 0.1)",
+    "stochastic_cell_rescaling": "stochastic_cell_rescaling(dt = 0.01, T = 0.8, P = 4.0, tau = 0.2, tau_P = 0.5, "
+    "compressibility = 0.1)",
+    "berendsen_barostat": "berendsen_barostat(dt = 0.01, T = 0.8, P = 4.0, tau = 0.2, tau_P = 0.2, "
+    "compressibility = 0.1)",
     "fire_box": "fire_box(dt = 0.02, P = 4.0)",
     "skew": "shear_flow(dt = 0.01)",
 }
-SHEAR = "\nflow shear(h) { g = sum(i) m[i]*outer(v[i], v[i])  cell = cell + 0.02*h*(diagonal(g) + inverse(cell)·cell)·cell }\nintegrator shear_flow(dt) { state s = identity  B(dt/2) s = exp(0.1*dt*s)·s  shear(dt)  A(dt)  cell = cell·s  B(dt/2) s = identity }\n"
+SHEAR = (
+    "\nflow shear(h) { g = sum(i) m[i]*outer(v[i], v[i])  cell = cell + 0.02*h*(diagonal(g) + "
+    "inverse(cell)·cell)·cell }\nintegrator shear_flow(dt) { state s = identity  B(dt/2) s = exp(0.1*dt*s)·s  "
+    "shear(dt)  A(dt)  cell = cell·s  B(dt/2) s = identity }\n"
+)
 
 
 def system(n=27, edge=3.3, seed=1):
@@ -164,7 +170,10 @@ def test_frames_have_their_box_and_a_run_goes_on_with_it(tmp_path):
 
 def test_exponentials_of_matrices():
     """Against SciPy, one for all and one for each atom, of any size."""
-    text = "param s = 1.0\nobserve E = exp(s*cell)\nobserve P = sum(i) exp(outer(v[i], v[i]) + s*cell)\nobserve D = diagonal(exp(s*cell))\nenergy U = 0*sum(i) x[i].x"
+    text = (
+        "param s = 1.0\nobserve E = exp(s*cell)\nobserve P = sum(i) exp(outer(v[i], v[i]) + s*cell)\nobserve D = "
+        "diagonal(exp(s*cell))\nenergy U = 0*sum(i) x[i].x"
+    )
     prog = running(text, "velocity_verlet(dt = 0.01)", 0, "record E, P, D")
     v = np.random.default_rng(0).normal(0, 1.5, (7, 3))
     cell = np.array([[1.0, 0, 0], [0.4, 2.0, 0], [-0.7, 0.3, 1.5]])
@@ -189,7 +198,10 @@ def invariant(text, cells, density, scheme, steps, dt):
     ]
     state = {"mtk": {"T": 0.8, "P": 2.0, "chain": 3}, "mtk_anisotropic": {"T": 0.05, "P": 3.0, "chain": 1}}[scheme]
     first, second = (s.format(**state) for s in schemes)
-    run = f"run {{ x = fcc(density = {density}, cells = {cells})  v ~ maxwell({state['T']})  {first} for 1_000  {second} for {steps} record conserved every 20 }}"
+    run = (
+        f"run {{ x = fcc(density = {density}, cells = {cells})  v ~ maxwell({state['T']})  {first} for 1_000  "
+        f"{second} for {steps} record conserved every 20 }}"
+    )
     return mdsl.compile(f"{NPT}{text}\n{run}").bind(seed=2).run(jax.random.key(0)).records["conserved"]
 
 
@@ -212,7 +224,8 @@ def test_fire_relaxes_the_box_to_the_pressure():
     text = (
         NPT
         + SOFT
-        + "\nobserve P = trace(virial)/(3*volume)\nrun { x = fcc(density = 0.7, cells = (2, 2, 3))  fire_box(dt = 0.01, P = 3.0) until |P - 3| < 1e-9 and largest(i) |f[i]| < 1e-9, at most 2_000 record P, virial, volume }"
+        + "\nobserve P = trace(virial)/(3*volume)\nrun { x = fcc(density = 0.7, cells = (2, 2, 3))  fire_box(dt = "
+        "0.01, P = 3.0) until |P - 3| < 1e-9 and largest(i) |f[i]| < 1e-9, at most 2_000 record P, virial, volume }"
     )
     result = mdsl.compile(text).bind().run(jax.random.key(0))
     assert np.isclose(result.records["P"][-1], 3.0, rtol=1e-8) and result.step < 2_000
@@ -233,7 +246,9 @@ def test_an_ideal_gas_fluctuates_as_it_must(name):
     )
     text = (
         NPT
-        + f"energy U = 0*sum(i < j) if r < 0.1 then 1 else 0 where r = |x[i] - x[j]|\nrun {{ x ~ uniform(atoms = {n}, density = 0.6)  v ~ maxwell({kT})  {scheme} for 1_000\n  {scheme} for 60_000 record volume, pressure, temperature every 20 }}"
+        + f"energy U = 0*sum(i < j) if r < 0.1 then 1 else 0 where r = |x[i] - x[j]|\nrun {{ x ~ uniform(atoms = {n}, "
+        f"density = 0.6)  v ~ maxwell({kT})  {scheme} for 1_000\n  {scheme} for 60_000 record volume, pressure, "
+        f"temperature every 20 }}"
     )
     result = mdsl.compile(text).bind().run(jax.random.key(1))
     volume, pressure = result.records["volume"][50:], result.records["pressure"][50:]
@@ -253,7 +268,8 @@ def test_the_volume_of_a_fluid_fluctuates_as_its_compressibility_says():
         text = (
             NPT
             + SOFT
-            + f"\nrun {{ x = fcc(density = 0.55, cells = 2)  v ~ maxwell({kT})  {scheme} for 30_000 record volume, pressure every 10 }}"
+            + f"\nrun {{ x = fcc(density = 0.55, cells = 2)  v ~ maxwell({kT})  {scheme} for 30_000 record volume, "
+            f"pressure every 10 }}"
         )
         records = mdsl.compile(text).bind(seed=1).run(jax.random.key(1)).records
         found[P] = records["volume"][200:]

@@ -17,7 +17,10 @@ from scipy import stats
 
 import mdsl
 
-MELT = "energy U = sum(i < j) force_shifted(lennard_jones(1, 1), 2.5)(|x[i] - x[j]|)\nobserve E = potential + kinetic\nobserve p = sum(i) m[i]*v[i]\n"
+MELT = (
+    "energy U = sum(i < j) force_shifted(lennard_jones(1, 1), 2.5)(|x[i] - x[j]|)\nobserve E = potential + "
+    "kinetic\nobserve p = sum(i) m[i]*v[i]\n"
+)
 SMOOTH = "box free\nparam h = 0.02\nenergy U = sum(i < j) gaussian(5, 0.7)(|x[i] - x[j]|)\n"
 OSCILLATOR = "box free\nparam k = 1.7\nparam m = 0.6\nenergy U = sum(i) k/2*|x[i] - origin|^2\n"
 K, M = 1.7, 0.6
@@ -33,7 +36,10 @@ def cluster(n=8, seed=2):
 @functools.cache
 def crystal(cells=4, T=1.0, seed=0):
     """A perfect fcc crystal with velocities, from the builders."""
-    text = f"{MELT}run {{\n  x = fcc(density = 0.8442, cells = {cells})\n  v ~ maxwell({T})\n  velocity_verlet(dt = 0.004) for 200 record E, p, U every 10\n}}"
+    text = (
+        f"{MELT}run {{\n  x = fcc(density = 0.8442, cells = {cells})\n  v ~ maxwell({T})\n  velocity_verlet(dt = "
+        f"0.004) for 200 record E, p, U every 10\n}}"
+    )
     return program(text).bind(seed=seed)
 
 
@@ -162,7 +168,10 @@ def test_seeds():
 
 def test_maxwell_velocities():
     T = 0.7
-    text = f"species A, B\nparam m[species] = {{ A: 1.0, B: 5.0 }}\n{MELT}run {{ x = fcc(density = 0.8, cells = 16, species = {{ A: 0.5, B: 0.5 }})\n v ~ maxwell({T}) }}"
+    text = (
+        f"species A, B\nparam m[species] = {{ A: 1.0, B: 5.0 }}\n{MELT}run {{ x = fcc(density = 0.8, cells = 16, "
+        f"species = {{ A: 0.5, B: 0.5 }})\n v ~ maxwell({T}) }}"
+    )
     system = program(text).bind(seed=4)
     species, v = system.initial.species, system.v
     mass = np.where(species == 0, 1.0, 5.0)[:, None]
@@ -207,7 +216,10 @@ observe H = kinetic + sum(i < j) shifted(lennard_jones(sigma, epsilon), rc*sigma
 
 
 def lj_melt(cells, steps, record):
-    run = f"run {{\n  x = fcc(density = 0.8442, cells = {cells})\n  v ~ maxwell(1.44)\n  velocity_verlet(dt = 0.005) for {steps} {record}\n}}"
+    run = (
+        f"run {{\n  x = fcc(density = 0.8442, cells = {cells})\n  v ~ maxwell(1.44)\n  velocity_verlet(dt = 0.005) "
+        f"for {steps} {record}\n}}"
+    )
     return program(LJ_MELT + run)
 
 
@@ -316,7 +328,8 @@ print(json.dumps(ends))
 def test_results_do_not_depend_on_traversal_and_devices():
     """All pairs, and a list on two devices; 99 atoms, so that one of them has padding. Noise included."""
     text = (
-        "dim 2\nspecies A, B\nparam m[species] = { A: 1.0, B: 2.0 }\nparam s[species, species] = { A-A: 1.0, A-B: 0.9, B-B: 0.7 }\n"
+        "dim 2\nspecies A, B\nparam m[species] = { A: 1.0, B: 2.0 }\nparam s[species, species] = { A-A: 1.0, A-B: 0.9, "
+        "B-B: 0.7 }\n"
         "energy U = sum(i < j) soft_sphere(s[i,j], 10.0, 2.5)(|x[i] - x[j]|)\nobserve P = pressure\n"
         "run {\n  x ~ uniform(atoms = 99, density = 1.0, species = { A: 0.5, B: 0.5 })\n  v ~ maxwell(1.0)\n"
         "  baoab(dt = 0.01, T = 1.0, gamma = 1.0) for 40 record U, P every 20\n}"
@@ -348,7 +361,8 @@ def test_the_whole_melt():
     assert records["T"][0] == pytest.approx(1.44, rel=1e-12)
     assert records["P"][0] == pytest.approx(-5.0197073, abs=5e-8)
     assert records["step"][2] == 100
-    # Over seeds T scatters by 0.005 (U = E - 1.5 T with it, P by 0.04); E, which the jump at the cutoff lowers, by 1e-4.
+    # Over seeds T scatters by 0.005 (U = E - 1.5 T with it, P by 0.04); E, which the jump at the cutoff lowers, by
+    # 1e-4.
     assert records["E"][2] / count == pytest.approx(-4.6223613, abs=5e-4)
     assert records["T"][2] == pytest.approx(0.757, abs=0.025)
     assert records["lj"][2] / count == pytest.approx(-5.7585, abs=0.04)

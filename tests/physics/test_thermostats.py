@@ -7,7 +7,10 @@ import pytest
 from compiled import program, run, running
 
 HEAD = "use units.lj\nuse pair\nuse integrators\n"
-MELT = "energy U = sum(i < j) force_shifted(lennard_jones(1, 1), 1.6)(|x[i] - x[j]|)\nobserve E = potential + kinetic\nobserve p = sum(i) m[i]*v[i]\n"
+MELT = (
+    "energy U = sum(i < j) force_shifted(lennard_jones(1, 1), 1.6)(|x[i] - x[j]|)\nobserve E = potential + "
+    "kinetic\nobserve p = sum(i) m[i]*v[i]\n"
+)
 CELLS, DENSITY = 2, 0.85
 EDGE = CELLS * (4 / DENSITY) ** (1 / 3)
 
@@ -38,7 +41,10 @@ def melt(scheme, steps, record, text="", key=0):
     )
 
 
-SOFT = "energy U = sum(i < j) gaussian(20, 0.35)(|x[i] - x[j]|)\nobserve E = potential + kinetic\nobserve p = sum(i) m[i]*v[i]\n"
+SOFT = (
+    "energy U = sum(i < j) gaussian(20, 0.35)(|x[i] - x[j]|)\nobserve E = potential + kinetic\nobserve p = sum(i) "
+    "m[i]*v[i]\n"
+)
 
 
 def chains(options, dt, steps, every=10, box=EDGE):
@@ -132,7 +138,10 @@ def test_berendsen_relaxes_exponentially():
 
 
 def test_rescaling_and_drift():
-    text = "flow rest() { remove_drift() }\nintegrator still(dt) { velocity_rescaling(dt, 0.5) rest() }\nobserve T = temperature\n"
+    text = (
+        "flow rest() { remove_drift() }\nintegrator still(dt) { velocity_rescaling(dt, 0.5) rest() }\nobserve T = "
+        "temperature\n"
+    )
     x, v = warm()
     p = running(MELT + text, "still(dt = 0.002)", steps=6, record="record p, T every 1", head=HEAD)
     records = run(p, x, box=EDGE, velocities=v + [1.0, 0, 0]).records

@@ -20,9 +20,11 @@ CASES = {
     + "observe near = sum(i < j) bell(|x[i] - x[j]|)\nenergy U = near\nenergy bias = near^2 - 0.1*near*sum(i) x[i].x^2",
     # A branch, a product with 0 and a difference read sums by which the potential has no derivative.
     "of a branch": BELL
-    + "observe near = sum(i < j) bell(|x[i] - x[j]|)\nobserve all = sum(i < j) exp(-|x[i] - x[j]|)\nenergy bias = if near < 1e3 then all^2 else 1",
+    + "observe near = sum(i < j) bell(|x[i] - x[j]|)\nobserve all = sum(i < j) exp(-|x[i] - x[j]|)\nenergy bias = if "
+    "near < 1e3 then all^2 else 1",
     "of nothing": BELL
-    + "observe near = sum(i < j) bell(|x[i] - x[j]|)\nobserve all = sum(i < j) exp(-|x[i] - x[j]|)\nenergy U = near^2 + 0*all\nenergy V = all\nenergy W = -all",
+    + "observe near = sum(i < j) bell(|x[i] - x[j]|)\nobserve all = sum(i < j) exp(-|x[i] - x[j]|)\nenergy U = near^2 "
+    "+ 0*all\nenergy V = all\nenergy W = -all",
     # Sums over all inside sums.
     "of a centre": "param c = 0.7\nobserve height = (sum(i) x[i].z)/N\nenergy near = sum(i) c/2*(x[i].z - height)^2",
     "of a vector": "observe centre = (sum(i) m[i]*(x[i] - origin))/(sum(i) m[i])\n"

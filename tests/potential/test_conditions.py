@@ -16,7 +16,8 @@ def test_a_condition_on_data():
     w = RNG.uniform(0.5, 1.3, 12)
     compiled = program(
         "param a = 1.3\ndata w[atoms]\n"
-        "energy U = sum(i < j) if r < 2.4 then (if 1 < w[i]*w[j] then 1 else a)*(1 - r/2.4)^2 else 0 where r = |x[i] - x[j]|"
+        "energy U = sum(i < j) if r < 2.4 then (if 1 < w[i]*w[j] then 1 else a)*(1 - r/2.4)^2 else 0 where r = "
+        "|x[i] - x[j]|"
     )
     right = ((1 - R / 2.4) ** 2)[(R < 2.4) & (w[I] * w[J] <= 1)].sum()
     assert right > 0.01
@@ -33,7 +34,8 @@ def test_a_condition_on_a_quantity():
     """Away from its steps the energy is a sum of c*(1 - r/1.6)^2 with numbers c: its differences are the forces."""
     compiled = program(
         "param a = 1.3\nquantity n[i] = sum(j != i) if r < 2.0 then (2.0 - r)^2 else 0 where r = |x[i] - x[j]|\n"
-        "energy U = sum(i < j) if r < 2.0 then (if 0.05 < n[i]*n[j] then 1 else a)*(1 - r/2.0)^2 else 0 where r = |x[i] - x[j]|"
+        "energy U = sum(i < j) if r < 2.0 then (if 0.05 < n[i]*n[j] then 1 else a)*(1 - r/2.0)^2 else 0 where r = "
+        "|x[i] - x[j]|"
     )
     system = bound(compiled, X, box=6.0)
     along = RNG.normal(size=X.shape)

@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 from compiled import TRAVERSALS, bound, everything, pairs_by
-from mdsl.lowering.field.cutoff_bounds import bounded, interval
-from mdsl.lowering.kernels.globals import farthest
 
 import mdsl
 from mdsl.command.cli import main
 from mdsl.files.reading import read
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.meaning import System
+from mdsl.lowering.field.cutoff_bounds import bounded, interval
+from mdsl.lowering.kernels.globals import farthest
 from mdsl.report.dump import dump
 
 LJ = "use units.lj\nuse pair\nuse integrators (velocity_verlet)\n"
@@ -73,9 +73,11 @@ def test_many_body_energies_have_derivatives_by_data():
     """Through quantities and their cutoffs, and around triples."""
     program = mdsl.compile(
         LJ + "data d[atoms]\ndata q[atoms]\n"
-        "quantity z[i] = q[i]*sum(j != i) q[j]*truncated(g, 1.5*(d[i] + d[j])/2)(|x[i] - x[j]|) where g(r) = (1 - r/2)^2\n"
+        "quantity z[i] = q[i]*sum(j != i) q[j]*truncated(g, 1.5*(d[i] + d[j])/2)(|x[i] - x[j]|) where g(r) = (1 - "
+        "r/2)^2\n"
         "energy many = sum(i) sqrt(4 + z[i]^2)*d[i]\n"
-        "energy three = sum(i; j < k) q[i]*d[j]*d[k]*h(|x[i] - x[j]|)*h(|x[i] - x[k]|)*(cos(angle(x[j], x[i], x[k])) + 0.3)^2"
+        "energy three = sum(i; j < k) q[i]*d[j]*d[k]*h(|x[i] - x[j]|)*h(|x[i] - x[k]|)*(cos(angle(x[j], x[i], x[k])) "
+        "+ 0.3)^2"
         " where h(r) = if r < 1.4 then (1.4 - r)^3 else 0\n"
     )
     x, _, data = atoms(8, 3.0)
@@ -92,7 +94,8 @@ def test_many_body_energies_have_derivatives_by_data():
 def test_a_run_reads_data_in_flows_and_observables():
     text = EVERY.replace(
         "energy C",
-        "flow push(h) { v += h*q^2*f/m }\nflow move(h) { x += h*v }\nintegrator own(dt) { push(dt/2) move(dt) push(dt/2) }\nenergy C",
+        "flow push(h) { v += h*q^2*f/m }\nflow move(h) { x += h*v }\nintegrator own(dt) { push(dt/2) move(dt) "
+        "push(dt/2) }\nenergy C",
     )
     program = mdsl.compile(text + 'run { x = read("bound in Python") own(dt = 0.002) for 6 record U, Q, near every 3 }')
     x, species, data = atoms()
@@ -137,7 +140,8 @@ def test_a_list_of_polydisperse_spheres_holds_all_pairs():
 
 def cutoff_of(text):
     program = mdsl.compile(
-        f"{LJ}data d[atoms]\ndata e[atoms]\nparam s = 1.3\nenergy U = sum(i < j) truncated(wca(0.1, 1), {text})(|x[i] - x[j]|)"
+        f"{LJ}data d[atoms]\ndata e[atoms]\nparam s = 1.3\nenergy U = sum(i < j) truncated(wca(0.1, 1), {text})(|x[i] "
+        f"- x[j]|)"
     )
     return program.model, program.compiled.field.terms[0].support.cutoff
 
@@ -194,9 +198,12 @@ def test_dividing_by_what_may_be_zero_reaches_without_end():
 # -- files and units -------------------------------------------------------------------------------------
 
 REAL = (
-    "use units.real\nuse pair\nuse integrators (velocity_verlet)\ndata q[atoms] in [e]\ndata d[atoms] in [nm]\nparam m = 10 [g/mol]\n"
-    "energy U = sum(i < j) force_shifted(soft_sphere(s, 1 [kcal/mol], 2.5), s)(|x[i] - x[j]|) where s = (d[i] + d[j])/2\n"
-    "energy C = sum(i) 0.1 [kcal/mol/e^2/angstrom^2]*q[i]^2*|x[i] - origin|^2\nobserve Q = sum(i) q[i]\nobserve widths = sum(i) d[i]\n"
+    "use units.real\nuse pair\nuse integrators (velocity_verlet)\ndata q[atoms] in [e]\ndata d[atoms] in [nm]\nparam m "
+    "= 10 [g/mol]\n"
+    "energy U = sum(i < j) force_shifted(soft_sphere(s, 1 [kcal/mol], 2.5), s)(|x[i] - x[j]|) where s = (d[i] + "
+    "d[j])/2\n"
+    "energy C = sum(i) 0.1 [kcal/mol/e^2/angstrom^2]*q[i]^2*|x[i] - origin|^2\nobserve Q = sum(i) q[i]\nobserve widths "
+    "= sum(i) d[i]\n"
 )
 
 
@@ -206,7 +213,8 @@ def structure(path, q, d):
         f"Ar {a:.12f} {b:.12f} {c:.12f} {q_!r} {d_!r} 3" for (a, b, c), q_, d_ in zip(x, map(float, q), map(float, d))
     )
     path.write_text(
-        f'{len(q)}\nLattice="12 0 0 0 12 0 0 0 12" Properties=species:S:1:pos:R:3:q:R:1:d:R:1:charges:R:1 pbc="T T T"\n{rows}\n'
+        f'{len(q)}\nLattice="12 0 0 0 12 0 0 0 12" Properties=species:S:1:pos:R:3:q:R:1:d:R:1:charges:R:1 pbc="T T '
+        f'T"\n{rows}\n'
     )
     return x
 
@@ -217,7 +225,8 @@ def test_columns_of_a_file_are_read_and_kept(tmp_path, capsys):
     structure(tmp_path / "in.extxyz", q, d)
     (tmp_path / "a.mdsl").write_text(
         REAL
-        + 'run {\n  x = read("in.extxyz")\n  velocity_verlet(dt = 1 [fs]) for 4\n    record Q, widths, U every 2\n    write "t.extxyz" every 2\n}\n'
+        + 'run {\n  x = read("in.extxyz")\n  velocity_verlet(dt = 1 [fs]) for 4\n    record Q, widths, U every 2\n    '
+        'write "t.extxyz" every 2\n}\n'
     )
     assert main(["run", str(tmp_path / "a.mdsl"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
     records = np.genfromtxt(tmp_path / "out" / "records.csv", delimiter=",", skip_header=1)
@@ -250,9 +259,13 @@ def test_charges_of_a_lammps_file(tmp_path):
     x = atoms(8, 12.0)[0]
     rows = "\n".join(f"{k + 1} 1 {0.25 * k} {a} {b} {c}" for k, (a, b, c) in enumerate(x))
     (tmp_path / "a.data").write_text(
-        f"made by a test, units = real\n\n8 atoms\n1 atom types\n0 12 xlo xhi\n0 12 ylo yhi\n0 12 zlo zhi\n\nMasses\n\n1 40\n\nAtoms # charge\n\n{rows}\n"
+        f"made by a test, units = real\n\n8 atoms\n1 atom types\n0 12 xlo xhi\n0 12 ylo yhi\n0 12 zlo "
+        f"zhi\n\nMasses\n\n1 40\n\nAtoms # charge\n\n{rows}\n"
     )
-    text = 'use units.real\ndata q[atoms] in [{}]\nenergy C = sum(i) 1 [kcal/mol/angstrom^2]*(q[i]/(1 [e]))^2*|x[i] - origin|^2\nobserve Q = sum(i) q[i]\nrun {{ x = read("a.data") }}'
+    text = (
+        "use units.real\ndata q[atoms] in [{}]\nenergy C = sum(i) 1 [kcal/mol/angstrom^2]*(q[i]/(1 [e]))^2*|x[i] - "
+        'origin|^2\nobserve Q = sum(i) q[i]\nrun {{ x = read("a.data") }}'
+    )
     in_e, in_c = (mdsl.compile(text.format(unit), tmp_path).bind() for unit in ("e", "C"))
     assert in_e.initial.data["q"] == pytest.approx(0.25 * np.arange(8))
     assert in_c.energy() == pytest.approx(float(in_e.energy()), rel=1e-8)

@@ -15,7 +15,8 @@ EMBEDDED = DENSITY + "energy E = -c*sum(i) sqrt(rho[i] + 0.1)\nenergy U = sum(i 
 LEG = "def leg(a)(r) = if r < a then exp(1/(r - a)) else 0\n"
 THREE = (
     LEG
-    + "energy three = sum(i; j < k) 2*leg(1.8)(|d|)*leg(1.8)(|b|)*(d·b/(|d|*|b|) + 1/3)^2 where d = x[j] - x[i], b = x[k] - x[i]\n"
+    + "energy three = sum(i; j < k) 2*leg(1.8)(|d|)*leg(1.8)(|b|)*(d·b/(|d|*|b|) + 1/3)^2 where d = x[j] - x[i], b = "
+    "x[k] - x[i]\n"
 )
 
 
@@ -95,7 +96,10 @@ def test_single_precision_is_near_double():
 
 
 def test_equal_sums_are_computed_once():
-    text = "energy U = sum(i < j) (sum(k != i) bell(1.5)(|x[i] - x[k]|))*(sum(l != j) bell(1.5)(|x[j] - x[l]|))*bell(1.5)(|x[i] - x[j]|)"
+    text = (
+        "energy U = sum(i < j) (sum(k != i) bell(1.5)(|x[i] - x[k]|))*(sum(l != j) bell(1.5)(|x[j] - "
+        "x[l]|))*bell(1.5)(|x[i] - x[j]|)"
+    )
     assert len(program(BELL + text).compiled.field.values) == 1
 
 
@@ -217,7 +221,8 @@ def test_the_schedule_of_gpus_gives_the_same(monkeypatch):
     """There all slots are gathered at once. With a quantity, one with channels, a pair energy, and reverse mode."""
     text = running(
         EMBEDDED
-        + "const a[k in 1..3] = 1 + 0.3*k\nquantity G[i, k] = sum(j != i) bell(a[k])(|x[i] - x[j]|)\nenergy W = sum(i) G[i, 2]*G[i, 3]",
+        + "const a[k in 1..3] = 1 + 0.3*k\nquantity G[i, k] = sum(j != i) bell(a[k])(|x[i] - x[j]|)\nenergy W = sum(i) "
+        "G[i, 2]*G[i, 3]",
         "velocity_verlet(dt = 0.002)",
         5,
         "record potential",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from mdsl.lowering.neighbours.gather import entry
 from mdsl.lowering.traversals import schedules as traversal
 from mdsl.lowering.traversals.pair_sum import FEW, pair_sum
@@ -96,7 +97,7 @@ def test_vmap_outside_and_inside():
 
 def test_pairs_left_out_of_all():
     left_out = jnp.asarray([[1, 0, 2, 3, 4, 5, 6, 7, 8]], jnp.int32)  # the pair of 0 and 1
-    slots = jnp.where(SLOTS == left_out[0], jnp.arange(N, dtype=jnp.int32), SLOTS)
+    slots = jnp.where(left_out[0] == SLOTS, jnp.arange(N, dtype=jnp.int32), SLOTS)
 
     def unlisted(params, atoms):
         return pair_sum(kernel(params), None, atoms | {"s": SPECIES}, ZEROS, excluded=left_out)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import HEAD, program
-from mdsl.lowering.kernels.accumulate import BLOCK, Total, scattered
 
 import mdsl
+from mdsl.lowering.kernels.accumulate import BLOCK, Total, scattered
 
 KEY = jax.random.key(0)
 
@@ -44,7 +44,10 @@ def test_a_sum_in_many_turns():
 def test_a_bin_holds_more_pairs_than_single_precision_counts_to(precision):
     """All pairs of 6,000 atoms are 17,997,000, of which 2^24 = 16,777,216 would be left."""
     n = 6_000
-    text = "energy U = sum(i < j) (if |x[i] - x[j]| < 1 then (1 - |x[i] - x[j]|)^2 else 0)\nobserve h[k in 0..1] = sum(i < j) if floor(|x[i] - x[j]|/40) == k then 1 else 0\n"
+    text = (
+        "energy U = sum(i < j) (if |x[i] - x[j]| < 1 then (1 - |x[i] - x[j]|)^2 else 0)\nobserve h[k in 0..1] = "
+        "sum(i < j) if floor(|x[i] - x[j]|/40) == k then 1 else 0\n"
+    )
     system = program(
         text + "run { x ~ uniform(atoms = 6_000, density = 0.1)  velocity_verlet(dt = 0.001) for 0 record h }"
     ).bind(precision=precision)

@@ -1,4 +1,5 @@
-"""Tabulated functions outside of their knots: what a statement says, what is decided without, and what a run is told."""
+"""Tabulated functions outside of their knots: what a statement says, what is decided without, and what a run is
+told."""
 
 import eam_files
 import engines

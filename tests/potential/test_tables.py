@@ -226,8 +226,8 @@ def test_tables_of_a_module_and_outside_sums(folder):
     """As the weight of a sum, by a parameter; and a name that a function gives its own argument stays apart."""
     (folder / "shapes.mdsl").write_text('table u = tabulated("pair.txt")\ndef twice(v)(r) = 2*v(r) + u(r)\n')
     program = mdsl.compile(
-        LJ
-        + "use shapes\nparam a = 1.23\ndef squared(u)(r) = u(r)^2\nenergy U = sum(i < j) twice(squared(u))(|x[i] - x[j]|)\n"
+        LJ + "use shapes\nparam a = 1.23\ndef squared(u)(r) = u(r)^2\nenergy U = sum(i < j) twice(squared(u))(|x[i] - "
+        "x[j]|)\n"
         "energy V = N*u(a)*sum(i) |x[i] - origin|^2\nobserve bend = D(D(u))(a)\n",
         folder,
     )
@@ -255,7 +255,10 @@ def test_tables_of_a_module_and_outside_sums(folder):
     ],
 )
 def test_the_end_of_a_table_is_a_support(folder, u, cutoff, smooth):
-    text = f'{LJ}table u = tabulated("pair.txt")\ndef stretched(r) = u(2*r)^4\ndef tail(r) = (1 + r)*u(r) + if r < 1 then (1 - r)^2 else 0\nenergy U = sum(i < j) {u}(|x[i] - x[j]|)'
+    text = (
+        f'{LJ}table u = tabulated("pair.txt")\ndef stretched(r) = u(2*r)^4\ndef tail(r) = (1 + r)*u(r) + if r < 1 '
+        f"then (1 - r)^2 else 0\nenergy U = sum(i < j) {u}(|x[i] - x[j]|)"
+    )
     explained = mdsl.compile(text, folder).explain()
     assert f"0 for r >= {cutoff:g}," in explained and smooth in explained
 

@@ -136,20 +136,35 @@ TUPLES = {
     "dihedrals": np.array([[0, 1, 2, 3], [4, 3, 2, 1], [2, 3, 4, 5], [7, 9, 8, 10]]),
     "triplets": np.array([[12, 13, 11], [6, 7, 5]]),
 }
-DECLARED = "species A, B\ntopology bonds(i, j), angles(i, j, k), dihedrals(i, j, k, l), triplets(a, b, c), chains(i, j, k, l) = path(bonds), pairs14(i, j) = apart(bonds, 3)\nparam k[species, species] = { A-A: 1.0, A-B: 1.3, B-B: 0.7 }\nparam w[species] = { A: 0.9, B: 1.4 }\nparam c = 1.1\n"
+DECLARED = (
+    "species A, B\ntopology bonds(i, j), angles(i, j, k), dihedrals(i, j, k, l), triplets(a, b, c), chains(i, "
+    "j, k, l) = path(bonds), pairs14(i, j) = apart(bonds, 3)\nparam k[species, species] = { A-A: 1.0, A-B: 1.3, "
+    "B-B: 0.7 }\nparam w[species] = { A: 0.9, B: 1.4 }\nparam c = 1.1\n"
+)
 CASES = {
     "bonds": "energy U = 2*c*sum((i, j) in bonds) k[i, j]*w[j]*harmonic_bond(3.0, c)(|x[i] - x[j]|)",
-    "more bonds": "energy U = sum((i, j) in bonds) (morse_bond(c, 2.0, 1.2)(r) + c*(x[j] - x[i]).x*exp(-r) + w[B]*(x[j] - x[i])·(x[i] - x[j])) where r = |x[j] - x[i]|",
-    "cosines": "energy U = sum((i, j, k) in angles) w[j]*(cosine_angle(c)(t) + cosine_squared_angle(2.0, 1.9)(t)) where t = angle(x[i], x[j], x[k])",
-    "angles": "energy U = sum((i, j, m) in angles) (k[i, m]*harmonic_angle(c, 1.9)(t) + sin(t)*|x[i] - x[m]|) where t = angle(x[i], x[j], x[m])",
-    "dihedrals": "energy U = sum((i, j, k, l) in dihedrals) (opls_dihedral(c, -0.3, 1.2, 0.2)(p) + periodic_dihedral(0.3, 3, c)(p) + 0.1*(p - 0.5)^2) where p = dihedral(x[i], x[j], x[k], x[l])",
-    "vectors": "energy U = sum((a, b, c_) in triplets) (|p + 2*q|^2 + c*p·q/(|p|*|q|) + (p/c).y) where p = x[a] - x[b], q = x[c_] - x[a]",
+    "more bonds": "energy U = sum((i, j) in bonds) (morse_bond(c, 2.0, 1.2)(r) + c*(x[j] - x[i]).x*exp(-r) + "
+    "w[B]*(x[j] - x[i])·(x[i] - x[j])) where r = |x[j] - x[i]|",
+    "cosines": "energy U = sum((i, j, k) in angles) w[j]*(cosine_angle(c)(t) + cosine_squared_angle(2.0, 1.9)(t)) "
+    "where t = angle(x[i], x[j], x[k])",
+    "angles": "energy U = sum((i, j, m) in angles) (k[i, m]*harmonic_angle(c, 1.9)(t) + sin(t)*|x[i] - x[m]|) where t "
+    "= angle(x[i], x[j], x[m])",
+    "dihedrals": "energy U = sum((i, j, k, l) in dihedrals) (opls_dihedral(c, -0.3, 1.2, 0.2)(p) + "
+    "periodic_dihedral(0.3, 3, c)(p) + 0.1*(p - 0.5)^2) where p = dihedral(x[i], x[j], x[k], x[l])",
+    "vectors": "energy U = sum((a, b, c_) in triplets) (|p + 2*q|^2 + c*p·q/(|p|*|q|) + (p/c).y) where p = x[a] - "
+    "x[b], q = x[c_] - x[a]",
     "a tether": "energy U = sum((i, j) in bonds) c*|x[i] - origin|^2*(x[j] - origin).z",
-    "exclusions": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in dihedrals) k[i, j]*wca(1.2, 1)(|x[i] - x[j]|)",
-    "mixed exclusions": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in angles) c*wca(1.3, 1)(|x[i] - x[j]|)\nenergy V = sum(i < j, (i, j) not in bonds) w[i]*w[j]*soft_sphere(1.5, 1.0, 2.0)(|x[i] - x[j]|)\nobserve close = sum(i < j) if |x[i] - x[j]| < 1.5 then 1 else 0",
-    "what follows from bonds": "energy U = sum((i, j, k, l) in chains) ryckaert_bellemans(c, 0.3, -0.2, 0.5, 0.1, 0.2)(dihedral(x[i], x[j], x[k], x[l]))\n"
-    "energy V = sum(i < j, (i, j) not in bonds, (i, j) not in pairs14) c*wca(1.3, 1)(|x[i] - x[j]|)\nenergy W = 0.5*sum((i, j) in pairs14) k[i, j]*wca(1.6, 1)(|x[i] - x[j]|)",
-    "nothing but observed": "energy U = sum(i < j) c*wca(1.2, 1)(|x[i] - x[j]|)\nobserve stretch = sum((i, j) in bonds) w[i]*|x[i] - x[j]|\nobserve way = sum((i, j) in bonds) (x[i] - x[j])",
+    "exclusions": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in dihedrals) k[i, j]*wca(1.2, 1)(|x[i] "
+    "- x[j]|)",
+    "mixed exclusions": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in angles) c*wca(1.3, 1)(|x[i] - "
+    "x[j]|)\nenergy V = sum(i < j, (i, j) not in bonds) w[i]*w[j]*soft_sphere(1.5, 1.0, 2.0)(|x[i] "
+    "- x[j]|)\nobserve close = sum(i < j) if |x[i] - x[j]| < 1.5 then 1 else 0",
+    "what follows from bonds": "energy U = sum((i, j, k, l) in chains) ryckaert_bellemans(c, 0.3, -0.2, 0.5, 0.1, "
+    "0.2)(dihedral(x[i], x[j], x[k], x[l]))\n"
+    "energy V = sum(i < j, (i, j) not in bonds, (i, j) not in pairs14) c*wca(1.3, 1)(|x[i] - x[j]|)\nenergy W = "
+    "0.5*sum((i, j) in pairs14) k[i, j]*wca(1.6, 1)(|x[i] - x[j]|)",
+    "nothing but observed": "energy U = sum(i < j) c*wca(1.2, 1)(|x[i] - x[j]|)\nobserve stretch = sum((i, j) in "
+    "bonds) w[i]*|x[i] - x[j]|\nobserve way = sum((i, j) in bonds) (x[i] - x[j])",
 }
 ENDLESS = {"no cutoff": "energy U = sum(i < j, (i, j) not in bonds, (i, j) not in angles) c*exp(-|x[i] - x[j]|^2/w[B])"}
 
@@ -202,11 +217,12 @@ def test_observed_tuples():
         HEAD
         + DECLARED
         + CASES["mixed exclusions"]
-        + "\nobserve stretch = sum((i, j) in bonds) w[i]*|x[i] - x[j]|\nobserve way = sum((i, j) in bonds) m[i]*(x[i] - x[j])"
+        + "\nobserve stretch = sum((i, j) in bonds) w[i]*|x[i] - x[j]|\nobserve way = sum((i, j) in bonds) "
+        "m[i]*(x[i] - x[j])"
     )
     compiled = mdsl.compile(
-        text
-        + '\nrun {\n  x = read("bound in Python")\n  velocity_verlet(dt = 0.001) for 0 record U, V, close, stretch, way\n}'
+        text + '\nrun {\n  x = read("bound in Python")\n  velocity_verlet(dt = 0.001) for 0 record U, V, close, '
+        "stretch, way\n}"
     )
     species = np.arange(ATOMS) % 2
     found = run(compiled, crowd(), box=EDGE, species=species, topologies=TUPLES).records
@@ -270,8 +286,8 @@ def test_straight_angles(x, energy, law):
 def test_nearly_straight_angles():
     """Where sin is small the force is still that of the formula, in single precision too."""
     compiled = mdsl.compile(
-        HEAD
-        + "topology angles(i, j, k)\nenergy U = sum((i, j, k) in angles) harmonic_angle(1.0, 2.0)(angle(x[i], x[j], x[k]))"
+        HEAD + "topology angles(i, j, k)\nenergy U = sum((i, j, k) in angles) harmonic_angle(1.0, 2.0)(angle(x[i], "
+        "x[j], x[k]))"
     )
     for tilt, precision, tolerance in ((1e-3, "single", 1e-3), (1e-6, "double", 1e-8)):
         x = STRAIGHT + np.array([[0, 0, 0], [0, 0, 0], [0, tilt, 0]])
@@ -423,7 +439,10 @@ def test_overlaps_that_are_left_out_are_fine():
     first = np.stack(np.meshgrid(*[np.arange(6.0)] * 3, indexing="ij"), -1).reshape(-1, 3) * 1.5
     x = np.concatenate([first, first])
     bonds = np.arange(len(first))[:, None] + [0, len(first)]
-    text = "topology bonds(i, j)\nenergy U = sum(i < j, (i, j) not in bonds) shifted(lennard_jones(1, 1), 1.3)(|x[i] - x[j]|)"
+    text = (
+        "topology bonds(i, j)\nenergy U = sum(i < j, (i, j) not in bonds) shifted(lennard_jones(1, 1), 1.3)(|x[i] "
+        "- x[j]|)"
+    )
     compiled = running(text, "velocity_verlet(dt = 0.001)", 2, "record U", head=HEAD)
     assert run(compiled, x, box=9.0, topologies={"bonds": bonds}).records["U"][-1] == 0
     with pytest.raises(mdsl.Rejected, match="overlap") as caught:
@@ -536,7 +555,10 @@ energy U = sum((i, j) in soft) harmonic_bond(1, 1)(|x[i] - x[j]|) + 10*sum((i, j
 energy W = sum((i, j) in pairs13) |x[i] - x[j]|
 run { x = read("typed.data") }
 """
-FILE = "types\n\n4 atoms\n1 atom types\n3 bonds\n2 bond types\n0 20 xlo xhi\n0 20 ylo yhi\n0 20 zlo zhi\n\nAtoms # bond\n\n1 1 1 1 1 1\n2 1 1 3 1 1\n3 1 1 3 4 1\n4 1 1 3 4 5\n\nBonds\n\n1 1 1 2\n2 2 2 3\n3 1 3 4\n"
+FILE = (
+    "types\n\n4 atoms\n1 atom types\n3 bonds\n2 bond types\n0 20 xlo xhi\n0 20 ylo yhi\n0 20 zlo zhi\n\nAtoms # "
+    "bond\n\n1 1 1 1 1 1\n2 1 1 3 1 1\n3 1 1 3 4 1\n4 1 1 3 4 5\n\nBonds\n\n1 1 1 2\n2 2 2 3\n3 1 3 4\n"
+)
 
 
 def test_types_of_a_file(tmp_path):

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from compiled import killed, pairs_by
 from killing import contents
-from mdsl.grammar.diagnostics import Rejected
-from mdsl.lowering.dynamics import replicas
 
 import mdsl
 from mdsl.command import cli
 from mdsl.command import ensemble as run_batch
 from mdsl.command.options import RunOptions, setting, sweep, sweeps
 from mdsl.command.run import run_file
+from mdsl.grammar.diagnostics import Rejected
+from mdsl.lowering.dynamics import replicas
 
 RAFT = """use units.lj
 use integrators (brownian)
@@ -49,17 +49,20 @@ RUNS = {
     ),
     "two statements": (
         FLUID,
-        "x = fcc(density = 0.8, cells = 2) v ~ maxwell(1)  baoab(dt = 0.01, T = 1, gamma = 1) for 10 record K, s every 5  csvr(dt = 0.01, T = 1, tau = 0.1) for 10 record K, h every 4",
+        "x = fcc(density = 0.8, cells = 2) v ~ maxwell(1)  baoab(dt = 0.01, T = 1, gamma = 1) for 10 record K, s every "
+        "5  csvr(dt = 0.01, T = 1, tau = 0.1) for 10 record K, h every 4",
         {"eps": [5.0, 10.0, 20.0]},
     ),
     "a condition": (
         FLUID,
-        "x ~ uniform(atoms = 20, density = 0.5)  fire(dt = 0.1) until largest(i) |f[i]| < 0.03, at most 300 record U every 20  baoab(dt = 0.01, T = 1, gamma = 1) for 6 record K every 3",
+        "x ~ uniform(atoms = 20, density = 0.5)  fire(dt = 0.1) until largest(i) |f[i]| < 0.03, at most 300 record U "
+        "every 20  baoab(dt = 0.01, T = 1, gamma = 1) for 6 record K every 3",
         {"eps": [0.5, 1.0, 4.0]},
     ),
     "states and a box that changes": (
         FLUID,
-        "x = fcc(density = 1, cells = 2) v ~ maxwell(1)  mtk(dt = 0.01, T = 1, P = eps, tau = 0.2, tau_P = 1) for 12 record K, volume every 4",
+        "x = fcc(density = 1, cells = 2) v ~ maxwell(1)  mtk(dt = 0.01, T = 1, P = eps, tau = 0.2, tau_P = 1) for 12 "
+        "record K, volume every 4",
         {"eps": [1.0, 2.0, 4.0]},
     ),
 }
@@ -289,7 +292,8 @@ def test_what_cannot_be_swept_is_told(text, tmp_path, capsys):
     path = tmp_path / "program.mdsl"
     path.write_text(
         FLUID
-        + "const rc = 1\nparam cells = 2\nparam n = 2\nparam D = 1\nparam L = 1\nrun { x = fcc(density = 0.8*D, cells = cells)  velocity_verlet(dt = 0.01*rc*L) for n }"
+        + "const rc = 1\nparam cells = 2\nparam n = 2\nparam D = 1\nparam L = 1\nrun { x = fcc(density = 0.8*D, cells "
+        "= cells)  velocity_verlet(dt = 0.01*rc*L) for n }"
     )
     assert cli.main(["run", str(path), "--sweep", text, "--quiet", "--out", str(tmp_path / "out")]) == 2
     assert WRONG[text] in capsys.readouterr().err
@@ -372,7 +376,8 @@ def test_a_lost_replica_waits_for_no_condition():
     """Of a statement that ends by a condition it has not converged; the others end when they do without it."""
     text = (
         FLUID
-        + "param far = 0.1\nrun { x ~ uniform(atoms = 20, density = 0.5)  gradient_descent(h = far) until largest(i) |f[i]| < 0.05, at most 100 record U }"
+        + "param far = 0.1\nrun { x ~ uniform(atoms = 20, density = 0.5)  gradient_descent(h = far) until largest(i) "
+        "|f[i]| < 0.05, at most 100 record U }"
     )
     system = mdsl.compile(text).bind()
     keys, far, eps = jax.random.split(jax.random.key(0), 3), np.array([0.1, 1e4, 0.05]), np.array([1.0, 1e3, 1.0])
@@ -458,7 +463,8 @@ def test_groups_of_replicas_are_replicas(name, monkeypatch):
 def test_a_box_that_becomes_too_small():
     text = (
         "use units.lj\nuse pair\nuse integrators (velocity_verlet)\nparam rate = 0.0\nbox periodic(4*(1 - rate*t))\n"
-        "energy U = sum(i < j) soft_sphere(1, 1, 1.5)(|x[i] - x[j]|)\nrun { x = sc(a = 1, cells = 4) velocity_verlet(dt = 0.1) for 20 record volume every 5 }"
+        "energy U = sum(i < j) soft_sphere(1, 1, 1.5)(|x[i] - x[j]|)\nrun { x = sc(a = 1, cells = 4) "
+        "velocity_verlet(dt = 0.1) for 20 record volume every 5 }"
     )
     with pytest.warns(UserWarning, match="2 of 3 replicas"):
         batch = (

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 from compiled import pairs_by
-from mdsl.lowering.field.schedule import force_evaluations, statements
-from mdsl.lowering.run.driver import Runner
-from mdsl.lowering.run.members import single
 
 import mdsl
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.atoms import System
+from mdsl.lowering.field.schedule import force_evaluations, statements
+from mdsl.lowering.run.driver import Runner
+from mdsl.lowering.run.members import single
 from mdsl.model.nodes import Advance
 
 HEAD = """use units.lj
@@ -117,7 +117,11 @@ def compilations():
     watching = False
 
 
-RUN = "run { x = fcc(density = 0.9, cells = 2) v ~ maxwell(0.5)  baoab(dt = 0.01, T = 0.5, gamma = 1) for 60 record U, kinetic every 10 }"
+RUN = (
+    "run { x = fcc(density = 0.9, cells = 2) v ~ maxwell(0.5)  baoab(dt = 0.01, T = 0.5, gamma = 1) for 60 "
+    "record U, "
+    "kinetic every 10 }"
+)
 
 
 class Watch:

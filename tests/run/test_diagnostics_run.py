@@ -8,12 +8,12 @@ from unittest.mock import patch
 import jax
 import numpy as np
 import pytest
-from mdsl.grammar.catalogue import CATALOGUE
-from mdsl.grammar.diagnostics import EXIT_STATUS, Rejected
 from wrong_programs import each, wrong
 
 import mdsl
 from mdsl.command import cli
+from mdsl.grammar.catalogue import CATALOGUE
+from mdsl.grammar.diagnostics import EXIT_STATUS, Rejected
 
 LJ = """use units.lj
 use pair (lennard_jones, force_shifted)
@@ -42,10 +42,13 @@ FILES = {
     "nobox.extxyz": "1\n\nAr 0 0 0\n",
     "mirror.extxyz": '1\nLattice="0 10 0 10 0 0 0 0 10"\nAr 0 0 0\n',
     "atoms.foo": "1\n\nAr 0 0 0\n",
-    "chain.data": "LAMMPS\n\n1 atoms\n1 atom types\n\n0 10 xlo xhi\n0 10 ylo yhi\n0 10 zlo zhi\n\nAtoms # atomic\n\n1 1 0.0 0.0 zero\n",
+    "chain.data": "LAMMPS\n\n1 atoms\n1 atom types\n\n0 10 xlo xhi\n0 10 ylo yhi\n0 10 zlo zhi\n\nAtoms # atomic\n\n1 "
+    "1 0.0 0.0 zero\n",
     "alloy.cif": (
-        "data_alloy\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 90\n"
-        "_symmetry_space_group_name_H-M 'P 1'\nloop_\n_atom_site_label\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n"
+        "data_alloy\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n_cell_angle_alpha 90\n_cell_angle_beta "
+        "90\n_cell_angle_gamma 90\n"
+        "_symmetry_space_group_name_H-M 'P "
+        "1'\nloop_\n_atom_site_label\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n"
         "_atom_site_fract_z\n_atom_site_occupancy\nCu1 Cu 0 0 0 0.5\nAu1 Au 0 0 0 0.5\n"
     ),
 }
@@ -295,8 +298,8 @@ run { x ~ uniform(atoms = 600, density = 1.0) velocity_verlet(dt = 0.005) for 20
 
 def test_a_box_that_collapses_ends_the_run():
     text = (
-        LJ
-        + "box periodic(5.5*(1 - t))\nrun { x = sc(a = 1.1, cells = 5) v ~ maxwell(1.0) velocity_verlet(dt = 0.005) for 100 }"
+        LJ + "box periodic(5.5*(1 - t))\nrun { x = sc(a = 1.1, cells = 5) v ~ maxwell(1.0) velocity_verlet(dt = 0.005) "
+        "for 100 }"
     )
     found, status = rejected(lambda: lj(text).bind().run(jax.random.key(0)))
     assert (found.id, status) == ("box-collapsed", 1)

@@ -1,5 +1,5 @@
-"""Runs that are killed, at any moment and by any signal, and resumed: they leave what a run in one piece leaves, to the last
-byte. Each run is a process; the fast test of the same is `test_resume`."""
+"""Runs that are killed, at any moment and by any signal, and resumed: they leave what a run in one piece leaves, to the
+last byte. Each run is a process; the fast test of the same is `test_resume`."""
 
 import itertools
 import os
@@ -20,7 +20,7 @@ def killed_and_resumed(forks, folder, path, more, seconds, random, least):
     signals that met it."""
     begin = ["run", path, "--seed", 3, "--threads", 1, "--checkpoint", 0, "--quiet", *more]
     met = []
-    for attempt in itertools.count():
+    for _ in itertools.count():
         resumed = (folder / "checkpoint.npz").exists()
         argv = ["run", path, "--resume", folder, "--quiet"] if resumed else [*begin, "--out", folder, "--overwrite"]
         task = {"log": str(path.with_suffix(".log"))}

@@ -1,5 +1,5 @@
-"""A run that goes on from where another stood does what that one did, to the last bit: from every point at which it looked
-in, in one process. Runs that are killed as processes are in `test_kills`."""
+"""A run that goes on from where another stood does what that one did, to the last bit: from every point at which it
+looked in, in one process. Runs that are killed as processes are in `test_kills`."""
 
 import time
 
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from compiled import killed, pairs_by
 from killing import contents
-from mdsl.lowering.run import members
-from mdsl.lowering.run.driver import Runner
-from mdsl.lowering.run.pace import end_of_chunk
 
 import mdsl
 from mdsl.command import cli
 from mdsl.command import run as run_program
 from mdsl.command.options import RunOptions, sweep
+from mdsl.lowering.run import members
+from mdsl.lowering.run.driver import Runner
+from mdsl.lowering.run.pace import end_of_chunk
 
 HEAD = """use units.lj
 use integrators
@@ -44,7 +44,8 @@ RUNS = {  # how pairs are found, replicas, and what is run
     "replicas that end when they are done": (
         "all pairs",
         3,
-        "x ~ uniform(atoms = 40, density = 1) fire(dt = 0.05) until largest(i) |f[i]| < 0.5, at most 80 record U every 10"
+        "x ~ uniform(atoms = 40, density = 1) fire(dt = 0.05) until largest(i) |f[i]| < 0.5, at most 80 record U "
+        "every 10"
         " velocity_verlet(dt = 0.01) for 20 record E, msd every 5",
     ),
 }

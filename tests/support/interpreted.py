@@ -1,8 +1,8 @@
 """Programs and random systems for the tests that interpret."""
 
 import numpy as np
-from mdsl.grammar.source import Source
 
+from mdsl.grammar.source import Source
 from mdsl.interpret.meaning import System
 from mdsl.resolve.program import resolve
 

@@ -1,9 +1,9 @@
 """Runs of `mdsl run` that are killed and resumed, in processes of their own.
 
-`python killing.py` waits for tasks, one line of JSON each on standard input: ``argv`` of mdsl, and perhaps ``signal``, sent
-``after`` so many seconds, counted from the first sight of the file ``once`` if there is one. It answers with the exit status
-and the seconds that the run took since then. It has imported everything and started nothing, and each run is a fork of it:
-that saves the seconds of every start, and JAX starts anew in each.
+`python killing.py` waits for tasks, one line of JSON each on standard input: ``argv`` of mdsl, and perhaps ``signal``,
+sent ``after`` so many seconds, counted from the first sight of the file ``once`` if there is one. It answers with the
+exit status and the seconds that the run took since then. It has imported everything and started nothing, and each run
+is a fork of it: that saves the seconds of every start, and JAX starts anew in each.
 """
 
 import json
@@ -78,14 +78,14 @@ PROGRAMS = {  # the text of a program, and further arguments
         (),
     ),
     "stochastic cell rescaling": (
-        LJ
-        + f"run {{ {LARGE} stochastic_cell_rescaling(dt = 0.004, T = 1.4, P = 3, tau = 0.2, tau_P = 1, compressibility = 0.03)"
+        LJ + f"run {{ {LARGE} stochastic_cell_rescaling(dt = 0.004, T = 1.4, P = 3, tau = 0.2, tau_P = 1, "
+        f"compressibility = 0.03)"
         ' for 250 record E, volume every 5 write "a.extxyz" every 100 }',
         (),
     ),
     "minima": (
-        LJ
-        + f"run {{ {LARGE} velocity_verlet(dt = 0.004) for 60 record E every 10 fire(dt = 0.002) until largest(i) |f[i]| < 5,"
+        LJ + f"run {{ {LARGE} velocity_verlet(dt = 0.004) for 60 record E every 10 fire(dt = 0.002) until largest(i) "
+        f"|f[i]| < 5,"
         " at most 400 record U every 10 velocity_verlet(dt = 0.004) for 100 record E every 5 }",
         (),
     ),
@@ -147,7 +147,6 @@ class Forks:
 
 def _serve() -> None:
     import mdsl.lowering.run.driver  # noqa: F401
-
     from mdsl.command import cli
 
     for line in sys.stdin:

@@ -1,4 +1,5 @@
-"""The tests, but for slow ones, that are skipped where all is installed (`pip install -e '.[test,oracle]'`), how many, and why.
+"""The tests, but for slow ones, that are skipped where all is installed (`pip install -e '.[test,oracle]'`), how many,
+and why.
 
 `pytest --only-known-skips` fails where any other test is skipped, or more of these; continuous integration runs that.
 """
@@ -37,7 +38,8 @@ KNOWN = (
 
 
 def unknown(skipped: list[tuple[str, str]]) -> list[str]:
-    """What is wrong with the tests that were skipped, (identifier, reason) each, in words; nothing where all is known."""
+    """What is wrong with the tests that were skipped, (identifier, reason) each, in words; nothing where all is
+    known."""
     kinds, wrong = Counter(), []
     for test, reason in skipped:
         kind = next((k for k in KNOWN if test.startswith(f"{k.file}::") and k.reason in reason), None)

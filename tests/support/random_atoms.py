@@ -1,4 +1,5 @@
-"""Atoms for random programs: few, near each other, on no site of symmetry, and away from the thresholds of a program."""
+"""Atoms for random programs: few, near each other, on no site of symmetry, and away from the thresholds of a
+program."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def _near(x, cell, repeats: bool):
 
 
 def near_a_threshold(model, system: System, forces: np.ndarray, along: np.ndarray, h: float = 1e-7) -> bool:
-    """Whether the energy is no smooth function between here and a step ``h`` ``along``, as far as the interpreter tells."""
+    """Whether the energy is no smooth function between here and a step ``h`` ``along``, as far as the interpreter
+    tells."""
 
     def energy(step: float) -> float:
         moved = {f: getattr(system, f) for f in system.__dataclass_fields__} | {

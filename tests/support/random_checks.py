@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-from mdsl.grammar.source import Source
 from random_atoms import near_a_threshold
 from random_programs import Grown
 
 import mdsl
+from mdsl.grammar.source import Source
 from mdsl.interpret import dual
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret import quantities as physics

@@ -1,9 +1,9 @@
 """Random valid programs, grown from the grammar's own nodes, with a small system of atoms for each.
 
 `grown(seed)` is always the same program. Formulas are tame: whatever is divided by, rooted or raised to a power is kept
-away from 0, so that numbers stay of the size of 1 and a relative difference means something. Thresholds (of `if`, `min`,
-`max`, `round`, |a|, cutoffs) are made of random numbers with four digits, which positions meet with probability 0, and
-`random_atoms.near_a_threshold` finds the systems that lie so close to one that rounding might decide.
+away from 0, so that numbers stay of the size of 1 and a relative difference means something. Thresholds (of `if`,
+`min`, `max`, `round`, |a|, cutoffs) are made of random numbers with four digits, which positions meet with probability
+0, and `random_atoms.near_a_threshold` finds the systems that lie so close to one that rounding might decide.
 """
 
 from __future__ import annotations
@@ -217,7 +217,8 @@ class Grower(Formulas):
             "dihedrals": ["cos(dihedral(x[i], x[j], x[k], x[l]))", "sin(dihedral(x[i], x[j], x[k], x[l]))"],
         }[kind]
         return (
-            f"sum(({', '.join(atoms)}) in {kind}) {self.formula(Place(numbers, self.kinds('i')), self.rng.integers(1, 4))}",
+            f"sum(({', '.join(atoms)}) in {kind}) "
+            f"{self.formula(Place(numbers, self.kinds('i')), self.rng.integers(1, 4))}",
             "",
         )
 

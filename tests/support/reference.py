@@ -1,5 +1,6 @@
-"""Numbers of others. Those that were computed for mdsl are in tests/data and always there; those of LAMMPS's distribution,
-NIST and JAX MD lie beside the repository where they are, and tests that need them are skipped elsewhere."""
+"""Numbers of others. Those that were computed for mdsl are in tests/data and always there; those of LAMMPS's
+distribution, NIST and JAX MD lie beside the repository where they are, and tests that need them are skipped
+elsewhere."""
 
 import csv
 import gzip

@@ -1,4 +1,5 @@
-"""Wrong programs, from tests/data/wrong: what is wrong with each, where that is marked, and words that are said of it."""
+"""Wrong programs, from tests/data/wrong: what is wrong with each, where that is marked, and words that are said of
+it."""
 
 import tomllib
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""The part of `infer` for declarations: parameters, energies, quantities and observables, each when it is first read."""
+"""The part of `infer` for declarations: parameters, energies, quantities and observables, each when it is first
+read."""
 
 from __future__ import annotations
 

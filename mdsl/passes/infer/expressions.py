@@ -51,8 +51,9 @@ from .run import before_run, infer_setup, want
 class Inference:
     """What is known so far of the types in a Model; the rules are functions of it. ``report`` takes what is wrong.
 
-    ``params``, ``equations``: those that are typed; ``active``: those that are being typed, to find circles. ``locals``: the
-    variables of integrals and derivatives, indices of ranges, values of flows. ``memo``: what expressions have become.
+    ``params``, ``equations``: those that are typed; ``active``: those that are being typed, to find circles.
+    ``locals``: the variables of integrals and derivatives, indices of ranges, values of flows. ``memo``: what
+    expressions have become.
     """
 
     def __init__(self, model: Model, report: list[Diagnostic]):

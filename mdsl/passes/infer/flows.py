@@ -41,7 +41,10 @@ def same_observes(model_run: tuple, report: list[Diagnostic]) -> None:
     for equation in (e for a in model_run if isinstance(a, Advance) for e in a.observes):
         first = seen.setdefault(equation.name, equation)
         if equation.body.type != first.body.type and "unknown" not in (equation.body.type.kind, first.body.type.kind):
-            message = f"two schemes of the run observe `{equation.name}`: one as {first.body.type}, one as {equation.body.type}"
+            message = (
+                f"two schemes of the run observe `{equation.name}`: one as {first.body.type}, one as "
+                f"{equation.body.type}"
+            )
             report.append(Diagnostic("wrong-type", message, equation.span, help="give them different names"))
 
 

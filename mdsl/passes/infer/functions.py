@@ -1,4 +1,5 @@
-"""The part of `infer` for functions of numbers that are no formulas: tables, learned and extern functions, integrals."""
+"""The part of `infer` for functions of numbers that are no formulas: tables, learned and extern functions,
+integrals."""
 
 from __future__ import annotations
 

@@ -80,6 +80,7 @@ def _entry(work: Inference, expr: Read, index, axis: Axis) -> None:
         shown = index.species if isinstance(index, SpeciesLabel) else index
         work.fail(
             "wrong-index",
-            f"the indices of `{expr.symbol}` are whole numbers from {axis.first} to {axis.last}, which `{shown}` is not",
+            f"the indices of `{expr.symbol}` are whole numbers from {axis.first} to {axis.last}, which "
+            f"`{shown}` is not",
             expr,
         )

@@ -1,8 +1,8 @@
 """Pass `inline`: functions, flows and integrators are written out where they are used.
 
 Before: Lambda, Apply, Derivative, Invoke, `Model.functions` and `Model.schemes`. After: first-order
-expressions only; `D(u)(a)` has become Slope, `integral(u, a, b)` Area, every Advance has its body. Evaluation is by name, with
-sharing: an argument used ten times stays one object.
+expressions only; `D(u)(a)` has become Slope, `integral(u, a, b)` Area, every Advance has its body. Evaluation is by
+name, with sharing: an argument used ten times stays one object.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ MOST_CALLS = 20_000  # calls that one expression may come to when they are writt
 
 
 class Inliner:
-    """What is known while a Model is written out: its functions and schemes, the names that are taken, how many calls were
-    followed. ``report`` takes what is wrong."""
+    """What is known while a Model is written out: its functions and schemes, the names that are taken, how many calls
+    were followed. ``report`` takes what is wrong."""
 
     def __init__(self, model: Model, report: list[Diagnostic]):
         self.model = model

@@ -246,7 +246,8 @@ class _Statement:
             what,
             step.span,
             env.via,
-            help="a flow that changes its parameter is called with the name of a state: `state p = 0`, then `my_flow(p)`",
+            help="a flow that changes its parameter is called with the name of a state: `state p = 0`, then "
+            "`my_flow(p)`",
         )
         return None
 
@@ -323,8 +324,8 @@ class _Statement:
         self.body(scheme, bound, (*via, step.span))
 
     def may_change(self, expr: Expr, drifts: bool) -> bool:
-        """Whether a value may change within a flow: it reads atoms, what a flow computed, a state or an observable, or the
-        time, which goes on where the flow ``drifts``."""
+        """Whether a value may change within a flow: it reads atoms, what a flow computed, a state or an observable, or
+        the time, which goes on where the flow ``drifts``."""
         for node in walk(expr):
             if isinstance(node, Reduce):
                 return True
