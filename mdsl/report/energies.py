@@ -358,6 +358,6 @@ def _short(e: sympy.Basic) -> sympy.Basic:
         return e
     if isinstance(e, sympy.Pow):
         return sympy.Pow(_short(e.base), e.exp, evaluate=False)
-    if isinstance(e, (sympy.Mul | sympy.Add, sympy.core.relational.Relational)):
+    if isinstance(e, sympy.Mul | sympy.Add | sympy.core.relational.Relational):
         return e.func(*map(_short, e.args), evaluate=False)
     return e.func(*map(_short, e.args))
