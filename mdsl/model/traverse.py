@@ -1,11 +1,23 @@
-"""Applying a rewrite of expressions to every expression of a Model."""
+"""Every expression of a Model, and rewriting each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
 
 from .nodes import Advance, Draw, Expr, Model, Update
+
+
+def expressions(item: object, place: str = "model") -> Iterator[tuple[str, Expr]]:
+    """Every expression that stands somewhere in a Model, with the place: found by type, so that none is forgotten."""
+    if isinstance(item, Expr):
+        yield place, item
+    elif isinstance(item, tuple):
+        for k, part in enumerate(item):
+            yield from expressions(part, f"{place}[{k}]")
+    elif is_dataclass(item):
+        for part in fields(item):
+            yield from expressions(getattr(item, part.name), f"{place}.{part.name}")
 
 
 def rewrite_model(model: Model, rewrite: Callable[[Expr], Expr]) -> Model:

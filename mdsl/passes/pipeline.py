@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.nodes import (
-    Advance,
     Apply,
     Area,
     Derivative,
@@ -22,9 +21,9 @@ from mdsl.model.nodes import (
     Model,
     Op,
     Slope,
-    Update,
     walk,
 )
+from mdsl.model.traverse import expressions
 from mdsl.passes.infer.expressions import infer
 from mdsl.passes.inline.expressions import inline
 
@@ -66,27 +65,6 @@ PASSES: tuple[Pass, ...] = (
         "every summand over i < j, or over j < k around i, is symmetric in the two",
     ),
 )
-
-
-def expressions(model: Model):
-    """Every expression of a Model, with a name for it."""
-    for param in model.params:
-        if param.default is not None:
-            yield param.name, param.default
-    for equation in model.equations:
-        yield equation.name, equation.body
-    for function in model.functions:
-        yield function.symbol, function.value
-    for step in model.run:
-        yield from step.options
-        if isinstance(step, Advance):
-            yield step.scheme, step.steps
-            if step.until is not None:
-                yield step.scheme, step.until
-            for update in step.body or ():
-                yield from ((step.scheme, e) for e in ((update.value,) if isinstance(update, Update) else update.args))
-            yield from ((step.scheme, s.value) for s in step.states)
-            yield from ((step.scheme, e.body) for e in step.observes)
 
 
 def verify(model: Model, after: Pass) -> None:
