@@ -155,7 +155,7 @@ def test_first_derivatives(folder, domain):
     agree(first(folder, domain, None, QUICKLY[domain]), 1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("domain, source", [(d, None) for d in cases.DOMAINS if QUICKLY[d] is not None] + ALL)
 def test_first_derivatives_of_all_kinds_of_arguments(folder, domain, source):
     agree(first(folder, domain, source), 1e-6)
@@ -165,7 +165,7 @@ def test_second_derivatives(folder):
     agree(second(folder, "sum(i < j)", None, SOME), 1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("domain", cases.DOMAINS)
 def test_second_derivatives_of_all(folder, domain):
     agree(second(folder, domain, None), 1e-6)

@@ -37,7 +37,7 @@ def test_random_programs(seed, folder):
     check(random.grown(seed), folder)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", [s for s in MANY if s not in QUICK])
 def test_many_random_programs(seed, folder):
     check(random.grown(seed), folder)
