@@ -30,7 +30,7 @@ SPECIES = np.array([0, 1, 0, 0, 1, 1])
 CHAINS = [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]
 STEPS = [[0.7, 0.6, 0.3], [0.9, -0.4, 0.5], [0.2, 0.8, 0.6], [-0.5, 0.7, 0.6], [0.8, 0.4, -0.5], [0.3, -0.8, 0.7]]
 FIRST = ("sum(i)", "sum(i < j)")  # by default; those of other domains are slow
-# In domains whose programs take long to compile, only some by default, and all among the slow tests.
+# In domains whose programs take long to compile, only some by default, and all among the exhaustive tests.
 SOME = (
     "norm",
     "dot",

@@ -1,6 +1,6 @@
 """Random valid programs compile, and mean what the interpreter says: energy, forces, virial, derivatives, a few steps.
 
-`MDSL_RANDOM=1000:2000 pytest tests/passes/test_random_programs.py` tries other seeds.
+`MDSL_RANDOM=1000:2000 pytest -m exhaustive tests/passes/test_random_programs.py` tries other seeds.
 """
 
 import os
