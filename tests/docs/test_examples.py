@@ -20,7 +20,7 @@ PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.mdsl"))
 def command(*words: str, folder: Path) -> str:
     environment = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
