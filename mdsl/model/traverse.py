@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 
-from .nodes import Advance, Draw, Expr, Model, Update
+from .nodes import Advance, Draw, Expr, Model, Table, Update
 
 
 def expressions(item: object, place: str = "model") -> Iterator[tuple[str, Expr]]:
-    """Every expression that stands somewhere in a Model, with the place: found by type, so that none is forgotten."""
+    """Every expression that stands somewhere in a Model, with the place: found by type, so that none is forgotten.
+    But for what a `table` says of its file, which is kept as it was written."""
     if isinstance(item, Expr):
         yield place, item
     elif isinstance(item, tuple):
         for k, part in enumerate(item):
             yield from expressions(part, f"{place}[{k}]")
-    elif is_dataclass(item):
+    elif is_dataclass(item) and not isinstance(item, Table):
         for part in fields(item):
             yield from expressions(getattr(item, part.name), f"{place}.{part.name}")
 
