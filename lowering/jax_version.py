@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 
-TESTED = ("0.10.1", "0.12.0.1")  # what the whole suite has passed with, the newest last
+TESTED = ("0.10.1", "0.12.0.1")  # what the tests were run with, the newest last
 REFUSED = {
     "0.10.2": "it gives silently wrong results on the CPU",
     "0.11.0": "it crashes or hangs on the CPU",

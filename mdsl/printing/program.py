@@ -6,7 +6,7 @@ a scheme out as updates, it is printed as an integrator of these updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
 
 from mdsl.grammar import tree
@@ -31,9 +31,9 @@ from mdsl.model.nodes import (
     Reduce,
     Setup,
     Slope,
-    Update,
     walk,
 )
+from mdsl.model.traverse import expressions
 from mdsl.resolve.builders import BUILDERS
 
 from .dimensions import redimension
@@ -290,23 +290,9 @@ def _axis(axis, binder: str | None) -> tree.Axis:
 # -- what is named in a Model --------------------------------------------------------------------------
 
 
-def _expressions(model: Model) -> Iterator[Expr]:
+def _expressions(model: Model) -> list[Expr]:
     """The expressions outside functions and schemes."""
-    for param in model.params:
-        if param.default is not None:
-            yield param.default
-    for equation in model.equations:
-        yield equation.body
-    yield from model.box.exprs if model.box else ()
-    for step in model.run:
-        yield from (v for _, v in step.options)
-        if isinstance(step, Advance):
-            yield step.steps
-            yield from (o.every for o in step.outputs if o.every is not None)
-            yield from () if step.until is None else (step.until,)
-            yield from (e for u in step.body or () for e in ((u.value,) if isinstance(u, Update) else u.args))
-            yield from (s.value for s in step.states)
-            yield from (e.body for e in step.observes)
+    return [e for _, e in expressions(replace(model, functions=(), schemes=()))]
 
 
 def _used(model: Model) -> set[str]:
