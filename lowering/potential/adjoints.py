@@ -9,9 +9,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import ADJOINT, PerAtom, Term
+from mdsl.lowering.field.field import PerAtom, Term
+from mdsl.lowering.field.names import AdjointOf, PartialOf
 from mdsl.lowering.field.singularities import at_risk
-from mdsl.lowering.kernels.pair_kernel import NOTHING, PARTIALS, partial_name
+from mdsl.lowering.kernels.pair_kernel import NOTHING, PARTIALS
 from mdsl.lowering.kernels.ranges import added, keeps, leaf_name, one_by_one, pick
 from mdsl.lowering.traversals.topologies import IDS
 from mdsl.model.domains import Each, Members, Pairs, Triples
@@ -50,7 +51,7 @@ def with_adjoints(now: Configuration) -> Configuration:
     found = with_partials(now, tuple(t for t in now.field.terms if t.partials), found)
     for value in reversed(now.field.values):
         if value.adjoint is not None:
-            now = now.with_rows({ADJOINT + value.name: found[value.name]})
+            now = now.with_rows({AdjointOf(value.name): found[value.name]})
             if value.adjoint.partials:
                 found = with_partials(now, (value.adjoint,), found)
     return now
@@ -72,13 +73,13 @@ def with_partials(now: Configuration, terms: tuple[Term, ...], found: dict[str, 
             rows = pair_rows(now, frozenset({PARTIALS}), pairs, excluded)
             for n, term in enumerate(pairs):
                 for k, (leaf, _) in enumerate(term.partials):
-                    add(term, leaf, rows[partial_name(n, k)])
+                    add(term, leaf, rows[PartialOf(n, k)])
     triples = tuple(e for t in terms if isinstance(t.domain, Triples) for e in one_by_one(t))
     if triples:
         rows = around(now, triples, frozenset({PARTIALS})).rows
         leaves = {leaf_name(leaf): (term, leaf) for term in triples for leaf, _ in term.partials}
         for name, (term, leaf) in leaves.items():
-            add(term, leaf, rows[ADJOINT + name])
+            add(term, leaf, rows[AdjointOf(name)])
     bonded = tuple(t for t in terms if isinstance(t.domain, Members))
     if bonded:
         tuples = now.tuples([p for t in bonded for _, p in t.partials])

@@ -24,7 +24,7 @@ from .evaluation import evaluate, with_inner
 
 
 def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, object]:
-    """``{"#k": [K]}``, or tuples of [K], for measures that have an axis.
+    """``{name: [K]}``, or tuples of [K], for measures that have an axis.
 
     Histograms visit what they sum over once. The others are evaluated in a loop over the entries.
     """
@@ -36,20 +36,20 @@ def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, 
     for measure in measures:
         first = same.setdefault(replace(measure, number=0, equation=""), measure)
         if first is not measure:
-            found[f"#{measure.number}"] = first
+            found[measure.name] = first
     unique = tuple(same.values())
     for measure in (m for m in unique if m.bin is not None):
-        found[f"#{measure.number}"] = _histogram(now, measure)
+        found[measure.name] = _histogram(now, measure)
     for axis in dict.fromkeys(m.axis for m in unique if m.bin is None):
         some = tuple(m for m in unique if m.bin is None and m.axis == axis)
 
         def entry(k, some=some):
             known = replace(now.known, more={**now.known.more, ENTRY: k})
             sums = evaluate(replace(now, known=known), NOTHING, some).sums
-            return {f"#{m.number}": sums[f"#{m.number}"] for m in some}
+            return {m.name: sums[m.name] for m in some}
 
         found |= lax.map(entry, numbers(axis, now.dtype))
-    return {name: found[f"#{value.number}"] if isinstance(value, Measure) else value for name, value in found.items()}
+    return {name: found[value.name] if isinstance(value, Measure) else value for name, value in found.items()}
 
 
 def _histogram(now: Configuration, measure: Measure):
@@ -84,11 +84,11 @@ def _pairs(now: Configuration, measure: Measure):
     zeros = kernel.zeros(own["x"][0], now.known.cell)
 
     def into(total, increments, valid):
-        found = _binned(measure.axis, increments["#1"], increments["#0"], valid, now.dtype)
+        found = _binned(measure.axis, increments[bin.name], increments[weight.name], valid, now.dtype)
         return jax.tree.map(Total.plus, total, found, is_leaf=lambda v: isinstance(v, Total))
 
     rows, empty = layout.rows(), jnp.zeros(size(measure.axis), now.dtype)
-    start = jax.tree.map(lambda _: Total.of(empty), zeros["#0"])
+    start = jax.tree.map(lambda _: Total.of(empty), zeros[weight.name])
     others = layout.everywhere(own)
     if listed:
         total = slot_fold(body, now.slots_without(excluded), own, others, start, into, rows=rows, used=now.used)

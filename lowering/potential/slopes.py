@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import PerAtom, Term
+from mdsl.lowering.field.names import Symbol
 from mdsl.lowering.kernels.globals import entry
 from mdsl.lowering.kernels.pair_kernel import NOTHING
 from mdsl.lowering.kernels.ranges import keeps
@@ -87,7 +88,15 @@ def _weighted(now: Configuration, term: Term):
         tuples = now.tuples([term.weighted])
         return jnp.sum(tuples.filled(domain, tuples.value(domain, term.weighted)))
     value = PerAtom(
-        "$weighted", term.equation, centre, domain.around, term.weighted, term.support, 0, near=True, axis=term.axis
+        Symbol("weighted"),
+        term.equation,
+        centre,
+        domain.around,
+        term.weighted,
+        term.support,
+        0,
+        near=True,
+        axis=term.axis,
     )
     if value.pairs:  # every pair is seen from both of its atoms
         return _here(now, pair_rows(now, NOTHING, (), frozenset(domain.excluded), values=(value,))[value.name]) / 2
