@@ -12,7 +12,7 @@ import numpy as np
 from mdsl.lowering.field.cutoff_bounds import Interval, interval, varies
 from mdsl.lowering.field.series import ENTRY, Entry
 from mdsl.lowering.geometry.cell import Cell, volume
-from mdsl.model.nodes import Expr, Label, Model, Param, Read, TableOf, walk
+from mdsl.model.nodes import Expr, Model, Param, Read, Species, TableOf, walk
 
 from .emit import evaluate
 
@@ -39,8 +39,8 @@ class Globals:
             for index, axis in zip(expr.indices, param.axes):
                 if isinstance(index, Entry):
                     value = value[jnp.asarray(self.more[ENTRY], jnp.int32) - axis.first]
-                elif isinstance(index, Label):
-                    value = value[self.model.species.index(index.species)]
+                elif isinstance(index, Species):
+                    value = value[self.model.species.index(index.name)]
                 elif isinstance(index, int):
                     value = value[index - axis.first]
             return value
@@ -85,8 +85,8 @@ def entry(model: Model, node: Read, species: Callable[[str], object]) -> tuple:
     ``species`` gives them for an atom."""
     found = []
     for index, axis in zip(node.indices, model.param(node.symbol).axes):
-        if isinstance(index, Label):
-            found.append(model.species.index(index.species))
+        if isinstance(index, Species):
+            found.append(model.species.index(index.name))
         else:
             found.append(species(index) if isinstance(index, str) else index - axis.first)
     return tuple(found)

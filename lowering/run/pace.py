@@ -12,8 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from mdsl.lowering.field.costs import DOUBLE, GEOMETRY, OPERATION, VISIT
-from mdsl.lowering.field.schedule import cut, expressions, statements
+from mdsl.lowering.field.schedule import cut, statements
 from mdsl.model.nodes import Advance, Expr, Op, walk
+from mdsl.model.traverse import inside
 
 from .members import Members
 from .plan import Arrangement
@@ -47,7 +48,7 @@ def seconds_of_step(arrangement: Arrangement, members: Members, advance: Advance
         triples = [t.summand for t in field.triple_terms]
         visits += legs**2 * (VISIT + OPERATION * 3 * (GEOMETRY + _operations(triples)))
     weights = sum(np.size(members.first.params[p.name]) for p in field.model.params if p.learned)
-    each = EACH + OPERATION * _operations(e for s in statements(advance) for e in expressions(s))
+    each = EACH + OPERATION * _operations(inside(statements(advance)))
     evaluations = 1 + sum(cut(field, advance).again)
     seconds = FIXED + SLOWER * DOUBLE * atoms * (each + evaluations * (visits + WEIGHT * weights))
     return seconds * len(members.all) / len(getattr(arrangement.layout, "devices", "1"))

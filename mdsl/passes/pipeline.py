@@ -23,7 +23,7 @@ from mdsl.model.nodes import (
     Slope,
     walk,
 )
-from mdsl.model.traverse import expressions
+from mdsl.model.traverse import places
 from mdsl.passes.infer.expressions import infer
 from mdsl.passes.inline.expressions import inline
 
@@ -69,7 +69,7 @@ PASSES: tuple[Pass, ...] = (
 
 def verify(model: Model, after: Pass) -> None:
     """Check what a pass promises. Raises AssertionError: a fault of the compiler, never of the program."""
-    for name, expr in expressions(model):
+    for name, expr in places(model):
         for node in walk(expr):
             if isinstance(node, after.absent):
                 raise AssertionError(f"after {after.name}, {name} still holds {type(node).__name__}")
