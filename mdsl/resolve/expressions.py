@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mdsl.grammar import tree
-from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, counted, some_indices, suggest
 from mdsl.model import nodes as model
 from mdsl.model.domains import Each, Over
 from mdsl.model.operators import BINARY, BUILTINS, MEMBERS, OPERATORS
 from mdsl.model.units import UnitSystem, UnitValue
-from mdsl.model.words import counted, some_indices
 
 from .domains import resolve_domain
 from .modules import near
