@@ -27,7 +27,7 @@ class Globals:
     t: object = 0.0
     n_atoms: int = 0
     degrees_of_freedom: float = 0.0
-    more: Mapping[str, object] = field(default_factory=dict)  # sums "#k", `virial`, hoisted parts "@k"
+    more: Mapping[str, object] = field(default_factory=dict)  # sums, `virial`, memory
 
     def read(self, expr: Read):
         symbol = expr.symbol

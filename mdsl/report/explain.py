@@ -23,6 +23,7 @@ from mdsl.lowering.field.costs import (
     skin_of,
 )
 from mdsl.lowering.field.field import Field
+from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by, explicit_time
@@ -363,7 +364,7 @@ def _evaluated(parts: Cut) -> str:
     named = [
         ("the force", parts.force),
         ("the virial", parts.virial),
-        ("sums", any(s.startswith("#") for s in parts.sums)),
+        ("sums", any(isinstance(s, SumOf) for s in parts.sums)),
     ]
     words = [word for word, wanted in named if wanted]
     return " and ".join(words) or "the force"
