@@ -117,6 +117,11 @@ def defaults(model: Model) -> dict[str, object]:
     return {p.name: everything[p.name] for p in leaves(model)}
 
 
+def weights(model: Model, seed: int) -> dict[str, object]:
+    """The weights that learned functions begin with, by a seed."""
+    return {p.name: jnp.asarray(p.learned.initial(seed), float) for p in model.params if p.learned is not None}
+
+
 def initial_params(model: Model, given: Mapping[str, object] | None = None) -> dict[str, object]:
     """The free parameters: defaults, with those given in their place."""
     return {**defaults(model), **(given or {})}

@@ -125,12 +125,7 @@ def _foreign(model: Model) -> Iterator[Fact]:
             f"a network of layers {layers}, tanh between them: {network.count:,} weights and biases (line "
             f"{param.span.line})",
         )
-        start = (
-            "as they were given"
-            if network.weights is not None
-            else f"normal numbers of variance 1/inputs, of the seed {network.seed}; biases 0"
-        )
-        yield "", f"weights to begin with: {start}"
+        yield "", "weights to begin with: normal numbers of variance 1/inputs, of the seed 0; biases 0"
     for extern in model.externs:
         given = (
             "given" if extern.function is not None else "not given yet: a program runs no Python unless it is told to"
