@@ -47,7 +47,7 @@ def rewrite_model(model: Model, rewrite: Callable[[Expr], Expr]) -> Model:
 
     return replace(
         model,
-        params=tuple(replace(p, default=optional(p.default)) for p in model.params),
+        params=tuple(replace(p, default=optional(p.default), declared=optional(p.declared)) for p in model.params),
         equations=tuple(replace(e, body=rewrite(e.body)) for e in model.equations),
         box=model.box and model.box.map(rewrite),
         run=tuple(step(s) for s in model.run),
