@@ -22,7 +22,6 @@ from mdsl.lowering.traversals.layout import OneDevice
 from .state import Inputs
 
 REPLICAS, DEVICES = "replicas", "devices"  # names of axes
-ROWS = 1024  # atoms of all replicas that go through a loop together, at most: see `docs/running.md`
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,8 @@ class Replicas(OneDevice):
 
     On the host every array has the replicas along its first axis, but for those inputs that ``inputs`` says are the
     "same". ``staggered``: replicas may end a statement at different steps, so that the step is not one for all.
-    ``listed``: there is a neighbour list.
+    ``listed``: there is a neighbour list. ``rows_together``: atoms of all replicas that go through a loop together, at
+    most, where there is none.
     """
 
     replicas: int
@@ -39,6 +39,7 @@ class Replicas(OneDevice):
     inputs: Inputs
     staggered: bool
     listed: bool
+    rows_together: int
 
     @property
     def group(self) -> int:
@@ -46,7 +47,7 @@ class Replicas(OneDevice):
         so that all they hold has to pass through the cache at every step; where there is no list, and so nothing to
         decide for all, groups that fit in there follow each other."""
         count = self.replicas // len(self.devices)
-        most = count if self.listed else max(1, ROWS // self.n_atoms)
+        most = count if self.listed else max(1, self.rows_together // self.n_atoms)
         return max(k for k in range(1, count + 1) if count % k == 0 and k <= most)
 
     @property

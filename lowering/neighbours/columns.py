@@ -14,11 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from mdsl.lowering.geometry.cell import Cell, cast, fractions, steepness, wrap
+from mdsl.lowering.planning.capacity import BINS, LANES
 
 from .gather import padded, take
 
-LANES = 16  # atoms per cluster: one AVX-512 register of float32
-BINS = 8  # bins along a column, per radius
 SINGLE = jnp.float32
 EPS = float(jnp.finfo(SINGLE).eps)
 

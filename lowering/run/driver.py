@@ -15,6 +15,7 @@ import numpy as np
 
 from mdsl.lowering.dynamics.history import looks_back
 from mdsl.lowering.dynamics.state import State
+from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.nodes import Advance, Output
 
 from . import failures as trouble
@@ -32,12 +33,11 @@ TIMED = 5  # evaluations of the forces
 class Runner:
     """Runs of a program on one system, or on a batch of them; what one run has compiled serves the next.
 
-    ``devices`` share the work of one system; ``skin``: what a neighbour list holds beyond the cutoff (None: mdsl's
-    choice).
+    ``devices`` share the work of one system.
     """
 
-    def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
-        self.execution = Execution(members, devices, skin)
+    def __init__(self, members: Members, devices: Sequence | None = None, policy: Policy = DEFAULT):
+        self.execution = Execution(members, devices, policy)
         self._looks_back = looks_back(members.lowered.field)
         self.prepare(members)
 

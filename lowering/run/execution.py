@@ -15,10 +15,12 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.dynamics import chunks, observing
 from mdsl.lowering.dynamics.state import BETWEEN, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Inputs, State
 from mdsl.lowering.dynamics.transfer import by_user, columns, components, stacked
-from mdsl.lowering.field.costs import ALL_PAIRS, best_skin
-from mdsl.lowering.geometry import on_host as images
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
+from mdsl.lowering.planning import on_host as images
+from mdsl.lowering.planning.policy import DEFAULT, Policy
+from mdsl.lowering.planning.traversal import Traversal, beyond
 from mdsl.model.nodes import Advance
 
 from . import failures as trouble
@@ -28,18 +30,13 @@ from .plan import arrange
 from .snapshot import Counts, Snapshot
 from .standing import Capacities, Standing
 
-MOST_GROWTHS = 20
-
 
 class Execution:
-    """What was compiled for some members, and what it does for these or others like them.
+    """What was compiled for some members, and what it does for these or others like them."""
 
-    ``skin``: what a list holds beyond the cutoff; None: it follows how long lists hold.
-    """
-
-    def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
-        self.skin = skin
-        self.first = arrange(members, devices, skin)  # before anything has grown
+    def __init__(self, members: Members, devices: Sequence | None = None, policy: Policy = DEFAULT):
+        self.policy = policy
+        self.first = arrange(members, devices, policy)  # before anything has grown
         self.compiled_for = members
         self._made: dict[tuple, tuple] = {}
         self.prepare(members)
@@ -48,10 +45,9 @@ class Execution:
         """Make ready for a run of these. Every run begins with what was planned, that each does what the first did:
         what another has grown to decides last bits, and is compiled already when it is wanted again."""
         self.members, self.counts = members, Counts()
-        self.arrangement = self.first
         self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
-        self._plans: Mapping[tuple[str, ...], neighbours.Plan | None] = {}  # those of a run that goes on
-        self._rearranged()
+        self._plans: Mapping[tuple[str, ...], capacity.Plan | None] = {}  # those of a run that goes on
+        self._rearrange(self.first.traversal)
         self.began: np.ndarray | None = None  # x, images and v when the statement began, [3, ..., N, d]
         self.t_began: object = 0.0
         self._skin: float | None = None  # of the present list
@@ -59,10 +55,11 @@ class Execution:
 
     # -- programs ------------------------------------------------------------------------------------------
 
-    def _rearranged(self) -> None:
-        """The programs of the present arrangement: those that an earlier run has compiled for it, where there are
+    def _rearrange(self, traversal: Traversal) -> None:
+        """Go on with another traversal, by the programs that an earlier run has compiled for it, where there are
         any."""
-        key = (self.arrangement.traversal.plan, self.arrangement.legs)
+        self.arrangement = replace(self.first, traversal=traversal)
+        key = (traversal.plan, traversal.legs)
         if key not in self._made:
             self._made[key] = (self.arrangement.dynamics, {}, set())
         self.dynamics, self._programs, self._called = self._made[key]
@@ -96,14 +93,13 @@ class Execution:
     def _take_up(self, had: Capacities) -> None:
         """What an earlier run, which this one goes on with, had made room for."""
         self._skin, self._built, self._plans = had.skin, had.built, dict(had.beyond)
-        self.arrangement = replace(self.first, traversal=replace(self.first.traversal, plan=had.plan), legs=had.legs)
-        self._rearranged()
+        self._rearrange(replace(self.first.traversal, plan=had.plan, legs=had.legs))
 
     def standing(self, state: State) -> Standing:
         """All that decides the next bits."""
         beyond = tuple((names, more and more.plan) for names, more in self._beyond.items())
-        plan, legs = self.arrangement.traversal.plan, self.arrangement.legs
-        return Standing.of(state, Capacities(plan, legs, self._skin, self._built, beyond))
+        found = self.arrangement.traversal
+        return Standing.of(state, Capacities(found.plan, found.legs, self._skin, self._built, beyond))
 
     def snapshot(self, state: State, t) -> Snapshot:
         members = self.members
@@ -164,7 +160,7 @@ class Execution:
         """The state with a new list, which is grown until it fits."""
         if self.dynamics.plan is None:
             return state
-        for _ in range(MOST_GROWTHS):
+        for _ in range(self.policy.most_growths):
             begun = time.perf_counter()
             state = self.dynamics.rebuild(inputs, self._roomy(state))
             flag = most(state.flag)
@@ -186,8 +182,7 @@ class Execution:
     def _grow(self, state: State) -> State:
         """The same state with room for a longer list."""
         self.counts.regrown += 1
-        self.arrangement = self.arrangement.longer(self._needed(state.needed))
-        self._rearranged()
+        self._rearrange(self.arrangement.traversal.longer(self._needed(state.needed), self.policy))
         return self._roomy(state)
 
     def _roomy(self, state: State) -> State:
@@ -208,12 +203,10 @@ class Execution:
         time that things took has no part in it: a run is to repeat."""
         step, before = most(state.step), self._built
         self._built = step
-        cutoff, traversal = self.arrangement.cutoff, self.arrangement.traversal
-        if self.skin is not None or inputs.skin is None or before is None or step <= before or cutoff is None:
+        if self.policy.skin is not None or inputs.skin is None or before is None or step <= before:
             return inputs
-        skin = float(inputs.skin)
-        found = best_skin(cutoff, skin, traversal.most_skin, float(most(state.used)), step - before, self.dynamics.dim)
-        self._skin = max(skin + 0.5 * (found - skin), 0.5 * traversal.skin)
+        found = self.arrangement.traversal
+        self._skin = found.next_skin(float(inputs.skin), float(most(state.used)), step - before)
         return inputs._replace(skin=jnp.asarray(self._skin, self.dynamics.dtype))
 
     # -- steps ---------------------------------------------------------------------------------------------
@@ -251,11 +244,11 @@ class Execution:
 
     def _more_legs(self) -> bool:
         """Make more room in sums over triples, where there is any to make: without it forces are NaN as well."""
-        if self.arrangement.legs is None:
+        found = self.arrangement.traversal
+        if found.legs is None:
             return False
-        self.arrangement = self.arrangement.roomier()
         self.counts.regrown += 1
-        self._rearranged()
+        self._rearrange(found.roomier(self.members.first.initial.atoms, self.policy))
         return True
 
     def _single_steps(self, advance: Advance, state: State, last, t, origin, dt) -> State:
@@ -326,19 +319,8 @@ class Execution:
         it fits."""
         members, lowered = self.members, self.members.lowered
         if names not in self._beyond:
-            # In a batch, and in a box that changes, sums that reach beyond the list visit all pairs.
-            few = members.batch or members.first.initial.atoms <= ALL_PAIRS or lowered.changing
-            ends, cell = self.arrangement.ends, members.first.initial.cell
-            self._beyond[names] = (
-                None
-                if few
-                else observing.beyond(
-                    self.arrangement.potential, names, ends, self.snapshot(state, t).x, cell, lowered.periodic
-                )
-            )
-            if self._beyond[names] is not None and self._plans.get(names) is not None:
-                self._beyond[names] = replace(self._beyond[names], plan=self._plans[names])
-        for _ in range(MOST_GROWTHS):
+            self._beyond[names] = self._own_list(names, state, t)
+        for _ in range(self.policy.most_growths):
             more = self._beyond[names]
             observer = self._program(
                 ("observe", id(advance), names, more and more.plan),
@@ -347,7 +329,7 @@ class Execution:
             values, needed = observer(self.inputs(t, 0), state, members.each(t, lowered.dtype))
             if not needed or not bool(neighbours.overflows(more.plan, self._needed(needed))):
                 return {name: stacked(v, members.batch) for name, v in values.items()}
-            self._beyond[names] = replace(more, plan=neighbours.grow(more.plan, self._needed(needed)))
+            self._beyond[names] = replace(more, plan=capacity.grow(more.plan, self._needed(needed), self.policy))
         raise Rejected(
             Diagnostic(
                 "neighbour-overflow",
@@ -355,6 +337,16 @@ class Execution:
                 notes=("atoms gather without bound in one place",),
             )
         )
+
+    def _own_list(self, names: tuple[str, ...], state: State, t) -> observing.Beyond | None:
+        """The list that observables have beyond that of the energies, None where they visit all pairs; so do those of
+        a batch."""
+        if self.members.batch:
+            return None
+        farther = observing.farther(self.arrangement.potential, names, self.arrangement.ends)
+        (facts,) = self.members.facts
+        plan = beyond(replace(facts, x=self.snapshot(state, t).x), farther.radius, self.policy)
+        return plan and replace(farther, plan=self._plans.get(names) or plan)
 
 
 def most(values) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected
 from mdsl.grammar.source import Span
 from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, WAITING, State
+from mdsl.lowering.planning.traversal import too_small
 from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge, ends_out_of_sight
 from mdsl.model import nearest_image
 from mdsl.model.nodes import Advance
@@ -16,7 +17,6 @@ from mdsl.model.nodes import Advance
 from .losses import Loss, fallen
 from .members import Members
 from .snapshot import Snapshot
-from .traversal import too_small
 
 NEAR = 0.02  # of a table: so near to its end before a run is no longer finite, the next step may have left it
 

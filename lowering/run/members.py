@@ -23,6 +23,7 @@ from mdsl.lowering.dynamics.transfer import cell_of, columns
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.globals import complete
+from mdsl.lowering.planning.traversal import Facts
 from mdsl.model.nodes import Advance, Model, Output
 from mdsl.start.initial import Initial
 
@@ -82,10 +83,21 @@ class Members:
     # -- in what they differ -----------------------------------------------------------------------------------
 
     @cached_property
+    def facts(self) -> list[Facts]:
+        """By which it is decided how the pairs of each are found."""
+        lowered, drift = self.lowered, None
+        if not self.batch:  # how far the fastest atom moves in a step at the beginning
+            speed = float(np.sqrt((self.first.initial.v**2).sum(axis=1).max(initial=0.0)))
+            drift = speed * max((self.dt(a) for a in lowered.field.dynamics), default=0.0)
+        return [
+            lowered.facts(m.params, m.initial.x, m.initial.cell, changing=lowered.changing, drift=drift)
+            for m in self.asked
+        ]
+
+    @property
     def cutoffs(self) -> list[float | None]:
         """Where the energies of each end; None where they do not."""
-        found = (self.lowered.potential.cutoff(complete(self.lowered.model, m.params)) for m in self.asked)
-        return [None if c is None else float(c) for c in found]
+        return [f.cutoff for f in self.facts]
 
     @cached_property
     def ends(self) -> list[dict[str, float]]:

@@ -65,7 +65,7 @@ def _runner(system: System, name: str, members):
 
     runner = system._runners.get(name)
     if runner is None or not runner.fits(members):
-        runner = system._runners[name] = Runner(members, system.devices, system.skin)
+        runner = system._runners[name] = Runner(members, system.devices, system.policy)
     runner.prepare(members)
     return runner
 
@@ -100,7 +100,7 @@ def _traced(system: System, key, leaves, steps: int | None, x=None, v=None, box=
     with jax.ensure_compile_time_eval():
         defaults = {**system.program.internal(None), **system.initial.data}
     members = single(system.program.compiled.field, system.initial, defaults, None, system.precision)
-    found = trajectory(members, system.skin, key, leaves, steps, x, v, box)
+    found = trajectory(members, system.policy, key, leaves, steps, x, v, box)
     arrays = {}
     for name, parts in found.records.items():
         size = factor(system.model, observable_type(system.model, name).dimension)

@@ -13,8 +13,8 @@ import mdsl
 from mdsl.files.reading import read
 from mdsl.files.trajectories import open_trajectory
 from mdsl.lowering.geometry.cell import of_matrix
-from mdsl.lowering.geometry.on_host import nearest
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning.on_host import nearest
 
 LJ = "param sigma = 1.0\nenergy U = sum(i < j) force_shifted(lennard_jones(sigma, 1), 1.9*sigma)(|x[i] - x[j]|)"
 SKEW = np.array([[5.0, 0, 0], [2.1, 5.2, 0], [-1.7, 3.4, 5.6]])
