@@ -12,7 +12,7 @@ import numpy as np
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.planning.policy import DEFAULT, Policy
-from mdsl.lowering.planning.traversal import plan
+from mdsl.lowering.planning.traversal import Traversal, plan
 from mdsl.lowering.potential.energies import Energies
 from mdsl.lowering.tracing import is_traced
 from mdsl.start.initial import Initial
@@ -28,6 +28,7 @@ class GrowingEnergies:
     lowered: Lowered
     policy: Policy
     energies: Energies
+    traversal: Traversal | None = None
     compiled: dict[str, object] = field(default_factory=dict)
 
     def call(self, name: str, leaves: Mapping[str, object], x, cell):
@@ -49,8 +50,8 @@ class GrowingEnergies:
     def plan(self, leaves: Mapping[str, object], x: np.ndarray, cell: np.ndarray) -> None:
         """Plan the list for these positions and parameters. Raises Rejected: ``no-support``, ``box-too-small``."""
         found = plan(self.lowered.field, self.lowered.facts(leaves, x, cell, once=True), self.policy)
-        if (found.plan, found.legs) != (self.energies.plan, self.energies.legs):
-            self.energies = replace(self.energies, plan=found.plan, legs=found.legs)
+        if found != self.traversal:
+            self.traversal, self.energies = found, replace(self.energies, plan=found.plan, legs=found.legs)
             self.compiled.clear()
 
 

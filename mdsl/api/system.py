@@ -11,6 +11,7 @@ import numpy as np
 
 from mdsl.interpret.constants import factor
 from mdsl.lowering.planning.policy import Policy
+from mdsl.lowering.planning.traversal import Traversal
 from mdsl.model.dimensions import ENERGY, FORCE, LENGTH, VELOCITY
 from mdsl.start.initial import Initial, still
 
@@ -86,6 +87,11 @@ class System:
                 {**self.program.internal(None), **self.initial.data},
                 self.policy,
             )
+
+    @property
+    def traversal(self) -> Traversal:
+        """How its energies find pairs: ``listed`` or not, why, and with how much room. A run plans for itself."""
+        return self._energies.traversal
 
     def energy(
         self, x=None, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None

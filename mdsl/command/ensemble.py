@@ -73,7 +73,8 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
             initial = start(model, order.base, s, own)
             members.append(lowered.Member(initial, {**own, **initial.data}, key))
             values.append({"replica": len(values), "seed": s, **{n: shown(model, n, v) for n, v in point.items()}})
-    runner = Runner(lowered.batch(order.field(model), members, order.precision, order.devices), order.devices)
+    together = lowered.batch(order.field(model), members, order.precision, order.devices)
+    runner = Runner(together, order.devices, order.policy)
     snapshot, place, header, arrays = None, Place(), order.header, order.arrays
     if header is not None:
         step, time = np.array(header["step"]), np.array(header["time"])

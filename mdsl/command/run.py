@@ -18,6 +18,7 @@ from mdsl.api.program import Program, compiled_with, shown_param
 from mdsl.compiler import Compiled
 from mdsl.files.folder import RunFolder
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.nodes import Model
 from mdsl.passes.externs import missing_externs, with_networks
 from mdsl.resolve.sources import read_program
@@ -39,9 +40,9 @@ KEPT = (
 )  # options with which a run that is resumed goes on, unless it is given others
 
 
-def run_file(path: Path, options: RunOptions) -> int:
-    """Run a program file; 0 where it went well. Raises Rejected for what is wrong with program, input or run, and, when
-    all else is done, for replicas that were lost."""
+def run_file(path: Path, options: RunOptions, policy: Policy = DEFAULT) -> int:
+    """Run a program file; 0 where it went well. ``policy``: by which lists are planned. Raises Rejected for what
+    is wrong with program, input or run, and, when all else is done, for replicas that were lost."""
     begun = time.perf_counter()
     folder, header, arrays = None, None, None
     if options.resume is not None:
@@ -97,7 +98,7 @@ def run_file(path: Path, options: RunOptions) -> int:
         show([warning(changed)])
 
     from_file = _from_file(compiled, model, options, settings, folder)
-    order = Order(compiled, model, base, seed, precision, devices, header, arrays, from_file, not changed)
+    order = Order(compiled, model, base, seed, precision, devices, header, arrays, from_file, not changed, policy)
     if replicas or sweeps:
         from .ensemble import batch
 
@@ -191,6 +192,7 @@ class Order:
     arrays: Mapping[str, np.ndarray] | None
     given: Mapping[str, object]
     exact: bool
+    policy: Policy
 
     @property
     def params(self) -> dict[str, object]:
@@ -230,7 +232,7 @@ def single(order: Order) -> Planned:
     one = members.single(
         order.field(order.model), initial, {**params, **initial.data}, jax.random.key(order.seed), order.precision
     )
-    runner = Runner(one, order.devices)
+    runner = Runner(one, order.devices, order.policy)
     snapshot, place, header, arrays = None, Place(), order.header, order.arrays
     if header is not None:
         step, at = int(header["step"]), float(header["time"])
