@@ -48,7 +48,7 @@ class Execution:
         self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
         self._plans: Mapping[tuple[str, ...], capacity.Plan | None] = {}  # those of a run that goes on
         self._rearrange(self.first.traversal)
-        self.began: np.ndarray | None = None  # x, images and v when the statement began, [3, ..., N, d]
+        self.began: np.ndarray | None = None  # x, images and v when the statement began, [3, B, N, d]
         self.t_began: object = 0.0
         self._skin: float | None = None  # of the present list
         self._built: int | None = None  # at which step it was built
@@ -86,7 +86,7 @@ class Execution:
         if snapshot.standing is not None:
             self._take_up(snapshot.standing.capacities)
         inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=members.cell(snapshot.cell))
-        rows = (columns(members.spread(a), dtype) for a in (snapshot.x, snapshot.v, snapshot.images))
+        rows = (columns(members.placed(a), dtype) for a in (snapshot.x, snapshot.v, snapshot.images))
         state = self.dynamics.start(inputs, *rows, members.each(snapshot.step, jnp.int32))
         return self.listed(state, inputs) if snapshot.standing is None else state
 
@@ -103,22 +103,27 @@ class Execution:
 
     def snapshot(self, state: State, t) -> Snapshot:
         members = self.members
-        cells = matrix_of(state.cell) if members.lowered.changing else members.cells
+        cells = self.cells(state)
         x, moved = images.wrap(self.rows(state, state.x), cells, members.lowered.periodic)
         began = None if self.began is None else np.moveaxis(self.began, 0, -3)
         found = (
             x,
             self.rows(state, state.v),
             self.rows(state, state.images) + moved,
-            plain(state.step),
+            members.gathered(state.step),
             members.spread(t),
             cells,
         )
         return Snapshot(*map(members.cut, found), None if began is None else members.cut(began))
 
     def rows(self, state: State, values: tuple) -> np.ndarray:
-        """[..., N, d] in the user's order."""
-        return by_user(state.ids, values, self.members.first.initial.atoms)
+        """[B, N, d] in the user's order."""
+        return self.members.gathered(by_user(state.ids, values, self.members.first.initial.atoms))
+
+    def cells(self, state: State) -> np.ndarray:
+        """[B, d, d]: the boxes of this moment."""
+        members = self.members
+        return members.gathered(matrix_of(state.cell)) if members.lowered.changing else members.cells
 
     def enter(self, advance: Advance, state: State, t, origin, snapshot: Snapshot | None) -> State:
         """The state made ready for a statement; ``snapshot``: of one that goes on, with the very bits that it had where
@@ -130,8 +135,8 @@ class Execution:
                 raise Rejected(
                     Diagnostic("malformed-checkpoint", f"the checkpoint does not hold the state `{missing[0]}`")
                 )
-            values = {s.name: self.members.spread(snapshot.memory[s.name]) for s in advance.states}
-            memory = {name: components(a, self.members.lowered.dtype, self.members.batch) for name, a in values.items()}
+            put = lambda values: self.members.each(values, self.members.lowered.dtype)  # noqa: E731
+            memory = {s.name: components(snapshot.memory[s.name], put) for s in advance.states}
         elif advance.states:
             memory = self._program(("begin", id(advance)), lambda: chunks.begin(self.dynamics, advance))(
                 self.inputs(t, origin), state
@@ -145,14 +150,15 @@ class Execution:
         if snapshot is None:
             x, counts, v = (self.rows(state, values) for values in (state.x, state.images, state.v))
             if self.members.lowered.changing:  # whose vectors may become others
-                x, counts = x + counts @ matrix_of(state.cell), np.zeros_like(counts)
+                x, counts = x + counts @ self.cells(state), np.zeros_like(counts)
             self.began = np.stack([x, counts, v])
         else:
             self.began = np.moveaxis(self.members.spread(snapshot.began), -3, 0)
 
     def memory(self, advance: Advance, state: State) -> dict[str, np.ndarray]:
-        """The states of a statement under way, [..., components]."""
-        return {s.name: self.members.cut(stacked(state.kept[s.name], self.members.batch)) for s in advance.states}
+        """The states of a statement under way, [B, components]."""
+        members = self.members
+        return {s.name: members.cut(stacked(state.kept[s.name], members.gathered)) for s in advance.states}
 
     # -- lists ---------------------------------------------------------------------------------------------
 
@@ -196,7 +202,7 @@ class Execution:
 
     def _needed(self, needed) -> neighbours.Needed:
         """The capacities that a list needed, as numbers."""
-        return neighbours.Needed(*map(self.members.one, needed))
+        return neighbours.Needed(*(self.members.gathered(n)[0] for n in needed))
 
     def _adapted(self, state: State, inputs: Inputs) -> Inputs:
         """The inputs with a skin for the next list, by how long the last one has held, and how many pairs it holds. The
@@ -275,12 +281,8 @@ class Execution:
             if flag == BLOW_UP
             else None
         )
-        cells = matrix_of(after.cell) if members.lowered.changing else members.cells
-        if not members.batch:
-            raise Rejected(
-                trouble.failure(members, 0, advance, flag, int(trouble.step_of(flag, after)), cells, last, dt)
-            )
-        self.members = members.without(trouble.losses_of(members, advance, flag, after, cells, last, t, origin, dt))
+        found = trouble.losses_of(members, advance, flag, after, self.cells(after), last, t, origin, dt)
+        self.members = members.without(found)
         if len(self.members.lost) == members.count:
             raise Rejected(*losses.told(self.members.lost, members.count))
         source = np.array(self.members.source)
@@ -315,7 +317,7 @@ class Execution:
     # -- observables ---------------------------------------------------------------------------------------
 
     def observed(self, advance: Advance, names: tuple[str, ...], state: State, t) -> dict[str, np.ndarray]:
-        """The values of observables, [..., entries, components]; where they have a list of their own, it is grown until
+        """The values of observables, [B, entries, components]; where they have a list of their own, it is grown until
         it fits."""
         members, lowered = self.members, self.members.lowered
         if names not in self._beyond:
@@ -328,7 +330,7 @@ class Execution:
             )
             values, needed = observer(self.inputs(t, 0), state, members.each(t, lowered.dtype))
             if not needed or not bool(neighbours.overflows(more.plan, self._needed(needed))):
-                return {name: stacked(v, members.batch) for name, v in values.items()}
+                return {name: stacked(v, members.gathered) for name, v in values.items()}
             self._beyond[names] = replace(more, plan=capacity.grow(more.plan, self._needed(needed), self.policy))
         raise Rejected(
             Diagnostic(
@@ -341,20 +343,14 @@ class Execution:
     def _own_list(self, names: tuple[str, ...], state: State, t) -> observing.Beyond | None:
         """The list that observables have beyond that of the energies, None where they visit all pairs; so do those of
         a batch."""
-        if self.members.batch:
+        if not self.members.alone:
             return None
         farther = observing.farther(self.arrangement.potential, names, self.arrangement.ends)
         (facts,) = self.members.facts
-        plan = beyond(replace(facts, x=self.snapshot(state, t).x), farther.radius, self.policy)
+        plan = beyond(replace(facts, x=self.snapshot(state, t).x[0]), farther.radius, self.policy)
         return plan and replace(farther, plan=self._plans.get(names) or plan)
 
 
 def most(values) -> int:
-    """The largest, of all replicas where there are several."""
+    """The largest of all replicas."""
     return int(np.max(values))
-
-
-def plain(values):
-    """A number, or an array with one for each replica."""
-    array = np.asarray(values)
-    return array if array.ndim else array.item()

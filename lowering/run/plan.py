@@ -52,7 +52,7 @@ def arrange(members: Members, devices: Sequence | None = None, policy: Policy = 
     ends = {name: max(e[name] for e in members.ends) for name in members.ends[0]} if alike else {}
     near = within(lowered.field, ends, 0.0 if None in cutoffs else min(cutoffs))
     devices = tuple(devices or ())
-    shared = 1 if members.batch else len(devices)
+    shared = len(devices) if members.alone else 1
     traversal = for_all([plan(lowered.field, replace(f, devices=shared), policy) for f in members.facts])
     return Arrangement(
         replace(lowered.potential, field=near),
@@ -67,7 +67,7 @@ def arrange(members: Members, devices: Sequence | None = None, policy: Policy = 
 
 def _layout(members: Members, devices: tuple, listed: bool, policy: Policy) -> Layout:
     atoms = members.first.initial.atoms
-    if members.batch:
+    if not members.alone:
         staggered = any(a.until is not None for a in members.lowered.field.dynamics)
         count, rows = len(members.all), policy.rows_together
         return Replicas(atoms, count, members.devices, members.shared, staggered, listed, rows)

@@ -18,7 +18,7 @@ from mdsl.model.observable_types import observable_type
 
 from .arguments import bound_by, data_given, scale, start_given
 from .fixed_by_bind import check_counts, check_fixed
-from .results import BatchMemory, Memory, Result
+from .results import Memory, Result
 
 if TYPE_CHECKING:
     from .system import System
@@ -56,7 +56,7 @@ def run(system: System, key, x, v, box, params, data, steps: int | None) -> Resu
     if is_traced((key, leaves, start)):
         return _traced(system, key, leaves, steps, *start)
     members = single(system.program.compiled.field, bound_by(system, leaves, *start), leaves, key, system.precision)
-    return _result(system, _runner(system, "last", members), Memory(system.model), steps)
+    return _result(system, _runner(system, "last", members), steps).of(0)
 
 
 def _runner(system: System, name: str, members):
@@ -70,7 +70,9 @@ def _runner(system: System, name: str, members):
     return runner
 
 
-def _result(system: System, runner, memory: Memory | BatchMemory, steps: int | None) -> Result:
+def _result(system: System, runner, steps: int | None) -> Result:
+    """Of all systems of a run."""
+    memory = Memory(system.model, runner.members)
     final = runner.run(memory, steps)
     tilted = runner.members.first.initial.tilted
     return Result(
@@ -185,7 +187,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
         members.append(Member(bound_by(system, leaves, *start_given(system, **start, leaves=leaves)), leaves, keys[k]))
     together = batch(system.program.compiled.field, members, system.precision, system.devices)
     runner = _runner(system, "batch", together)
-    found = _result(system, runner, BatchMemory(system.model, count), steps)
+    found = _result(system, runner, steps)
     if found.lost:
         words = (d.message for d in told(runner.members.lost, count))
         warnings.warn(

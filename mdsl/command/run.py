@@ -235,9 +235,7 @@ def single(order: Order) -> Planned:
     runner = Runner(one, order.devices, order.policy)
     snapshot, place, header, arrays = None, Place(), order.header, order.arrays
     if header is not None:
-        step, at = int(header["step"]), float(header["time"])
-        snapshot = read(header, arrays, step, at, initial.cell, order.exact)
-        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
+        snapshot, place = read(header, arrays, initial.cell, order.exact)
     return Planned(runner, order.model, initial.atoms, Listener, snapshot, place)
 
 
