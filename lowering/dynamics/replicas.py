@@ -17,6 +17,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.layout import OneDevice
 
 from .state import Inputs
@@ -66,8 +67,8 @@ class Replicas(OneDevice):
         most = lambda a: lax.pmax(a, self._everyone)  # noqa: E731
         # The capacities that fit all: the narrowest columns allow the fewest along axes that repeat.
         cells = jnp.where(jnp.array(plan.periodic), -most(-found.needed.cells), most(found.needed.cells))
-        needed = neighbours.Needed(most(found.needed.slots), most(found.needed.window), cells)
-        return found._replace(needed=needed, overflow=neighbours.overflows(plan, needed))
+        needed = capacity.Needed(most(found.needed.slots), most(found.needed.window), cells)
+        return found._replace(needed=needed, overflow=capacity.overflows(plan, needed))
 
     def program(self, function, arguments, results, donated=()):
         """The function of one replica, compiled for all of them."""

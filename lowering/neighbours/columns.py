@@ -148,7 +148,7 @@ def _rounded(plan, x, cell):
 
 
 def sort(plan, x, cell, radius):
-    """The grid, and the permutation that sorts the atoms into it. ``plan`` is a `neighbours.Plan`.
+    """The grid, and the permutation that sorts the atoms into it. ``plan`` is a `capacity.Plan`.
 
     In a tilted box the coordinate along each axis is the fraction of the box vector times its edge: it does not
     change along the other vectors, and atoms within the radius differ in it by the radius times its steepness at

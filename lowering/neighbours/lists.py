@@ -40,26 +40,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from mdsl.lowering.geometry.cell import Cell, cast
-from mdsl.lowering.planning.capacity import SMALL
+from mdsl.lowering.planning.capacity import Needed, overflows
 
 from . import columns
 from .slots import fill
-
-
-class Needed(NamedTuple):
-    """Capacities that a build would have needed, int32.  A window that was cut, or
-    columns that were too narrow, hide neighbours: then `slots` may be too small, and
-    the list must be grown again.
-
-    slots:  the most neighbours of an atom
-    window: the most atoms in a window
-    cells:  `[d]`; periodic axis: the most columns that the radius allows;
-            free axis: as many as the atoms spread over
-    """
-
-    slots: jax.Array
-    window: jax.Array
-    cells: jax.Array
 
 
 class NeighbourList(NamedTuple):
@@ -95,14 +79,3 @@ def build(plan, positions, box, radius, rows=None, into=None):
     filled, degree, most = fill(plan, grid, start, jnp.zeros((plan.slots, count), jnp.int32) if into is None else into)
     needed = Needed(degree, most, jnp.stack([axis.wanted for axis in grid.axes]))
     return NeighbourList(order, filled, needed, overflows(plan, needed))
-
-
-def overflows(plan, needed):
-    """Whether a list of this plan is incomplete, as a bool scalar."""
-    over = (needed.slots > plan.slots) | (needed.window > plan.window)
-    for a, periodic in enumerate(plan.periodic[:-1]):
-        if periodic and plan.cells[a] >= 3:  # fewer columns are all visited anyway
-            over |= plan.cells[a] > needed.cells[a]
-    if plan.periodic[-1] and plan.cells[-1] >= SMALL:  # two images of an atom may now be near
-        over |= needed.cells[-1] < SMALL - 1
-    return over

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,6 +71,31 @@ class Plan:
         return 32 - self.link_bits
 
 
+class Needed(NamedTuple):
+    """Capacities that a build would have needed, int32 of NumPy or JAX. A window that was cut, or columns that were too
+    narrow, hide neighbours: then ``slots`` may be too small, and the list must be grown again.
+
+    slots:  the most neighbours of an atom
+    window: the most atoms in a window
+    cells:  `[d]`; periodic axis: the most columns that the radius allows; free axis: as many as the atoms spread over
+    """
+
+    slots: np.ndarray
+    window: np.ndarray
+    cells: np.ndarray
+
+
+def overflows(plan, needed):
+    """Whether a list of this plan is incomplete, as a bool scalar."""
+    over = (needed.slots > plan.slots) | (needed.window > plan.window)
+    for a, periodic in enumerate(plan.periodic[:-1]):
+        if periodic and plan.cells[a] >= 3:  # fewer columns are all visited anyway
+            over |= plan.cells[a] > needed.cells[a]
+    if plan.periodic[-1] and plan.cells[-1] >= SMALL:  # two images of an atom may now be near
+        over |= needed.cells[-1] < SMALL - 1
+    return over
+
+
 def plan(n_atoms, box, periodic, radius, positions=None, changing=False, policy: Policy = DEFAULT) -> Plan:
     """A plan for a box (edges `[d]`, or vectors as the rows of `[d, d]`) whose capacities fit `positions` (`[N, d]`, in
     any order) with the margins of ``policy``.
@@ -112,8 +138,8 @@ def plan(n_atoms, box, periodic, radius, positions=None, changing=False, policy:
 
 
 def grow(plan: Plan, needed, policy: Policy = DEFAULT) -> Plan:
-    """A plan that holds a list with the capacities ``needed`` (arrays or numbers; `neighbours.lists.Needed` says when
-    one call is not enough). Unchanged, and equal, where nothing overflowed."""
+    """A plan that holds a list with the capacities ``needed`` (which says when one call is not enough). Unchanged,
+    and equal, where nothing overflowed."""
     cells = list(plan.cells)
     crowded = int(needed.window) > plan.window
     for a, periodic in enumerate(plan.periodic):

@@ -16,6 +16,7 @@ from mdsl.lowering.geometry.cell import volume
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.topologies import IDS, inverse
 from mdsl.model import nearest_image
 
@@ -29,7 +30,7 @@ class Energies:
     """``plan`` None: all pairs. Masses and species belong to the atoms in the user's order."""
 
     potential: Potential
-    plan: neighbours.Plan | None
+    plan: capacity.Plan | None
     masses: object
     species: object
     dof: float

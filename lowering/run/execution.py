@@ -16,7 +16,6 @@ from mdsl.lowering.dynamics import chunks, observing
 from mdsl.lowering.dynamics.state import BETWEEN, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Inputs, State
 from mdsl.lowering.dynamics.transfer import by_user, columns, components, stacked
 from mdsl.lowering.geometry.cell import matrix_of
-from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.planning import capacity
 from mdsl.lowering.planning import on_host as images
 from mdsl.lowering.planning.policy import DEFAULT, Policy
@@ -106,14 +105,8 @@ class Execution:
         cells = self.cells(state)
         x, moved = images.wrap(self.rows(state, state.x), cells, members.lowered.periodic)
         began = None if self.began is None else np.moveaxis(self.began, 0, -3)
-        found = (
-            x,
-            self.rows(state, state.v),
-            self.rows(state, state.images) + moved,
-            members.gathered(state.step),
-            members.spread(t),
-            cells,
-        )
+        atoms = x, self.rows(state, state.v), self.rows(state, state.images) + moved
+        found = *atoms, members.gathered(state.step), members.spread(t), cells
         return Snapshot(*map(members.cut, found), None if began is None else members.cut(began))
 
     def rows(self, state: State, values: tuple) -> np.ndarray:
@@ -177,13 +170,7 @@ class Execution:
             if flag != OVERFLOW:
                 return state
             state = self._grow(state)
-        raise Rejected(
-            Diagnostic(
-                "neighbour-overflow",
-                "the neighbour list does not stop growing",
-                notes=("atoms gather without bound in one place",),
-            )
-        )
+        raise trouble.endless("the neighbour list")
 
     def _grow(self, state: State) -> State:
         """The same state with room for a longer list."""
@@ -200,9 +187,9 @@ class Execution:
         room = jnp.zeros((*replicas, self.dynamics.plan.slots, rows), jnp.int32)
         return state._replace(slots=jax.device_put(room, state.slots.sharding))
 
-    def _needed(self, needed) -> neighbours.Needed:
+    def _needed(self, needed) -> capacity.Needed:
         """The capacities that a list needed, as numbers."""
-        return neighbours.Needed(*(self.members.gathered(n)[0] for n in needed))
+        return capacity.Needed(*(self.members.gathered(n)[0] for n in needed))
 
     def _adapted(self, state: State, inputs: Inputs) -> Inputs:
         """The inputs with a skin for the next list, by how long the last one has held, and how many pairs it holds. The
@@ -329,23 +316,17 @@ class Execution:
                 lambda m=more: observing.observer(self.dynamics, advance, names, m),
             )
             values, needed = observer(self.inputs(t, 0), state, members.each(t, lowered.dtype))
-            if not needed or not bool(neighbours.overflows(more.plan, self._needed(needed))):
+            if not needed or not bool(capacity.overflows(more.plan, self._needed(needed))):
                 return {name: stacked(v, members.gathered) for name, v in values.items()}
             self._beyond[names] = replace(more, plan=capacity.grow(more.plan, self._needed(needed), self.policy))
-        raise Rejected(
-            Diagnostic(
-                "neighbour-overflow",
-                "the list of an observable does not stop growing",
-                notes=("atoms gather without bound in one place",),
-            )
-        )
+        raise trouble.endless("the list of an observable")
 
     def _own_list(self, names: tuple[str, ...], state: State, t) -> observing.Beyond | None:
         """The list that observables have beyond that of the energies, None where they visit all pairs; so do those of
         a batch."""
         if not self.members.alone:
             return None
-        farther = observing.farther(self.arrangement.potential, names, self.arrangement.ends)
+        farther = observing.farther(self.arrangement.lowered.potential, names, self.arrangement.ends)
         (facts,) = self.members.facts
         plan = beyond(replace(facts, x=self.snapshot(state, t).x[0]), farther.radius, self.policy)
         return plan and replace(farther, plan=self._plans.get(names) or plan)

@@ -94,6 +94,12 @@ def losses_of(
     return lost
 
 
+def endless(what: str) -> Rejected:
+    """What is said of a list that has grown too often."""
+    notes = ("atoms gather without bound in one place",)
+    return Rejected(Diagnostic("neighbour-overflow", f"{what} does not stop growing", notes=notes))
+
+
 def step_of(flag: int, after: State) -> np.ndarray:
     """The last step that was done; where the box has become too small, that in which it did, which may be under way."""
     step = np.asarray(after.step)

@@ -125,12 +125,8 @@ class Members:
 
     def like(self, others: Members) -> bool:
         """Whether what was compiled for others serves these."""
-        return (self.count, self.varying, self.cutoffs, self.ends) == (
-            others.count,
-            others.varying,
-            others.cutoffs,
-            others.ends,
-        ) and all(
+        mine, theirs = ((m.count, m.varying, m.cutoffs, m.ends) for m in (self, others))
+        return mine == theirs and all(
             np.array_equal(getattr(a.initial, n), getattr(b.initial, n))
             for a, b in zip(self.asked, others.asked)
             for n in ("cell", "species", "masses")
@@ -208,11 +204,9 @@ class Members:
 
     def every(self, output: Output) -> int | None:
         """Every how many steps something is put out; None: at the end."""
-        return (
-            None
-            if output.every is None
-            else max(1, whole(self.lowered.model, output.every, self.first.params, "`every`"))
-        )
+        if output.every is None:
+            return None
+        return max(1, whole(self.lowered.model, output.every, self.first.params, "`every`"))
 
     # -- what the device is given ------------------------------------------------------------------------------
 
@@ -258,16 +252,8 @@ class Members:
         """Of which inputs there is one for each replica ("all"), and which are the "same" (`replicas.Replicas`)."""
         spec = lambda differ: "all" if differ else "same"  # noqa: E731
         params = {name: spec(name in self.varying) for name in self.first.params}
-        return Inputs(
-            params,
-            spec(self.boxes_differ),
-            spec(self.atoms_differ),
-            spec(self.atoms_differ),
-            "all",
-            "all",
-            "one",
-            "all",
-        )
+        atoms = spec(self.atoms_differ)
+        return Inputs(params, spec(self.boxes_differ), atoms, atoms, key="all", t="all", origin="one", began="all")
 
 
 def single(field: Field, initial: Initial, params: Mapping[str, object], key, precision: str) -> Members:

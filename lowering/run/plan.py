@@ -10,37 +10,27 @@ from mdsl.lowering.dynamics.observing import within
 from mdsl.lowering.dynamics.replicas import Replicas
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.lowering.planning.traversal import Traversal, for_all, plan
-from mdsl.lowering.potential.potential import Potential
 from mdsl.lowering.traversals.layout import Layout, ManyDevices, OneDevice
 
 from .members import Members
+from .program import Lowered
 
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """A program as it is computed. ``potential``: with what is known of where sums end, at the parameters of this run.
-    ``ends``: of sums for observables, the largest of all replicas.
-    """
+    """A program as it is computed. ``lowered``: with what is known of where sums end, at the parameters of this run.
+    ``ends``: of sums for observables, the largest of all replicas."""
 
-    potential: Potential
+    lowered: Lowered
     ends: Mapping[str, float]
     traversal: Traversal
     layout: Layout
-    dof: float
-    dtype: object
-    changing: bool
 
     @property
     def dynamics(self) -> Dynamics:
+        found, own = self.traversal, self.lowered
         return Dynamics(
-            self.potential,
-            self.layout,
-            self.traversal.plan,
-            self.traversal.skin,
-            self.dof,
-            self.dtype,
-            legs=self.traversal.legs,
-            changing=self.changing,
+            own.potential, self.layout, found.plan, found.skin, own.dof, own.dtype, found.legs, changing=own.changing
         )
 
 
@@ -54,15 +44,9 @@ def arrange(members: Members, devices: Sequence | None = None, policy: Policy = 
     devices = tuple(devices or ())
     shared = len(devices) if members.alone else 1
     traversal = for_all([plan(lowered.field, replace(f, devices=shared), policy) for f in members.facts])
-    return Arrangement(
-        replace(lowered.potential, field=near),
-        ends,
-        traversal,
-        _layout(members, devices[: traversal.devices], traversal.listed, policy),
-        lowered.dof,
-        lowered.dtype,
-        lowered.changing,
-    )
+    layout = _layout(members, devices[: traversal.devices], traversal.listed, policy)
+    known = replace(lowered, potential=replace(lowered.potential, field=near))
+    return Arrangement(known, ends, traversal, layout)
 
 
 def _layout(members: Members, devices: tuple, listed: bool, policy: Policy) -> Layout:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from mdsl.files.folder import RunFolder
-from mdsl.files.records import Column, Records
+from mdsl.files.records import Column
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome, not_converged
@@ -17,7 +16,7 @@ from mdsl.model.nodes import Advance
 from mdsl.start.builders import start
 
 from .checkpoints import read
-from .display import Display, Summary, Table
+from .display import Table
 from .listener import Listener
 from .options import Sweep
 from .run import Order, Planned
@@ -103,17 +102,15 @@ class BatchListener(Listener):
         self.swept = [n for n in self.values[0] if n not in ("replica", "seed")]
         self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]
         super().__init__(model, initial, folder, quiet, description, *more)
-        self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
 
-    def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:
-        keys = [Column("replica"), *(self.swept_column(n) for n in self.swept)]
-        if resumed:
-            return Records.resume(columns, self.folder.records, resumed["step"], self.time_unit, keys)
-        return Records(columns, self.folder.records, self.time_unit, keys)
+    def prefix(self, k: int) -> str:
+        return f"{replica_folder(k)}/"
 
-    def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
-        paths = [f"{replica_folder(k)}/{name}" for k in range(self.count) for name in names]
-        return {path: self.folder.trajectory(path) for path in paths}
+    def key_columns(self) -> list[Column]:
+        return [Column("replica"), *(self.swept_column(n) for n in self.swept)]
+
+    def keys(self, k: int) -> list[float]:
+        return [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
 
     def swept_column(self, name: str) -> Column:
         param = self.model.param(name)
@@ -122,12 +119,6 @@ class BatchListener(Listener):
     @property
     def system(self) -> str:
         return f"{self.count:,} replicas of {super().system}"
-
-    def place(self, k: int) -> str:
-        return f"{replica_folder(k)}/"
-
-    def keys(self, k: int) -> list[float]:
-        return [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
 
     def shown_columns(self, columns: list[Column]) -> list[Column]:
         return [c for column in columns for c in (column, replace(column, name=f"± {column.name}"))]
@@ -176,19 +167,10 @@ class BatchListener(Listener):
     def finish(self, runner, wall: float) -> None:
         if self.swept:
             self.display.note(self.by_value())
-        counts = runner.counts
-        self.display.finish(
-            Summary(
-                wall,
-                counts.steps,
-                self.initial.atoms,
-                self.count,
-                self.nanoseconds or None,
-                dict(counts.seconds),
-                str(self.folder.path),
-                counts.stepping,
-            )
-        )
+        super().finish(runner, wall)
+
+    def breakdown(self, runner) -> dict[str, float]:
+        return dict(runner.counts.seconds)
 
     def by_value(self) -> str:
         """What was recorded last, by the values that were swept: mean and spread of the replicas of each; of those that

@@ -27,9 +27,11 @@ from .display import Display, Summary
 
 class Listener:
     """Writes records, trajectories and checkpoints of a system alone, and shows the run on the terminal; of replicas
-    `ensemble.BatchListener`. ``described``: what `run.json`
-    says of the run; ``conditions``: those of its bits; ``resumed``: the header of the checkpoint that it goes on from;
-    ``between``: seconds from one checkpoint to the next, at least."""
+    `ensemble.BatchListener`. ``description``: what `run.json` says of the run; ``conditions``: those of its bits;
+    ``resumed``: the header of the checkpoint that it goes on from; ``between``: seconds from one checkpoint to the
+    next, at least."""
+
+    count = 1
 
     def __init__(
         self,
@@ -48,23 +50,18 @@ class Listener:
         self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
         advances = [s for s in model.run if isinstance(s, Advance)]
         names = dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names)
-        columns = [self.column(n) for n in names]
-        self.records = self.opened_records(columns, resumed)
-        self.display = Display(initial.atoms, quiet=quiet, time_unit=self.time_unit)
+        given = [self.column(n) for n in names], folder.records
+        more = self.time_unit, self.key_columns()
+        self.records = Records.resume(*given, resumed["step"], *more) if resumed else Records(*given, *more)
+        self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
         self.frames_kept = dict(resumed["frames"]) if resumed else {}
         self.trajectories: dict[str, object] = {}
-        self.paths = self.trajectory_paths([o.names[0] for a in advances for o in a.outputs if o.kind == "write"])
+        names = [o.names[0] for a in advances for o in a.outputs if o.kind == "write"]
+        paths = (self.prefix(k) + name for k in range(self.count) for name in names)
+        self.paths = {path: folder.trajectory(path) for path in paths}
         self.saved = time.perf_counter()
         self.first_steps, self.nanoseconds = 0, 0.0
         self.dt = 0.0
-
-    def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:
-        if resumed:
-            return Records.resume(columns, self.folder.records, int(resumed["step"]), self.time_unit)
-        return Records(columns, self.folder.records, self.time_unit)
-
-    def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
-        return {name: self.folder.trajectory(name) for name in names}
 
     def column(self, name: str) -> Column:
         kind = observable_type(self.model, name)
@@ -102,9 +99,12 @@ class Listener:
 
     # -- what replicas do otherwise ----------------------------------------------------------------------------
 
-    def place(self, k: int) -> str:
+    def prefix(self, k: int) -> str:
         """What the names of its files begin with."""
         return ""
+
+    def key_columns(self) -> list[Column]:
+        return []
 
     def keys(self, k: int) -> list[float]:
         """What stands in front of its records."""
@@ -126,6 +126,10 @@ class Listener:
             one = outcome.of(0)
             failed = f"warning: {not_converged(advance, one)}"
             self.display.note(f"converged after {one.steps:,} steps" if one.converged else failed)
+
+    def breakdown(self, runner) -> dict[str, float]:
+        """Seconds by part."""
+        return runner.breakdown()
 
     def lost(self, replica: int, loss) -> None:
         """One alone ends the run, which is told where that ends."""
@@ -154,7 +158,7 @@ class Listener:
 
     def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
         for n, k in enumerate(replicas):
-            own, name = snapshot.of(n), self.place(k) + output.names[0]
+            own, name = snapshot.of(n), self.prefix(k) + output.names[0]
             if name not in self.trajectories:
                 self.trajectories[name] = self.open(name, output, own.step, k)
             self.put(self.trajectories[name], as_written(output, own))
@@ -219,22 +223,17 @@ class Listener:
     def final(self, snapshot) -> None:
         members = self.runner.members
         for k in (k for k in range(members.count) if k not in members.lost):
-            own, path = snapshot.of(k), self.folder.path / self.place(k) / FINAL
+            own, path = snapshot.of(k), self.folder.path / self.prefix(k) / FINAL
             path.parent.mkdir(exist_ok=True)
             with self.open("final", None, own.step, k, digits=17, path=path) as trajectory:
                 self.put(trajectory, own)
 
     def finish(self, runner, wall: float) -> None:
+        parts = None if self.display.quiet else self.breakdown(runner)
+        counts, folder = runner.counts, str(self.folder.path)
+        simulated = self.nanoseconds or None
         self.display.finish(
-            Summary(
-                wall,
-                runner.counts.steps,
-                self.initial.atoms,
-                nanoseconds=self.nanoseconds or None,
-                parts=None if self.display.quiet else runner.breakdown(),
-                folder=str(self.folder.path),
-                stepping=runner.counts.stepping,
-            )
+            Summary(wall, counts.steps, self.initial.atoms, self.count, simulated, parts, folder, counts.stepping)
         )
 
     def what_was_lost(self) -> list[dict[str, object]]:

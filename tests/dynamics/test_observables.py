@@ -450,8 +450,8 @@ def test_sums_beyond_the_list_have_one_of_their_own():
             compiled.compiled.field, bound.initial, {**compiled.params, **params}, jax.random.key(0), "double"
         )
         planned = arrange(given, policy=ALWAYS)
-        more = observing.farther(planned.potential, ("h", "close", "most", "all"), planned.ends)
-        return planned.potential.field, more, beyond(*given.facts, more.radius, ALWAYS)
+        more = observing.farther(planned.lowered.potential, ("h", "close", "most", "all"), planned.ends)
+        return planned.lowered.potential.field, more, beyond(*given.facts, more.radius, ALWAYS)
 
     def visited(field):
         return {m.equation for m in field.measures if not m.near and m.domain.kind == "ordered"}
