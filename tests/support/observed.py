@@ -29,9 +29,7 @@ def compared(program, system, names, traversal="all pairs", **more):
         velocities=s.v,
         masses=None if model.param("m") else s.masses,
         topologies=s.topologies or None,
-        policy=PAIRS_BY[traversal],
-        **given,
-        **more,
+        **{"policy": PAIRS_BY[traversal], **given, **more},
     )
     records = bound.run(jax.random.key(0)).records
     return {name: (records[name][0], interpret.observe(model, name, system)) for name in names}
