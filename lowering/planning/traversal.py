@@ -32,8 +32,8 @@ class Facts:
     ``cell``: [d, d], the box vectors in rows; None where the box is not known. ``cutoff``: of the energies, ``reach``:
     of their sums over triples; None: without end. ``x``: [N, d]; None where positions are not known: then nothing has
     room. ``changing``: the box may change. ``drift``: how far the fastest atom moves in a step, None where that is not
-    known. ``devices``: how many may share the atoms. ``once``: each list serves the positions alone for which it was
-    built, and inside transformations, where it cannot grow.
+    known. ``devices``: how many may share the atoms. ``once``: a list is built anew for each configuration, also inside
+    transformations, where it cannot grow.
     """
 
     atoms: int
