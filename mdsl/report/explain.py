@@ -13,6 +13,7 @@ from mdsl.grammar.layout.expressions import unit_text
 from mdsl.interpret.species_pairs import pair_constant
 from mdsl.lowering.field.costs import DOUBLE, GEOMETRY, LONGEST, OPERATION, VISIT
 from mdsl.lowering.field.field import Field
+from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.lowering.planning.traversal import Facts, plan
@@ -115,12 +116,7 @@ def _foreign(model: Model) -> Iterator[Fact]:
             f"a network of layers {layers}, tanh between them: {network.count:,} weights and biases (line "
             f"{param.span.line})",
         )
-        start = (
-            "as they were given"
-            if network.weights is not None
-            else f"normal numbers of variance 1/inputs, of the seed {network.seed}; biases 0"
-        )
-        yield "", f"weights to begin with: {start}"
+        yield "", "weights to begin with: normal numbers of variance 1/inputs, of the seed 0; biases 0"
     for extern in model.externs:
         given = (
             "given" if extern.function is not None else "not given yet: a program runs no Python unless it is told to"
@@ -365,7 +361,7 @@ def _evaluated(parts: Cut) -> str:
     named = [
         ("the force", parts.force),
         ("the virial", parts.virial),
-        ("sums", any(s.startswith("#") for s in parts.sums)),
+        ("sums", any(isinstance(s, SumOf) for s in parts.sums)),
     ]
     words = [word for word, wanted in named if wanted]
     return " and ".join(words) or "the force"

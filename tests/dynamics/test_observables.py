@@ -23,6 +23,7 @@ from mdsl.lowering.dynamics import observing
 from mdsl.lowering.planning.traversal import beyond
 from mdsl.lowering.run.members import single
 from mdsl.lowering.run.plan import arrange
+from mdsl.model.domains import Pairs
 from mdsl.model.nodes import Advance
 
 jax.config.update("jax_enable_x64", True)
@@ -205,7 +206,7 @@ def test_ends_that_are_not_of_parameters_alone():
     text += "observe h[k in 1..10] = sum(i < j) if floor(|x[i] - x[j]|/w) + 1 == k then 1 else 0 where w = volume^(1/3)/20\nobserve n = sum(i < j) if |x[i] - x[j]| < N/20 + t then 1 else 0"
     agree(text, jumbled(24, edge=5.0))
     field = program(text).compiled.field
-    assert {m.support.why for m in field.measures if m.domain.kind == "ordered"} | {field.terms[0].support.why} == {
+    assert {m.support.why for m in field.measures if isinstance(m.domain, Pairs)} | {field.terms[0].support.why} == {
         "the bound depends on `volume`, not on parameters alone", "the bound depends on `t`, not on parameters alone"
     }  # fmt: skip
 
@@ -454,7 +455,7 @@ def test_sums_beyond_the_list_have_one_of_their_own():
         return planned.lowered.potential.field, more, beyond(*given.facts, more.radius, ALWAYS)
 
     def visited(field):
-        return {m.equation for m in field.measures if not m.near and m.domain.kind == "ordered"}
+        return {m.equation for m in field.measures if not m.near and isinstance(m.domain, Pairs)}
 
     _, more, plan = farther()
     assert plan is not None and more.radius == pytest.approx(2.4, abs=1e-5)
