@@ -119,7 +119,7 @@ class Runner:
                     for k in (k for k in execution.members.lost if k not in members.lost):
                         listener.lost(k, execution.members.lost[k])
                     members = execution.members
-                met, each = members.gathered(state.met), members.gathered(state.step) - origin
+                met, each = members.gathered(state.met), members.spread(members.gathered(state.step) - origin)
                 count = most(each) - done
                 done += count
                 self.counts.steps += count

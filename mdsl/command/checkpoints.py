@@ -81,6 +81,5 @@ def read(header: Mapping, arrays: Mapping[str, np.ndarray], cell: np.ndarray, ex
     step, time, done, t, met = (of_all(header.get(n, False)) for n in ("step", "time", "done", "t", "met"))
     began = of_all(arrays["began"]) if "began" in arrays else None
     memory = {name: of_all(a) for name, a in named(STATE).items()}
-    return Snapshot(x, v, images, step, time, cell, began, memory, standing), Place(
-        int(header["statement"]), done, t, met
-    )
+    place = Place(int(header["statement"]), done, t, met)
+    return Snapshot(x, v, images, step, time, cell, began, memory, standing), place
