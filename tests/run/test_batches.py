@@ -386,6 +386,28 @@ def test_where_no_replica_is_left_the_run_ends():
         system.run(jax.random.split(jax.random.key(0), (2, 2)))
 
 
+def test_a_replica_is_lost_after_statements_that_ended_at_different_steps():
+    """Whoever stands in for it has done other steps before; the others, and their numbers of steps, are unmoved."""
+    system = mdsl.compile(
+        FLUID
+        + "param tick = 0.01\nrun { x ~ uniform(atoms = 20, density = 0.5)  fire(dt = 0.1) until largest(i) |f[i]| < "
+        "0.03, at most 300  baoab(dt = tick, T = 1, gamma = 1) for 20 record K every 5 }"
+    ).bind()
+    keys, params = jax.random.split(jax.random.key(3), 3), {"eps": np.array([0.5, 1.0, 4.0])}
+    whole = system.run(keys, params=params)
+    first = int(np.argmin(whole.statements[0].steps))  # the one that was done first
+    others = [k for k in range(3) if k != first]
+    assert whole.statements[0].steps[first] < whole.statements[0].steps[others].min()
+    with pytest.warns(UserWarning, match="1 of 3 replicas"):
+        found = system.run(keys, params={**params, "tick": np.where(np.arange(3) == first, 5.0, 0.01)})
+    assert list(found.lost) == [first]
+    for a, b in zip(found.statements, whole.statements):
+        assert a.steps[others].tolist() == b.steps[others].tolist()
+    assert found.step[others].tolist() == whole.step[others].tolist()
+    for name, values in whole.records.items():
+        np.testing.assert_allclose(found.records[name][others], values[others], rtol=1e-9)
+
+
 def test_a_lost_replica_waits_for_no_condition():
     """Of a statement that ends by a condition it has not converged; the others end when they do without it."""
     text = (
