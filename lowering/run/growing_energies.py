@@ -28,7 +28,6 @@ class GrowingEnergies:
     lowered: Lowered
     policy: Policy
     energies: Energies
-    traversal: Traversal | None = None
     compiled: dict[str, object] = field(default_factory=dict)
 
     def call(self, name: str, leaves: Mapping[str, object], x, cell):
@@ -37,7 +36,10 @@ class GrowingEnergies:
         if is_traced((leaves, x, cell)):
             return value
         if not bool(jnp.isfinite(value).all()):
-            self.plan(leaves, np.asarray(x, float), matrix_of(cell))
+            traversal = planned(self.lowered, leaves, np.asarray(x, float), matrix_of(cell), self.policy)
+            if traversal != self.energies.traversal:
+                self.energies = replace(self.energies, traversal=traversal)
+                self.compiled.clear()
             value = self._function(name)(leaves, x, cell)
         return value
 
@@ -47,20 +49,17 @@ class GrowingEnergies:
             self.compiled[name] = jax.jit(lambda leaves, x, cell: function(self.energies.complete(leaves), x, cell))
         return self.compiled[name]
 
-    def plan(self, leaves: Mapping[str, object], x: np.ndarray, cell: np.ndarray) -> None:
-        """Plan the list for these positions and parameters. Raises Rejected: ``no-support``, ``box-too-small``."""
-        found = plan(self.lowered.field, self.lowered.facts(leaves, x, cell, once=True), self.policy)
-        if found != self.traversal:
-            self.traversal, self.energies = found, replace(self.energies, plan=found.plan, legs=found.legs)
-            self.compiled.clear()
+
+def planned(lowered: Lowered, leaves: Mapping[str, object], x: np.ndarray, cell: np.ndarray, policy) -> Traversal:
+    """The traversal for these positions and parameters. Raises Rejected: ``no-support``, ``box-too-small``."""
+    return plan(lowered.field, lowered.facts(leaves, x, cell, once=True), policy)
 
 
 def energies(
     fielded: Field, initial: Initial, precision: str, leaves: Mapping[str, object], policy: Policy = DEFAULT
 ) -> GrowingEnergies:
-    """The energies of a bound system. Raises Rejected: ``no-support``, ``box-too-small``."""
+    """The energies of a bound system. Raises as `planned`."""
     lowered = Lowered.of(fielded, initial, precision)
+    traversal = planned(lowered, leaves, initial.x, initial.cell, policy)
     masses, species = jnp.asarray(initial.masses, lowered.dtype), jnp.asarray(initial.species)
-    found = GrowingEnergies(lowered, policy, Energies(lowered.potential, None, masses, species, initial.dof))
-    found.plan(leaves, initial.x, initial.cell)
-    return found
+    return GrowingEnergies(lowered, policy, Energies(lowered.potential, traversal, masses, species, lowered.dof))

@@ -91,7 +91,7 @@ class System:
     @property
     def traversal(self) -> Traversal:
         """How its energies find pairs: ``listed`` or not, why, and with how much room. A run plans for itself."""
-        return self._energies.traversal
+        return self._energies.energies.traversal
 
     def energy(
         self, x=None, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None
