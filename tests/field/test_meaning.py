@@ -4,7 +4,6 @@ Of the Field the formulas are added up in NumPy (`interpreted_field`), of the Mo
 knows the numbers, by dual numbers and without SymPy. No kernel is in between.
 """
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from varied import Case, cases, names
 from mdsl.compiler import compile_source
 from mdsl.grammar.source import Source
 from mdsl.interpret import meaning as interpret
-from mdsl.lowering.field.series import at_entry
 from mdsl.resolve.program import resolve
 
 TOPOLOGIES = {
@@ -45,7 +43,8 @@ MORE = {
         jumbled(6, topologies=TOPOLOGIES),
     ),
     "neighbours that are not bonded": Case(
-        CHAIN + "param a = 0.8\ndata q[atoms]\nquantity n[i] = sum(j != i, (i, j) not in bonds) q[j]*(if |x[i] - x[j]| < 1.9 "
+        CHAIN
+        + "param a = 0.8\ndata q[atoms]\nquantity n[i] = sum(j != i, (i, j) not in bonds) q[j]*(if |x[i] - x[j]| < 1.9 "
         "then (1.9 - |x[i] - x[j]|)^3 else 0)\nenergy U = sum(i) (n[i]^1.5 + a*q[i]*n[i])\nenergy V = sum(i < j) "
         "(q[i] - q[j])^2*n[i]*n[j]*exp(-|x[i] - x[j]|)",
         jumbled(7, topologies=TOPOLOGIES, params={"q": np.linspace(0.4, 1.3, 7)}),
@@ -104,9 +103,9 @@ def folder(tmp_path_factory):
     return place
 
 
-def models(name: str, folder: Path):
+def models(case: Case, folder: Path):
     """The Model as it was written, and the Field."""
-    source = Source("test", CASES[name].head + CASES[name].text)
+    source = Source("test", case.head + case.text)
     model, report = resolve(source, folder)
     assert not report, [d.message for d in report]
     return model, compile_source(source, folder).field
@@ -124,7 +123,7 @@ def symmetric(slope):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_field_means_what_the_model_does(name, folder):
-    model, field = models(name, folder)
+    model, field = models(CASES[name], folder)
     system = CASES[name].system
     found = FieldOfAtoms(field, system)
     for observed in names(model):

@@ -15,11 +15,30 @@ import tempfile
 import time
 from pathlib import Path
 
-from mutants import HERE, ROOT, Mutant, mutants
+from mutants import ROOT, Mutant, mutants
 
 # Where else a fault of the compiler shows, in the order of what it costs.
-WIDE = ("tests/field", "tests/interpret", "tests/passes", "tests/library", "tests/derivatives", "tests/potential", "tests/dynamics")
-PARTS = ("mdsl", "grammar", "lowering", "stdlib", "docs", "tests", "examples", "benchmarks", "pyproject.toml", "README.md")
+WIDE = (
+    "tests/field",
+    "tests/interpret",
+    "tests/passes",
+    "tests/library",
+    "tests/derivatives",
+    "tests/potential",
+    "tests/dynamics",
+)
+PARTS = (
+    "mdsl",
+    "grammar",
+    "lowering",
+    "stdlib",
+    "docs",
+    "tests",
+    "examples",
+    "benchmarks",
+    "pyproject.toml",
+    "README.md",
+)
 BROKEN = Mutant("", "nothing works", "mdsl/model/nodes.py", "", "raise RuntimeError\n", "", ())
 KILLED, HUNG, SURVIVED = "killed", "killed (hangs)", "SURVIVED"
 
@@ -33,9 +52,14 @@ class Copy:
         self.root.mkdir()
         for name in PARTS:
             part = ROOT / name
-            (shutil.copytree if part.is_dir() else shutil.copy)(part, self.root / name, **({"ignore": ignored} if part.is_dir() else {}))
+            (shutil.copytree if part.is_dir() else shutil.copy)(
+                part, self.root / name, **({"ignore": ignored} if part.is_dir() else {})
+            )
         packages.mkdir(parents=True)
-        for part in (*(self.root / "mdsl").iterdir(), *(self.root / name for name in ("grammar", "lowering", "stdlib", "docs"))):
+        for part in (
+            *(self.root / "mdsl").iterdir(),
+            *(self.root / name for name in ("grammar", "lowering", "stdlib", "docs")),
+        ):
             (packages / part.name).symlink_to(part)
         if (ROOT.parent / "shared").exists():
             (folder / "shared").symlink_to(ROOT.parent / "shared")
@@ -49,7 +73,9 @@ class Copy:
         """Whether these tests pass. Raises TimeoutExpired."""
         options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header"]
         command = [sys.executable, "-P", "-m", "pytest", *options, *tests]
-        done = subprocess.run(command, cwd=self.root, env=self.environment, timeout=seconds, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment, timeout=seconds, capture_output=True, text=True
+        )
         if done.returncode not in (0, 1, 2):  # 2: what is computed when tests are collected fails
             raise SystemExit(done.stdout + done.stderr)
         return done.returncode == 0

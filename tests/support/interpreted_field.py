@@ -278,7 +278,9 @@ class FieldOfAtoms:
         change = float(primal(dual.derivative(lambda p: self.potential(other(p)), start, direction))[0])
         for leaf, slope in self.slopes:
             if leaf != Read("volume"):
-                change += np.sum(slope * primal(dual.derivative(lambda p: other(p).param(leaf.symbol), start, direction)))
+                change += np.sum(
+                    slope * primal(dual.derivative(lambda p: other(p).param(leaf.symbol), start, direction))
+                )
         for term in (t for t in self.terms if name in {leaf.symbol for leaf in t.networks}):
             for e in at_entry(term.weighted, term.axis):
                 rows = self.rows(term.domain)
