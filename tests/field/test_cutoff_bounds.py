@@ -26,6 +26,7 @@ EXPRESSIONS = {
     "a^-2": op("pow", A, Number(-2.0)),
     "a^0.5": op("pow", A, HALF),
     "a^-1.5": op("pow", A, Number(-1.5)),
+    "a^b": op("pow", A, B),
     "(a^2)^b": op("pow", op("add", op("pow", A, TWO), HALF), B),
     "sqrt|a|": op("sqrt", op("abs", A)),
     "log|a|": op("log", op("abs", A)),

@@ -39,6 +39,8 @@ ENDS = {
     "u(r) + end(r, 2)": None,  # where one part ends the other goes on
     "end(r, 2) + 0.1": None,
     "u(r) + (if r < 2 then u(r) else 0)": None,
+    "(end(r, 2) + end(r, 3))^2": 3,
+    "(end(r, 2) + end(r, 3))^-1": None,
     "end(r, 2)^-1": None,  # infinite where its base ends
     "max(0, 2 - r)^(-0.5)": None,
     "u(r)/(1 + end(r, 2)^-2)": None,
@@ -81,7 +83,7 @@ def test_where_it_ends(body):
 
 JUMPS = ["if r < 2 then u(r) else 0", "3*r*(if r < 2 then u(r) else 0)", "(if r < rc then u(r) else 0)^2"]
 KINKS = ["ramp(r, 2)", "ramp(r, 2)*u(r)", "end(r, 2) + ramp(r, 3)", "tanh(ramp(r, 2))", "ramp(r, rc) + ramp(r, 2)"]
-SMOOTH = ["end(r, 2)", "end(r, 2) + end(r, 3)", "ramp(r, 2)^3", "u(r)*end(r, 2)", "ramp(r, 1) + end(r, 2)"]
+SMOOTH = ["end(r, 2)", "end(r, 2) + end(r, 3)", "ramp(r, 2)^3", "u(r)*end(r, 2)", "ramp(r, 1) + end(r, 2)", "(ramp(r, 2) + ramp(r, 3))^2"]
 
 
 @pytest.mark.parametrize("body", [*JUMPS, *KINKS, *SMOOTH])
