@@ -11,7 +11,7 @@ import pytest
 from mdsl.compiler import compile_source
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.source import Source
-from mdsl.lowering.field.schedule import Check, advances_wholly, cut, per_atom
+from mdsl.lowering.field.schedule import TIME, Check, advances_wholly, cut, per_atom
 from mdsl.model.nodes import Draw, Read, Update, walk
 
 HEAD = """use units.lj
@@ -163,7 +163,7 @@ def _evaluation(field, name):
     """Whether a sum is known after an evaluation only: it is one over pairs, or reads what is."""
     measure = field.sum(name)
     read = {n.symbol for n in walk(measure.summand) if isinstance(n, Read)}
-    energies = {f"#{t.number}" for t in field.terms}
+    energies = {t.name for t in field.terms}
     around = {v.name for v in field.values} | {*field.inner}
     return name in energies or len(measure.binders) > 1 or bool(read & around)
 
@@ -208,11 +208,11 @@ def cut_in_parts(field, advance, steps):
             else:
                 memory[statement.target] = made
         held = {name: values[name] for name in parts.held}
-        kept = {name: memory[name] for name in parts.kept if not name.startswith("$")}
+        kept = {name: memory[name] for name in parts.kept if name != TIME}
         return met
 
     held = {name: "zero" for name in parts.held}
-    kept |= {name: "zero" for name in parts.kept if name not in states and not name.startswith("$")}
+    kept |= {name: "zero" for name in parts.kept if name not in states and name != TIME}
     if parts.carried:
         evaluate()
     for step in range(steps):

@@ -83,7 +83,14 @@ def test_where_it_ends(body):
 
 JUMPS = ["if r < 2 then u(r) else 0", "3*r*(if r < 2 then u(r) else 0)", "(if r < rc then u(r) else 0)^2"]
 KINKS = ["ramp(r, 2)", "ramp(r, 2)*u(r)", "end(r, 2) + ramp(r, 3)", "tanh(ramp(r, 2))", "ramp(r, rc) + ramp(r, 2)"]
-SMOOTH = ["end(r, 2)", "end(r, 2) + end(r, 3)", "ramp(r, 2)^3", "u(r)*end(r, 2)", "ramp(r, 1) + end(r, 2)", "(ramp(r, 2) + ramp(r, 3))^2"]
+SMOOTH = [
+    "end(r, 2)",
+    "end(r, 2) + end(r, 3)",
+    "ramp(r, 2)^3",
+    "u(r)*end(r, 2)",
+    "ramp(r, 1) + end(r, 2)",
+    "(ramp(r, 2) + ramp(r, 3))^2",
+]
 
 
 @pytest.mark.parametrize("body", [*JUMPS, *KINKS, *SMOOTH])

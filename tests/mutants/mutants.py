@@ -30,9 +30,8 @@ class Mutant:
     def path(self) -> Path:
         return ROOT / self.file
 
-    def text(self) -> str:
-        """The file with the fault. Raises ValueError where ``old`` does not stand in it exactly once."""
-        text = self.path.read_text()
+    def applied(self, text: str) -> str:
+        """The text of the file with the fault. Raises ValueError where ``old`` does not stand in it exactly once."""
         if (count := text.count(self.old)) != 1:
             raise ValueError(f"{self}: what it changes stands {count} times in {self.file}")
         return text.replace(self.old, self.new)

@@ -85,7 +85,7 @@ class Copy:
         path = self.root / mutant.file
         right = path.read_text()
         try:
-            self._write(path, mutant.text() if mutant.old else mutant.new + right)
+            self._write(path, mutant.applied(right) if mutant.old else mutant.new + right)
             return SURVIVED if self.passes(tests, seconds) else KILLED
         except subprocess.TimeoutExpired:
             return HUNG

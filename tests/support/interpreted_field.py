@@ -13,8 +13,9 @@ from mdsl.interpret.expressions import Interpreter
 from mdsl.interpret.quantities import row_times_matrix, volume
 from mdsl.interpret.rows import Rows, Whole, entries, expand
 from mdsl.interpret.values import extreme, total
-from mdsl.lowering.field.field import ADJOINT
+from mdsl.lowering.field.names import AdjointOf
 from mdsl.lowering.field.series import ENTRY, Entry, at_entry
+from mdsl.model.domains import Pairs
 from mdsl.model.nodes import Call, Read, transform, walk
 
 
@@ -126,7 +127,7 @@ class FieldOfAtoms:
         self.need([m.summand for m in sums])
         self.names |= {entries("f"): Whole(self.forces), "virial": self.virial[None]}
         names = dict(self.names) | ({} if axis is None else {ENTRY: np.array(span(axis))})
-        rows = Rows(1 if axis is None else len(span(axis)), names | {f"#{m.number}": self.entries(m) for m in sums})
+        rows = Rows(1 if axis is None else len(span(axis)), names | {m.name: self.entries(m) for m in sums})
         with np.errstate(all="ignore"):
             found = self.value(combination.expr, rows)
         return found[0] if axis is None else found
@@ -151,7 +152,7 @@ class FieldOfAtoms:
         """All terms, with the derivatives of the potential by what they read in place. The sums that are read by none
         come first, then those that these read, and so on."""
         terms = (*self.field.terms, *self.field.carriers)
-        self.names |= {f"{ADJOINT}{name}": np.zeros(1) for name in self.field.inner}
+        self.names |= {AdjointOf(name): np.zeros(1) for name in self.field.inner}
         for name in reversed(self.field.inner):
             self.adjoints()
             found = sum(
@@ -161,7 +162,7 @@ class FieldOfAtoms:
                 if leaf.symbol == name
                 for e in at_entry(slope, t.axis)
             )
-            self.names[f"{ADJOINT}{name}"] = np.array([float(found)])
+            self.names[AdjointOf(name)] = np.array([float(found)])
         self.adjoints()
         return terms
 
@@ -171,7 +172,7 @@ class FieldOfAtoms:
         def add(term):
             for leaf, slope in term.partials:
                 for one, e in zip(at_entry(leaf, term.axis), at_entry(slope, term.axis)):
-                    rows = self.rows(term.domain, both=len(term.binders) == 2 and not self.is_tuple(term))
+                    rows = self.rows(term.domain, both=isinstance(term.domain, Pairs))
                     whole = found[one.symbol]
                     at = (rows.find(one.indices[0]),)
                     if len(one.indices) > 1:
@@ -182,12 +183,8 @@ class FieldOfAtoms:
             add(term)
         for value in reversed(self.field.values):
             if value.adjoint is not None:
-                self.bind(ADJOINT + value.name, found[value.name], value.axis)
+                self.bind(AdjointOf(value.name), found[value.name], value.axis)
                 add(value.adjoint)
-
-    def is_tuple(self, term):
-        """Whether its rows stand for themselves, and not for pairs that are seen from both atoms."""
-        return term in self.field.tuple_terms
 
     @cached_property
     def gradient(self):
@@ -249,7 +246,7 @@ class FieldOfAtoms:
                 param = self.field.model.param(leaf.symbol)
                 of_atoms = (leaf, slope) in term.data
                 for one, e in zip(at_entry(leaf, term.axis), at_entry(slope, term.axis)):
-                    rows = self.rows(term.domain, of_atoms and len(term.binders) == 2 and not self.is_tuple(term))
+                    rows = self.rows(term.domain, of_atoms and isinstance(term.domain, Pairs))
                     values = self.value(e, rows)
                     if param is None or not param.axes:
                         found.append((leaf if param is None else Read(leaf.symbol), values.sum()))
