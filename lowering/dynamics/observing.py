@@ -178,8 +178,9 @@ def _gains(measure: Measure, field: Field, longer: Field) -> bool:
 
     def far(f: Field) -> int:
         mine = next(m for m in f.measures if m.number == measure.number)
-        pairs = mine.domain.kind in ("ordered", "triples")
-        return (pairs and not mine.near) + sum(not v.near for v in f.needed(_summands((mine,))) if v.domain is not None)
+        return (mine.domain.reaches and not mine.near) + sum(
+            not v.near for v in f.needed(_summands((mine,))) if v.domain is not None
+        )
 
     return far(longer) < far(field)
 

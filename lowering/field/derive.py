@@ -70,14 +70,8 @@ def derive(model: Model) -> Field:
         )
     needed = _needed(sums, [t.summand for t in terms])
     values = [work.value(w, w.name in needed) for w in sums.within.values()]
-    reaching = [
-        t for t in (*terms, *(v.adjoint for v in values if v.adjoint)) if t.domain.kind in ("ordered", "triples")
-    ]
-    ends = {
-        m.number: work.end(m.domain, m.binders, series.bounded(m))
-        for m in measures
-        if m.domain.kind in ("ordered", "triples")
-    }
+    reaching = [t for t in (*terms, *(v.adjoint for v in values if v.adjoint)) if t.domain.reaches]
+    ends = {m.number: work.end(m.domain, series.bounded(m)) for m in measures if m.domain.reaches}
     measures = [
         replace(m, support=ends[m.number], near=work.near(ends[m.number], reaching)) if m.number in ends else m
         for m in measures

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from mdsl.model.nodes import Advance, Axis, Domain, Expr, Model, Read, walk
+from mdsl.model.domains import Domain, Each, Members, Others, Pairs, Triples
+from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, walk
 
 ADJOINT = "~"
 CUTOFF = "$cutoff"
@@ -114,12 +115,12 @@ class PerAtom:
     @property
     def binders(self) -> tuple[str, ...]:
         """The atoms that the summand reads, the centre first."""
-        return (self.centre, *(() if self.domain is None else self.domain.binders))
+        return (self.centre,) if self.domain is None else self.domain.atoms
 
     @property
     def pairs(self) -> bool:
         """Whether it is a sum over pairs with each neighbour."""
-        return self.domain is not None and self.domain.kind == "others"
+        return isinstance(self.domain, Others)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class Field:
         return {
             f"#{m.number}": m
             for m in self.measures
-            if m.domain.kind == "each" and m.axis is None and not names & _reads(m.summand)
+            if isinstance(m.domain, Each) and m.axis is None and not names & _reads(m.summand)
         }
 
     @cached_property
@@ -228,30 +229,30 @@ class Field:
         """The terms that carry derivatives through per-atom values."""
         return tuple(v.adjoint for v in self.values if v.adjoint is not None)
 
-    def of_kind(self, *kinds: str) -> tuple[Term, ...]:
-        """The terms over some kinds of domains, those that carry derivatives among them."""
-        return tuple(t for t in (*self.terms, *self.carriers) if t.domain.kind in kinds)
+    def over(self, domain: type[Domain]) -> tuple[Term, ...]:
+        """The terms over one kind of domain, those that carry derivatives among them."""
+        return tuple(t for t in (*self.terms, *self.carriers) if isinstance(t.domain, domain))
 
     @property
     def pair_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("ordered")
+        return self.over(Pairs)
 
     @property
     def triple_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("triples")
+        return self.over(Triples)
 
     @property
     def tuple_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("members")
+        return self.over(Members)
 
     @property
     def atom_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("each")
+        return self.over(Each)
 
     @property
     def reaching(self) -> tuple[Term, ...]:
         """The terms whose supports a neighbour list has to cover."""
-        return self.of_kind("ordered", "triples")
+        return tuple(t for t in (*self.terms, *self.carriers) if t.domain.reaches)
 
     def sum(self, name: str) -> Measure:
         """What is added up in the sum "#k"."""

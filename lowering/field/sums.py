@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mdsl.grammar.diagnostics import Rejected
+from mdsl.model.domains import Domain
 from mdsl.model.faults import fault
 from mdsl.model.nodes import (
     EACH,
@@ -16,7 +17,6 @@ from mdsl.model.nodes import (
     Advance,
     Axis,
     Call,
-    Domain,
     Draw,
     Equation,
     Expr,
@@ -34,9 +34,6 @@ from mdsl.model.nodes import (
 
 from .field import Combination
 from .series import Entry, reads_entry
-
-TOTAL = ("each", "ordered", "triples", "members")  # domains that are summed to one value
-WITHIN = ("others", "around")  # domains around an atom that is given
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Sums:
         if equation.name not in self.within:
             centre, body = equation.binders[0], equation.body
             outside, self._axis = self._axis, equation.series
-            if isinstance(body, Reduce) and body.domain.kind in WITHIN and body.domain.centre == centre:
+            if isinstance(body, Reduce) and body.domain.centre == centre:
                 domain = body.domain
                 summand = self._summand(body, equation.name)
             else:
@@ -155,9 +152,9 @@ class Sums:
 
     def _taken_out(self, expr: Expr, name: str) -> Expr:
         match expr:
-            case Reduce(domain=Domain(kind=kind)):
-                if kind not in TOTAL:
-                    raise AssertionError(f"a sum over {kind} outside of all sums")
+            case Reduce(domain=domain):
+                if domain.centre is not None:
+                    raise AssertionError(f"a sum over {domain} outside of all sums")
                 number = self._number()
                 body = self._summand(expr, name)
                 self.totals.append(Total(number, name, replace(expr, body=body)))
@@ -185,9 +182,8 @@ class Sums:
     # -- inside a sum or a quantity ------------------------------------------------------------------------
 
     def _summand(self, reduce: Reduce, name: str) -> Expr:
-        domain, outside = reduce.domain, self._pairs
-        self._pairs = domain.kind in ("ordered", "triples", *WITHIN)
-        found = self._inside(reduce.body, name, {*domain.binders, *(() if domain.centre is None else (domain.centre,))})
+        outside, self._pairs = self._pairs, reduce.domain.reaches
+        found = self._inside(reduce.body, name, {*reduce.domain.atoms})
         self._pairs = outside
         return found
 
@@ -201,7 +197,7 @@ class Sums:
     def _read(self, expr: Expr, name: str, bound: set[str], memo) -> Expr:
         match expr:
             case Reduce(domain=domain):
-                if domain.kind not in WITHIN:
+                if domain.centre is None:
                     return self._collective(expr, name)
                 body = self._summand(expr, name)
                 axis = self._axis if reads_entry(body) else None
@@ -215,8 +211,7 @@ class Sums:
                         )
                     )
                 further = {i for n in walk(body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {
-                    domain.centre,
-                    *domain.binders,
+                    *domain.atoms
                 }
                 if further:
                     named = ", ".join(f"`{i}`" for i in sorted(further))
@@ -319,10 +314,9 @@ class Sums:
 
     def _value(self, reduce: Reduce, equation: str, axis: Axis | None = None) -> str:
         """The name of a sum around an atom; two that differ by the names of their indices are one."""
-        domain = reduce.domain
-        names = dict(zip((domain.centre, *domain.binders), "ijk"))
+        names = dict(zip(reduce.domain.atoms, "ijk"))
         usual = Reduce(
-            replace(domain, centre="i", binders=tuple(names[b] for b in domain.binders)),
+            reduce.domain.renamed(names),
             renamed(reduce.body, names),
             span=reduce.span,
             via=reduce.via,
@@ -362,7 +356,7 @@ def _free(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozense
     if id(expr) not in memo:
         inner = frozenset(i for c in children(expr) for i in _free(c, memo))
         if isinstance(expr, Reduce):
-            inner = inner - {*expr.domain.binders} | ({expr.domain.centre} - {None})
+            inner = (inner | {*expr.domain.atoms}) - {*expr.domain.binders}
         elif isinstance(expr, Read):
             inner |= {i for i in expr.indices if isinstance(i, str)}
         memo[id(expr)] = inner

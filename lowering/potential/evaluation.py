@@ -31,6 +31,7 @@ from mdsl.lowering.kernels.ranges import keeps
 from mdsl.lowering.neighbours.gather import padded
 from mdsl.lowering.traversals.bonds import PARTNERS, forces
 from mdsl.lowering.traversals.topologies import IDS, reads
+from mdsl.model.domains import Each, Members, Pairs, Triples
 from mdsl.model.nodes import Expr, Read
 
 from .adjoints import with_adjoints, with_values
@@ -159,7 +160,7 @@ def _all_terms(now: Configuration, outputs: frozenset[str], measures: tuple[Meas
     """Add the sums of all terms and of measures."""
     for excluded in now.potential.exclusions:
         terms = _active([t for t in now.field.pair_terms if frozenset(t.domain.excluded) == excluded], outputs)
-        wanted = tuple(m for m in measures if m.domain.kind == "ordered" and frozenset(m.domain.excluded) == excluded)
+        wanted = tuple(m for m in measures if isinstance(m.domain, Pairs) and frozenset(m.domain.excluded) == excluded)
         far = tuple(m for m in wanted if not now.holds(m.near))
         if far:  # the list does not hold all the pairs that these sums are over
             _pair_sums(now, pair_rows(now, NOTHING, (), excluded, far, near=False), far, found)
@@ -168,11 +169,11 @@ def _all_terms(now: Configuration, outputs: frozenset[str], measures: tuple[Meas
             pairs = pair_rows(now, outputs, terms, excluded, wanted)
             _pair_sums(now, pairs, (*terms, *wanted), found)
             _pair_outputs(now, pairs, outputs, terms, found)
-    _triples(now, outputs, tuple(m for m in measures if m.domain.kind == "triples"), found)
-    _tuples(now, outputs, tuple(m for m in measures if m.domain.kind == "members"), found)
+    _triples(now, outputs, tuple(m for m in measures if isinstance(m.domain, Triples)), found)
+    _tuples(now, outputs, tuple(m for m in measures if isinstance(m.domain, Members)), found)
     for term in now.field.atom_terms if outputs else ():
         _atoms(now, term, outputs, found)
-    for measure in (m for m in measures if m.domain.kind == "each"):
+    for measure in (m for m in measures if isinstance(m.domain, Each)):
         found.sums[f"#{measure.number}"] = each_sum(measure, now.known, now.atoms, now.nearest, now.layout)
 
 

@@ -15,6 +15,7 @@ from mdsl.lowering.kernels.accumulate import Total, scattered
 from mdsl.lowering.kernels.pair_kernel import NOTHING, atom_values
 from mdsl.lowering.kernels.ranges import numbers
 from mdsl.lowering.traversals.schedules import all_pairs_fold, slot_fold
+from mdsl.model.domains import Each, Members
 from mdsl.model.nodes import Axis
 
 from .adjoints import with_values
@@ -54,15 +55,15 @@ def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, 
 def _histogram(now: Configuration, measure: Measure):
     """[K]: the summand of what is summed over, each added to the entry of its bin."""
     layout = now.layout
-    match measure.domain.kind:
-        case "each":
+    match measure.domain:
+        case Each():
             bins, values = (
                 atom_values(e, measure.domain.binders[0], now.known, now.atoms, now.nearest)
                 for e in (measure.bin, measure.summand)
             )
             here = layout.rows() < layout.n_atoms
             return layout.across(_binned(measure.axis, bins, values, here, now.dtype))
-        case "members":
+        case Members():
             tuples = now.tuples((measure.summand, measure.bin))
             bins, values = (
                 tuples.filled(measure.domain, tuples.value(measure.domain, e)) for e in (measure.bin, measure.summand)

@@ -30,6 +30,7 @@ from mdsl.grammar.tree import Unit
 
 from .curves import Curves
 from .dimensions import ONE, Dimension
+from .domains import Domain, Over
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .functions import Extern, Network
 from .units import UnitSystem
@@ -205,41 +206,6 @@ class Area(Expr):
     upper: Expr
 
 
-# -- domains -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Domain:
-    """What a sum runs over. ``kind`` is each, ordered (i < j), others (j != i), triples (i; j < k), around (the
-    same where i is bound outside: pairs of others around that i) or members (of ``topology``). ``binders`` are
-    the indices that the sum binds; ``centre`` is the outer index of ``others`` and ``around``. ``excluded`` are
-    topologies whose pairs are left out. Until `inline` there is also over (k in 1..n), the whole numbers from the
-    first to the last of ``bounds``."""
-
-    kind: str
-    binders: tuple[str, ...]
-    centre: str | None = None
-    topology: str | None = None
-    excluded: tuple[str, ...] = ()
-    bounds: tuple[Expr, ...] = ()
-
-    def __str__(self) -> str:
-        """As a program writes it."""
-        match self.kind:
-            case "each":
-                text = self.binders[0]
-            case "ordered":
-                text = " < ".join(self.binders)
-            case "others":
-                text = f"{self.binders[0]} != {self.centre}"
-            case "triples" | "around":
-                centre = () if self.centre is None else (self.centre,)
-                text = "{}; {} < {}".format(*centre, *self.binders)
-            case _:
-                text = f"({', '.join(self.binders)}) in {self.topology}"
-        return text + "".join(f", not in {t}" for t in self.excluded)
-
-
 # -- declarations --------------------------------------------------------------------------------------
 
 
@@ -403,7 +369,7 @@ def children(expr: Expr) -> tuple[Expr, ...]:
         case Op(args=args) | Call(args=args):
             return args
         case Reduce(domain=domain, body=body):
-            return (body, *domain.bounds)
+            return (body, *domain.bounds) if isinstance(domain, Over) else (body,)
         case Lambda(body=body):
             return (body,)
         case Read(indices=indices):

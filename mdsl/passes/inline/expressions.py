@@ -12,6 +12,7 @@ from dataclasses import replace
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.grammar.diagnostics import Label as Place
 from mdsl.grammar.source import Span
+from mdsl.model.domains import Over
 from mdsl.model.faults import fault
 from mdsl.model.literals import constant_truth, constant_value, whole_value
 from mdsl.model.nodes import (
@@ -189,7 +190,7 @@ class Inliner:
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
                 return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
-            case Reduce(domain=domain) if domain.kind == "over":
+            case Reduce(domain=Over()):
                 return self._over(expr, env)
             case Reduce():
                 return self._reduce(expr, env)
@@ -359,11 +360,7 @@ class Inliner:
             new = name if name not in taken else self._fresh(name, taken)
             renaming[name] = new
             taken.add(new)
-        domain = replace(
-            expr.domain,
-            binders=tuple(renaming[b] for b in expr.domain.binders),
-            centre=env.binders.get(expr.domain.centre, expr.domain.centre),
-        )
+        domain = expr.domain.renamed({**env.binders, **renaming})
         body = self.value(expr.body, env.inside(binders=renaming))
         return replace(expr, domain=domain, body=self.number(body, expr.body), via=env.via)
 
