@@ -16,11 +16,11 @@ from mdsl.lowering.kernels.changing_box import carried, repeating, strain
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import FORCE
 from mdsl.lowering.neighbours import lists as neighbours
-from mdsl.lowering.potential.configuration import Configuration
 from mdsl.lowering.potential.evaluation import Result, evaluate
-from mdsl.lowering.potential.potential import Potential
 from mdsl.lowering.traversals.bonds import PARTNERS, no_partners
+from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.layout import Layout
+from mdsl.lowering.traversals.potential import Potential
 from mdsl.lowering.traversals.topologies import IDS
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by

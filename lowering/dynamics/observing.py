@@ -20,10 +20,10 @@ from mdsl.lowering.kernels.globals import Globals
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, NOTHING, VIRIAL
 from mdsl.lowering.kernels.ranges import numbers
 from mdsl.lowering.neighbours import lists as neighbours
-from mdsl.lowering.potential.configuration import Configuration
 from mdsl.lowering.potential.evaluation import evaluate
-from mdsl.lowering.potential.potential import Potential
 from mdsl.lowering.potential.series_sums import series_sums
+from mdsl.lowering.traversals.configuration import Configuration
+from mdsl.lowering.traversals.potential import Potential
 from mdsl.lowering.traversals.topologies import IDS
 from mdsl.model.nodes import Advance, Read, walk
 

@@ -19,7 +19,7 @@ from mdsl.lowering.kernels.changing_box import carried, declared, free_kept
 from mdsl.lowering.kernels.emit import evaluate
 from mdsl.lowering.kernels.globals import Globals, data_of
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, VIRIAL
-from mdsl.lowering.potential.configuration import each_sum
+from mdsl.lowering.traversals.each import each_sum
 from mdsl.model.drift import drift
 from mdsl.model.nodes import EACH, Advance, Draw, Expr, Read, Update
 from mdsl.model.nodes import State as Memory

@@ -16,12 +16,12 @@ from mdsl.lowering.geometry.cell import volume
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.traversals.configuration import Configuration
+from mdsl.lowering.traversals.potential import Potential, marked
 from mdsl.lowering.traversals.topologies import IDS, inverse
 from mdsl.model import nearest_image
 
-from .configuration import Configuration
 from .evaluation import Result, evaluate
-from .potential import Potential, marked
 
 
 @dataclass(frozen=True, eq=False)

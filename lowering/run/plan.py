@@ -13,8 +13,8 @@ from mdsl.lowering.dynamics.replicas import Replicas
 from mdsl.lowering.field.costs import ATOMS_EACH
 from mdsl.lowering.kernels.globals import complete
 from mdsl.lowering.neighbours import lists as neighbours
-from mdsl.lowering.potential.potential import Potential
 from mdsl.lowering.traversals.layout import Layout, ManyDevices, OneDevice
+from mdsl.lowering.traversals.potential import Potential
 
 from .members import Members
 from .traversal import Traversal, choose, leg_room

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Field
-from mdsl.lowering.potential.potential import Geometry, Potential
+from mdsl.lowering.traversals.potential import Geometry, Potential
 from mdsl.lowering.traversals.topologies import Topologies
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.box_shape import changes_box

@@ -12,7 +12,7 @@ from mdsl.lowering.field.costs import ALL_PAIRS, CLOSER, MORE_LEGS, MOST_ALL_PAI
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.on_host import most_near
 from mdsl.lowering.neighbours import lists as neighbours
-from mdsl.lowering.potential.potential import Potential
+from mdsl.lowering.traversals.potential import Potential
 from mdsl.model import nearest_image
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.faults import fault

@@ -442,7 +442,7 @@ IN_LOWERING = {
         "all pairs",
     ),
     "images are truncated": (
-        planted("lowering.potential.potential", "jnp.round", lambda right: jax.numpy.floor),
+        planted("lowering.traversals.potential", "jnp.round", lambda right: jax.numpy.floor),
         "one pair function",
         "all pairs",
     ),

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import Measure
 from mdsl.lowering.kernels.globals import Globals, data_of
-from mdsl.lowering.kernels.pair_kernel import atom_values, total
-from mdsl.lowering.kernels.ranges import spread_out
 from mdsl.lowering.traversals.layout import Layout, OneDevice
-from mdsl.lowering.traversals.topologies import IDS, TupleSums, inverse, reads
-from mdsl.model.nodes import Axis, Expr
+from mdsl.lowering.traversals.topologies import IDS, inverse
 
 from .potential import Potential
 
@@ -99,45 +94,6 @@ class Configuration:
         ``near``."""
         return near or self.slots is None
 
-    # -- single atoms ----------------------------------------------------------------------------------------
-
-    def each(self, expr: Expr, binder: str, axis: Axis | None = None, keep: bool = False):
-        """The value of an expression for each row, [n]; of one over a range the sum over its numbers, or, to ``keep``,
-        all of them, [C, n]. A derivative by an array is one itself."""
-        like = self.atoms["x"][0]
-        found = atom_values(expr, binder, self.known, self.atoms, self.nearest, axis)
-        return jax.tree.map(lambda v: spread_out(jnp.asarray(v, like.dtype), axis, like.shape, keep), found)
-
-    # -- pairs -----------------------------------------------------------------------------------------------
-
-    def left_out(self, excluded: frozenset[str]):
-        """[E, n]: the atoms that a visit of all pairs leaves out; None for none."""
-        return self.potential.topologies.excluded(excluded, self.place, self.atoms[IDS]) if excluded else None
-
-    def slots_without(self, excluded: frozenset[str]):
-        """The list less those pairs that it still holds."""
-        still_in = excluded - self.potential.always_excluded
-        if not still_in:
-            return self.slots
-        return self.potential.topologies.without(self.slots, still_in, self.place, self.atoms[IDS], self.layout.rows())
-
-    # -- topologies ------------------------------------------------------------------------------------------
-
-    def tuples(self, exprs) -> TupleSums:
-        """The tuples of topologies, with what these expressions read of their atoms."""
-        wanted = {"x", "species"}.union(*(reads(e) for e in exprs))
-        everyone = self.layout.everywhere({name: values for name, values in self.atoms.items() if name in wanted})
-        everyone = jax.tree.map(lambda a: a[..., : self.layout.n_atoms], everyone)
-        return TupleSums(self.model, self.potential.topologies, self.known, everyone, self.place, self.nearest)
-
-
-def each_sum(measure: Measure, known: Globals, atoms: Mapping[str, object], nearest: Callable, layout: Layout):
-    """A sum over atoms, or the largest or smallest of its values. ``atoms``: all that its summand reads of them."""
-    values = _filled(atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest), atoms["x"][0])
-    return total(values, layout.add) if measure.op == "sum" else layout.extreme(values, measure.op)
-
-
-def _filled(values, like):
-    if isinstance(values, tuple):
-        return tuple(_filled(v, like) for v in values)
-    return jnp.broadcast_to(jnp.asarray(values, like.dtype), like.shape)
+    def here(self, values):
+        """The sum of an array [..., n] over the atoms of this device."""
+        return jnp.sum(jnp.where(self.layout.rows() < self.layout.n_atoms, values, 0))
