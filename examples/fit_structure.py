@@ -65,7 +65,7 @@ def main():
 
     begun = time.perf_counter()
     program = mdsl.load(Path(__file__).with_name("fit_structure.mdsl"))
-    rounds, steps = (6, 600) if options.quick else (9, 4_000)
+    rounds, steps = (6, 1_000) if options.quick else (9, 4_000)
     target_system, system = program.bind(seed=1), program.bind(seed=2)
     print(f"{len(system.x):,} atoms, {rounds} rounds")
     target = averages(target_system.run(jax.random.key(1), params=TARGET, steps=2 * steps).records, 1.0)

@@ -14,8 +14,9 @@ from mdsl.model.nodes import BOOL, SCALAR, Axis, Equation, Expr, Label, Model, N
 from mdsl.model.traverse import rewrite_model
 
 from .field import Measure
+from .names import Symbol
 
-ENTRY = "$entry"  # the number of the range, as sums and combinations read it
+ENTRY = Symbol("entry")  # the number of the range, as sums and combinations read it
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _solved(side: Expr, other: Expr) -> Expr | None:
     if reads_entry(other):
         return None
     match side:
-        case Read(symbol="$entry", indices=()):
+        case Read(symbol=name, indices=()) if name == ENTRY:
             return other
         case Op(op="add", args=(a, b)) | Op(op="sub", args=(a, b)):
             back = "sub" if side.op == "add" else "add"

@@ -12,8 +12,8 @@ from mdsl.model.domains import Pairs
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Read, Tabulated, walk
 from mdsl.passes.exchange import sample_data
-from mdsl.passes.externs import unknown_functions
 from mdsl.passes.finite import knows
+from mdsl.passes.given import unknown_functions
 
 from .field import CUTOFF, Field, PerAtom, Term
 from .series import at_entry, size

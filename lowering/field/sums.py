@@ -1,7 +1,7 @@
 """Taking sums out of equations: what is summed over all atoms or pairs, and what is one value for each atom.
 
-An equation becomes an expression over `Read("#k")`, the value of its k-th sum. Inside a summand, a sum over the
-neighbours of an atom becomes a per-atom value, `Read("#k", (i,))`, computed before; so does a quantity.
+An equation becomes an expression over `Read(SumOf(k))`, the value of its k-th sum. Inside a summand, a sum over the
+neighbours of an atom becomes a per-atom value, `Read(SumOf(k), (i,))`, computed before; so does a quantity.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from mdsl.model.nodes import (
 )
 
 from .field import Combination
+from .names import SumOf
 from .series import Entry, reads_entry
 
 
@@ -43,6 +44,10 @@ class Total:
     number: int
     equation: str
     reduce: Reduce
+
+    @property
+    def name(self) -> SumOf:
+        return SumOf(self.number)
 
 
 @dataclass(frozen=True)
@@ -157,8 +162,8 @@ class Sums:
                     raise AssertionError(f"a sum over {domain} outside of all sums")
                 number = self._number()
                 body = self._summand(expr, name)
-                self.totals.append(Total(number, name, replace(expr, body=body)))
-                return Read(f"#{number}", span=expr.span, via=expr.via, type=expr.type)
+                self.totals.append(total := Total(number, name, replace(expr, body=body)))
+                return Read(total.name, span=expr.span, via=expr.via, type=expr.type)
             case Read(symbol=symbol, indices=()):
                 other = self.model.equation(symbol)
                 if other is not None:
@@ -310,7 +315,7 @@ class Sums:
     def _new_sums(self, expr: Expr) -> list[Expr]:
         """The summands of the sums that an expression reads."""
         names = {n.symbol for n in walk(expr) if isinstance(n, Read)}
-        return [t.reduce.body for t in self.totals if f"#{t.number}" in names]
+        return [t.reduce.body for t in self.totals if t.name in names]
 
     def _value(self, reduce: Reduce, equation: str, axis: Axis | None = None) -> str:
         """The name of a sum around an atom; two that differ by the names of their indices are one."""
@@ -323,7 +328,7 @@ class Sums:
             type=reduce.type,
         )
         if (usual, axis) not in self._anonymous:
-            name = self._anonymous[usual, axis] = f"#{self._number()}"
+            name = self._anonymous[usual, axis] = SumOf(self._number())
             self.within[name] = Within(
                 name, equation, "i", usual.domain, usual.body, self._depth(usual.body, usual.domain), axis
             )
@@ -332,7 +337,7 @@ class Sums:
     def _place(self, component: Expr, equation: str) -> str:
         """The name of the value that says where each atom "i" is along an axis."""
         if component not in self._places:
-            name = self._places[component] = f"#{self._number()}"
+            name = self._places[component] = SumOf(self._number())
             self.within[name] = Within(name, equation, "i", None, component, 0)
         return self._places[component]
 

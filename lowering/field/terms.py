@@ -23,7 +23,8 @@ from . import series
 from . import tuple_form as tuples
 from .contact import regular
 from .cutoff_bounds import bounded
-from .field import ADJOINT, CUTOFF, Gradient, Measure, PerAtom, Support, Term
+from .field import CUTOFF, Gradient, Measure, PerAtom, Support, Term
+from .names import AdjointOf, SumOf
 from .pair_form import displacement, squared_conditions
 from .ranks import fixed_value, rank, ranking
 from .singularities import squared_distance
@@ -159,7 +160,7 @@ class Derivation:
         return isinstance(leaf, Read) and (
             leaf.symbol in self.values
             or leaf.symbol in FIXED
-            or leaf.symbol.startswith(("#", ADJOINT))
+            or isinstance(leaf.symbol, SumOf | AdjointOf)
             or self.model.param(leaf.symbol) is not None
         )
 
@@ -314,7 +315,7 @@ class Derivation:
             indices = (atom, *(() if within.axis is None else (series.Entry(within.axis.first),)))
             return Op(
                 "mul",
-                (Read(ADJOINT + within.name, indices, type=SCALAR), expr),
+                (Read(AdjointOf(within.name), indices, type=SCALAR), expr),
                 type=SCALAR,
                 span=body.span,
                 via=body.via,

@@ -27,7 +27,7 @@ class Globals:
     t: object = 0.0
     n_atoms: int = 0
     degrees_of_freedom: float = 0.0
-    more: Mapping[str, object] = field(default_factory=dict)  # sums "#k", `virial`, hoisted parts "@k"
+    more: Mapping[str, object] = field(default_factory=dict)  # sums, `virial`, memory
 
     def read(self, expr: Read):
         symbol = expr.symbol
@@ -115,6 +115,11 @@ def defaults(model: Model) -> dict[str, object]:
     """The default of every free parameter: a scalar, or an array with one entry for each label of each axis."""
     everything = complete(model, {})
     return {p.name: everything[p.name] for p in leaves(model)}
+
+
+def weights(model: Model, seed: int) -> dict[str, object]:
+    """The weights that learned functions begin with, by a seed."""
+    return {p.name: jnp.asarray(p.learned.initial(seed), float) for p in model.params if p.learned is not None}
 
 
 def initial_params(model: Model, given: Mapping[str, object] | None = None) -> dict[str, object]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Measure, PerAtom, Term
 from mdsl.lowering.field.hoist import Hoisted
+from mdsl.lowering.field.names import HoistedPart, PartialOf, SlopeOf, Symbol
 from mdsl.lowering.field.series import ENTRY, reads_entry, size
 from mdsl.lowering.field.singularities import SQUARE
 from mdsl.lowering.geometry.cell import Cell, cast, entries_of, fractions
@@ -23,8 +24,8 @@ from .globals import entry as parameter_entry
 from .ranges import column, keeps, over, pick, several, spread_out
 from .staged import Staged
 
-DISPLACEMENT = "$displacement"
-RADIAL, DIRECT = "$radial", "$direct"
+DISPLACEMENT = Symbol("displacement")
+RADIAL, DIRECT = Symbol("radial"), Symbol("direct")
 COSTS = dict.fromkeys(
     ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "erfc", "asin", "acos", "atan", "atan2"), 10
 )
@@ -57,10 +58,10 @@ class PairKernel:
     def lifted(self) -> tuple[Mapping[Axis | None, Hoisted], tuple[Added | Pull, ...]]:
         """What is hoisted, for terms over each range, and the parts that are added up."""
         axes = dict.fromkeys((None, *(t.axis for t in self.terms), *(v.axis for v in self.values)))
-        hoists = {axis: Hoisted(self.model, f"@{k}." if k else "@") for k, axis in enumerate(axes)}
+        hoists = {axis: Hoisted(self.model, k) for k, axis in enumerate(axes)}
         parts = [part for n, term in enumerate(self.terms) for part in self._of_term(n, term, hoists[term.axis])]
         for name, binders, summand, axis in (
-            *((f"#{m.number}", m.binders, m.summand, None) for m in self.measures),
+            *((m.name, m.binders, m.summand, None) for m in self.measures),
             *((v.name, v.binders, v.summand, v.axis) for v in self.values),
         ):
             lifted = _local(hoists[axis].lift(summand, binders), _displacement_of(summand))
@@ -78,14 +79,14 @@ class PairKernel:
             direct = None if gradient.direct is None else tuple(map(lift, gradient.direct))
             yield Pull(binders, lift(gradient.radial), direct, axis)
         if ENERGY in self.outputs and term.number is not None:
-            yield Added(f"#{term.number}", binders, lift(term.summand), axis)
+            yield Added(term.name, binders, lift(term.summand), axis)
         for k, (leaf, slope) in enumerate(term.slopes if SLOPES in self.outputs else ()):
             # Kept apart by the species of the other atom, where the parameter is read for that species.
             by_species = len(binders) > 1 and binders[1] in leaf.indices
             groups = max(1, len(self.model.species)) if by_species else 1
-            yield Added(slope_name(n, k), binders, lift(slope), axis, keeps(leaf, axis), leaf, groups)
+            yield Added(SlopeOf(n, k), binders, lift(slope), axis, keeps(leaf, axis), leaf, groups)
         for k, (leaf, partial) in enumerate(term.partials if PARTIALS in self.outputs else ()):
-            yield Added(partial_name(n, k), binders, lift(partial), axis, keeps(leaf, axis), leaf)
+            yield Added(PartialOf(n, k), binders, lift(partial), axis, keeps(leaf, axis), leaf)
 
     @cached_property
     def atom_reads(self) -> frozenset[str]:
@@ -306,20 +307,10 @@ class _Pair:
         return bound.known.read(node)
 
 
-def partial_name(term: int, leaf: int) -> str:
-    """How the derivative of a kernel's term by its leaf-th per-atom value is called among the results."""
-    return f"partial {term} {leaf}"
-
-
-def slope_name(term: int, leaf: int) -> str:
-    """How the derivative of a kernel's term by its leaf-th parameter is called among the results."""
-    return f"slope {term} {leaf}"
-
-
 def atom_arrays(expr: Expr, model: Model) -> set[str]:
     """The per-atom arrays that an expression reads: positions, masses, quantities, ...; not entries of tables."""
     reads = {n.symbol for n in walk(expr) if isinstance(n, Read) and any(isinstance(i, str) for i in n.indices)}
-    return {name for name in reads if not name.startswith("@") and model.of_atoms(name)}
+    return {name for name in reads if not isinstance(name, HoistedPart) and model.of_atoms(name)}
 
 
 def _conditional(cutoff: Expr) -> bool:

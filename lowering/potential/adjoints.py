@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import ADJOINT, PerAtom, Term
+from mdsl.lowering.field.field import PerAtom, Term
+from mdsl.lowering.field.names import AdjointOf
 from mdsl.lowering.kernels.ranges import added
 from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.domains import parted
@@ -29,7 +30,7 @@ def with_adjoints(now: Configuration) -> Configuration:
     found = with_partials(now, tuple(t for t in now.field.terms if t.partials), found)
     for value in reversed(now.field.values):
         if value.adjoint is not None:
-            now = now.with_rows({ADJOINT + value.name: found[value.name]})
+            now = now.with_rows({AdjointOf(value.name): found[value.name]})
             if value.adjoint.partials:
                 found = with_partials(now, (value.adjoint,), found)
     return now

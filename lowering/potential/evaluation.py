@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import ADJOINT, Field, Measure, Term
+from mdsl.lowering.field.field import Field, Measure, Term
+from mdsl.lowering.field.names import AdjointOf
 from mdsl.lowering.kernels.pair_kernel import ENERGY, NOTHING, SLOPES, VIRIAL
 from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.domains import parted
@@ -26,7 +27,7 @@ from .slopes import by_data, by_networks
 
 @dataclass(frozen=True)
 class Result:
-    """``force``: a tuple of [n] arrays; ``sums``: "#k" to the value of sum k; ``virial``: rows of the tensor; ``box``:
+    """``force``: a tuple of [n] arrays; ``sums``: by name; ``virial``: rows of the tensor; ``box``:
     the derivative of the potential by each entry of the cell, at fixed positions; ``slopes``: by parameters, in their
     shape."""
 
@@ -70,7 +71,7 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
 
 
 def with_numbers(now: Configuration, numbers: Mapping[str, object]) -> Configuration:
-    """The configuration with more numbers that are one for all: sums "#k" by name."""
+    """The configuration with more numbers that are one for all: sums by name."""
     return replace(now, known=replace(now.known, more={**now.known.more, **numbers}))
 
 
@@ -89,14 +90,14 @@ def _with_outer(now: Configuration) -> Configuration:
     that no others need."""
     terms = (*now.field.terms, *now.field.carriers)
     names = [name for name in now.field.inner if any(leaf.symbol == name for t in terms for leaf, _ in t.inner)]
-    now = with_numbers(now, {f"{ADJOINT}{name}": 0.0 for name in now.field.inner})
+    now = with_numbers(now, {AdjointOf(name): 0.0 for name in now.field.inner})
     for name in reversed(names):
         field = _by_sum(now.field, name)
         whole = now
         if field.carriers or any(t.partials for t in now.field.terms):
             whole = with_adjoints(with_values(now, tuple(v for v in now.field.values if v.adjoint is not None)))
         found = _totals(replace(whole, potential=replace(now.potential, field=field)), frozenset({SLOPES}), ())
-        now = with_numbers(now, {f"{ADJOINT}{name}": found.slopes.get(name, 0.0)})
+        now = with_numbers(now, {AdjointOf(name): found.slopes.get(name, 0.0)})
     return now
 
 

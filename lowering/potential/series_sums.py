@@ -18,7 +18,7 @@ from .evaluation import evaluate, with_inner
 
 
 def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, object]:
-    """``{"#k": [K]}``, or tuples of [K], for measures that have an axis.
+    """``{name: [K]}``, or tuples of [K], for measures that have an axis.
 
     Histograms visit what they sum over once. The others are evaluated in a loop over the entries.
     """
@@ -30,17 +30,17 @@ def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, 
     for measure in measures:
         first = same.setdefault(replace(measure, number=0, equation=""), measure)
         if first is not measure:
-            found[f"#{measure.number}"] = first
+            found[measure.name] = first
     unique = tuple(same.values())
     for measure in (m for m in unique if m.bin is not None):
-        found[f"#{measure.number}"] = over(measure).histogram(now, measure)
+        found[measure.name] = over(measure).histogram(now, measure)
     for axis in dict.fromkeys(m.axis for m in unique if m.bin is None):
         some = tuple(m for m in unique if m.bin is None and m.axis == axis)
 
         def entry(k, some=some):
             known = replace(now.known, more={**now.known.more, ENTRY: k})
             sums = evaluate(replace(now, known=known), NOTHING, some).sums
-            return {f"#{m.number}": sums[f"#{m.number}"] for m in some}
+            return {m.name: sums[m.name] for m in some}
 
         found |= lax.map(entry, numbers(axis, now.dtype))
-    return {name: found[f"#{value.number}"] if isinstance(value, Measure) else value for name, value in found.items()}
+    return {name: found[value.name] if isinstance(value, Measure) else value for name, value in found.items()}

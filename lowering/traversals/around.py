@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import ADJOINT, PerAtom, Term
+from mdsl.lowering.field.field import Term
+from mdsl.lowering.field.names import AdjointOf, EndsOf, EntryOf, SlopeOf, SumOf
 from mdsl.lowering.field.series import at_entry, size
 from mdsl.lowering.geometry.cell import cast, entries_of, fractions
 from mdsl.lowering.kernels.pair_kernel import (
@@ -22,7 +23,6 @@ from mdsl.lowering.kernels.pair_kernel import (
     PARTIALS,
     VIRIAL,
     atom_arrays,
-    slope_name,
     virial_components,
 )
 from mdsl.lowering.kernels.ranges import leaf_name, one_by_one
@@ -32,7 +32,7 @@ from mdsl.model.nodes import Read
 from . import legs
 from .configuration import Configuration
 from .potential import marked
-from .totals import Measures, Outputs, Terms, Totals, Values
+from .totals import Measures, Outputs, Terms, Totals, Values, weight_of_each
 from .triples import ENDS, TWIST, TripleSums
 
 BY_ROWS = True
@@ -50,7 +50,7 @@ def values(now: Configuration, wanted: Values) -> Mapping[str, object]:
 def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measures, found: Totals) -> Totals:
     if terms:
         here = _around(now, terms, outputs)
-        sums = {name: now.layout.add(rows) for name, rows in here.rows.items() if name.startswith("#")}
+        sums = {name: now.layout.add(rows) for name, rows in here.rows.items() if isinstance(name, SumOf)}
         found = found.plus(here.force, here.virial, here.box, sums, here.slopes)
     if measures:
         rows = _around(now, (), NOTHING, measures=measures, near=all(m.near for m in measures)).rows
@@ -63,14 +63,11 @@ def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, obj
     rows = _around(now, single, frozenset({PARTIALS})).rows
     leaves = {leaf_name(leaf): (term, leaf) for term in single for leaf, _ in term.partials}
     for name, (term, leaf) in leaves.items():
-        yield term, leaf, rows[ADJOINT + name]
+        yield term, leaf, rows[AdjointOf(name)]
 
 
 def weighted(now: Configuration, term: Term):
-    around = term.domain.around
-    value = PerAtom(
-        "$weighted", term.equation, around.centre, around, term.weighted, term.support, 0, near=True, axis=term.axis
-    )
+    value = weight_of_each(term)
     return now.here(values(now, (value,))[value.name])
 
 
@@ -101,14 +98,14 @@ def _around(
     an atom has more neighbours than there is room for (`Configuration.legs`)."""
     potential, layout, dtype = now.potential, now.layout, now.potential.dtype
     terms = tuple(e for t in terms for e in one_by_one(t))
-    entries = {v.name: [f"{v.name} {k}" for k in range(size(v.axis))] for v in values if v.axis is not None}
+    entries = {v.name: [EntryOf(v.name, k) for k in range(size(v.axis))] for v in values if v.axis is not None}
     sums = (
         *(
             (name, v.binders, e)
             for v in values
             for name, e in zip(entries.get(v.name, [v.name]), at_entry(v.summand, v.axis))
         ),
-        *((f"#{m.number}", m.binders, m.summand) for m in measures),
+        *((m.name, m.binders, m.summand) for m in measures),
     )
     exprs = [s for _, _, s in sums]
     for term in terms:
@@ -185,7 +182,7 @@ def _scattered(
 
     out = dict(total)
     out["rows"] = {name: v.at[columns].add(found[name]) for name, v in total["rows"].items()}
-    out["ends"] = {name: scatter(v, found[ENDS + name]) for name, v in total["ends"].items()}
+    out["ends"] = {name: scatter(v, found[EndsOf(name)]) for name, v in total["ends"].items()}
     out["slopes"] = {name: v + found[name] for name, v in total["slopes"].items()}
     if ENDS not in found:
         return out
@@ -217,7 +214,7 @@ def _gathered(now: Configuration, total: dict[str, object], terms: Terms, entrie
     force = tuple(layout.gather(v) for v in total["force"])
     virial, box = (tuple(layout.plus(v) for v in total[name]) for name in ("virial", "box"))
     slopes = [
-        (leaf.symbol, layout.plus(total["slopes"][slope_name(n, k)]))
+        (leaf.symbol, layout.plus(total["slopes"][SlopeOf(n, k)]))
         for n, term in enumerate(terms if total["slopes"] else ())
         for k, (leaf, _) in enumerate(term.slopes)
     ]

@@ -38,13 +38,13 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
     for term in terms:
         binder = term.domain.binders[0]
         if ENERGY in outputs and term.number is not None:
-            found = found.plus(sums={f"#{term.number}": now.layout.add(_rows(now, term.summand, binder))})
+            found = found.plus(sums={term.name: now.layout.add(_rows(now, term.summand, binder))})
         if outputs & {FORCE, VIRIAL, BOX} and not term.gradients[0].none:
             found = _pulled(now, outputs, term, found)
         for leaf, slope in term.slopes if SLOPES in outputs else ():
             rows = _rows(now, slope, binder, term.axis, keeps(leaf, term.axis))
             found = found.plus(slopes=[(leaf.symbol, by_parameter(now, leaf, term, (rows,)))])
-    sums = {f"#{m.number}": each_sum(m, now.known, now.atoms, now.nearest, now.layout) for m in measures}
+    sums = {m.name: each_sum(m, now.known, now.atoms, now.nearest, now.layout) for m in measures}
     return found.plus(sums=sums)
 
 

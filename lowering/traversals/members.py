@@ -39,13 +39,13 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
     sums, slopes = {}, []
     for term in terms:
         if ENERGY in outputs:
-            sums[f"#{term.number}"] = tuples.sum(term)
+            sums[term.name] = tuples.sum(term)
         if outputs & {FORCE, VIRIAL, BOX}:
             tuples.add(term, outputs, virial, box)
         for leaf, slope in term.slopes if SLOPES in outputs else ():
             slopes.append((leaf.symbol, tuples.slope(term, leaf, slope)))
     own = tuples.on_rows(now.atoms[IDS]) if FORCE in outputs and tuples.forces else ()
-    sums |= {f"#{m.number}": tuples.sum(m) for m in measures}
+    sums |= {m.name: tuples.sum(m) for m in measures}
     return replace(found, virial=tuple(virial), box=tuple(box)).plus(own, sums=sums, slopes=slopes)
 
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdsl.lowering.field.field import Measure, PerAtom, Term
+from mdsl.lowering.field.field import Measure, Term
+from mdsl.lowering.field.names import PartialOf, SlopeOf
 from mdsl.lowering.field.series import size
 from mdsl.lowering.geometry.cell import cast
 from mdsl.lowering.geometry.on_host import widths, with_images
@@ -22,8 +23,6 @@ from mdsl.lowering.kernels.pair_kernel import (
     PARTIALS,
     SLOPES,
     VIRIAL,
-    partial_name,
-    slope_name,
     total,
 )
 from mdsl.model.domains import Domain
@@ -34,7 +33,7 @@ from .configuration import Configuration
 from .pair_sum import pair_sum
 from .schedules import all_pairs_fold, all_pairs_in_blocks, listed_sum, slot_fold
 from .topologies import IDS, Topologies
-from .totals import Measures, Outputs, Terms, Totals, Values, by_parameter
+from .totals import Measures, Outputs, Terms, Totals, Values, by_parameter, weight_of_each
 
 BY_ROWS = True
 
@@ -62,8 +61,7 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
 
 def _sums(now: Configuration, rows: Mapping[str, object], sums: Iterable[Term | Measure]) -> dict[str, object]:
     """The sums from those of each row, in which every pair stands twice."""
-    names = [f"#{s.number}" for s in sums if s.number is not None]
-    return {name: total(rows[name], lambda v: now.layout.add(v) / 2) for name in names if name in rows}
+    return {s.name: total(rows[s.name], lambda v: now.layout.add(v) / 2) for s in sums if s.name in rows}
 
 
 def _with_outputs(
@@ -71,7 +69,7 @@ def _with_outputs(
 ) -> Totals:
     halves = lambda name: [now.layout.add(v) / 2 for v in rows[name]] if name in outputs else ()  # noqa: E731
     slopes = [
-        (leaf.symbol, by_parameter(now, leaf, term, tuple(v / 2 for v in rows[slope_name(n, k)])))
+        (leaf.symbol, by_parameter(now, leaf, term, tuple(v / 2 for v in rows[SlopeOf(n, k)])))
         for n, term in enumerate(terms if SLOPES in outputs else ())
         for k, (leaf, _) in enumerate(term.slopes)
     ]
@@ -83,14 +81,11 @@ def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, obj
         rows = _rows(now, frozenset({PARTIALS}), some, excluded)
         for n, term in enumerate(some):
             for k, (leaf, _) in enumerate(term.partials):
-                yield term, leaf, rows[partial_name(n, k)]
+                yield term, leaf, rows[PartialOf(n, k)]
 
 
 def weighted(now: Configuration, term: Term):
-    around = term.domain.around
-    value = PerAtom(
-        "$weighted", term.equation, around.centre, around, term.weighted, term.support, 0, near=True, axis=term.axis
-    )
+    value = weight_of_each(term)
     return now.here(values(now, (value,))[value.name]) / 2  # every pair is seen from both of its atoms
 
 
@@ -105,11 +100,11 @@ def histogram(now: Configuration, measure: Measure):
     zeros = kernel.zeros(own["x"][0], now.known.cell)
 
     def into(total, increments, valid):
-        found = binned(measure.axis, increments["#1"], increments["#0"], valid, now.dtype)
+        found = binned(measure.axis, increments[bin.name], increments[weight.name], valid, now.dtype)
         return jax.tree.map(Total.plus, total, found, is_leaf=lambda v: isinstance(v, Total))
 
     rows, empty = layout.rows(), jnp.zeros(size(measure.axis), now.dtype)
-    start = jax.tree.map(lambda _: Total.of(empty), zeros["#0"])
+    start = jax.tree.map(lambda _: Total.of(empty), zeros[weight.name])
     others = layout.everywhere(own)
     if listed:
         total = slot_fold(body, _slots_without(now, excluded), own, others, start, into, rows=rows, used=now.used)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Measure, PerAtom, Term
+from mdsl.lowering.field.names import Symbol
 from mdsl.lowering.kernels.globals import entry
 from mdsl.lowering.kernels.pair_kernel import virial_components
 from mdsl.lowering.kernels.ranges import keeps
@@ -85,3 +86,9 @@ def by_parameter(now: Configuration, leaf: Read, term: Term, rows: tuple):
     places = entry(model, leaf, lambda atom: species[binders.index(atom)])
     table = table.reshape(jnp.broadcast_shapes(*map(jnp.shape, places)))  # a single number of entries that are fixed
     return jnp.zeros(shape, table.dtype).at[places].add(table)
+
+
+def weight_of_each(term: Term) -> PerAtom:
+    """What a term over pairs or triples adds up to around each atom, times its weight."""
+    domain, name = term.domain.around, Symbol("weighted")
+    return PerAtom(name, term.equation, domain.centre, domain, term.weighted, term.support, 0, None, True, term.axis)

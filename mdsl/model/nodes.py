@@ -253,7 +253,8 @@ class Data:
 class Param:
     """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
     and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The
-    value of a table is the number of its curve, that of a ``learned`` function its weights, one after the other."""
+    value of a table is the number of its curve, that of a ``learned`` function its weights, one after the other.
+    ``declared``: until `infer`, what the program says where ``default`` was given from outside in its place."""
 
     lifetime: str
     name: str
@@ -265,6 +266,7 @@ class Param:
     table: Table | None = None
     data: Data | None = None
     learned: Network | None = None
+    declared: Expr | None = None
 
     @property
     def per_atom(self) -> bool:
@@ -331,7 +333,6 @@ class Model:
     derived: tuple[Derived, ...] = ()
     frozen: tuple[str, ...] = ()  # species whose atoms never move, and data that are not 0 for atoms that do not
     externs: tuple[Extern, ...] = ()
-    folded: frozenset[str] = field(default=frozenset(), compare=False)  # constants that decided the form of a scheme
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)

@@ -23,8 +23,8 @@ from mdsl.model.faults import fault
 from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Read, Reduce, Update, walk
 
 from .atom_data import shape_of
-from .externs import unknown_functions
 from .finite import known
+from .given import unknown_functions
 
 PAIRS = 64
 TOLERANCE = 1e-8

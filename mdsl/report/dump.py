@@ -65,9 +65,7 @@ def _term(field: Field, term: Term) -> str:
 
 def _head(term: Term) -> str:
     what = (
-        f"term #{term.number} of {term.equation}"
-        if term.number is not None
-        else f"the derivative through {term.equation}"
+        f"term {term.name} of {term.equation}" if term.name is not None else f"the derivative through {term.equation}"
     )
     return f"{what}: sum over {term.domain}{_range(term)}"
 
@@ -129,7 +127,7 @@ def _in_distance(e: Expr, displacement: Expr) -> Expr:
 
 def _measure(field: Field, measure: Measure) -> str:
     return (
-        f"measure #{measure.number} of {measure.equation}: {measure.op} over {measure.domain}  "
+        f"measure {measure.name} of {measure.equation}: {measure.op} over {measure.domain}  "
         f"{_text(field, measure.summand)}"
     )
 

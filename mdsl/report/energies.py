@@ -12,6 +12,7 @@ from mdsl.grammar.source import Span
 from mdsl.interpret.species_pairs import pair_constant
 from mdsl.lowering.field.cutoff_bounds import varies
 from mdsl.lowering.field.field import Field, PerAtom, Term
+from mdsl.lowering.field.names import AdjointOf
 from mdsl.lowering.field.smoothness import Cutoff, cutoffs
 from mdsl.model.dependencies import energetic
 from mdsl.model.dimensions import LENGTH, Dimension
@@ -72,11 +73,11 @@ def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[
     )
     for name in term.domain.excluded:
         yield "", f"less the pairs of the two ends of each member of `{name}`"
-    if f"#{term.number}" in field.inner:
+    if term.name in field.inner:
         yield (
             "computed",
-            f"before the sums that read it as #{term.number}, by which the potential has the derivative "
-            f"~#{term.number}",
+            f"before the sums that read it as {term.name}, by which the potential has the derivative "
+            f"{AdjointOf(term.name)}",
         )
     if isinstance(term.domain, Triples):
         yield from _support(compiled, term)

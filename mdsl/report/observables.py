@@ -27,7 +27,7 @@ def observables(compiled: Compiled) -> Iterator[tuple[str, str]]:
     for equation in (e for e in model.of_kind("observe") if e.span.source is model.source):
         yield _name(equation), f"= {text_of(model, equation.body)} (line {equation.span.line})"
         reads = {n.symbol for n in walk(field.combination(equation.name).expr) if isinstance(n, Read)}
-        measures = [m for m in field.measures if f"#{m.number}" in reads]
+        measures = [m for m in field.measures if m.name in reads]
         around = [
             v
             for v in field.needed([e for m in measures for e in (m.summand, m.bin) if e is not None])

@@ -67,7 +67,6 @@ class Inliner:
         self.calls = 0
         self.given_up = False  # with the expression at hand, since it has no end
         self.folding = False  # whether choices between constants are decided here: in schemes
-        self.folded: set[str] = set()  # constants that decided something
         # Names that already mean something everywhere; what is made here must not be taken for them.
         self.series: set[str] = set()  # what the index of the observable at hand is called
         self.taken = {p.name for p in model.params} | {e.name for e in model.equations} | BUILTINS.keys()
@@ -266,7 +265,7 @@ class Inliner:
         return None
 
     def constants(self, expr: Expr) -> Expr:
-        """The expression with constants of the program written out; what is decided by it cannot be set later."""
+        """The expression with constants of the program written out."""
 
         def rule(node: Expr) -> Expr:
             param = self.model.param(node.symbol) if isinstance(node, Read) and not node.indices else None
@@ -283,7 +282,6 @@ class Inliner:
             self._open.discard(param.name)
             if constant_value(value) is None:
                 return node
-            self.folded.add(param.name)
             return value
 
         return transform(expr, rule)
@@ -388,17 +386,14 @@ def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
 
     equations = tuple(inliner.equation(e) for e in model.equations)
     params = tuple(
-        replace(p, default=None if p.default is None else inliner.first_order(p.default)) for p in model.params
+        replace(
+            p,
+            default=p.default and inliner.first_order(p.default),
+            declared=p.declared and inliner.first_order(p.declared),
+        )
+        for p in model.params
     )
     box = model.box and model.box.map(inliner.first_order)
     run = tuple(inline_advance(inliner, step) if isinstance(step, Advance) else setup(step) for step in model.run)
-    return replace(
-        model,
-        equations=equations,
-        params=params,
-        box=box,
-        run=run,
-        functions=(),
-        schemes=(),
-        folded=frozenset(inliner.folded),
-    ), report
+    model = replace(model, equations=equations, params=params, box=box, run=run, functions=(), schemes=())
+    return model, report
