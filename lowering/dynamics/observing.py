@@ -144,7 +144,7 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
             atoms, slots, needed = _listed(more, layout, dynamics.atoms(state, inputs), inputs.cell)
             now = Configuration.of(more.potential, known, atoms, slots, layout, needed.slots)
             sums |= {**evaluate(now, NOTHING, _single(farther)).sums, **series_sums(now, _series(farther))}
-        known.more = {**known.more, **sums, "virial": result.virial}
+        known.more = {**known.more, **sums, "virial": result.tensor}
         if "potential" in wanted.reads:
             known.more["potential"] = sum(known.value(c.expr) for c in field.combinations if c.kind == "energy")
         found = {c.name: _recorded(dynamics, c, known) for c in wanted.combinations}

@@ -102,7 +102,7 @@ class Step:
         )
         known = with_memory(known, state.kept, self.advance.states)
         result = dynamics.evaluated(state, self.inputs, known, outputs, measures, legs=dynamics.legs)
-        found = {**result.sums, "virial": result.virial}
+        found = {**result.sums, "virial": result.tensor}
         kept = state.kept | {
             name: jax.tree.map(lambda a: jnp.asarray(a, dynamics.dtype), found[name]) for name in parts.sums
         }

@@ -367,8 +367,3 @@ def atom_values(
         return known.read(node)
 
     return evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
-
-
-def total(values, add: Callable):
-    """Add up the values of a sum over atoms: numbers, vectors or matrices."""
-    return tuple(total(v, add) for v in values) if isinstance(values, tuple) else add(values)

@@ -8,14 +8,14 @@ sums      energies, forces, virial and derivatives, with all pair terms in one t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Field, Measure, Term
 from mdsl.lowering.field.names import AdjointOf
-from mdsl.lowering.kernels.pair_kernel import ENERGY, NOTHING, SLOPES, VIRIAL
+from mdsl.lowering.kernels.pair_kernel import ENERGY, NOTHING, SLOPES, VIRIAL, virial_components
 from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.domains import parted
 from mdsl.lowering.traversals.totals import Totals
@@ -25,20 +25,7 @@ from .adjoints import with_adjoints, with_values
 from .slopes import by_data, by_networks
 
 
-@dataclass(frozen=True)
-class Result:
-    """``force``: a tuple of [n] arrays; ``sums``: by name; ``virial``: rows of the tensor; ``box``:
-    the derivative of the potential by each entry of the cell, at fixed positions; ``slopes``: by parameters, in their
-    shape."""
-
-    force: tuple
-    sums: Mapping[str, object]
-    virial: tuple
-    box: tuple
-    slopes: Mapping[str, object]
-
-
-def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...] = ()) -> Result:
+def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...] = ()) -> Totals:
     """All terms at once, and the sums of observables that are wanted too, or that the value of an energy needs. Where
     there is not enough room in sums over triples, what they give is NaN."""
     volume = VIRIAL in outputs and now.potential.reads_volume
@@ -62,12 +49,10 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
     found = _totals(now, outputs, measures)
     if SLOPES in outputs:
         found = found.plus(slopes=[*by_data(now).items(), *by_networks(now)])
-    virial = found.virial
     if volume:
         stretch = _expansion(now, found.sums, found.slopes)
-        virial = [v - stretch if n % (now.dim + 1) == 0 else v for n, v in enumerate(virial)]
-    rows = tuple(tuple(virial[a * now.dim : (a + 1) * now.dim]) for a in range(now.dim))
-    return Result(found.force, found.sums, rows, found.box, found.slopes)
+        found = found.plus(virial=[-stretch if a == b else 0.0 for a, b in virial_components(now.dim)])
+    return found
 
 
 def with_numbers(now: Configuration, numbers: Mapping[str, object]) -> Configuration:

@@ -16,15 +16,7 @@ from mdsl.lowering.field.field import Term
 from mdsl.lowering.field.names import AdjointOf, EndsOf, EntryOf, SlopeOf, SumOf
 from mdsl.lowering.field.series import at_entry, size
 from mdsl.lowering.geometry.cell import cast, entries_of, fractions
-from mdsl.lowering.kernels.pair_kernel import (
-    BOX,
-    FORCE,
-    NOTHING,
-    PARTIALS,
-    VIRIAL,
-    atom_arrays,
-    virial_components,
-)
+from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, VIRIAL, atom_arrays, virial_components
 from mdsl.lowering.kernels.ranges import leaf_name, one_by_one
 from mdsl.lowering.neighbours.gather import padded
 from mdsl.model.nodes import Read

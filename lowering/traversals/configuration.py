@@ -54,19 +54,8 @@ class Configuration:
         rows = {**atoms, **data_of(potential.model, known.params, atoms[IDS])}
         nearest = potential.geometry.nearest(known.cell)
         place = inverse(layout.everywhere(atoms[IDS])[: layout.n_atoms]) if potential.by_topology else None
-        return cls(
-            potential,
-            known,
-            rows,
-            slots,
-            layout,
-            used,
-            driven,
-            legs,
-            not driven and isinstance(layout, OneDevice),
-            nearest,
-            place,
-        )
+        differentiable = not driven and isinstance(layout, OneDevice)
+        return cls(potential, known, rows, slots, layout, used, driven, legs, differentiable, nearest, place)
 
     @property
     def field(self):

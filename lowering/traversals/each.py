@@ -14,7 +14,7 @@ from mdsl.lowering.field.singularities import at_risk
 from mdsl.lowering.geometry.cell import entries_of, fractions
 from mdsl.lowering.kernels.accumulate import binned
 from mdsl.lowering.kernels.globals import Globals
-from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL, atom_values, total, virial_components
+from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL, atom_values, virial_components
 from mdsl.lowering.kernels.ranges import added, keeps, pick, spread_out
 from mdsl.model.domains import Domain
 from mdsl.model.nodes import Axis, Expr, Read
@@ -120,8 +120,9 @@ def suspects(domain: Domain, initial: Initial, x: np.ndarray) -> tuple[np.ndarra
 
 def each_sum(measure: Measure, known: Globals, atoms: Mapping[str, object], nearest: Callable, layout: Layout):
     """A sum over atoms, or the largest or smallest of its values. ``atoms``: all that its summand reads of them."""
-    values = _filled(atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest), atoms["x"][0])
-    return total(values, layout.add) if measure.op == "sum" else layout.extreme(values, measure.op)
+    like, found = atoms["x"][0], atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest)
+    values = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, like.dtype), like.shape), found)
+    return jax.tree.map(layout.add, values) if measure.op == "sum" else layout.extreme(values, measure.op)
 
 
 def _rows(now: Configuration, expr: Expr, binder: str, axis: Axis | None = None, keep: bool = False):
@@ -130,9 +131,3 @@ def _rows(now: Configuration, expr: Expr, binder: str, axis: Axis | None = None,
     like = now.atoms["x"][0]
     found = atom_values(expr, binder, now.known, now.atoms, now.nearest, axis)
     return jax.tree.map(lambda v: spread_out(jnp.asarray(v, like.dtype), axis, like.shape, keep), found)
-
-
-def _filled(values, like):
-    if isinstance(values, tuple):
-        return tuple(_filled(v, like) for v in values)
-    return jnp.broadcast_to(jnp.asarray(values, like.dtype), like.shape)

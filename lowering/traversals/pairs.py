@@ -3,8 +3,8 @@ out the same pairs, in one traversal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +16,7 @@ from mdsl.lowering.field.series import size
 from mdsl.lowering.geometry.cell import cast
 from mdsl.lowering.geometry.on_host import widths, with_images
 from mdsl.lowering.kernels.accumulate import Total, binned
-from mdsl.lowering.kernels.pair_kernel import (
-    BOX,
-    FORCE,
-    NOTHING,
-    PARTIALS,
-    SLOPES,
-    VIRIAL,
-    total,
-)
+from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, SLOPES, VIRIAL
 from mdsl.model.domains import Domain
 from mdsl.model.nodes import Read
 from mdsl.start.initial import Initial
@@ -61,7 +53,7 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
 
 def _sums(now: Configuration, rows: Mapping[str, object], sums: Iterable[Term | Measure]) -> dict[str, object]:
     """The sums from those of each row, in which every pair stands twice."""
-    return {s.name: total(rows[s.name], lambda v: now.layout.add(v) / 2) for s in sums if s.name in rows}
+    return {s.name: jax.tree.map(lambda v: now.layout.add(v) / 2, rows[s.name]) for s in sums if s.name in rows}
 
 
 def _with_outputs(
@@ -90,30 +82,21 @@ def weighted(now: Configuration, term: Term):
 
 
 def histogram(now: Configuration, measure: Measure):
-    potential, layout = now.potential, now.layout
     weight, bin = replace(measure, number=0, bin=None), replace(measure, number=1, summand=measure.bin, bin=None)
-    excluded, listed = frozenset(measure.domain.excluded), measure.near and now.slots is not None
-    kernel = potential.kernel(NOTHING, (), (weight, bin), (), not listed and bool(excluded))
-    own = {name: jax.tree.map(potential.cast, now.atoms[name]) for name in {"x"} | kernel.atom_reads}
-    nearest = potential.geometry.nearest(cast(now.known.cell, potential.dtype))
-    body = kernel.body(now.known, nearest, jnp.asarray(1.0, potential.dtype))
-    zeros = kernel.zeros(own["x"][0], now.known.cell)
+    pairs = _Visit.of(now, NOTHING, (), frozenset(measure.domain.excluded), (weight, bin), near=measure.near)
 
     def into(total, increments, valid):
         found = binned(measure.axis, increments[bin.name], increments[weight.name], valid, now.dtype)
         return jax.tree.map(Total.plus, total, found, is_leaf=lambda v: isinstance(v, Total))
 
-    rows, empty = layout.rows(), jnp.zeros(size(measure.axis), now.dtype)
-    start = jax.tree.map(lambda _: Total.of(empty), zeros[weight.name])
-    others = layout.everywhere(own)
-    if listed:
-        total = slot_fold(body, _slots_without(now, excluded), own, others, start, into, rows=rows, used=now.used)
+    empty = jnp.zeros(size(measure.axis), now.dtype)
+    start = jax.tree.map(lambda _: Total.of(empty), pairs.zeros[weight.name])
+    loop, rows = (pairs.own, pairs.others, start, into), now.layout.rows()
+    if pairs.slots is not None:
+        total = slot_fold(pairs.body, pairs.slots, *loop, rows=rows, used=now.used)
     else:
-        others = jax.tree.map(lambda a: a[..., : layout.n_atoms], others)
-        total = all_pairs_fold(
-            body, own, others, start, into, rows=rows, last=layout.n_atoms, excluded=_left_out(now, excluded)
-        )
-    return jax.tree.map(lambda t: layout.across(t.value) / 2, total, is_leaf=lambda v: isinstance(v, Total))
+        total = all_pairs_fold(pairs.body, *loop, rows=rows, last=now.layout.n_atoms, excluded=pairs.excluded)
+    return jax.tree.map(lambda t: now.layout.across(t.value) / 2, total, is_leaf=lambda v: isinstance(v, Total))
 
 
 def suspects(domain: Domain, initial: Initial, x: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -151,58 +134,59 @@ def _by_exclusions(now: Configuration, *groups: tuple) -> Iterator[tuple]:
             yield excluded, *some
 
 
-def _rows(
-    now: Configuration,
-    outputs: Outputs,
-    terms: Terms,
-    excluded: frozenset[str],
-    measures: Measures = (),
-    values: Values = (),
-    near: bool = True,
-) -> dict[str, object]:
-    """The sums over each row of terms, measures and values that leave out ``excluded``; ``near``: within the list.
+@dataclass(frozen=True, eq=False)
+class _Visit:
+    """What a loop over pairs takes: the kernel, what it reads of rows and of others, where its sums begin, and which
+    pairs there are: a list [K, n], or all but those ``excluded`` [E, n]."""
 
-    By the names of `pair_kernel.PairKernel`, [n]. Every pair is seen from both of its atoms.
-    """
-    potential, layout = now.potential, now.layout
-    dtype, listed = potential.dtype, near and now.slots is not None
-    kernel = potential.kernel(outputs, terms, measures, values, not listed and bool(excluded))
-    arrays = {name: jax.tree.map(potential.cast, now.atoms[name]) for name in {"x"} | kernel.atom_reads}
-    nearest = potential.geometry.nearest(cast(now.known.cell, dtype))
-    # An atom with itself is no pair; it is given a distance at which every term is regular.
-    reach = potential.reach(now.known.params, (*terms, *values))
-    safe = jnp.asarray(
-        1.0 if reach is None else jnp.where(jnp.isfinite(reach) & (reach > 0), (2 * reach) ** 2, 1.0), dtype
-    )
-    body = kernel.body(now.known, nearest, safe)
-    zeros = kernel.zeros(arrays["x"][0], now.known.cell)
-    others = layout.everywhere(arrays)
+    body: Callable
+    own: Mapping[str, object]
+    others: Mapping[str, object]
+    zeros: Mapping[str, object]
+    slots: object
+    excluded: object
+
+    @classmethod
+    def of(
+        cls,
+        now: Configuration,
+        outputs: Outputs,
+        terms: Terms,
+        excluded: frozenset[str],
+        measures: Measures = (),
+        values: Values = (),
+        near: bool = True,
+    ) -> _Visit:
+        """Of terms, measures and values that leave out ``excluded``; ``near``: within the list."""
+        potential, listed = now.potential, near and now.slots is not None
+        kernel = potential.kernel(outputs, terms, measures, values, not listed and bool(excluded))
+        own = {name: jax.tree.map(potential.cast, now.atoms[name]) for name in {"x"} | kernel.atom_reads}
+        # An atom with itself is no pair; it is given a distance at which every term is regular.
+        reach = potential.reach(now.known.params, (*terms, *values))
+        safe = 1.0 if reach is None else jnp.where(jnp.isfinite(reach) & (reach > 0), (2 * reach) ** 2, 1.0)
+        nearest = potential.geometry.nearest(cast(now.known.cell, potential.dtype))
+        body = kernel.body(now.known, nearest, jnp.asarray(safe, potential.dtype))
+        others, zeros = now.layout.everywhere(own), kernel.zeros(own["x"][0], now.known.cell)
+        topologies, still_in = potential.topologies, excluded - potential.always_excluded
+        if not listed:
+            others = jax.tree.map(lambda a: a[..., : now.layout.n_atoms], others)
+            left_out = topologies.excluded(excluded, now.place, now.atoms[IDS]) if excluded else None
+            return cls(body, own, others, zeros, None, left_out)
+        slots = now.slots
+        if still_in:
+            slots = topologies.without(slots, still_in, now.place, now.atoms[IDS], now.layout.rows())
+        return cls(body, own, others, zeros, slots, None)
+
+
+def _rows(now: Configuration, *what, **more) -> dict[str, object]:
+    """The sums over each row, [n], by the names of `pair_kernel`. Every pair is seen from both of its atoms."""
+    pairs, rows = _Visit.of(now, *what, **more), now.layout.rows()
     # Values over a range have several numbers for each atom, which only the loops themselves know.
-    differentiable = now.differentiable and all(a.ndim == 1 for a in jax.tree.leaves((arrays, zeros)))
-    if listed:
-        slots = _slots_without(now, excluded)
-        if differentiable:
-            found = pair_sum(body, slots, arrays, zeros)
-        else:
-            found = listed_sum(body, slots, arrays, others, zeros, rows=layout.rows(), used=now.used)
+    if now.differentiable and all(a.ndim == 1 for a in jax.tree.leaves((pairs.own, pairs.zeros))):
+        found = pair_sum(pairs.body, pairs.slots, pairs.own, pairs.zeros, excluded=pairs.excluded)
+    elif pairs.slots is not None:
+        found = listed_sum(pairs.body, pairs.slots, pairs.own, pairs.others, pairs.zeros, rows=rows, used=now.used)
     else:
-        left_out = _left_out(now, excluded)
-        others = jax.tree.map(lambda a: a[..., : layout.n_atoms], others)
-        if differentiable:
-            found = pair_sum(body, None, arrays, zeros, excluded=left_out)
-        else:
-            found = all_pairs_in_blocks(body, arrays, others, zeros, rows=layout.rows(), excluded=left_out)
+        loop = (pairs.body, pairs.own, pairs.others, pairs.zeros)
+        found = all_pairs_in_blocks(*loop, rows=rows, excluded=pairs.excluded)
     return jax.tree.map(lambda v: v.astype(now.dtype), found)
-
-
-def _left_out(now: Configuration, excluded: frozenset[str]):
-    """[E, n]: the atoms that a visit of all pairs leaves out; None for none."""
-    return now.potential.topologies.excluded(excluded, now.place, now.atoms[IDS]) if excluded else None
-
-
-def _slots_without(now: Configuration, excluded: frozenset[str]):
-    """The list less those pairs that it still holds."""
-    still_in = excluded - now.potential.always_excluded
-    if not still_in:
-        return now.slots
-    return now.potential.topologies.without(now.slots, still_in, now.place, now.atoms[IDS], now.layout.rows())

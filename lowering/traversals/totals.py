@@ -37,6 +37,12 @@ class Totals:
         force = tuple(map(jnp.zeros_like, now.atoms["x"]))
         return cls(force, (zero,) * len(virial_components(now.dim)), (zero,) * len(now.known.cell.leaves), {}, {})
 
+    @property
+    def tensor(self) -> tuple:
+        """The virial as rows of a matrix."""
+        dim = len(self.force)
+        return tuple(self.virial[a * dim : (a + 1) * dim] for a in range(dim))
+
     def plus(
         self,
         force: Iterable = (),
