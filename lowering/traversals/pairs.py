@@ -14,9 +14,9 @@ from mdsl.lowering.field.field import Measure, Term
 from mdsl.lowering.field.names import PartialOf, SlopeOf
 from mdsl.lowering.field.series import size
 from mdsl.lowering.geometry.cell import cast
-from mdsl.lowering.geometry.on_host import widths, with_images
 from mdsl.lowering.kernels.accumulate import Total, binned
 from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, SLOPES, VIRIAL
+from mdsl.lowering.planning.on_host import widths, with_images
 from mdsl.model.domains import Domain
 from mdsl.model.nodes import Read
 from mdsl.start.initial import Initial

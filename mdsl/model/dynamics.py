@@ -116,23 +116,6 @@ class Scheme:
         """The symbols of the flows that it is made of."""
         return [s.symbol for s in self.statements() if isinstance(s, Invoke)]
 
-    def expressions(self) -> Iterator[Expr]:
-        """Every expression of the scheme itself."""
-        yield from (d for d in self.defaults if d is not None)
-        for state in self.states:
-            yield state.value
-            yield from (state.axis or ())[1:]
-        yield from (e.body for e in self.observes)
-        for statement in self.statements():
-            match statement:
-                case Update(value=value, index=index):
-                    yield value
-                    yield from (() if index is None else (index,))
-                case Draw(args=args) | Invoke(args=args):
-                    yield from args
-                case Loop(first=first, last=last):
-                    yield from (first, last)
-
 
 @dataclass(frozen=True)
 class Setup:

@@ -15,7 +15,7 @@ from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.curves import REPEAT, STOP, Curves
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Expr, Model, Op, Param, Read, Reduce, Slope, Tabulated, transform, walk
-from mdsl.model.traverse import rewrite_model
+from mdsl.model.traverse import mapped
 
 SAID = ("beyond", "period")
 
@@ -35,7 +35,7 @@ def settle_ends(model: Model) -> tuple[Model, list[Diagnostic]]:
         is_stopped = isinstance(expr, Tabulated) and expr.table in stopped
         return replace(expr, curves=stopped[expr.table]) if is_stopped else expr
 
-    model = rewrite_model(model, lambda expr: transform(expr, rule))
+    model = mapped(model, lambda expr: transform(expr, rule))
     params = (
         replace(p, table=replace(p.table, curves=stopped[p.name])) if p.name in stopped else p for p in model.params
     )

@@ -32,6 +32,7 @@ from mdsl.model.nodes import (
     Read,
     Reduce,
     Slope,
+    Species,
     TableOf,
     Tabulated,
     Text,
@@ -208,9 +209,9 @@ class Expressions:
         name = place.renamed.get(e.symbol, e.symbol) if e.symbol in place.locals else e.symbol
         return tree.Index(NOWHERE, name_of(name), tuple(self._place(i, place) for i in e.indices))
 
-    def _place(self, index: str | int | Label | Expr, place: Place) -> tree.Expr:
+    def _place(self, index: str | int | Species | Expr, place: Place) -> tree.Expr:
         """An index; that of a loop, or one that is computed, is an expression."""
-        if isinstance(index, Expr) and not isinstance(index, Label):
+        if isinstance(index, Expr):
             return self.expr(index, place)
         return name_of(index) if isinstance(index, str) and index in place.locals else self._index(index)
 
@@ -239,12 +240,12 @@ class Expressions:
             else name_of(e.table)
         )
 
-    def _index(self, index: str | int | Label) -> tree.Expr:
+    def _index(self, index: str | int | Species) -> tree.Expr:
         match index:
             case int():
                 return tree.Number(NOWHERE, str(index))
-            case Label(species=species):
-                return name_of(species)
+            case Species(name=name):
+                return name_of(name)
         return name_of(self.names.index(str(index)))
 
     def _op(self, op: str, args: tuple[tree.Expr, ...]) -> tree.Expr:

@@ -33,7 +33,7 @@ from mdsl.model.nodes import (
     Slope,
     walk,
 )
-from mdsl.model.traverse import expressions
+from mdsl.model.traverse import inside
 from mdsl.resolve.builders import BUILDERS
 
 from .dimensions import redimension
@@ -292,7 +292,7 @@ def _axis(axis, binder: str | None) -> tree.Axis:
 
 def _expressions(model: Model) -> list[Expr]:
     """The expressions outside functions and schemes."""
-    return [e for _, e in expressions(replace(model, functions=(), schemes=()))]
+    return inside(replace(model, functions=(), schemes=()))
 
 
 def _used(model: Model) -> set[str]:
@@ -312,7 +312,7 @@ def _used(model: Model) -> set[str]:
             pending += [n.symbol for n in walk(functions[symbol].value) if isinstance(n, Read)]
         if symbol in schemes:
             pending += schemes[symbol].invoked()
-            pending += [n.symbol for e in schemes[symbol].expressions() for n in walk(e) if isinstance(n, Read)]
+            pending += [n.symbol for e in inside(schemes[symbol]) for n in walk(e) if isinstance(n, Read)]
     return found
 
 
