@@ -39,10 +39,8 @@ from .legs import Legs
 
 ENDS, TWIST = Symbol("ends"), Symbol("twist")
 UNROLL = 2  # triples of each atom that are added at a time
-ALONG, ACROSS = (
-    Symbol("along"),
-    Symbol("across"),
-)  # factors of displacements of the first end, and the rest of the force on it
+# Factors of displacements of the first end, and the rest of the force on it.
+ALONG, ACROSS = Symbol("along"), Symbol("across")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""One traversal of triples: what three-body terms, measures and per-atom values add up to around each atom.
+"""Sums over triples, and over pairs of neighbours around each atom.
 
 `legs` finds the neighbours, `triples` computes with them; here blocks of atoms are gone through, and what was found for
 legs is scattered to the atoms at their ends.
@@ -6,24 +6,64 @@ legs is scattered to the atoms at their ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import Measure, PerAtom, Term
-from mdsl.lowering.field.names import EndsOf, EntryOf, SlopeOf
+from mdsl.lowering.field.field import Term
+from mdsl.lowering.field.names import AdjointOf, EndsOf, EntryOf, SlopeOf, SumOf
 from mdsl.lowering.field.series import at_entry, size
 from mdsl.lowering.geometry.cell import cast, entries_of, fractions
-from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, VIRIAL, atom_arrays, virial_components
-from mdsl.lowering.kernels.ranges import one_by_one
+from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, VIRIAL, atom_arrays, virial_components
+from mdsl.lowering.kernels.ranges import leaf_name, one_by_one
 from mdsl.lowering.neighbours.gather import padded
-from mdsl.lowering.traversals import legs
-from mdsl.lowering.traversals.triples import ENDS, TWIST, TripleSums
+from mdsl.model.nodes import Read
 
+from . import legs
 from .configuration import Configuration
 from .potential import marked
+from .totals import Measures, Outputs, Terms, Totals, Values, weight_of_each
+from .triples import ENDS, TWIST, TripleSums
+
+BY_ROWS = True
+histogram = suspects = None
+
+
+def values(now: Configuration, wanted: Values) -> Mapping[str, object]:
+    rows: dict[str, object] = {}
+    for near in (True, False):
+        if some := tuple(v for v in wanted if now.holds(v.near) == near):
+            rows |= _around(now, (), NOTHING, some, near).rows
+    return rows
+
+
+def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measures, found: Totals) -> Totals:
+    if terms:
+        here = _around(now, terms, outputs)
+        sums = {name: now.layout.add(rows) for name, rows in here.rows.items() if isinstance(name, SumOf)}
+        found = found.plus(here.force, here.virial, here.box, sums, here.slopes)
+    if measures:
+        rows = _around(now, (), NOTHING, measures=measures, near=all(m.near for m in measures)).rows
+        found = found.plus(sums={name: now.layout.add(v) for name, v in rows.items()})
+    return found
+
+
+def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, object]]:
+    single = tuple(e for t in terms for e in one_by_one(t))
+    rows = _around(now, single, frozenset({PARTIALS})).rows
+    leaves = {leaf_name(leaf): (term, leaf) for term in single for leaf, _ in term.partials}
+    for name, (term, leaf) in leaves.items():
+        yield term, leaf, rows[AdjointOf(name)]
+
+
+def weighted(now: Configuration, term: Term):
+    value = weight_of_each(term)
+    return now.here(values(now, (value,))[value.name])
+
+
+# -- one traversal ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +78,13 @@ class Around:
     slopes: tuple[tuple[str, object], ...]
 
 
-def around(
+def _around(
     now: Configuration,
-    terms: tuple[Term, ...],
-    outputs: frozenset[str],
-    values: tuple[PerAtom, ...] = (),
+    terms: Terms,
+    outputs: Outputs,
+    values: Values = (),
     near: bool = True,
-    measures: tuple[Measure, ...] = (),
+    measures: Measures = (),
 ) -> Around:
     """The sums over the triples around each row; ``near``: of neighbours within the list. NaN where there are terms and
     an atom has more neighbours than there is room for (`Configuration.legs`)."""
@@ -104,7 +144,7 @@ def around(
     return _gathered(now, total, terms, entries)
 
 
-def _unscattered(now: Configuration, work: TripleSums, outputs: frozenset[str]) -> dict[str, object]:
+def _unscattered(now: Configuration, work: TripleSums, outputs: Outputs) -> dict[str, object]:
     """Where the sums begin."""
     rows, every, one = (jnp.zeros(shape, now.dtype) for shape in (now.layout.count, now.layout.total, ()))
     return {
@@ -123,7 +163,7 @@ def _scattered(
     legs_of: legs.Legs,
     columns,
     rows,
-    outputs: frozenset[str],
+    outputs: Outputs,
     total: dict,
 ) -> dict[str, object]:
     """``total`` with what the triples around some rows add up to."""
@@ -159,9 +199,7 @@ def _scattered(
     return out
 
 
-def _gathered(
-    now: Configuration, total: dict[str, object], terms: tuple[Term, ...], entries: Mapping[str, list[str]]
-) -> Around:
+def _gathered(now: Configuration, total: dict[str, object], terms: Terms, entries: Mapping[str, list[str]]) -> Around:
     """What came together on this device and the others. ``entries``: of values over a range, the names of their
     rows."""
     layout = now.layout
