@@ -1,0 +1,72 @@
+"""LLVM IR to machine code for this processor, in this process.
+
+`llvmlite` carries LLVM. What is compiled stays for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+
+LONGEST = 64  # bytes of a vector
+_engines: list = []  # what is compiled lives as long as these
+_one_at_a_time = threading.Lock()
+
+
+class Unavailable(Exception):
+    """There is no LLVM, or the processor is not one that kernels are printed for. The message says which."""
+
+
+@lru_cache(maxsize=1)
+def _llvm():
+    try:
+        import llvmlite.binding as llvm
+    except ImportError:
+        raise Unavailable("llvmlite is not installed") from None
+    for initialize in (llvm.initialize_native_target, llvm.initialize_native_asmprinter):
+        initialize()
+    return llvm
+
+
+@lru_cache(maxsize=1)
+def processor() -> tuple[str, str, int]:
+    """Its name and its features, as LLVM has them, and how many bytes its vectors have. Raises Unavailable where a
+    product and a sum are not one operation, or addresses have another size."""
+    llvm = _llvm()
+    features = llvm.get_host_cpu_features()
+    triple = llvm.get_default_triple()
+    arm = triple.startswith(("aarch64", "arm64"))
+    if not arm and not features.get("fma"):
+        raise Unavailable("the processor has no fused products and sums")
+    size = LONGEST if features.get("avx512dq") and features.get("avx512vl") else 32 if features.get("avx2") else 16
+    return llvm.get_host_cpu_name(), features.flatten(), size
+
+
+def lanes(bytes_each: int) -> int:
+    """How many numbers of a size are computed at once."""
+    return processor()[2] // bytes_each
+
+
+def _machine(llvm):
+    name, features, _ = processor()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=name, features=features, opt=3, codemodel="jitdefault")
+
+
+def address(text: str, name: str) -> int:
+    """Where the function of this name of a module begins, once that is compiled. Raises Unavailable, or RuntimeError
+    where the text is no LLVM IR."""
+    llvm = _llvm()
+    with _one_at_a_time:  # as `llvmlite` itself has it
+        module = llvm.parse_assembly(text)
+        module.verify()
+        machine = _machine(llvm)
+        passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
+        passes.getModulePassManager().run(module, passes)
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+        _engines.append(engine)
+        return engine.get_function_address(name)
+
+
+ATTRIBUTES = f'"prefer-vector-width"="{8 * LONGEST}" "min-legal-vector-width"="{8 * LONGEST}" nounwind'
