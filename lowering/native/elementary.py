@@ -228,10 +228,9 @@ def _turned(x: Value, short: bool) -> tuple[Value, tuple[Value, Value], tuple[Va
     which = "f32" if short else "f64"
     shifted = x.fma(2 / math.pi, MAGIC["f64"])
     n, quarters = shifted - MAGIC["f64"], shifted.bits()
-    first = n.fma(-HALF_PI[0], x)
-    r = n.fma(-HALF_PI[1], first)
-    lost = n.fma(-HALF_PI[1], first - r)
-    lost = n.fma(-HALF_PI[2], lost)
+    second, rest = product(n, n.number(-HALF_PI[1]))
+    r, lost = two_sum(n.fma(-HALF_PI[0], x), second)
+    lost = lost + n.fma(-HALF_PI[2], rest)
     z = r * r
     sine = quick_sum(r, (r * z).fma(polynomial(SIN[which], z), lost))
     half = z * 0.5

@@ -134,6 +134,8 @@ def _sums(*operands, what: PairSum, schedule: Callable) -> list:
             return internals.evaluated(what.body, what.consts, *values, valid)
 
         values = [{CONSTANT: arrays, OWN: own, OTHER: other}[side][k] for side, k in what.reads]
+        if valid.ndim == 0:
+            return pair(valid, *values)
         if valid.ndim == 1 or what.listed:  # the values of a slot, or all slots at once
             pair = jax.vmap(pair, in_axes=(0, *(None if side == CONSTANT else 0 for side, _ in what.reads)))
             if valid.ndim > 1:

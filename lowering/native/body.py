@@ -1,0 +1,360 @@
+"""The kernel of a pair in vectors: each operation of its jaxpr as LLVM IR, one lane for each row.
+
+A value of the kernel that is an array is as many vectors; what moves entries about is done here, by NumPy, and costs
+nothing. What is the same for all pairs is computed by JAX before (`separated`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from mdsl.lowering import jax_internals as internals
+from mdsl.lowering.jax_internals import Jaxpr, JaxprEqn, Literal
+
+from .elementary import FUNCTIONS
+from .ir import BITS, NAMES, Code, Value, copysign, sqrt, where
+
+KINDS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "bool": "i1"}
+MOST = 64  # entries of an array that are vectors of their own
+CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters of operations that are others, one after the other
+CALLED = {"pjit", "jit", "closed_call", "core_call", "eval_jaxpr", "custom_jvp_call", "custom_vjp_call", "checkpoint"}
+CALLED |= {"remat", "remat2", "custom_vjp_call_jaxpr"}
+
+
+class Unprintable(Exception):
+    """A kernel that is left to XLA. ``what``: the operation, or the type, for which there is no text."""
+
+    def __init__(self, what: str):
+        super().__init__(what)
+        self.what = what
+
+
+def kind_of(aval) -> str:
+    if str(aval.dtype) not in KINDS:
+        raise Unprintable(f"numbers of the type {aval.dtype}")
+    return KINDS[str(aval.dtype)]
+
+
+# -- before it is printed --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Separated:
+    """``body``: the kernel without calls of others, and of what is the same for all pairs only its values, ``consts``
+    of its constvars."""
+
+    body: Jaxpr
+    consts: list
+
+    @property
+    def reads(self) -> list[bool]:
+        """Which of its inputs it reads."""
+        atoms = [*self.body.outvars, *(v for eqn in self.body.eqns for v in eqn.invars)]
+        read = {v for v in atoms if not isinstance(v, Literal)}
+        return [v in read for v in self.body.invars]
+
+
+def separated(function: Callable, *types) -> Separated:
+    """Of a function of numbers of one pair, of these types."""
+    jaxpr, consts = internals.traced(function, *types)
+
+    def flat(*values):
+        return _evaluated(jaxpr, consts, values)
+
+    jaxpr, consts = internals.traced(flat, *types)
+    jaxpr, _ = internals.pruned(jaxpr, [True] * len(types))
+    varying = set(jaxpr.invars)
+    first, rest = [], []
+    for eqn in jaxpr.eqns:
+        if any(not isinstance(v, Literal) and v in varying for v in eqn.invars):
+            varying.update(eqn.outvars)
+            rest.append(eqn)
+        else:
+            first.append(eqn)
+    made = {v for eqn in first for v in eqn.outvars}
+    read = [v for eqn in rest for v in eqn.invars] + list(jaxpr.outvars)
+    needed = list(dict.fromkeys(v for v in read if not isinstance(v, Literal) and (v in made or v in jaxpr.constvars)))
+    before = jaxpr.replace(invars=[], outvars=needed, eqns=first)
+    values = internals.evaluated(before, consts) if needed else []
+    return Separated(jaxpr.replace(constvars=needed, eqns=rest), [jnp.asarray(v) for v in values])
+
+
+def _evaluated(jaxpr: Jaxpr, consts: Sequence, values: Sequence) -> list:
+    """The results of a kernel; those that it calls are computed operation by operation."""
+    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *values), strict=True))
+
+    def read(atom):
+        return atom.val if isinstance(atom, Literal) else known[atom]
+
+    for eqn in jaxpr.eqns:
+        given = [read(atom) for atom in eqn.invars]
+        inner = next((eqn.params[name] for name in CALLS if name in eqn.params), None)
+        if eqn.primitive.name in CALLED and inner is not None:
+            found = _evaluated(*(internals.opened(inner) if hasattr(inner, "consts") else (inner, ())), given)
+        else:
+            one = internals.operation_alone(jaxpr, eqn, [v for v in eqn.invars if not isinstance(v, Literal)])
+            one = one.replace(invars=list(dict.fromkeys(one.invars)))
+            found = internals.evaluated(one, (), *(known[v] for v in one.invars))
+        known.update(zip(eqn.outvars, found, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+# -- values ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """An array that is the same for all pairs, in memory from ``pointer`` on; truth values are stored as i32."""
+
+    pointer: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def stored(self) -> str:
+        return "i32" if self.kind == "i1" else self.kind
+
+    def values(self, code: Code) -> np.ndarray:
+        """All its entries as vectors."""
+        size = math.prod(self.shape)
+        if size > MOST:
+            raise Unprintable(f"an array of {size} numbers that is no table")
+        found = [self._entry(code, k) for k in range(size)]
+        return filled(self.shape, found)
+
+    def _entry(self, code: Code, k: int) -> Value:
+        word = NAMES[self.stored]
+        at = code(f"getelementptr {word}, ptr {self.pointer}, i64 {k}")
+        return code.splat(code(f"load {word}, ptr {at}"), self.stored).to(self.kind)
+
+    def at(self, index: Sequence[Value], clip: bool) -> Value:
+        """The entries at indices along each axis."""
+        total = None
+        for k, size in zip(index, self.shape):
+            k = where(k < 0, 0, where(k > size - 1, size - 1, k)) if clip else k
+            total = k if total is None else total * size + k
+        return gathered(self.pointer, total, self.stored).to(self.kind)
+
+
+def gathered(pointer: str, index: Value, kind: str) -> Value:
+    code, word = index.code, NAMES[kind]
+    places = code(f"getelementptr {word}, ptr {pointer}, {index.type} {index.name}")
+    pointers, mask = f"<{code.width} x ptr>", code.number(True, "i1")
+    name = f"llvm.masked.gather.{code.mangled(kind)}.v{code.width}p0"
+    code.needs.add(f"declare {code.vector(kind)} @{name}({pointers}, i32, {mask.type}, {code.vector(kind)})")
+    given = f"{pointers} {places}, i32 {BITS[kind] // 8}, {mask.type} {mask.name}, {code.vector(kind)} poison"
+    return Value(code, code(f"call {code.vector(kind)} @{name}({given})"), kind)
+
+
+def filled(shape: Sequence[int], values: Sequence[Value]) -> np.ndarray:
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out.reshape(tuple(shape))
+
+
+def single(value: Value) -> np.ndarray:
+    return filled((), [value])
+
+
+# -- operations ------------------------------------------------------------------------------------------
+
+
+def _by_products(x: Value, power: int) -> Value:
+    base, total, left = x, None, abs(power)
+    while left:
+        if left & 1:
+            total = base if total is None else total * base
+        left >>= 1
+        if left:
+            base = base * base
+    total = x.number(1) if total is None else total
+    return x.number(1) / total if power < 0 else total
+
+
+def _rounded(x: Value, how: int) -> Value:
+    return x.code.intrinsic("round" if how == 0 else "roundeven", x)
+
+
+def _larger(name: str, a: Value, b: Value) -> Value:
+    if a.floating:
+        return a.code.intrinsic({"max": "maximum", "min": "minimum"}[name], a, b)
+    if a.kind == "i1":
+        return a | b if name == "max" else a & b
+    return where(a > b if name == "max" else a < b, a, b)
+
+
+def _sign(x: Value) -> Value:
+    if not x.floating:
+        return where(x > 0, 1, where(x < 0, -1, x))
+    return where(x.compared("eq", 0.0) | x.compared("ne", x), x, copysign(x.number(1.0), x))
+
+
+def _elementary(name: str, *args: Value) -> Value:
+    code, kind = args[0].code, args[0].kind
+    code.needs.add(f"{name}.{kind}")
+    given = ", ".join(f"{a.type} {a.name}" for a in args)
+    return args[0].like(code(f"call {args[0].type} @mdsl.{name}.{kind}({given})"))
+
+
+def _logistic(x: Value) -> Value:
+    return x.number(1.0) / (_elementary("exp", -x) + 1.0)
+
+
+ELEMENTWISE: dict[str, Callable] = {
+    "add": Value.__add__, "add_any": Value.__add__, "sub": Value.__sub__, "mul": Value.__mul__,
+    "div": Value.__truediv__, "rem": lambda a, b: a.operation("rem", b), "neg": Value.__neg__, "abs": Value.__abs__,
+    "and": Value.__and__, "or": Value.__or__, "xor": Value.__xor__, "not": Value.__invert__,
+    "max": lambda a, b: _larger("max", a, b), "min": lambda a, b: _larger("min", a, b), "sign": _sign,
+    "sqrt": sqrt, "rsqrt": lambda x: x.number(1.0) / sqrt(x), "square": lambda x: x * x,
+    "floor": lambda x: x.code.intrinsic("floor", x), "ceil": lambda x: x.code.intrinsic("ceil", x),
+    "is_finite": lambda x: abs(x) < math.inf, "logistic": _logistic,
+    "stop_gradient": lambda x: x, "copy": lambda x: x, "copy_p": lambda x: x, "pvary": lambda x: x,
+    "clamp": lambda low, x, high: _larger("min", _larger("max", x, low), high),
+    **{name: lambda a, b, name=name: a.compared(name, b) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
+    **{name: lambda *args, name=name: _elementary(name, *args) for name in FUNCTIONS},
+}  # fmt: skip
+
+
+def _chosen(which: Value, *cases: Value) -> Value:
+    if which.kind == "i1":
+        return where(which, cases[1], cases[0])
+    found = cases[-1]
+    for k in reversed(range(len(cases) - 1)):
+        found = where(which < k + 1, cases[k], found)
+    return found
+
+
+def mapped(function: Callable, *arrays: np.ndarray) -> np.ndarray:
+    """For each entry; what has no axes is the same for all."""
+    arrays = tuple(np.broadcast_arrays(*arrays))
+    return filled(arrays[0].shape, [function(*given) for given in zip(*(a.ravel() for a in arrays))])
+
+
+def _reduced(function: Callable) -> Callable:
+    def reduced(eqn: JaxprEqn, values: np.ndarray) -> np.ndarray:
+        axes = tuple(eqn.params["axes"])
+        kept = [k for k in range(values.ndim) if k not in axes]
+        rows = values.transpose(*kept, *axes).reshape(*(values.shape[k] for k in kept), -1)
+        if not rows.shape[-1]:
+            raise Unprintable("a sum of nothing")
+        total = rows[..., 0]
+        for k in range(1, rows.shape[-1]):
+            total = mapped(function, single(total) if isinstance(total, Value) else total, _array(rows[..., k]))
+        return _array(total)
+
+    return reduced
+
+
+def _array(values) -> np.ndarray:
+    return single(values) if isinstance(values, Value) else values
+
+
+def _broadcast(eqn: JaxprEqn, values: np.ndarray) -> np.ndarray:
+    shape, places = eqn.params["shape"], eqn.params["broadcast_dimensions"]
+    sizes = [1] * len(shape)
+    for k, place in enumerate(places):
+        sizes[place] = values.shape[k]
+    return np.broadcast_to(values.reshape(sizes), shape)
+
+
+def _cut(eqn: JaxprEqn, values: np.ndarray) -> np.ndarray:
+    steps = eqn.params["strides"] or (1,) * values.ndim
+    return _array(values[tuple(map(slice, eqn.params["start_indices"], eqn.params["limit_indices"], steps))])
+
+
+def _padded(eqn: JaxprEqn, values: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    config = eqn.params["padding_config"]
+    if any(inner or low < 0 or high < 0 for low, high, inner in config):
+        raise Unprintable("pad with gaps")
+    return np.pad(values, [(low, high) for low, high, _ in config], constant_values=edge.item())
+
+
+SHAPED: dict[str, Callable] = {
+    "broadcast_in_dim": _broadcast,
+    "reshape": lambda eqn, v: v.reshape(eqn.params["new_sizes"]),
+    "squeeze": lambda eqn, v: v.reshape(eqn.outvars[0].aval.shape),
+    "expand_dims": lambda eqn, v: v.reshape(eqn.outvars[0].aval.shape),
+    "transpose": lambda eqn, v: v.transpose(eqn.params["permutation"]),
+    "rev": lambda eqn, v: np.flip(v, eqn.params["dimensions"]),
+    "slice": _cut,
+    "pad": _padded,
+    "concatenate": lambda eqn, *v: np.concatenate(v, axis=eqn.params["dimension"]),
+    "reduce_sum": _reduced(Value.__add__),
+    "reduce_max": _reduced(ELEMENTWISE["max"]),
+    "reduce_min": _reduced(ELEMENTWISE["min"]),
+    "reduce_and": _reduced(Value.__and__),
+    "reduce_or": _reduced(Value.__or__),
+}
+
+
+class Printer:
+    """Writes a kernel into some code. ``known``: what its variables are worth, vectors or tables."""
+
+    def __init__(self, code: Code, known: Mapping):
+        self.code, self.known = code, dict(known)
+
+    def results(self, jaxpr: Jaxpr) -> list[Value]:
+        """Of a kernel whose results are numbers."""
+        for eqn in jaxpr.eqns:
+            self.known[eqn.outvars[0]] = self._result(eqn)
+        return [self.values(v).item() for v in jaxpr.outvars]
+
+    def values(self, atom) -> np.ndarray:
+        if isinstance(atom, Literal):
+            kind = kind_of(atom.aval)
+            number = np.asarray(atom.val)
+            return filled(number.shape, [self.code.number(v, kind) for v in number.ravel()])
+        found = self.known[atom]
+        return found.values(self.code) if isinstance(found, Table) else found
+
+    def _result(self, eqn: JaxprEqn) -> np.ndarray:
+        name, out = eqn.primitive.name, eqn.outvars[0].aval
+        kind = kind_of(out)
+        if math.prod(out.shape) > MOST:
+            raise Unprintable(f"{name}, of {math.prod(out.shape)} numbers")
+        if name in ("gather", "dynamic_slice"):
+            return self._from_table(eqn)
+        given = [self.values(v) for v in eqn.invars]
+        if name in SHAPED:
+            return _array(SHAPED[name](eqn, *given))
+        if name in ELEMENTWISE:
+            if name == "pow":
+                given[1] = mapped(lambda v: v.to(given[0].flat[0].kind), given[1])
+            return mapped(ELEMENTWISE[name], *given)
+        match name:
+            case "convert_element_type":
+                return mapped(lambda v: v.to(kind), *given)
+            case "integer_pow":
+                return mapped(lambda v: _by_products(v, eqn.params["y"]), *given)
+            case "round":
+                return mapped(lambda v: _rounded(v, int(eqn.params["rounding_method"])), *given)
+            case "select_n":
+                return mapped(_chosen, *given)
+        raise Unprintable(name)
+
+    def _from_table(self, eqn: JaxprEqn) -> np.ndarray:
+        """One entry of a table at a time, at indices that are those of the pair."""
+        name, table = eqn.primitive.name, self.known.get(eqn.invars[0])
+        if not isinstance(table, Table) or any(s != 1 for s in eqn.params["slice_sizes"]):
+            raise Unprintable(f"{name} of what is no table")
+        shape = eqn.outvars[0].aval.shape
+        if name == "dynamic_slice":
+            index = [self.values(v).item() for v in eqn.invars[1:]]
+            return filled(shape, [table.at(index, clip=True)])
+        numbers, axes = eqn.params["dimension_numbers"], tuple(range(len(table.shape)))
+        plain = not numbers.offset_dims and not getattr(numbers, "operand_batching_dims", ())
+        if not plain or numbers.collapsed_slice_dims != axes or numbers.start_index_map != axes:
+            raise Unprintable("gather of more than numbers")
+        mode = eqn.params["mode"].name
+        if mode not in ("CLIP", "PROMISE_IN_BOUNDS"):
+            raise Unprintable(f"gather, {mode}")
+        places = self.values(eqn.invars[1])
+        places = places.reshape(-1, places.shape[-1])
+        return filled(shape, [table.at(list(place), clip=mode == "CLIP") for place in places])
+
+

@@ -1,0 +1,304 @@
+"""A sum over the neighbours of rows as a function that XLA can call: loops around the printed kernel of a pair.
+
+For each block of as many rows as a vector has lanes, one neighbour of each after the other; what is added up stays in
+registers. Lanes beyond the last row read nothing and store nothing. Arrays may have leading axes, of `vmap`: the rows of
+each entry of these are gone through in turn, and an axis of size 1 is the same for all.
+
+XLA hands over a *frame*, a structure in C (`xla/ffi/api/c_api.h`), of which these offsets are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mdsl.lowering.jax_internals import Jaxpr
+
+from .body import Printer, Table, gathered, kind_of, single
+from .compile import ATTRIBUTES
+from .elementary import defined
+from .ir import BITS, NAMES, Code, Value
+
+# Offsets in bytes: of a frame, of its arguments and results, of a buffer, and of what a handler tells of itself.
+EXTENSION, STAGE, ARGUMENTS, RESULTS = 8, 32, 72, 112
+DATA, RANK, SIZES = 24, 32, 40
+METADATA, MAJOR, MINOR, TRAITS = 24, 24, 28, 32
+EXECUTE = 3  # of the stages of a call the one in which it computes
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array: what its numbers are, and how many axes it has without those of `vmap`."""
+
+    kind: str
+    axes: int
+
+    @property
+    def stored(self) -> str:
+        return "i32" if self.kind == "i1" else self.kind
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Neighbours are read from a list [K, n], slot by slot; the row itself is none."""
+
+    operands = (Operand("i32", 2), Operand("i32", 0))  # the slots, and how many of them are in use
+
+    def count(self, loop: Loop) -> str:
+        code, (slots, used) = loop.code, loop.lists
+        size = loop.size(0, "sub i64 %rank0, 2")
+        wanted = code(f"sext i32 {code(f'load i32, ptr {used}')} to i64")
+        return code(f"call i64 @llvm.smin.i64(i64 {wanted}, i64 {size})")
+
+    def neighbour(self, loop: Loop) -> Value:
+        code = loop.code
+        at = code(f"getelementptr i32, ptr {loop.lists[0]}, i64 {code('mul i64 %k, %n')}")
+        return loop.read(at, "i32", loop.me)
+
+    def values(self, loop: Loop, pointer: str, kind: str) -> Value:
+        return gathered(pointer, loop.other, kind)
+
+    def valid(self, loop: Loop) -> Value:
+        return loop.other.compared("ne", loop.me)
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """All atoms are neighbours but the row itself, and those ``excluded``: as many for each row, [E, n]."""
+
+    excluded: int
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (Operand("i32", 1), *((Operand("i32", 2),) if self.excluded else ()))  # all atoms, and those excluded
+
+    def count(self, loop: Loop) -> str:
+        return loop.size(0, "sub i64 %rank0, 1")
+
+    def neighbour(self, loop: Loop) -> Value:
+        return loop.code.splat(loop.code("trunc i64 %k to i32"), "i32")
+
+    def values(self, loop: Loop, pointer: str, kind: str) -> Value:
+        code, word = loop.code, NAMES[kind]
+        return code.splat(code(f"load {word}, ptr {code(f'getelementptr {word}, ptr {pointer}, i64 %k')}"), kind)
+
+    def valid(self, loop: Loop) -> Value:
+        code, valid = loop.code, loop.other.compared("ne", loop.me)
+        for k in range(self.excluded):
+            at = code(f"getelementptr i32, ptr {loop.lists[1]}, i64 {code(f'mul i64 {k}, %n')}")
+            valid = valid & loop.other.compared("ne", loop.read(at, "i32", loop.me))
+        return valid
+
+
+@dataclass
+class Loop:
+    """Where the text of a sum is: ``lists`` are pointers to what the layout reads; ``me``, ``other``: the indices of
+    rows and neighbours; ``active``: which lanes are rows."""
+
+    code: Code
+    lists: list[str]
+    me: Value | None = None
+    other: Value | None = None
+    active: Value | None = None
+
+    def size(self, operand: int, axis: str) -> str:
+        """The length of an axis of an operand; ``axis``: an operation that tells which."""
+        code = self.code
+        place = code(f"getelementptr i64, ptr %sizes{operand}, i64 {code(axis)}")
+        return code(f"load i64, ptr {place}")
+
+    def read(self, pointer: str, kind: str, otherwise: Value | None = None) -> Value:
+        """The values of rows, from those of the first on; ``otherwise`` where there are none."""
+        code, vector = self.code, self.code.vector(kind)
+        at = code(f"getelementptr {NAMES[kind]}, ptr {pointer}, i64 %row")
+        other = code.number(0, kind) if otherwise is None else otherwise
+        name = f"llvm.masked.load.{code.mangled(kind)}.p0"
+        code.needs.add(f"declare {vector} @{name}(ptr, i32, {self.active.type}, {vector})")
+        given = f"ptr {at}, i32 {BITS[kind] // 8}, {self.active.type} {self.active.name}, {vector} {other.name}"
+        return Value(code, code(f"call {vector} @{name}({given})"), kind)
+
+    def write(self, pointer: str, value: Value) -> None:
+        code = self.code
+        at = code(f"getelementptr {NAMES[value.kind]}, ptr {pointer}, i64 %row")
+        name = f"llvm.masked.store.{code.mangled(value.kind)}.p0"
+        code.needs.add(f"declare void @{name}({value.type}, ptr, i32, {self.active.type})")
+        given = f"{value.type} {value.name}, ptr {at}, i32 {BITS[value.kind] // 8}"
+        code.raw(f"call void @{name}({given}, {self.active.type} {self.active.name})")
+
+
+def printed(
+    body: Jaxpr, layout: Slots | Everyone, own: Sequence[bool], other: Sequence[bool], width: int, version: tuple
+) -> str:
+    """A module with one function, `%NAME%`. The inputs of ``body`` are the values of the own atom, those of the other,
+    and whether this is a pair; ``own`` and ``other`` say which it reads. Operands: those of the layout; the indices of
+    the rows [n]; what is read of rows [n] and of all atoms [N]; and what its constvars are.
+    ``version``: that of the API for which this is.
+    """
+    inputs = [Operand(kind_of(v.aval), 1) for v in body.invars[:-1]]
+    read = [o for o, used in zip(inputs, (*own, *other), strict=True) if used]
+    consts = [Operand(kind_of(v.aval), v.aval.ndim) for v in body.constvars]
+    operands = (*layout.operands, Operand("i32", 1), *read, *consts)
+    results = [kind_of(v.aval) for v in body.outvars]
+    code = Code(width, contract=True)
+    _opened(code, operands, results)
+    first = len(layout.operands)
+    loop = Loop(code, [f"%p{k}" for k in range(first)])
+    code.raw(f"%count = add i64 0, {layout.count(loop)}", "br label %block", "block:")
+    code.raw(f"%row = phi i64 [ 0, %batch ], [ %nextrow, %blockend ]")
+    rest = code(f"trunc i64 {code('sub i64 %n, %row')} to i32")
+    loop.active = code.lanes("i32") < code.splat(rest, "i32")
+    loop.me = loop.read(f"%p{first}", "i32")
+    pointers = iter(f"%p{k}" for k in range(first + 1, len(operands)))
+    mine = [loop.read(next(pointers), o.stored).to(o.kind) if u else None for o, u in zip(inputs, own)]
+    theirs = [next(pointers) if u else None for u in other]
+    tables = [Table(next(pointers), o.kind, v.aval.shape) for o, v in zip(consts, body.constvars)]
+    code.raw("%some = icmp sgt i64 %count, 0", "br label %before", "before:")
+    code.raw("br i1 %some, label %slot, label %blockend", "slot:", "%k = phi i64 [ 0, %before ], [ %nextk, %slot ]")
+    for n, kind in enumerate(results):
+        code.raw(f"%total{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %slot ]")
+    loop.other = layout.neighbour(loop)
+    kinds = inputs[len(own) :]
+    values = [layout.values(loop, p, o.stored).to(o.kind) if u else None for p, o, u in zip(theirs, kinds, other)]
+    known = {v: single(value) for v, value in zip(body.invars, (*mine, *values, layout.valid(loop))) if value is not None}
+    known |= dict(zip(body.constvars, tables))
+    for n, value in enumerate(Printer(code, known).results(body)):
+        plus = "fadd contract" if value.floating else "add"
+        code.raw(f"%new{n} = {plus} {value.type} %total{n}, {value.name}")
+    code.raw("%nextk = add i64 %k, 1", "%more = icmp slt i64 %nextk, %count")
+    code.raw("br i1 %more, label %slot, label %blockend", "blockend:")
+    for n, kind in enumerate(results):
+        code.raw(f"%sum{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %slot ]")
+    for n, kind in enumerate(results):
+        loop.write(f"%q{n}", Value(code, f"%sum{n}", kind))
+    code.raw(f"%nextrow = add i64 %row, {width}", "%morerows = icmp slt i64 %nextrow, %n")
+    code.raw("br i1 %morerows, label %block, label %batchend", "batchend:", "%nextb = add i64 %b, 1")
+    code.raw("%moreb = icmp slt i64 %nextb, %batches", "br i1 %moreb, label %batch, label %done")
+    return _module(code, version)
+
+
+def _opened(code: Code, operands: Sequence[Operand], results: Sequence[str]) -> None:
+    """Reads the frame, and begins the loop over leading axes: pointers `%p0` ... to operands and `%q0` ... to results,
+    `%n` rows."""
+
+    def load(what: str, pointer: str, offset: int | str) -> str:
+        return code(f"load {what}, ptr {code(f'getelementptr i8, ptr {pointer}, i64 {offset}')}")
+
+    args, found = load("ptr", "%frame", ARGUMENTS), load("ptr", "%frame", RESULTS)
+    buffers = [load("ptr", args, 8 * k) for k in range(len(operands))]
+    out = [load("ptr", found, 8 * k) for k in range(len(results))]
+    data = [load("ptr", buffer, DATA) for buffer in (*buffers, *out)]
+    code.raw(f"%rank0 = add i64 0, {load('i64', buffers[0], RANK)}")
+    code.raw(f"%sizes0 = getelementptr i8, ptr {load('ptr', buffers[0], SIZES)}, i64 0")
+    sizes = load("ptr", out[0], SIZES)
+    code.raw(f"%lead = sub i64 {load('i64', out[0], RANK)}, 1")
+    code.raw(f"%n = load i64, ptr {code(f'getelementptr i64, ptr {sizes}, i64 %lead')}")
+    code.raw(f"%batches = call i64 @product(ptr {sizes}, i64 0, i64 %lead)")
+    code.raw("%any = icmp sgt i64 %n, 0", "%anyb = icmp sgt i64 %batches, 0", "%go = and i1 %any, %anyb")
+    code.raw("br label %start", "start:", "br i1 %go, label %batch, label %done", "batch:")
+    code.raw("%b = phi i64 [ 0, %start ], [ %nextb, %batchend ]")
+    kinds = [*(o.stored for o in operands), *results]
+    for k, (buffer, at, kind) in enumerate(zip((*buffers, *out), data, kinds)):
+        place = code(f"call i64 @offset(ptr {buffer}, ptr {sizes}, i64 %lead, i64 %b)")
+        name = f"%p{k}" if k < len(operands) else f"%q{k - len(operands)}"
+        code.raw(f"{name} = getelementptr {NAMES[kind]}, ptr {at}, i64 {place}")
+
+
+HELPERS = f"""
+declare i64 @llvm.smin.i64(i64, i64)
+
+define internal i64 @product(ptr %sizes, i64 %first, i64 %last) nounwind {{
+entry:
+  %some = icmp slt i64 %first, %last
+  br i1 %some, label %next, label %end
+next:
+  %k = phi i64 [ %first, %entry ], [ %more, %next ]
+  %so = phi i64 [ 1, %entry ], [ %far, %next ]
+  %place = getelementptr i64, ptr %sizes, i64 %k
+  %size = load i64, ptr %place
+  %far = mul i64 %so, %size
+  %more = add i64 %k, 1
+  %go = icmp slt i64 %more, %last
+  br i1 %go, label %next, label %end
+end:
+  %all = phi i64 [ 1, %entry ], [ %far, %next ]
+  ret i64 %all
+}}
+
+define internal i64 @offset(ptr %buffer, ptr %like, i64 %lead, i64 %b) nounwind {{
+entry:
+  %rankat = getelementptr i8, ptr %buffer, i64 {RANK}
+  %rank = load i64, ptr %rankat
+  %sizesat = getelementptr i8, ptr %buffer, i64 {SIZES}
+  %sizes = load ptr, ptr %sizesat
+  %inner = call i64 @product(ptr %sizes, i64 %lead, i64 %rank)
+  %some = icmp sgt i64 %lead, 0
+  br i1 %some, label %next, label %end
+next:
+  %k = phi i64 [ %lead, %entry ], [ %axis, %next ]
+  %left = phi i64 [ %b, %entry ], [ %rest, %next ]
+  %stride = phi i64 [ %inner, %entry ], [ %wider, %next ]
+  %so = phi i64 [ 0, %entry ], [ %far, %next ]
+  %axis = sub i64 %k, 1
+  %likeat = getelementptr i64, ptr %like, i64 %axis
+  %whole = load i64, ptr %likeat
+  %ownat = getelementptr i64, ptr %sizes, i64 %axis
+  %own = load i64, ptr %ownat
+  %at = srem i64 %left, %whole
+  %rest = sdiv i64 %left, %whole
+  %shared = icmp eq i64 %own, 1
+  %here = select i1 %shared, i64 0, i64 %at
+  %step = mul i64 %here, %stride
+  %far = add i64 %so, %step
+  %wider = mul i64 %stride, %own
+  %go = icmp sgt i64 %axis, 0
+  br i1 %go, label %next, label %end
+end:
+  %all = phi i64 [ 0, %entry ], [ %far, %next ]
+  ret i64 %all
+}}
+"""
+
+HANDLER = """
+define ptr @"%NAME%"(ptr %frame) {attributes} {{
+entry:
+  %extensionat = getelementptr i8, ptr %frame, i64 {extension}
+  %extension = load ptr, ptr %extensionat
+  %asked = icmp ne ptr %extension, null
+  br i1 %asked, label %tell, label %stage
+tell:
+  %metadataat = getelementptr i8, ptr %extension, i64 {metadata}
+  %metadata = load ptr, ptr %metadataat
+  %majorat = getelementptr i8, ptr %metadata, i64 {major}
+  store i32 {version[0]}, ptr %majorat
+  %minorat = getelementptr i8, ptr %metadata, i64 {minor}
+  store i32 {version[1]}, ptr %minorat
+  %traitsat = getelementptr i8, ptr %metadata, i64 {traits}
+  store i32 0, ptr %traitsat
+  ret ptr null
+stage:
+  %stageat = getelementptr i8, ptr %frame, i64 {stage}
+  %stagenow = load i32, ptr %stageat
+  %executes = icmp eq i32 %stagenow, {execute}
+  br i1 %executes, label %run, label %done
+run:
+{lines}
+done:
+  ret ptr null
+}}
+"""
+
+
+def _module(code: Code, version: tuple[int, int]) -> str:
+    called = sorted(need for need in code.needs if not need.startswith("declare"))
+    functions, declared = [], {need for need in code.needs if need.startswith("declare")}
+    for name in called:
+        text, needs = defined(*name.split("."), code.width)
+        functions.append(text)
+        declared |= needs
+    declared = {d for d in declared if "@mdsl." not in d}
+    handler = HANDLER.format(
+        attributes=ATTRIBUTES, extension=EXTENSION, metadata=METADATA, major=MAJOR, minor=MINOR, traits=TRAITS,
+        version=version, stage=STAGE, execute=EXECUTE, lines="\n".join(code.lines),
+    )  # fmt: skip
+    return "\n".join([*sorted(declared), HELPERS, *functions, handler])
+
