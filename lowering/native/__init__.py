@@ -1,1 +1,1 @@
-"""How sums over pairs are compiled without XLA: the kernel of a pair printed as LLVM IR, and called from its programs."""
+"""How sums over pairs are compiled by mdsl itself: the kernel of a pair as LLVM IR, called from programs of XLA."""

@@ -356,5 +356,3 @@ class Printer:
         places = self.values(eqn.invars[1])
         places = places.reshape(-1, places.shape[-1])
         return filled(shape, [table.at(list(place), clip=mode == "CLIP") for place in places])
-
-

@@ -1,7 +1,8 @@
 """Sums over pairs by kernels of our own, as operations of JAX: schedules as those of `traversals.schedules`.
 
-A kernel is compiled when its sum is traced, and once in a process: its name is made of its text, so that programs which
-JAX keeps on the disk find the kernel that they were compiled with. Under `vmap` XLA hands over arrays with leading axes.
+A kernel is compiled when its sum is traced, and once in a process: its name is made of its text, so that programs
+which JAX keeps on the disk find the kernel that they were compiled with. Under `vmap` XLA hands over arrays with
+leading axes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from jax import lax
 
 from .body import Unprintable, kind_of, separated
 from .compile import Unavailable, address, lanes, processor
-from .kernel import Everyone, Slots, printed
+from .ir import BITS
+from .kernel import Everyone, Slots, groups, printed
 
 CHOICE = "MDSL_KERNELS"  # of the environment: xla or native
 TESTED = ((0, 3), (0, 5))  # versions of the API of XLA's foreign functions
@@ -126,14 +128,33 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
     kinds = [kind_of(v.aval) for v in (*whole.body.invars, *whole.body.outvars)]
     if "i1" in kinds[len(whole.body.invars) :]:
         raise Unprintable("a sum of truth values")
-    width = lanes(8 if "f64" in kinds else 4)
-    text = printed(whole.body, layout, used[: len(mine)], used[len(mine) :], width, api())
+    wide = "f64" if "f64" in kinds or "i64" in kinds else "f32"
+    text = printed(whole.body, layout, used[: len(mine)], used[len(mine) :], wide, lanes(BITS[wide] // 8), api())
     rows = lax.iota(jnp.int32, n) if rows is None else rows
-    values = [*lists, rows, *(v for v, u in zip((*mine, *theirs), used) if u), *whole.consts]
+    read = [v for v, u in zip((*mine, *theirs), used) if u]
+    here = sum(used[: len(mine)])
+    values = [*lists, rows, *read[:here], *_side_by_side(read[here:], wide), *whole.consts]
     values = [v.astype(jnp.int32) if v.dtype == bool else v for v in values]
     outputs = [jax.ShapeDtypeStruct((n,), z.dtype) for z in sums]
     found = jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*values)
     return jax.tree.unflatten(result, found)
+
+
+def _side_by_side(arrays: Sequence, wide: str) -> list:
+    """Arrays [N] in `groups`: as columns of others [N, 4]; whole numbers by their bits."""
+    number, whole = (jnp.float64, jnp.int64) if wide == "f64" else (jnp.float32, jnp.int32)
+
+    def column(v):
+        if v.dtype == number:
+            return v
+        v = lax.bitcast_convert_type(v, jnp.int32) if v.dtype == jnp.float32 else v
+        return lax.bitcast_convert_type(v.astype(whole), number)
+
+    columns, found = [column(v) for v in arrays], []
+    for size in groups(len(columns)):
+        some, columns = columns[:size], columns[size:]
+        found.append(jnp.stack([*some, *some[:1] * (4 - size)], axis=-1) if size > 1 else some[0])
+    return found
 
 
 def _target(text: str) -> str:

@@ -1,8 +1,8 @@
 """Elementary functions of vectors, from the operations that processors have: within 2 units of the last place.
 
 An argument is reduced to a small interval, with constants in two or three parts so that nothing is lost (W. J. Cody and
-W. Waite, Software Manual for the Elementary Functions, 1980; J.-M. Muller, Elementary Functions, 3rd ed., 2016); there a
-polynomial of `coefficients` does. What would be lost by a rounding that counts is carried along as a second number
+W. Waite, Software Manual for the Elementary Functions, 1980; J.-M. Muller, Elementary Functions, 3rd ed., 2016); there
+a polynomial of `coefficients` does. What would be lost by a rounding that counts is carried along as a second number
 (T. J. Dekker, Numer. Math. 18, 224 (1971)). All but exp and log of single precision are computed in double, with
 shorter polynomials. Sines of numbers beyond a million are those of the C library.
 """
@@ -307,8 +307,8 @@ def atan(x: Value, short: bool) -> Value:
 
 
 def _arc(x: Value, short: bool) -> tuple[Value, Value, Value]:
-    """Whether |x| is more than a half; u, of which the sine is |x|, or else the root of (1 - |x|)/2; and what the arc of
-    u is more than u."""
+    """Whether |x| is more than a half; u, of which the sine is |x|, or else the root of (1 - |x|)/2; and what the arc
+    of u is more than u."""
     size = abs(x)
     far = size > 0.5
     z = where(far, (-size + 1.0) * 0.5, size * size)
@@ -411,5 +411,3 @@ def _near_or_far(code: Code, name: str, x: Value, short: bool) -> Value:
     near = FUNCTIONS[name][0](x, short)
     code.raw("br label %end", "end:")
     return Value(code, code(f"phi {x.type} [ {total}, %far ], [ {near.name}, %near ]"), "f64")
-
-

@@ -205,7 +205,9 @@ def where(condition: Value, then, otherwise) -> Value:
     then = then if isinstance(then, Value) else otherwise.number(then)
     other = then.number(otherwise)
     code = then.code
-    return then.like(code(f"select {condition.type} {condition.name}, {then.type} {then.name}, {then.type} {other.name}"))
+    return then.like(
+        code(f"select {condition.type} {condition.name}, {then.type} {then.name}, {then.type} {other.name}")
+    )
 
 
 def sqrt(x: Value) -> Value:

@@ -31,7 +31,7 @@ from mdsl.lowering.jax_internals import Jaxpr
 from mdsl.lowering.neighbours.gather import padded, take
 
 from .parity import MIXED, Both, both_ways
-from .schedules import ELSEWHERE, LISTED, all_pairs_in_blocks
+from .schedules import ELSEWHERE, LISTED, unlisted_sum
 
 CONSTANT, OWN, OTHER = "constant", "own", "other"
 SWAPPED = {CONSTANT: CONSTANT, OWN: OTHER, OTHER: OWN}
@@ -150,7 +150,7 @@ def _sums(*operands, what: PairSum, schedule: Callable) -> list:
     if what.listed:
         return schedule(body, lists[0], own, other, zeros)
     everyone = other or {0: jnp.zeros(n)}  # how many atoms there are is read off them
-    return all_pairs_in_blocks(body, own, everyone, zeros, excluded=lists[0] if lists else None)
+    return unlisted_sum(body, own, everyone, zeros, excluded=lists[0] if lists else None)
 
 
 def _types(*avals, what: PairSum):

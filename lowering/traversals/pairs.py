@@ -23,7 +23,7 @@ from mdsl.start.initial import Initial
 
 from .configuration import Configuration
 from .pair_sum import pair_sum
-from .schedules import all_pairs_fold, all_pairs_in_blocks, listed_sum, slot_fold
+from .schedules import all_pairs_fold, listed_sum, slot_fold, unlisted_sum
 from .topologies import IDS, Topologies
 from .totals import Measures, Outputs, Terms, Totals, Values, by_parameter, weight_of_each
 
@@ -188,5 +188,5 @@ def _rows(now: Configuration, *what, **more) -> dict[str, object]:
         found = listed_sum(pairs.body, pairs.slots, pairs.own, pairs.others, pairs.zeros, rows=rows, used=now.used)
     else:
         loop = (pairs.body, pairs.own, pairs.others, pairs.zeros)
-        found = all_pairs_in_blocks(*loop, rows=rows, excluded=pairs.excluded)
+        found = unlisted_sum(*loop, rows=rows, excluded=pairs.excluded)
     return jax.tree.map(lambda v: v.astype(now.dtype), found)

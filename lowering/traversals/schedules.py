@@ -12,6 +12,7 @@ slot_sum       loop over neighbour slots, vectorised over rows: CPUs
 row_sum        all slots gathered, one reduction: GPUs
 listed_sum     one of these two, by what it is compiled for (`LISTED`)
 all_pairs_sum  no list: small systems
+unlisted_sum   the same, in the way for so many atoms and what it is compiled for
 each_other_sum the same, one other atom after the other: the smallest systems, and ensembles of these
 slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a function of the caller: histograms
 
@@ -154,6 +155,20 @@ def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
     if excluded is not None:
         valid &= (every[:, None] != excluded[:, None, :]).all(0)
     return _reduced(body(own, other, valid), (len(every), n), zeros)
+
+
+def unlisted_sum(body, own, others, zeros, *, rows=None, excluded=None):
+    """As `all_pairs_sum`, by a kernel of our own as `slot_sum_on_cpu`, or as suits so many atoms."""
+
+    def elsewhere():
+        return all_pairs_in_blocks(body, own, others, zeros, rows=rows, excluded=excluded)
+
+    def here():
+        with suppress(native.Unprintable):
+            return native.all_pairs_sum(body, own, others, zeros, rows=rows, excluded=excluded)
+        return elsewhere()
+
+    return lax.platform_dependent(cpu=here, default=elsewhere) if native.chosen() else elsewhere()
 
 
 def each_other_sum(body, own, others, zeros, *, rows=None, excluded=None, unroll=2):

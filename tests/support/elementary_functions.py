@@ -34,7 +34,8 @@ def compiled(name, dtype, width=8):
     definition, needs = defined(name, kind, width)
     args, vector, number = range(FUNCTIONS[name][1]), f"<{width} x {NAMES[kind]}>", NAMES[kind]
     loads = "\n".join(
-        f"  %p{k} = getelementptr {number}, ptr %from{k}, i64 %k\n  %a{k} = load {vector}, ptr %p{k}, align 4" for k in args
+        f"  %p{k} = getelementptr {number}, ptr %from{k}, i64 %k\n  %a{k} = load {vector}, ptr %p{k}, align 4"
+        for k in args
     )
     text = TEXT.format(
         needs="\n".join(sorted(needs)), definition=definition, attributes=ATTRIBUTES, vector=vector, number=number,

@@ -51,7 +51,13 @@ EPS = mpf("1e-20")  # 0 itself is 0/0
 POLYNOMIALS = {
     "EXP": (lambda r: (mp.exp(r) - 1 - r) / r**2, -LN2 / 2 * 1.001, LN2 / 2 * 1.001, 11, 5),
     "LOG": (of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2) / s**2), EPS, S**2 * 1.01, 7, 3),
-    "LOG_REST": (of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2 - 2 * s**2 / 3) / s**4), EPS, S**2 * 1.01, 8, 3),
+    "LOG_REST": (
+        of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2 - 2 * s**2 / 3) / s**4),
+        EPS,
+        S**2 * 1.01,
+        8,
+        3,
+    ),
     "SIN": (of_square(lambda x: (mp.sin(x) / x - 1) / x**2), EPS, (mp.pi / 4) ** 2 * 1.01, 6, 3),
     "COS": (of_square(lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4), EPS, (mp.pi / 4) ** 2 * 1.01, 6, 3),
     "ATAN": (of_square(lambda x: (mp.atan(x) / x - 1) / x**2), EPS, TAN**2 * 1.01, 12, 5),
