@@ -299,7 +299,7 @@ class Sums:
         self._pairs = False
         found = self._outside(expr, name)
         self._axis, self._range, self._pairs = outside
-        if found.type is not None and found.type.kind == "matrix" or any(map(reads_entry, self._new_sums(found))):
+        if found.type.kind == "matrix" or any(map(reads_entry, self._new_sums(found))):
             help = "an energy or observable may be any function of sums: multiply out what stands in the outer sum"
             raise Rejected(
                 fault(
@@ -353,7 +353,7 @@ class Sums:
 
 def _whole(expr: Expr) -> bool:
     """Whether this is a quantity over a range, all of it."""
-    return isinstance(expr, Read) and bool(expr.indices) and expr.type is not None and expr.type.kind == "array"
+    return isinstance(expr, Read) and bool(expr.indices) and expr.type.kind == "array"
 
 
 def _free(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozenset[str]:

@@ -193,7 +193,7 @@ class Derivation:
 
     def is_number(self, leaf: Read) -> bool:
         """Whether this is a per-atom value, of which sums over tuples read numbers only."""
-        if leaf.symbol in self.values and leaf.type is not None and leaf.type.kind == "array":
+        if leaf.symbol in self.values and leaf.type.kind == "array":
             help = "call the function in a quantity, and read that"
             raise Rejected(
                 fault(
@@ -343,7 +343,7 @@ class Derivation:
 
     def end(self, domain: Domain, binders: tuple[str, ...], summand: Expr) -> Support:
         """How far a sum over pairs or triples for an observable reaches: the pair, or each leg of a triple."""
-        if summand.type is not None and summand.type.kind != "scalar":
+        if summand.type.kind not in ("scalar", "untyped"):
             return Support(None, why="this is only looked for in sums of numbers")
         triples = domain.kind in ("triples", "around")
         d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else displacement(binders, self.length)

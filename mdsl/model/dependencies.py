@@ -40,7 +40,7 @@ def weighs(model: Model) -> bool:
             if step.target == "v":
                 return True  # velocities are drawn for a temperature
             continue
-        exprs += [v for s in step.body or () for v in (s.args if isinstance(s, Draw) else (s.value,))]
+        exprs += [v for s in step.statements for v in (s.args if isinstance(s, Draw) else (s.value,))]
         exprs += [step.until, *(s.value for s in step.states), *(e.body for e in step.observes)]
         exprs += [Read(name) for output in step.outputs for name in output.names]
     seen: set[str] = set()

@@ -62,7 +62,7 @@ class State:
     value: Expr
     span: Span = field(compare=False, repr=False)
     axis: tuple[str, Expr, Expr] | None = None
-    type: Type | None = None
+    type: Type | None = None  # None before `infer`
     param: tuple[str, int | None] | None = None
 
 
@@ -180,6 +180,11 @@ class Advance:
     until: Expr | None = None
     states: tuple[State, ...] = ()
     observes: tuple[Equation, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Update | Draw, ...]:
+        """What a step does, once the scheme is written out."""
+        return self.body or ()
 
     def observe(self, name: str) -> Equation | None:
         return next((e for e in self.observes if e.name == name), None)

@@ -39,7 +39,8 @@ EACH = "·"  # the implicit atom of a flow
 
 @dataclass(frozen=True)
 class Type:
-    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function.
+    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function;
+    untyped before `infer`, unknown of what is wrong.
 
     ``dimension`` is None where any will do: the literal 0.
     """
@@ -76,6 +77,7 @@ def hashed_once(cls):
 
 SCALAR = Type("scalar")
 UNKNOWN = Type("unknown", None)  # of what is wrong, which has been said
+UNTYPED = Type("untyped", None)  # before `infer`
 BOOL = Type("bool")
 
 
@@ -85,7 +87,7 @@ class Expr:
 
     span: Span | None = field(compare=False, repr=False, kw_only=True, default=None)
     via: tuple[Span, ...] = field(compare=False, repr=False, kw_only=True, default=())
-    type: Type | None = field(compare=False, repr=False, kw_only=True, default=None)
+    type: Type = field(compare=False, repr=False, kw_only=True, default=UNTYPED)
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ class Param:
     axes: tuple[Axis, ...]
     default: Expr | None
     span: Span = field(compare=False, repr=False)
-    type: Type | None = None
+    type: Type = UNTYPED
     binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
     table: Table | None = None
     data: Data | None = None

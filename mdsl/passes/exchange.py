@@ -143,7 +143,7 @@ def _bound_inside(reduce: Reduce) -> set[str]:
 
 
 def _is_length(model: Model, param: Param) -> bool:
-    return param.type is not None and param.type.dimension == model.units.dimension(LENGTH)
+    return param.type.dimension == model.units.dimension(LENGTH)
 
 
 def sample_data(model: Model, atoms: int, scale: float, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.nodes import (
+    UNTYPED,
     Apply,
     Area,
     Derivative,
@@ -78,7 +79,7 @@ def verify(model: Model, after: Pass) -> None:
 
 
 def _verify_type(name: str, node: Expr, after: Pass) -> None:
-    if node.type is None:
+    if node.type is UNTYPED:
         raise AssertionError(f"after {after.name}, {name} holds {node} without a type")
     if (
         isinstance(node, Op)

@@ -364,7 +364,7 @@ def _stem(e: Expr) -> str:
     if isinstance(e, Op):
         return (
             {"norm": "r", "displacement": "d", "sub": "d"}.get(e.op, "q")
-            if e.type is None or e.type.kind != "bool"
+            if e.type.kind != "bool"
             else "c"
         )
     return "total"

@@ -328,7 +328,7 @@ def _locals(model: Model, used: set[str]) -> set[str]:
         }
     for step in model.run:
         if isinstance(step, Advance):
-            found |= {n for n, _ in step.options} | {s.target for s in step.body or ()}
+            found |= {n for n, _ in step.options} | {s.target for s in step.statements}
             found |= {s.name for s in step.states} | {e.name for e in step.observes}
     for e in (*_expressions(model), *(f.value for f in model.functions if f.symbol in used)):
         for node in walk(e):

@@ -159,7 +159,7 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
         case Read(symbol="pi", indices=()):
             return sympy.pi
         case Op(op=op, args=args) if all(
-            a.type is None or a.type.kind in ("scalar", "bool", "index", "label") for a in args
+            a.type.kind in ("scalar", "bool", "index", "label", "untyped") for a in args
         ):
             parts = [to_sympy(a, leaves, memo) for a in args]
             value = _operation(op, parts, expr, leaves)

@@ -137,7 +137,7 @@ def infer_equation(work: Inference, equation: Equation) -> Equation:
 
 
 def _circle(work: Inference, name: str) -> tuple[str, ...]:
-    """How a definition comes back to itwork."""
+    """How a definition comes back to itself."""
     names = [*work.active[work.active.index(name) :], name]
     return (" needs ".join(f"`{n}`" for n in names),) if len(names) > 2 else ()
 

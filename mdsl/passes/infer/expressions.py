@@ -16,6 +16,7 @@ from mdsl.model.faults import fault
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import (
     UNKNOWN,
+    UNTYPED,
     Advance,
     Area,
     Axis,
@@ -200,7 +201,7 @@ class Inference:
         said = [
             f"`{name}` is {kind}"
             for name, kind in reads.items()
-            if self.model.param(name) is not None and kind is not None
+            if self.model.param(name) is not None and kind is not UNTYPED
         ]
         return (f"here {', '.join(said)}",) if said else ()
 

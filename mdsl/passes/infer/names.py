@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mdsl.model.nodes import UNKNOWN, Axis, Read, Type
+from mdsl.model.nodes import UNKNOWN, UNTYPED, Axis, Read, Type
 from mdsl.model.nodes import Label as SpeciesLabel
 from mdsl.model.operators import BUILTINS
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def infer_read(work: Inference, expr: Read) -> Type:
     """The type of what a name stands for, with its indices."""
     symbol, indices = expr.symbol, expr.indices
-    if expr.type is not None:
+    if expr.type is not UNTYPED:
         return expr.type
     if symbol in work.locals and len(indices) <= 1:
         return work.locals[symbol]
