@@ -51,11 +51,7 @@ class LegValues:
             (end,) = ends
             part = renamed(expr, {binders[0]: CENTRE, binders[end]: END})
             return Read(self.names.setdefault(part, f"@{len(self.names)}"), (binders[end],), type=expr.type)
-        if (
-            isinstance(expr, Op)
-            and expr.op == "mul"
-            and all(f.type.kind == "scalar" for f in _factors(expr))
-        ):
+        if isinstance(expr, Op) and expr.op == "mul" and all(f.type.kind == "scalar" for f in _factors(expr)):
             return self._product(expr, binders)
         parts = children(expr)
         new = tuple(self.lift(c, binders) for c in parts)

@@ -36,9 +36,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.spatial
@@ -50,6 +50,9 @@ from mdsl.lowering.geometry.on_host import as_matrix, widths, with_images, wrap
 
 from . import columns, windows
 from .slots import fill
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Count, Counts, Flag, Labels, Numbers, PerAtom, Positions, Scalar, Slots
 
 MARGIN = 1.1  # spare capacity of the windows
 SPARE = 1.1  # of the widths of columns, where the box may shrink
@@ -107,9 +110,9 @@ class Needed(NamedTuple):
             free axis: as many as the atoms spread over
     """
 
-    slots: jax.Array
-    window: jax.Array
-    cells: jax.Array
+    slots: Count
+    window: Count
+    cells: Counts
 
 
 class NeighbourList(NamedTuple):
@@ -118,13 +121,20 @@ class NeighbourList(NamedTuple):
     needed, overflow: whether the list is complete, and what would make it so.
     """
 
-    order: jax.Array
-    slots: jax.Array
+    order: Labels
+    slots: Slots
     needed: Needed
-    overflow: jax.Array
+    overflow: Flag
 
 
-def build(plan, positions, box, radius, rows=None, into=None):
+def build(
+    plan: Plan,
+    positions: Positions | Sequence[PerAtom],
+    box: Cell | Numbers,
+    radius: Scalar,
+    rows: tuple[Count, int] | None = None,
+    into: Slots | None = None,
+) -> NeighbourList:
     """The list of the atoms within `radius` of each other.
 
     positions: `[N, d]`, or d arrays `[N]`; need not be wrapped
@@ -147,7 +157,7 @@ def build(plan, positions, box, radius, rows=None, into=None):
     return NeighbourList(order, filled, needed, overflows(plan, needed))
 
 
-def overflows(plan, needed):
+def overflows(plan: Plan, needed: Needed) -> Flag:
     """Whether a list of this plan is incomplete, as a bool scalar."""
     over = (needed.slots > plan.slots) | (needed.window > plan.window)
     for a, periodic in enumerate(plan.periodic[:-1]):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from mdsl.grammar.source import Span
 
+from .types import UNTYPED, Type
+
 if TYPE_CHECKING:
-    from .nodes import Equation, Expr, Type
+    from .nodes import Equation, Expr
 
 
 FIELDS = ("x", "v", "cell")  # what every scheme can change
@@ -62,7 +64,7 @@ class State:
     value: Expr
     span: Span = field(compare=False, repr=False)
     axis: tuple[str, Expr, Expr] | None = None
-    type: Type | None = None  # None before `infer`
+    type: Type = UNTYPED
     param: tuple[str, int | None] | None = None
 
 

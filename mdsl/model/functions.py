@@ -23,6 +23,7 @@ class Network:
 
     name: str
     sizes: tuple[int, ...]
+    span: Span = field(compare=False, repr=False)
     seed: int = 0
     weights: np.ndarray | None = field(compare=False, repr=False, default=None)
 
@@ -83,7 +84,7 @@ class Extern:
 
     name: str
     parameters: tuple[str, ...]
-    span: Span | None = field(compare=False, repr=False, default=None)
+    span: Span = field(compare=False, repr=False)
     function: Callable | None = field(compare=False, repr=False, default=None)
 
     @property

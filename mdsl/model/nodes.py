@@ -32,31 +32,10 @@ from .curves import Curves
 from .dimensions import ONE, Dimension
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .functions import Extern, Network
+from .types import BOOL, SCALAR, UNKNOWN, UNTYPED, Type  # noqa: F401
 from .units import UnitSystem
 
 EACH = "·"  # the implicit atom of a flow
-
-
-@dataclass(frozen=True)
-class Type:
-    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function;
-    untyped before `infer`, unknown of what is wrong.
-
-    ``dimension`` is None where any will do: the literal 0.
-    """
-
-    kind: str
-    dimension: Dimension | None = ONE
-    size: int = 0
-
-    def __str__(self) -> str:
-        if self.kind == "scalar":
-            return "a number" if self.dimension is None or self.dimension.is_one else str(self.dimension)
-        if self.kind in ("vector", "matrix") and self.dimension is not None and not self.dimension.is_one:
-            return f"a {self.kind} of {self.dimension}"
-        if self.kind == "array":
-            return f"an array of {self.size} numbers"
-        return {"bool": "a condition", "index": "an atom"}.get(self.kind, f"a {self.kind}")
 
 
 def hashed_once(cls):
@@ -73,12 +52,6 @@ def hashed_once(cls):
 
     cls.__hash__ = __hash__
     return cls
-
-
-SCALAR = Type("scalar")
-UNKNOWN = Type("unknown", None)  # of what is wrong, which has been said
-UNTYPED = Type("untyped", None)  # before `infer`
-BOOL = Type("bool")
 
 
 @dataclass(frozen=True)
@@ -253,6 +226,11 @@ class Axis:
     first: int = 0
     last: int = -1
 
+    @property
+    def count(self) -> int:
+        """How many whole numbers a range has."""
+        return self.last + 1 - self.first
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -377,6 +355,10 @@ class Model:
 
     def param(self, name: str) -> Param | None:
         return next((p for p in self.params if p.name == name), None)
+
+    def table(self, name: str) -> Table:
+        """What the `table` statement of this name gives it."""
+        return next(p.table for p in self.params if p.name == name and p.table is not None)
 
     def foreign(self, name: str) -> Network | Extern | None:
         """What a learned or extern function computes."""

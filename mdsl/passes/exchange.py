@@ -118,10 +118,12 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
 def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
     """The sums in statements of dynamics, and numbers for the states that they read."""
     for advance in (s for s in model.run if isinstance(s, Advance)):
-        exprs = [e for s in advance.body for e in ((s.value,) if isinstance(s, Update) else s.args)]
+        exprs = [e for s in advance.statements for e in ((s.value,) if isinstance(s, Update) else s.args)]
         exprs += [*(e.body for e in advance.observes), *([] if advance.until is None else [advance.until])]
-        states = {s.name: np.array([1.3]) for s in advance.states if s.type is not None and s.type.kind == "scalar"}
-        computed = ({s.target for s in advance.body} | {s.name for s in advance.states}) - states.keys() - {*FIELDS}
+        states = {s.name: np.array([1.3]) for s in advance.states if s.type.kind == "scalar"}
+        computed = (
+            ({s.target for s in advance.statements} | {s.name for s in advance.states}) - states.keys() - {*FIELDS}
+        )
         for reduce in (n for e in exprs for n in walk(e) if isinstance(n, Reduce)):
             # Sums over pairs of what flows compute are refused later.
             if not any(isinstance(n, Read) and n.symbol in computed for n in walk(reduce)):
@@ -131,11 +133,11 @@ def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
 def _entries(equation: Equation) -> dict[str, np.ndarray]:
     """Numbers for the index of an observable or quantity over a range: some of the range, each several times."""
     axis = equation.series
-    return {} if axis is None else {equation.binders[-1]: axis.first + np.arange(PAIRS) % (axis.last + 1 - axis.first)}
+    return {} if axis is None else {equation.binders[-1]: axis.first + np.arange(PAIRS) % axis.count}
 
 
 def _entry_count(equation: Equation) -> tuple[int, ...]:
-    return () if equation.series is None else (equation.series.last + 1 - equation.series.first,)
+    return () if equation.series is None else (equation.series.count,)
 
 
 def _bound_inside(reduce: Reduce) -> set[str]:

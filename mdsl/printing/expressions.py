@@ -362,11 +362,7 @@ def _size(e: Expr, sizes: dict[int, int]) -> int:
 
 def _stem(e: Expr) -> str:
     if isinstance(e, Op):
-        return (
-            {"norm": "r", "displacement": "d", "sub": "d"}.get(e.op, "q")
-            if e.type.kind != "bool"
-            else "c"
-        )
+        return {"norm": "r", "displacement": "d", "sub": "d"}.get(e.op, "q") if e.type.kind != "bool" else "c"
     return "total"
 
 

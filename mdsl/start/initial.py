@@ -88,11 +88,7 @@ def _of_place(expr: Expr) -> bool:
     """Whether an expression looks at where a point is, and not only at displacements between atoms."""
     if isinstance(expr, Read) and expr.symbol == "origin":
         return True
-    return (
-        isinstance(expr, Op)
-        and expr.op.startswith("component_")
-        and expr.args[0].type.kind == "point"
-    )
+    return isinstance(expr, Op) and expr.op.startswith("component_") and expr.args[0].type.kind == "point"
 
 
 def _pushes_by_place(advance: Advance) -> bool:

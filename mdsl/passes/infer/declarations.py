@@ -28,7 +28,7 @@ def infer_param(work: Inference, param: Param) -> Param:
     known = work.params.get(param.name)
     if param.table is not None:
         return replace(param, type=Type("scalar"))
-    if param.data is not None or param.learned is not None:
+    if param.default is None:  # data, and the weights of a network
         return param
     if known is None:
         if param.name in work.active:

@@ -127,12 +127,7 @@ class Inference:
                     self.fail(
                         "wrong-type", f"D differentiates a number by a number, not {body.type} by {at.type}", expr
                     )
-                dimension = (
-                    None
-                    if None in (at.type.dimension, body.type.dimension)
-                    else body.type.dimension / at.type.dimension
-                )
-                return replace(expr, body=body, at=at, type=Type("scalar", dimension))
+                return replace(expr, body=body, at=at, type=Type("scalar", body.type.over(at.type)))
             case Area():
                 return infer_area(self, expr)
             case Call():
@@ -170,9 +165,7 @@ class Inference:
         secondary = tuple(
             Label(a.span, f"this is {a.type}")
             for a in args
-            if a.span is not None
-            and a.span.source is source
-            and not (a.span.start == expr.span.start and a.span.end == expr.span.end)
+            if a.span is not None and a.span.source is source and a.span != expr.span
         )
         notes: tuple[str, ...] = ()
         if expr.span is not None and expr.span.source is not source:

@@ -93,7 +93,7 @@ class _Flow:
         # A wrong time step has been said once; the flows would only say it again.
         if len(work.report) == before:
             states = tuple(map(self.state, step.states))
-            body = [self.draw(s) if isinstance(s, Draw) else self.update(s) for s in step.body]
+            body = [self.draw(s) if isinstance(s, Draw) else self.update(s) for s in step.statements]
             states = tuple(replace(s, type=self.known(s.type)) for s in states)
             observes = tuple(replace(e, body=self.observed(e.body)) for e in step.observes)
         work.locals, work.memo = {}, {}

@@ -35,20 +35,21 @@ def infer_read(work: Inference, expr: Read) -> Type:
             elif counts and axis.kind == "range":
                 _entry(work, expr, index, axis)
             elif counts != (axis.kind == "range") or isinstance(index, SpeciesLabel) and axis.kind == "atoms":
-                kind = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
+                wanted = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
                 shown = index.species if isinstance(index, SpeciesLabel) else index
-                work.fail("wrong-index", f"the indices of `{symbol}` are {kind}, which `{shown}` is not", expr)
+                work.fail("wrong-index", f"the indices of `{symbol}` are {wanted}, which `{shown}` is not", expr)
         return param.type
     equation = work.model.equation(symbol)
     if equation is not None:
-        if equation.series is not None and len(indices) == len(equation.binders):
-            _entry(work, expr, indices[-1], equation.series)
+        series = equation.series
+        if series is not None and len(indices) == len(equation.binders):
+            _entry(work, expr, indices[-1], series)
         if equation.kind == "quantity" and any(isinstance(i, int) or i in work.locals for i in indices[:1]):
             work.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
         kind = infer_equation(work, equation).body.type
-        if len(indices) < len(equation.binders) and equation.kind == "quantity" and kind.kind != "unknown":
-            return Type("array", kind.dimension, equation.series.last + 1 - equation.series.first)
-        return kind
+        if series is None or equation.kind != "quantity" or len(indices) == len(equation.binders):
+            return kind
+        return kind if kind.kind == "unknown" else Type("array", kind.dimension, series.count)
     if symbol == "infinity":
         work.fail(
             "misplaced",
