@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Source, Span
 from mdsl.lowering.field.derive import derive
@@ -13,8 +14,8 @@ from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.smoothness import cutoff_warnings
 from mdsl.model.nodes import Model
 from mdsl.passes.coordinates import jumping_differences
-from mdsl.passes.externs import with_externs
 from mdsl.passes.finite import check_finite
+from mdsl.passes.given import misgiven
 from mdsl.passes.pipeline import PASSES, verify
 from mdsl.resolve.program import resolve
 
@@ -45,14 +46,16 @@ def compile_source(
     folder: Path | None = None,
     externs: Mapping[str, Callable] | None = None,
     bad_externs: Callable[[Model], list[Diagnostic]] | None = None,
+    given: tuple[tree.Declaration, ...] = (),
 ) -> Compiled:
     """Compile a program. ``externs``: functions of Python by name, for the program's `extern` statements;
-    ``bad_externs`` says what is wrong with them where a typed Model calls them.
+    ``bad_externs`` says what is wrong with them where a typed Model calls them. ``given``: declarations from outside,
+    whose values stand in the place of the program's own.
 
     Raises Rejected with every error found, in the order of the text.
     """
     try:
-        return _compile(source, folder, externs or {}, bad_externs)
+        return _compile(source, folder, externs or {}, bad_externs, given)
     except RecursionError:
         raise Rejected(
             Diagnostic("nesting", "the program is nested too deeply to compile", Span(source, 0, 0))
@@ -64,10 +67,11 @@ def _compile(
     folder: Path | None,
     externs: Mapping[str, Callable],
     bad_externs: Callable[[Model], list[Diagnostic]] | None,
+    given: tuple[tree.Declaration, ...],
 ) -> Compiled:
-    model, report = resolve(source, folder)
-    model, found = with_externs(model, externs)
-    report += found
+    model, report = resolve(source, folder, given, externs)
+    if not _errors(report):  # else what is missing may be what is wrong
+        report += misgiven(model, given, externs)
     stages = [("resolve", model)]
     for step in PASSES:
         model, found = step.run(model)
@@ -105,5 +109,5 @@ def _ordered(report: list[Diagnostic]) -> tuple[Diagnostic, ...]:
     for d in report:
         # Of several errors at one place the first is the cause of the others.
         message = d.message if d.severity == "warning" or d.span is None else ""
-        unique.setdefault((d.severity, message, d.span and (d.span.source.name, d.span.start, d.span.end)), d)
+        unique.setdefault((d.severity, message, d.span), d)
     return tuple(sorted(unique.values(), key=lambda d: d.span.start if d.span else -1))

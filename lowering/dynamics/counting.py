@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering import jax_internals as internals
 from mdsl.lowering.field.field import Combination, Field, Measure
+from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.jax_internals import SymbolicZero
 from mdsl.lowering.kernels.globals import Globals
 from mdsl.model.faults import fault
@@ -47,7 +48,7 @@ def deciding(field: Field, combination: Combination, measures: Iterable[Measure]
     these look at. ``measures``: its sums."""
     measures, names = tuple(measures), {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
     binned = [m.bin for m in measures if m.bin is not None]
-    if not binned and not names & {"potential", "virial", *(f"#{t.number}" for t in field.terms)}:
+    if not binned and not names & {"potential", "virial", *(t.name for t in field.terms)}:
         moving = [m for m in measures if _of_atoms(m.summand, True)]
         binned = [m.summand for m in moving] if not any(_of_atoms(m.summand, False) for m in moving) else []
     return _behind(field, binned)
@@ -67,7 +68,7 @@ def _of_atoms(expr: Expr, conditions: bool) -> bool:
 
 def _behind(field: Field, exprs: Iterable[Expr]) -> frozenset[str]:
     """All that expressions read, through sums and per-atom values."""
-    sums = {f"#{s.number}": s for s in (*field.terms, *field.measures)}
+    sums = {s.name: s for s in (*field.terms, *field.measures)}
     names: set[str] = set()
     pending = list(exprs)
     while pending:
@@ -99,7 +100,7 @@ def decided(names: frozenset[str], state: State, inputs: Inputs, known: Globals)
         values[name]
         for values in (known.params, known.more)
         for name in sorted(names)
-        if name in values and not name.startswith("#")
+        if name in values and not isinstance(name, SumOf)
     ]
     numbers = [a for a in map(jnp.asarray, jax.tree.leaves(found)) if a.size and jnp.issubdtype(a.dtype, jnp.floating)]
     return sum((jnp.ravel(a)[0].astype(state.x[0].dtype) for a in numbers), jnp.zeros_like(state.x[0][0]))

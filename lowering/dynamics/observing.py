@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdsl.lowering.field.field import Combination, Field, Measure, PerAtom
+from mdsl.lowering.field.field import Combination, Field, Measure
 from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.kernels.globals import Globals
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, NOTHING, VIRIAL
@@ -38,14 +38,10 @@ MOST_OF_BOX = 0.2  # of the box in the sphere of a list, above which all pairs a
 # -- how far sums reach ----------------------------------------------------------------------------------
 
 
-def name_of(sum_: Measure | PerAtom) -> str:
-    return sum_.name if isinstance(sum_, PerAtom) else f"#{sum_.number}"
-
-
 def reaches(potential: Potential, params: Mapping[str, object]) -> dict[str, float]:
     """Where the sums for observables end, at these parameters; without those that are not proved to end."""
     found = {
-        name_of(s): potential.reach(params, (s,))
+        s.name: potential.reach(params, (s,))
         for s in (*potential.field.measures, *potential.field.values)
         if s.support.cutoff is not None
     }
@@ -56,7 +52,7 @@ def within(field: Field, ends: Mapping[str, float], radius: float) -> Field:
     """The field in which the sums that end at ``radius`` or before find all their pairs in the list."""
 
     def near(sums):
-        return tuple(replace(s, near=s.near or ends.get(name_of(s), math.inf) <= radius) for s in sums)
+        return tuple(replace(s, near=s.near or ends.get(s.name, math.inf) <= radius) for s in sums)
 
     return replace(field, measures=near(field.measures), values=near(field.values))
 
@@ -79,9 +75,9 @@ def beyond(
     sums = [
         s
         for s in (*measures, *field.needed([e for m in measures for e in (m.summand, m.bin) if e is not None]))
-        if not s.near and name_of(s) in ends
+        if not s.near and s.name in ends
     ]
-    radius = max((ends[name_of(s)] for s in sums), default=math.inf) * (1 + 1e-6)
+    radius = max((ends[s.name] for s in sums), default=math.inf) * (1 + 1e-6)
     dim = len(cell)
     ball = (4 * math.pi / 3 if dim == 3 else math.pi) * radius**dim
     if not math.isfinite(radius) or radius == 0 or ball > MOST_OF_BOX * abs(np.linalg.det(cell)):
@@ -109,12 +105,12 @@ class Wanted:
         own = {e.name: Combination(e.name, "observe", e.body) for e in (advance.observes if advance else ())}
         combinations = tuple(own.get(n) or field.combination(n) or Combination(n, "builtin", Read(n)) for n in names)
         reads = frozenset(n.symbol for c in combinations for n in walk(c.expr) if isinstance(n, Read))
-        return cls(combinations, reads, tuple(m for m in field.measures if f"#{m.number}" in reads))
+        return cls(combinations, reads, tuple(m for m in field.measures if m.name in reads))
 
     def of_one(self, combination: Combination) -> tuple[Measure, ...]:
         """The sums of one of them."""
         names = {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
-        return tuple(m for m in self.measures if f"#{m.number}" in names)
+        return tuple(m for m in self.measures if m.name in names)
 
 
 def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more: Beyond | None = None):
@@ -123,9 +119,7 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
     without."""
     layout, field = dynamics.layout, dynamics.potential.field
     wanted = Wanted.of(field, names, advance)
-    outputs = (
-        {ENERGY} if any(f"#{t.number}" in wanted.reads for t in field.terms) or "potential" in wanted.reads else set()
-    )
+    outputs = {ENERGY} if any(t.name in wanted.reads for t in field.terms) or "potential" in wanted.reads else set()
     outputs |= {VIRIAL} if "virial" in wanted.reads else set()
     forces = any(isinstance(n, Read) and n.symbol == "f" for e in _summands(wanted.measures) for n in walk(e))
     gaining = {m.number for m in wanted.measures if more is not None and _gains(m, field, more.potential.field)}
@@ -178,8 +172,9 @@ def _gains(measure: Measure, field: Field, longer: Field) -> bool:
 
     def far(f: Field) -> int:
         mine = next(m for m in f.measures if m.number == measure.number)
-        pairs = mine.domain.kind in ("ordered", "triples")
-        return (pairs and not mine.near) + sum(not v.near for v in f.needed(_summands((mine,))) if v.domain is not None)
+        return (mine.domain.reaches and not mine.near) + sum(
+            not v.near for v in f.needed(_summands((mine,))) if v.domain is not None
+        )
 
     return far(longer) < far(field)
 

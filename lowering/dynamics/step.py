@@ -95,8 +95,8 @@ class Step:
         """The state with what an evaluation of the energies at its positions gives."""
         dynamics, parts = self.dynamics, self.parts
         field = dynamics.potential.field
-        measures = tuple(m for m in field.measures if f"#{m.number}" in parts.sums and m.axis is None)
-        energies = any(f"#{t.number}" in parts.sums for t in field.terms)
+        measures = tuple(m for m in field.measures if m.name in parts.sums and m.axis is None)
+        energies = any(t.name in parts.sums for t in field.terms)
         outputs = frozenset(
             name for name, wanted in ((FORCE, parts.force), (VIRIAL, parts.virial), (ENERGY, energies)) if wanted
         )

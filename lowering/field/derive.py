@@ -18,7 +18,8 @@ from mdsl.symbolic.components import by_components
 from mdsl.symbolic.magnitude import derivative
 
 from . import series
-from .field import ADJOINT, Field
+from .field import Field
+from .names import AdjointOf
 from .schedule import far_sums, reads, statements
 from .sums import Sums
 from .terms import Derivation, Summand
@@ -47,7 +48,7 @@ def derive(model: Model) -> Field:
         if isinstance(n, Read)
     }
     for total in sums.totals:
-        if f"#{total.number}" in hidden:
+        if total.name in hidden:
             raise Rejected(
                 fault(
                     model.source,
@@ -70,14 +71,8 @@ def derive(model: Model) -> Field:
         )
     needed = _needed(sums, [t.summand for t in terms])
     values = [work.value(w, w.name in needed) for w in sums.within.values()]
-    reaching = [
-        t for t in (*terms, *(v.adjoint for v in values if v.adjoint)) if t.domain.kind in ("ordered", "triples")
-    ]
-    ends = {
-        m.number: work.end(m.domain, m.binders, series.bounded(m))
-        for m in measures
-        if m.domain.kind in ("ordered", "triples")
-    }
+    reaching = [t for t in (*terms, *(v.adjoint for v in values if v.adjoint)) if t.domain.reaches]
+    ends = {m.number: work.end(m.domain, series.bounded(m)) for m in measures if m.domain.reaches}
     measures = [
         replace(m, support=ends[m.number], near=work.near(ends[m.number], reaching)) if m.number in ends else m
         for m in measures
@@ -101,7 +96,7 @@ def _inner(sums: Sums) -> tuple[str, ...]:
     """The sums that summands read, each after those that it reads itself."""
     summands = [*(t.reduce.body for t in sums.totals), *(w.summand for w in sums.within.values())]
     read = {n.symbol for e in summands for n in walk(e) if isinstance(n, Read) and not n.indices}
-    return tuple(name for t in sums.totals if (name := f"#{t.number}") in read)
+    return tuple(t.name for t in sums.totals if t.name in read)
 
 
 def _weights(sums: Sums, inner: tuple[str, ...], potential: sympy.Expr, leaves: Leaves) -> dict[int, sympy.Expr]:
@@ -109,11 +104,10 @@ def _weights(sums: Sums, inner: tuple[str, ...], potential: sympy.Expr, leaves: 
     weights = {}
     read: set[str] = set()  # by the sums that the potential changes with
     for total in reversed(sums.totals):
-        name = f"#{total.number}"
-        symbol = leaves.symbols.get(Read(name))
+        symbol = leaves.symbols.get(Read(total.name))
         weight = sympy.Integer(0) if symbol is None else derivative(potential, symbol)
-        if name in read:
-            weight += leaves.symbol(Read(f"{ADJOINT}{name}", type=SCALAR))
+        if total.name in read:
+            weight += leaves.symbol(Read(AdjointOf(total.name), type=SCALAR))
         weights[total.number] = weight
         if weight != 0:
             summands = [total.reduce.body]

@@ -6,9 +6,9 @@
     Field    the terms, per-atom values and measures of a program, and how energies, observables and the statements
              of dynamics are put together from them
 
-All summands are typed, first-order expressions of the Model over `Read`s and displacements. `Read("#k")` in a
-combination stands for the value of sum number k, `Read("rho", (i,))` or `Read("#k", (i,))` in a summand for a
-per-atom value, and `Read("~rho", (i,))` for its *adjoint*: the derivative of the potential by it.
+All summands are typed, first-order expressions of the Model over `Read`s and displacements. `Read(SumOf(k))` in a
+combination stands for the value of sum number k, `Read("rho", (i,))` or `Read(SumOf(k), (i,))` in a summand for a
+per-atom value, and `Read(AdjointOf("rho"), (i,))` for its *adjoint*: the derivative of the potential by it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from mdsl.model.nodes import Advance, Axis, Domain, Expr, Model, Read, walk
+from mdsl.model.domains import Domain, Each, Members, Others, Pairs, Triples
+from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, walk
 
-ADJOINT = "~"
-CUTOFF = "$cutoff"
+from .names import AdjointOf, SumOf, Symbol
+
+CUTOFF = Symbol("cutoff")
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,12 @@ class Term:
         None  # it is added up over the numbers of a range too, which the summand reads as `series.ENTRY`
     )
     networks: tuple[Read, ...] = ()  # the weights that it reads
-    inner: tuple[tuple[Read, Expr], ...] = ()  # its derivatives, weighted, by the sums "#k" that the summand reads
+    inner: tuple[tuple[Read, Expr], ...] = ()  # its derivatives, weighted, by the sums that the summand reads
     weighted: Expr | None = None  # the summand times its weight, where it reads weights: by these JAX differentiates it
+
+    @property
+    def name(self) -> SumOf | None:
+        return None if self.number is None else SumOf(self.number)
 
     @property
     def binders(self) -> tuple[str, ...]:
@@ -92,7 +98,7 @@ class Term:
 
 @dataclass(frozen=True)
 class PerAtom:
-    """One value for each atom. ``name`` is that of a quantity, or "#k" for a sum that has no name of its own.
+    """One value for each atom. ``name`` is that of a quantity, or `SumOf` one that has no name of its own.
 
     ``domain``: others or around; None where ``summand`` is an expression of other values of the same atom
     ``centre``. ``adjoint`` is the term that carries derivatives through it, None where no energy needs it.
@@ -114,12 +120,12 @@ class PerAtom:
     @property
     def binders(self) -> tuple[str, ...]:
         """The atoms that the summand reads, the centre first."""
-        return (self.centre, *(() if self.domain is None else self.domain.binders))
+        return (self.centre,) if self.domain is None else self.domain.atoms
 
     @property
     def pairs(self) -> bool:
         """Whether it is a sum over pairs with each neighbour."""
-        return self.domain is not None and self.domain.kind == "others"
+        return isinstance(self.domain, Others)
 
 
 @dataclass(frozen=True)
@@ -139,13 +145,17 @@ class Measure:
     bin: Expr | None = None
 
     @property
+    def name(self) -> SumOf:
+        return SumOf(self.number)
+
+    @property
     def binders(self) -> tuple[str, ...]:
         return self.domain.binders
 
 
 @dataclass(frozen=True)
 class Combination:
-    """An energy or observable as an expression of sums ``Read("#k")``, parameters and global quantities."""
+    """An energy or observable as an expression of sums, parameters and global quantities."""
 
     name: str
     kind: str
@@ -161,7 +171,7 @@ class Field:
     values: tuple[PerAtom, ...]
     measures: tuple[Measure, ...]
     combinations: tuple[Combination, ...]
-    inner: tuple[str, ...] = ()  # the sums "#k" that summands read, each after those that it reads itself
+    inner: tuple[str, ...] = ()  # the sums that summands read, each after those that it reads itself
     dynamics: tuple[Advance, ...] = ()  # the statements of dynamics, with sums and energies read as in combinations
 
     @cached_property
@@ -169,16 +179,15 @@ class Field:
         """Sums over atoms that read nothing of other atoms: at any moment they are only added up."""
         names = {v.name for v in self.values} | {*self.inner}
         return {
-            f"#{m.number}": m
+            m.name: m
             for m in self.measures
-            if m.domain.kind == "each" and m.axis is None and not names & _reads(m.summand)
+            if isinstance(m.domain, Each) and m.axis is None and not names & _reads(m.summand)
         }
 
     @cached_property
     def far(self) -> frozenset[str]:
         """The other sums: they are known only after an evaluation of the energies at the present positions."""
-        numbers = {t.number for t in self.terms} | {m.number for m in self.measures}
-        return frozenset(f"#{k}" for k in numbers if k is not None) - self.on_the_spot.keys()
+        return frozenset(s.name for s in (*self.terms, *self.measures) if s.name is not None) - self.on_the_spot.keys()
 
     @cached_property
     def pulled(self) -> frozenset[str]:
@@ -195,7 +204,7 @@ class Field:
         """The sums that the value of an energy reads, and by which the potential has no derivative: those of a
         condition, or that are multiplied by 0, or that cancel."""
         read = {name for c in self.combinations if c.kind == "energy" for name in _reads(c.expr)}
-        return tuple(m for m in self.measures if f"#{m.number}" in read)
+        return tuple(m for m in self.measures if m.name in read)
 
     @cached_property
     def linear(self) -> bool:
@@ -211,7 +220,7 @@ class Field:
             )
         ]
         return not any(
-            isinstance(n, Read) and n.symbol.startswith(("#", ADJOINT + "#")) and not n.indices
+            isinstance(n, Read) and isinstance(n.symbol, SumOf | AdjointOf) and not n.indices
             for e in parts
             if e is not None
             for n in walk(e)
@@ -228,37 +237,37 @@ class Field:
         """The terms that carry derivatives through per-atom values."""
         return tuple(v.adjoint for v in self.values if v.adjoint is not None)
 
-    def of_kind(self, *kinds: str) -> tuple[Term, ...]:
-        """The terms over some kinds of domains, those that carry derivatives among them."""
-        return tuple(t for t in (*self.terms, *self.carriers) if t.domain.kind in kinds)
+    def over(self, domain: type[Domain]) -> tuple[Term, ...]:
+        """The terms over one kind of domain, those that carry derivatives among them."""
+        return tuple(t for t in (*self.terms, *self.carriers) if isinstance(t.domain, domain))
 
     @property
     def pair_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("ordered")
+        return self.over(Pairs)
 
     @property
     def triple_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("triples")
+        return self.over(Triples)
 
     @property
     def tuple_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("members")
+        return self.over(Members)
 
     @property
     def atom_terms(self) -> tuple[Term, ...]:
-        return self.of_kind("each")
+        return self.over(Each)
 
     @property
     def reaching(self) -> tuple[Term, ...]:
         """The terms whose supports a neighbour list has to cover."""
-        return self.of_kind("ordered", "triples")
+        return tuple(t for t in (*self.terms, *self.carriers) if t.domain.reaches)
 
     def sum(self, name: str) -> Measure:
-        """What is added up in the sum "#k"."""
-        measure = next((m for m in self.measures if f"#{m.number}" == name), None)
+        """What is added up in a sum."""
+        measure = next((m for m in self.measures if m.name == name), None)
         if measure is not None:
             return measure
-        term = next(t for t in self.terms if f"#{t.number}" == name)
+        term = next(t for t in self.terms if t.name == name)
         return Measure(term.number, term.equation, term.domain, term.summand, True, term.support)
 
     def within(self, exprs) -> tuple[str, ...]:

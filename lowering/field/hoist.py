@@ -1,8 +1,8 @@
 """Field pass `hoist`: what does not depend on the pair is computed once.
 
 Before: summands and gradients as `derive` left them. After: their largest parts that depend on parameters
-alone are ``Read("@k")``, computed once for each evaluation; those that depend on the species of the two
-atoms are ``Read("@k", (i, j))``, entries of a table with one row and column for each species.
+alone are Reads of a `HoistedPart`, computed once for each evaluation; those that depend on the species of the two
+atoms are such with the indices of the atoms, entries of a table with one row and column for each species.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mdsl.model.nodes import Expr, Model, Number, Op, Read, children, rebuild
 
+from .names import HoistedPart
 from .ranks import rank
 from .series import reads_entry
 
@@ -20,7 +21,7 @@ class Hoisted:
     """Shared by all kernels of a traversal: equal parts are computed once."""
 
     model: Model
-    prefix: str = "@"
+    group: int = 0
     scalars: dict[Expr, Read] = field(default_factory=dict)
     tables: dict[Expr, Read] = field(default_factory=dict)
     ranks: dict[int, tuple[Expr, int]] = field(default_factory=dict)
@@ -47,13 +48,9 @@ class Hoisted:
             return expr
         level = self.rank(expr)
         if level == 0:
-            return self.scalars.setdefault(
-                expr, Read(f"{self.prefix}{len(self.scalars) + len(self.tables)}", type=expr.type)
-            )
+            return self.scalars.setdefault(expr, Read(self._next(), type=expr.type))
         if level == 1 and not reads_entry(expr):
-            return self.tables.setdefault(
-                expr, Read(f"{self.prefix}{len(self.scalars) + len(self.tables)}", indices, type=expr.type)
-            )
+            return self.tables.setdefault(expr, Read(self._next(), indices, type=expr.type))
         if isinstance(expr, Op) and expr.op == "pow":
             # A constant exponent must stay in sight: whole powers are products.
             return rebuild(
@@ -66,3 +63,6 @@ class Hoisted:
         parts = children(expr)
         new = tuple(self.lift(c, indices) for c in parts)
         return rebuild(expr, new) if any(a is not b for a, b in zip(parts, new)) else expr
+
+    def _next(self) -> HoistedPart:
+        return HoistedPart(self.group, len(self.scalars) + len(self.tables))

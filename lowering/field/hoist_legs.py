@@ -2,8 +2,8 @@
 leg.
 
 Before: expressions of the atoms ``binders``, the centre and two ends. After: their largest parts that depend on one end
-are ``Read("@k", (end,))``, the same k for both ends where they play the same part. Products are sorted by what their
-factors depend on.
+are Reads of a `HoistedPart` of that end, the same for both ends where they play the same part. Products are sorted by
+what their factors depend on.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from mdsl.model.nodes import Expr, Op, Read, children, rebuild
 
+from .names import HoistedPart, Symbol
 from .sums import renamed
 
-CENTRE, END = "$centre", "$end"  # the binders of parts that have been taken out
+CENTRE, END = Symbol("centre"), Symbol("end")  # the binders of parts that have been taken out
 
 
 @dataclass
@@ -50,7 +51,7 @@ class LegValues:
         if len(ends) == 1 and expr.type.kind in ("scalar", "bool"):
             (end,) = ends
             part = renamed(expr, {binders[0]: CENTRE, binders[end]: END})
-            return Read(self.names.setdefault(part, f"@{len(self.names)}"), (binders[end],), type=expr.type)
+            return Read(self.names.setdefault(part, HoistedPart(len(self.names))), (binders[end],), type=expr.type)
         if isinstance(expr, Op) and expr.op == "mul" and all(f.type.kind == "scalar" for f in _factors(expr)):
             return self._product(expr, binders)
         parts = children(expr)

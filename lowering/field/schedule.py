@@ -18,10 +18,11 @@ from mdsl.model.literals import constant_value
 from mdsl.model.nodes import EACH, Advance, Draw, Expr, Op, Read, Update, walk
 
 from .field import Field
+from .names import Symbol
 
 FORCES = frozenset({"f"})
 PLACES = frozenset({"x", "cell"})  # what decides where atoms are
-TIME = "$t"  # the time within a step, among values that are kept
+TIME = Symbol("t")  # the time within a step, among values that are kept
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def _share(expr: Expr, whole: Expr | None) -> float | None:
 def far_sums(field: Field, read: Collection[str]) -> tuple[Expr, ...]:
     """What is summed in the sums of observables among ``read`` that are known only after an evaluation, and the
     per-atom values in them."""
-    summands = [m.summand for m in field.measures if f"#{m.number}" in field.far.intersection(read)]
+    summands = [m.summand for m in field.measures if m.name in field.far.intersection(read)]
     summands += [field.sum(name).summand for name in field.within(summands)]
     return (*summands, *(v.summand for v in field.needed(summands)))
 

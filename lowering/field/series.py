@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mdsl.model.domains import Triples
 from mdsl.model.nodes import BOOL, SCALAR, Axis, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
 from mdsl.model.traverse import rewrite_model
 
 from .field import Measure
+from .names import Symbol
 
-ENTRY = "$entry"  # the number of the range, as sums and combinations read it
+ENTRY = Symbol("entry")  # the number of the range, as sums and combinations read it
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def with_axis(measure: Measure, equation: Equation) -> Measure:
     if not reads_entry(measure.summand):
         return measure
     measure = replace(measure, axis=equation.series)
-    counted = measure.op == "sum" and measure.domain.kind in ("each", "ordered", "members")
+    counted = measure.op == "sum" and not isinstance(measure.domain, Triples)
     found = _delta(measure.summand) if counted else None
     if found is None or reads_entry(found.bin):
         return measure
@@ -182,7 +184,7 @@ def _solved(side: Expr, other: Expr) -> Expr | None:
     if reads_entry(other):
         return None
     match side:
-        case Read(symbol="$entry", indices=()):
+        case Read(symbol=name, indices=()) if name == ENTRY:
             return other
         case Op(op="add", args=(a, b)) | Op(op="sub", args=(a, b)):
             back = "sub" if side.op == "add" else "add"

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from mdsl.model.nodes import Expr, Number, Op, Read, children, walk
 
+from .names import HoistedPart, Symbol
+
 # Of which of its arguments an operation may have no derivative, and a number of which it has.
 SINGULAR = {"div": (1, 1.0), "log": (0, 1.0), "sqrt": (0, 1.0), "asin": (0, 0.0), "acos": (0, 0.0), "pow": (0, 1.0)}
 
 
-SQUARE = "$square"  # the squared distance of the pair at hand
+SQUARE = Symbol("square")  # the squared distance of the pair at hand
 
 
 def singular(expr: Expr, touching: bool) -> tuple[int, float] | None:
@@ -39,7 +41,7 @@ def positive(expr: Expr, touching: bool) -> bool:
         case Number() | Read(indices=()):
             return True
         case Read(symbol=symbol):
-            return symbol.startswith("@")
+            return isinstance(symbol, HoistedPart)
         case Op(op="mul" | "div" | "pow" | "sqrt", args=args):
             return all(positive(a, touching) for a in args)
     return False

@@ -8,11 +8,12 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.interpret.species_pairs import pair_constant
+from mdsl.model.domains import Pairs
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Read, Tabulated, walk
 from mdsl.passes.exchange import sample_data
-from mdsl.passes.externs import unknown_functions
 from mdsl.passes.finite import knows
+from mdsl.passes.given import unknown_functions
 
 from .field import CUTOFF, Field, PerAtom, Term
 from .series import at_entry, size
@@ -50,7 +51,7 @@ class Cutoff:
 def cutoffs(field: Field) -> tuple[Cutoff, ...]:
     """The end of every pair term, and of every sum over neighbours that energies are made of."""
     values = [v for v in field.values if v.pairs and v.adjoint is not None]
-    return tuple(_cutoff(field, s) for s in (*(t for t in field.terms if t.domain.kind == "ordered"), *values))
+    return tuple(_cutoff(field, s) for s in (*(t for t in field.terms if isinstance(t.domain, Pairs)), *values))
 
 
 def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:

@@ -1,7 +1,7 @@
 """Taking sums out of equations: what is summed over all atoms or pairs, and what is one value for each atom.
 
-An equation becomes an expression over `Read("#k")`, the value of its k-th sum. Inside a summand, a sum over the
-neighbours of an atom becomes a per-atom value, `Read("#k", (i,))`, computed before; so does a quantity.
+An equation becomes an expression over `Read(SumOf(k))`, the value of its k-th sum. Inside a summand, a sum over the
+neighbours of an atom becomes a per-atom value, `Read(SumOf(k), (i,))`, computed before; so does a quantity.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mdsl.grammar.diagnostics import Rejected
+from mdsl.model.domains import Domain
 from mdsl.model.faults import fault
 from mdsl.model.nodes import (
     EACH,
@@ -16,7 +17,6 @@ from mdsl.model.nodes import (
     Advance,
     Axis,
     Call,
-    Domain,
     Draw,
     Equation,
     Expr,
@@ -33,10 +33,8 @@ from mdsl.model.nodes import (
 )
 
 from .field import Combination
+from .names import SumOf
 from .series import Entry, reads_entry
-
-TOTAL = ("each", "ordered", "triples", "members")  # domains that are summed to one value
-WITHIN = ("others", "around")  # domains around an atom that is given
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,10 @@ class Total:
     number: int
     equation: str
     reduce: Reduce
+
+    @property
+    def name(self) -> SumOf:
+        return SumOf(self.number)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Sums:
         if equation.name not in self.within:
             centre, body = equation.binders[0], equation.body
             outside, self._axis = self._axis, equation.series
-            if isinstance(body, Reduce) and body.domain.kind in WITHIN and body.domain.centre == centre:
+            if isinstance(body, Reduce) and body.domain.centre == centre:
                 domain = body.domain
                 summand = self._summand(body, equation.name)
             else:
@@ -155,13 +157,13 @@ class Sums:
 
     def _taken_out(self, expr: Expr, name: str) -> Expr:
         match expr:
-            case Reduce(domain=Domain(kind=kind)):
-                if kind not in TOTAL:
-                    raise AssertionError(f"a sum over {kind} outside of all sums")
+            case Reduce(domain=domain):
+                if domain.centre is not None:
+                    raise AssertionError(f"a sum over {domain} outside of all sums")
                 number = self._number()
                 body = self._summand(expr, name)
-                self.totals.append(Total(number, name, replace(expr, body=body)))
-                return Read(f"#{number}", span=expr.span, via=expr.via, type=expr.type)
+                self.totals.append(total := Total(number, name, replace(expr, body=body)))
+                return Read(total.name, span=expr.span, via=expr.via, type=expr.type)
             case Read(symbol=symbol, indices=()):
                 other = self.model.equation(symbol)
                 if other is not None:
@@ -185,9 +187,8 @@ class Sums:
     # -- inside a sum or a quantity ------------------------------------------------------------------------
 
     def _summand(self, reduce: Reduce, name: str) -> Expr:
-        domain, outside = reduce.domain, self._pairs
-        self._pairs = domain.kind in ("ordered", "triples", *WITHIN)
-        found = self._inside(reduce.body, name, {*domain.binders, *(() if domain.centre is None else (domain.centre,))})
+        outside, self._pairs = self._pairs, reduce.domain.reaches
+        found = self._inside(reduce.body, name, {*reduce.domain.atoms})
         self._pairs = outside
         return found
 
@@ -201,7 +202,7 @@ class Sums:
     def _read(self, expr: Expr, name: str, bound: set[str], memo) -> Expr:
         match expr:
             case Reduce(domain=domain):
-                if domain.kind not in WITHIN:
+                if domain.centre is None:
                     return self._collective(expr, name)
                 body = self._summand(expr, name)
                 axis = self._axis if reads_entry(body) else None
@@ -215,8 +216,7 @@ class Sums:
                         )
                     )
                 further = {i for n in walk(body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {
-                    domain.centre,
-                    *domain.binders,
+                    *domain.atoms
                 }
                 if further:
                     named = ", ".join(f"`{i}`" for i in sorted(further))
@@ -315,21 +315,20 @@ class Sums:
     def _new_sums(self, expr: Expr) -> list[Expr]:
         """The summands of the sums that an expression reads."""
         names = {n.symbol for n in walk(expr) if isinstance(n, Read)}
-        return [t.reduce.body for t in self.totals if f"#{t.number}" in names]
+        return [t.reduce.body for t in self.totals if t.name in names]
 
     def _value(self, reduce: Reduce, equation: str, axis: Axis | None = None) -> str:
         """The name of a sum around an atom; two that differ by the names of their indices are one."""
-        domain = reduce.domain
-        names = dict(zip((domain.centre, *domain.binders), "ijk"))
+        names = dict(zip(reduce.domain.atoms, "ijk"))
         usual = Reduce(
-            replace(domain, centre="i", binders=tuple(names[b] for b in domain.binders)),
+            reduce.domain.renamed(names),
             renamed(reduce.body, names),
             span=reduce.span,
             via=reduce.via,
             type=reduce.type,
         )
         if (usual, axis) not in self._anonymous:
-            name = self._anonymous[usual, axis] = f"#{self._number()}"
+            name = self._anonymous[usual, axis] = SumOf(self._number())
             self.within[name] = Within(
                 name, equation, "i", usual.domain, usual.body, self._depth(usual.body, usual.domain), axis
             )
@@ -338,7 +337,7 @@ class Sums:
     def _place(self, component: Expr, equation: str) -> str:
         """The name of the value that says where each atom "i" is along an axis."""
         if component not in self._places:
-            name = self._places[component] = f"#{self._number()}"
+            name = self._places[component] = SumOf(self._number())
             self.within[name] = Within(name, equation, "i", None, component, 0)
         return self._places[component]
 
@@ -362,7 +361,7 @@ def _free(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozense
     if id(expr) not in memo:
         inner = frozenset(i for c in children(expr) for i in _free(c, memo))
         if isinstance(expr, Reduce):
-            inner = inner - {*expr.domain.binders} | ({expr.domain.centre} - {None})
+            inner = (inner | {*expr.domain.atoms}) - {*expr.domain.binders}
         elif isinstance(expr, Read):
             inner |= {i for i in expr.indices if isinstance(i, str)}
         memo[id(expr)] = inner

@@ -12,8 +12,9 @@ import sympy
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import LENGTH
+from mdsl.model.domains import Around, Domain, Each
 from mdsl.model.faults import fault
-from mdsl.model.nodes import SCALAR, Axis, Domain, Expr, Model, Op, Read, Reduce, transform, walk
+from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 from mdsl.symbolic.components import COMPONENTS
 from mdsl.symbolic.magnitude import derivative
@@ -22,7 +23,8 @@ from . import series
 from . import tuple_form as tuples
 from .contact import regular
 from .cutoff_bounds import bounded
-from .field import ADJOINT, CUTOFF, Gradient, Measure, PerAtom, Support, Term
+from .field import CUTOFF, Gradient, Measure, PerAtom, Support, Term
+from .names import AdjointOf, SumOf
 from .pair_form import displacement, squared_conditions
 from .ranks import fixed_value, rank, ranking
 from .singularities import squared_distance
@@ -61,7 +63,7 @@ class Derivation:
 
     def term(self, number: int | None, summand: Summand) -> Term:
         """One sum of an energy with the gradient of its summand."""
-        if summand.domain.kind in ("members", "triples"):
+        if summand.domain.tuples:
             return self.tuple_term(number, summand)
         body, weight = summand.body, summand.weight
         d = displacement(summand.binders, self.length)
@@ -95,7 +97,7 @@ class Derivation:
                     self.formula(direct.get(k, sympy.Integer(0)), leaves, body) for k in range(self.model.dim)
                 ),
             )
-        pairs = summand.domain.kind == "ordered"
+        pairs = summand.domain.reaches
         support = self.support(written, s, leaves, body, axis=summand.axis) if pairs else NOWHERE
         slopes = self.slopes(kernel, summand, leaves, self.is_parameter)
         # Of a pair the first atom is enough: the list holds every pair both ways round.
@@ -158,7 +160,7 @@ class Derivation:
         return isinstance(leaf, Read) and (
             leaf.symbol in self.values
             or leaf.symbol in FIXED
-            or leaf.symbol.startswith(("#", ADJOINT))
+            or isinstance(leaf.symbol, SumOf | AdjointOf)
             or self.model.param(leaf.symbol) is not None
         )
 
@@ -247,7 +249,7 @@ class Derivation:
                         "and dihedral angles",
                     )
         support = NOWHERE
-        if summand.domain.kind == "triples" or len(summand.binders) == 2:
+        if summand.domain.reaches or len(summand.binders) == 2:
             leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
             support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
         return Term(
@@ -279,12 +281,12 @@ class Derivation:
             return PerAtom(
                 within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint, axis=within.axis
             )
-        if domain.kind == "around":
-            support = adjoint.support if adjoint else self.end(domain, (centre, *domain.binders), body)
+        if isinstance(domain, Around):
+            support = adjoint.support if adjoint else self.end(domain, body)
             return PerAtom(
                 within.name, within.equation, centre, domain, body, support, within.depth, adjoint, axis=within.axis
             )
-        binders = (centre, *domain.binders)
+        binders = domain.atoms
         d = displacement(binders, self.length)
         plain = transform(body, tuples.oriented(binders, self.model.dim))
         if not scalar:
@@ -313,42 +315,46 @@ class Derivation:
             indices = (atom, *(() if within.axis is None else (series.Entry(within.axis.first),)))
             return Op(
                 "mul",
-                (Read(ADJOINT + within.name, indices, type=SCALAR), expr),
+                (Read(AdjointOf(within.name), indices, type=SCALAR), expr),
                 type=SCALAR,
                 span=body.span,
                 via=body.via,
             )
 
         if domain is None:
-            binders, kind, summand = (centre,), "each", weighted(centre, body)
-        elif domain.kind == "around":
-            binders, kind, summand = (centre, *domain.binders), "triples", weighted(centre, body)
+            everywhere, summand = Each((centre,)), weighted(centre, body)
+        elif isinstance(domain, Around):
+            everywhere, summand = domain.everywhere, weighted(centre, body)
         else:
-            i, j = binders = (centre, *domain.binders)
-            kind, there = "ordered", renamed(body, {i: j, j: i})
+            everywhere = domain.everywhere
+            i, j = everywhere.binders
+            there = renamed(body, {i: j, j: i})
             summand = Op("add", (weighted(i, body), weighted(j, there)), type=SCALAR, span=body.span, via=body.via)
-        excluded = () if domain is None else domain.excluded
-        return self.term(
-            None, Summand(within.equation, Domain(kind, binders, excluded=excluded), binders, summand, axis=within.axis)
-        )
+        return self.term(None, Summand(within.equation, everywhere, everywhere.binders, summand, axis=within.axis))
 
     # -- observables ---------------------------------------------------------------------------------------
 
     def measure(self, number: int, equation: str, reduce: Reduce) -> Measure:
         domain, body = reduce.domain, reduce.body
-        if domain.kind in ("members", "triples"):
+        if domain.tuples:
             return Measure(number, equation, domain, body)
         summand = transform(body, tuples.oriented(domain.binders, self.model.dim))
         return Measure(number, equation, domain, summand, op=reduce.op)
 
-    def end(self, domain: Domain, binders: tuple[str, ...], summand: Expr) -> Support:
+    def end(self, domain: Domain, summand: Expr) -> Support:
         """How far a sum over pairs or triples for an observable reaches: the pair, or each leg of a triple."""
         if summand.type.kind not in ("scalar", "untyped"):
             return Support(None, why="this is only looked for in sums of numbers")
-        triples = domain.kind in ("triples", "around")
-        d = tuples.between(*(Read("x", (b,)) for b in binders[:2])) if triples else displacement(binders, self.length)
+        binders = domain.atoms
+        d = (
+            tuples.between(*(Read("x", (b,)) for b in binders[:2]))
+            if domain.tuples
+            else displacement(binders, self.length)
+        )
         leaves = Leaves()
-        written = to_sympy(transform(summand, tuples.oriented(binders, self.model.dim)) if triples else summand, leaves)
+        written = to_sympy(
+            transform(summand, tuples.oriented(binders, self.model.dim)) if domain.tuples else summand, leaves
+        )
         return self.support(written, leaves.symbols.get(Op("dot", (d, d))), leaves, summand, ends=False)
 
     def near(self, support: Support, reaching: list[Term]) -> bool:

@@ -31,7 +31,7 @@ class Globals:
     t: Scalar = 0.0
     n_atoms: int = 0
     degrees_of_freedom: float = 0.0
-    more: Values = field(default_factory=dict)  # sums "#k", `virial`, hoisted parts "@k"
+    more: Values = field(default_factory=dict)  # sums, `virial`, memory
 
     def read(self, expr: Read) -> Value:
         symbol = expr.symbol
@@ -119,6 +119,11 @@ def defaults(model: Model) -> dict[str, Numbers]:
     """The default of every free parameter: a scalar, or an array with one entry for each label of each axis."""
     everything = complete(model, {})
     return {p.name: everything[p.name] for p in leaves(model)}
+
+
+def weights(model: Model, seed: int) -> dict[str, Numbers]:
+    """The weights that learned functions begin with, by a seed."""
+    return {p.name: jnp.asarray(p.learned.initial(seed), float) for p in model.params if p.learned is not None}
 
 
 def initial_params(model: Model, given: Params | None = None) -> dict[str, Numbers | float]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Measure, PerAtom, Term
 from mdsl.lowering.field.hoist import Hoisted
+from mdsl.lowering.field.names import HoistedPart, PartialOf, SlopeOf, Symbol
 from mdsl.lowering.field.series import ENTRY, reads_entry, size
 from mdsl.lowering.field.singularities import SQUARE
 from mdsl.lowering.geometry.cell import Cell, cast, entries_of, fractions
@@ -23,8 +24,8 @@ from .globals import entry as parameter_entry
 from .ranges import column, keeps, over, pick, several, spread_out
 from .staged import Staged
 
-DISPLACEMENT = "$displacement"
-RADIAL, DIRECT = "$radial", "$direct"
+DISPLACEMENT = Symbol("displacement")
+RADIAL, DIRECT = Symbol("radial"), Symbol("direct")
 COSTS = dict.fromkeys(
     ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "erfc", "asin", "acos", "atan", "atan2"), 10
 )
@@ -57,7 +58,7 @@ class PairKernel:
     def _lifted(self) -> tuple[Mapping[Axis | None, Hoisted], list[tuple[str, object]]]:
         """What is hoisted, for terms over each range, and the parts that are added up."""
         axes = dict.fromkeys((None, *(t.axis for t in self.terms), *(v.axis for v in self.values)))
-        hoists = {axis: Hoisted(self.model, f"@{k}." if k else "@") for k, axis in enumerate(axes)}
+        hoists = {axis: Hoisted(self.model, k) for k, axis in enumerate(axes)}
         parts: list[tuple[str, object]] = []
         for n, term in enumerate(self.terms):
             gradient, binders, hoisted = term.gradients[0], term.domain.binders, hoists[term.axis]
@@ -66,22 +67,22 @@ class PairKernel:
                 direct = None if gradient.direct is None else tuple(lift(c) for c in gradient.direct)
                 parts.append(("gradient", (term, lift(gradient.radial), direct)))
             if ENERGY in self.outputs and term.number is not None:
-                parts.append(("sum", Added(f"#{term.number}", binders, lift(term.summand), term.axis)))
+                parts.append(("sum", Added(term.name, binders, lift(term.summand), term.axis)))
             if SLOPES in self.outputs:
                 for k, (leaf, slope) in enumerate(term.slopes):
                     parts.append(
                         (
                             "slope",
-                            Added(slope_name(n, k), binders, lift(slope), term.axis, keeps(leaf, term.axis), leaf),
+                            Added(SlopeOf(n, k), binders, lift(slope), term.axis, keeps(leaf, term.axis), leaf),
                         )
                     )
             if PARTIALS in self.outputs:
                 parts += [
-                    ("sum", Added(partial_name(n, k), binders, lift(partial), term.axis, keeps(leaf, term.axis), leaf))
+                    ("sum", Added(PartialOf(n, k), binders, lift(partial), term.axis, keeps(leaf, term.axis), leaf))
                     for k, (leaf, partial) in enumerate(term.partials)
                 ]
         for name, binders, summand, axis in (
-            *((f"#{m.number}", m.binders, m.summand, None) for m in self.measures),
+            *((m.name, m.binders, m.summand, None) for m in self.measures),
             *((v.name, v.binders, v.summand, v.axis) for v in self.values),
         ):
             parts.append(
@@ -283,20 +284,10 @@ class Added:
         return jnp.broadcast_to(like, (*count, *like.shape))
 
 
-def partial_name(term: int, leaf: int) -> str:
-    """How the derivative of a kernel's term by its leaf-th per-atom value is called among the results."""
-    return f"partial {term} {leaf}"
-
-
-def slope_name(term: int, leaf: int) -> str:
-    """How the derivative of a kernel's term by its leaf-th parameter is called among the results."""
-    return f"slope {term} {leaf}"
-
-
 def atom_arrays(expr: Expr, model: Model) -> set[str]:
     """The per-atom arrays that an expression reads: positions, masses, quantities, ...; not entries of tables."""
     reads = {n.symbol for n in walk(expr) if isinstance(n, Read) and any(isinstance(i, str) for i in n.indices)}
-    return {name for name in reads if not name.startswith("@") and model.of_atoms(name)}
+    return {name for name in reads if not isinstance(name, HoistedPart) and model.of_atoms(name)}
 
 
 def _zeros(zero, expr: Expr, dim: int):

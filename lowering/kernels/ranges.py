@@ -12,6 +12,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Term
+from mdsl.lowering.field.names import EntryOf
 from mdsl.lowering.field.series import ENTRY, Entry, at_entry, size
 from mdsl.model.nodes import Axis, Read
 
@@ -115,7 +116,7 @@ def one_by_one(term: Term) -> tuple[Term, ...]:
 def leaf_name(leaf: Read) -> str:
     """A per-atom value, or an entry of one, by name."""
     entry = entry_of(leaf)
-    return leaf.symbol if entry is None else f"{leaf.symbol} {entry}"
+    return leaf.symbol if entry is None else EntryOf(leaf.symbol, entry)
 
 
 def over(known, axis: Axis | None, dimensions: int, dtype):

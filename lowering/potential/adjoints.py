@@ -9,11 +9,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import ADJOINT, PerAtom, Term
+from mdsl.lowering.field.field import PerAtom, Term
+from mdsl.lowering.field.names import AdjointOf, PartialOf
 from mdsl.lowering.field.singularities import at_risk
-from mdsl.lowering.kernels.pair_kernel import NOTHING, PARTIALS, partial_name
+from mdsl.lowering.kernels.pair_kernel import NOTHING, PARTIALS
 from mdsl.lowering.kernels.ranges import added, keeps, leaf_name, one_by_one, pick
 from mdsl.lowering.traversals.topologies import IDS
+from mdsl.model.domains import Each, Members, Pairs, Triples
 from mdsl.model.nodes import Expr, Read
 
 from .configuration import Configuration
@@ -49,7 +51,7 @@ def with_adjoints(now: Configuration) -> Configuration:
     found = with_partials(now, tuple(t for t in now.field.terms if t.partials), found)
     for value in reversed(now.field.values):
         if value.adjoint is not None:
-            now = now.with_rows({ADJOINT + value.name: found[value.name]})
+            now = now.with_rows({AdjointOf(value.name): found[value.name]})
             if value.adjoint.partials:
                 found = with_partials(now, (value.adjoint,), found)
     return now
@@ -62,23 +64,23 @@ def with_partials(now: Configuration, terms: tuple[Term, ...], found: dict[str, 
     def add(term: Term, leaf: Read, values) -> None:
         found[leaf.symbol] = added(found[leaf.symbol], leaf, term.axis, values) if leaf.symbol in found else values
 
-    for term in (t for t in terms if t.domain.kind == "each"):
+    for term in (t for t in terms if isinstance(t.domain, Each)):
         for leaf, partial in term.partials:
             add(term, leaf, _own_partial(now, leaf, partial, term))
     for excluded in now.potential.exclusions:
-        pairs = tuple(t for t in terms if t.domain.kind == "ordered" and frozenset(t.domain.excluded) == excluded)
+        pairs = tuple(t for t in terms if isinstance(t.domain, Pairs) and frozenset(t.domain.excluded) == excluded)
         if pairs:
             rows = pair_rows(now, frozenset({PARTIALS}), pairs, excluded)
             for n, term in enumerate(pairs):
                 for k, (leaf, _) in enumerate(term.partials):
-                    add(term, leaf, rows[partial_name(n, k)])
-    triples = tuple(e for t in terms if t.domain.kind == "triples" for e in one_by_one(t))
+                    add(term, leaf, rows[PartialOf(n, k)])
+    triples = tuple(e for t in terms if isinstance(t.domain, Triples) for e in one_by_one(t))
     if triples:
         rows = around(now, triples, frozenset({PARTIALS})).rows
         leaves = {leaf_name(leaf): (term, leaf) for term in triples for leaf, _ in term.partials}
         for name, (term, leaf) in leaves.items():
-            add(term, leaf, rows[ADJOINT + name])
-    bonded = tuple(t for t in terms if t.domain.kind == "members")
+            add(term, leaf, rows[AdjointOf(name)])
+    bonded = tuple(t for t in terms if isinstance(t.domain, Members))
     if bonded:
         tuples = now.tuples([p for t in bonded for _, p in t.partials])
         for term in bonded:

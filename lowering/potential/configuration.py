@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Configuration:
     """What an evaluation of the potential goes by.
 
-    ``atoms``: x and v as tuples of [n] arrays, m, species and "$ids" (the user's index) as [n] arrays, data, and the
+    ``atoms``: x and v as tuples of [n] arrays, m, species and `IDS` (the user's index) as [n] arrays, data, and the
     per-atom values that are known so far: the rows of this device in the order of ``slots`` [K, n]; ``slots`` None: all
     pairs. ``used``: how many slots hold neighbours, where that is known to be fewer than K. ``driven``: no reverse mode
     goes through, so that loops may have a length that is known only when they run; ``differentiable``: it may go

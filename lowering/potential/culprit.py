@@ -18,6 +18,7 @@ from mdsl.lowering.geometry.on_host import nearest, widths, with_images
 from mdsl.lowering.traversals.topologies import Topologies
 from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH
+from mdsl.model.domains import Members, Triples
 from mdsl.model.faults import place
 from mdsl.model.nodes import Model, Read, Table, Tabulated, walk
 from mdsl.start.initial import Initial
@@ -151,12 +152,12 @@ def _rows(
     """Each sum in which someone could be to blame, with the atoms that could be, as arrays and as rows."""
     topologies = Topologies(initial.topologies, len(x))
     for term in _candidates(field):
-        if term.domain.kind in ("ordered", "others"):
+        if term.domain.reaches:
             atoms = _close_pairs(x, initial, topologies, frozenset(term.domain.excluded))
         else:
             atoms = (
                 tuple(initial.topologies[term.domain.topology].T)
-                if term.domain.kind == "members"
+                if isinstance(term.domain, Members)
                 else (np.arange(len(x)),)
             )
         if len(atoms[0]):
@@ -191,7 +192,7 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
 def _candidates(field: Field) -> list[Term | PerAtom]:
     """What can be told of a few atoms alone: sums of energies that read no per-atom values, and go over no triples."""
     sums = (
-        *(t for t in field.terms if t.domain.kind != "triples"),
+        *(t for t in field.terms if not isinstance(t.domain, Triples)),
         *(v for v in field.values if v.pairs and v.adjoint is not None),
     )
     names = {v.name for v in field.values} | {*field.inner}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.field.field import ADJOINT, Field, Measure, Term
+from mdsl.lowering.field.field import Field, Measure, Term
+from mdsl.lowering.field.names import AdjointOf, SlopeOf, SumOf
 from mdsl.lowering.geometry.cell import entries_of, fractions
 from mdsl.lowering.kernels.pair_kernel import (
     BOX,
@@ -24,7 +25,6 @@ from mdsl.lowering.kernels.pair_kernel import (
     SLOPES,
     VIRIAL,
     atom_values,
-    slope_name,
     total,
     virial_components,
 )
@@ -32,6 +32,7 @@ from mdsl.lowering.kernels.ranges import keeps
 from mdsl.lowering.neighbours.gather import padded
 from mdsl.lowering.traversals.bonds import PARTNERS, forces
 from mdsl.lowering.traversals.topologies import IDS, reads
+from mdsl.model.domains import Each, Members, Pairs, Triples
 from mdsl.model.nodes import Expr, Read
 
 from .adjoints import with_adjoints, with_values
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """``force``: a tuple of [n] arrays; ``sums``: "#k" to the value of sum k; ``virial``: rows of the tensor; ``box``:
+    """``force``: a tuple of [n] arrays; ``sums``: by name; ``virial``: rows of the tensor; ``box``:
     the derivative of the potential by each entry of the cell, at fixed positions; ``slopes``: by parameters, in their
     shape."""
 
@@ -93,7 +94,7 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
 
 
 def with_numbers(now: Configuration, numbers: Values) -> Configuration:
-    """The configuration with more numbers that are one for all: sums "#k" by name."""
+    """The configuration with more numbers that are one for all: sums by name."""
     return replace(now, known=replace(now.known, more={**now.known.more, **numbers}))
 
 
@@ -113,7 +114,7 @@ def _with_outer(now: Configuration) -> Configuration:
     that no others need."""
     terms = (*now.field.terms, *now.field.carriers)
     names = [name for name in now.field.inner if any(leaf.symbol == name for t in terms for leaf, _ in t.inner)]
-    now = with_numbers(now, {f"{ADJOINT}{name}": 0.0 for name in now.field.inner})
+    now = with_numbers(now, {AdjointOf(name): 0.0 for name in now.field.inner})
     for name in reversed(names):
         field = _by_sum(now.field, name)
         whole = now
@@ -121,7 +122,7 @@ def _with_outer(now: Configuration) -> Configuration:
             whole = with_adjoints(with_values(now, tuple(v for v in now.field.values if v.adjoint is not None)))
         found = _Totals.none(now)
         _all_terms(replace(whole, potential=replace(now.potential, field=field)), frozenset({SLOPES}), (), found)
-        now = with_numbers(now, {f"{ADJOINT}{name}": found.slopes.get(name, 0.0)})
+        now = with_numbers(now, {AdjointOf(name): found.slopes.get(name, 0.0)})
     return now
 
 
@@ -163,7 +164,7 @@ def _all_terms(now: Configuration, outputs: frozenset[str], measures: tuple[Meas
     """Add the sums of all terms and of measures."""
     for excluded in now.potential.exclusions:
         terms = _active([t for t in now.field.pair_terms if frozenset(t.domain.excluded) == excluded], outputs)
-        wanted = tuple(m for m in measures if m.domain.kind == "ordered" and frozenset(m.domain.excluded) == excluded)
+        wanted = tuple(m for m in measures if isinstance(m.domain, Pairs) and frozenset(m.domain.excluded) == excluded)
         far = tuple(m for m in wanted if not now.holds(m.near))
         if far:  # the list does not hold all the pairs that these sums are over
             _pair_sums(now, pair_rows(now, NOTHING, (), excluded, far, near=False), far, found)
@@ -172,12 +173,12 @@ def _all_terms(now: Configuration, outputs: frozenset[str], measures: tuple[Meas
             pairs = pair_rows(now, outputs, terms, excluded, wanted)
             _pair_sums(now, pairs, (*terms, *wanted), found)
             _pair_outputs(now, pairs, outputs, terms, found)
-    _triples(now, outputs, tuple(m for m in measures if m.domain.kind == "triples"), found)
-    _tuples(now, outputs, tuple(m for m in measures if m.domain.kind == "members"), found)
+    _triples(now, outputs, tuple(m for m in measures if isinstance(m.domain, Triples)), found)
+    _tuples(now, outputs, tuple(m for m in measures if isinstance(m.domain, Members)), found)
     for term in now.field.atom_terms if outputs else ():
         _atoms(now, term, outputs, found)
-    for measure in (m for m in measures if m.domain.kind == "each"):
-        found.sums[f"#{measure.number}"] = each_sum(measure, now.known, now.atoms, now.nearest, now.layout)
+    for measure in (m for m in measures if isinstance(m.domain, Each)):
+        found.sums[measure.name] = each_sum(measure, now.known, now.atoms, now.nearest, now.layout)
 
 
 def _active(terms: Iterable[Term], outputs: frozenset[str]) -> tuple[Term, ...]:
@@ -187,7 +188,7 @@ def _active(terms: Iterable[Term], outputs: frozenset[str]) -> tuple[Term, ...]:
 
 def _pair_sums(now: Configuration, rows: Values, sums: Iterable[Term | Measure], found: _Totals) -> None:
     """Totals of pair sums from those of each row, in which every pair stands twice."""
-    for name in (f"#{s.number}" for s in sums if s.number is not None):
+    for name in (s.name for s in sums if s.name is not None):
         if name in rows:
             found.sums[name] = total(rows[name], lambda v: now.layout.add(v) / 2)
 
@@ -204,7 +205,7 @@ def _pair_outputs(
         found.box = [a + add(b) / 2 for a, b in zip(found.box, pairs[BOX])]
     for n, term in enumerate(terms if SLOPES in outputs else ()):
         for k, (leaf, _) in enumerate(term.slopes):
-            found.add_slope(leaf.symbol, gathered(now, leaf, term, tuple(v / 2 for v in pairs[slope_name(n, k)])))
+            found.add_slope(leaf.symbol, gathered(now, leaf, term, tuple(v / 2 for v in pairs[SlopeOf(n, k)])))
 
 
 def _triples(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...], found: _Totals) -> None:
@@ -215,7 +216,7 @@ def _triples(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
         found.box = [a + b for a, b in zip(found.box, triples.box)] or found.box
         for name, slope in triples.slopes:
             found.add_slope(name, slope)
-        found.sums |= {name: now.layout.add(rows) for name, rows in triples.rows.items() if name.startswith("#")}
+        found.sums |= {name: now.layout.add(rows) for name, rows in triples.rows.items() if isinstance(name, SumOf)}
     if measures:
         rows = around(now, (), NOTHING, measures=measures, near=all(m.near for m in measures)).rows
         found.sums |= {name: now.layout.add(values) for name, values in rows.items()}
@@ -232,7 +233,7 @@ def _tuples(now: Configuration, outputs: frozenset[str], measures: tuple[Measure
     tuples = now.tuples([s.summand for s in (*terms, *measures)])
     for term in terms:
         if ENERGY in outputs:
-            found.sums[f"#{term.number}"] = tuples.sum(term)
+            found.sums[term.name] = tuples.sum(term)
         if outputs & {FORCE, VIRIAL, BOX}:
             tuples.add(term, outputs, found.virial, found.box)
         for leaf, slope in term.slopes if SLOPES in outputs else ():
@@ -240,7 +241,7 @@ def _tuples(now: Configuration, outputs: frozenset[str], measures: tuple[Measure
     if FORCE in outputs and tuples.forces:
         found.force = [a + b for a, b in zip(found.force, tuples.on_rows(now.atoms[IDS]))]
     for measure in measures:
-        found.sums[f"#{measure.number}"] = tuples.sum(measure)
+        found.sums[measure.name] = tuples.sum(measure)
 
 
 def _bonds(now: Configuration, terms: list[Term], partners: Mapping[str, tuple]) -> tuple:
@@ -255,7 +256,7 @@ def _atoms(now: Configuration, term: Term, outputs: frozenset[str], found: _Tota
     """Add one sum over atoms."""
     binder, gradient, add = term.domain.binders[0], term.gradients[0], now.layout.add
     if ENERGY in outputs and term.number is not None:
-        found.sums[f"#{term.number}"] = add(now.each(term.summand, binder))
+        found.sums[term.name] = add(now.each(term.summand, binder))
     if outputs & {FORCE, VIRIAL, BOX} and not gradient.none:
         x, cell = now.atoms["x"], now.known.cell
         d = now.nearest(x)

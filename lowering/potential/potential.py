@@ -16,6 +16,7 @@ from mdsl.lowering.kernels.globals import farthest
 from mdsl.lowering.kernels.pair_kernel import PairKernel
 from mdsl.lowering.traversals.bonds import by_rows, partners
 from mdsl.lowering.traversals.topologies import Topologies, inverse
+from mdsl.model.domains import Members
 from mdsl.model.nodes import Model, Read, walk
 
 
@@ -71,9 +72,7 @@ class Potential:
         """The different sets of topologies that pair sums leave out."""
         field = self.field
         domains = [s.domain for s in (*field.terms, *field.measures, *field.values) if s.domain is not None]
-        found = dict.fromkeys(
-            frozenset(d.excluded) for d in domains if d.kind in ("ordered", "others", "triples", "around")
-        )
+        found = dict.fromkeys(frozenset(d.excluded) for d in domains if d.reaches)
         return tuple(sorted(found, key=sorted))
 
     @cached_property
@@ -84,7 +83,7 @@ class Potential:
     @property
     def by_topology(self) -> bool:
         """Whether anything depends on which atoms the tuples of topologies are."""
-        members = any(s.domain.kind == "members" for s in (*self.field.terms, *self.field.measures))
+        members = any(isinstance(s.domain, Members) for s in (*self.field.terms, *self.field.measures))
         return members or any(self.exclusions)
 
     def without_excluded(self, slots, ids, rows):

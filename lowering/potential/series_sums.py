@@ -15,6 +15,7 @@ from mdsl.lowering.kernels.accumulate import Total, scattered
 from mdsl.lowering.kernels.pair_kernel import NOTHING, atom_values
 from mdsl.lowering.kernels.ranges import numbers
 from mdsl.lowering.traversals.schedules import all_pairs_fold, slot_fold
+from mdsl.model.domains import Each, Members
 from mdsl.model.nodes import Axis
 
 from .adjoints import with_values
@@ -23,7 +24,7 @@ from .evaluation import evaluate, with_inner
 
 
 def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, object]:
-    """``{"#k": [K]}``, or tuples of [K], for measures that have an axis.
+    """``{name: [K]}``, or tuples of [K], for measures that have an axis.
 
     Histograms visit what they sum over once. The others are evaluated in a loop over the entries.
     """
@@ -35,34 +36,34 @@ def series_sums(now: Configuration, measures: tuple[Measure, ...]) -> dict[str, 
     for measure in measures:
         first = same.setdefault(replace(measure, number=0, equation=""), measure)
         if first is not measure:
-            found[f"#{measure.number}"] = first
+            found[measure.name] = first
     unique = tuple(same.values())
     for measure in (m for m in unique if m.bin is not None):
-        found[f"#{measure.number}"] = _histogram(now, measure)
+        found[measure.name] = _histogram(now, measure)
     for axis in dict.fromkeys(m.axis for m in unique if m.bin is None):
         some = tuple(m for m in unique if m.bin is None and m.axis == axis)
 
         def entry(k, some=some):
             known = replace(now.known, more={**now.known.more, ENTRY: k})
             sums = evaluate(replace(now, known=known), NOTHING, some).sums
-            return {f"#{m.number}": sums[f"#{m.number}"] for m in some}
+            return {m.name: sums[m.name] for m in some}
 
         found |= lax.map(entry, numbers(axis, now.dtype))
-    return {name: found[f"#{value.number}"] if isinstance(value, Measure) else value for name, value in found.items()}
+    return {name: found[value.name] if isinstance(value, Measure) else value for name, value in found.items()}
 
 
 def _histogram(now: Configuration, measure: Measure):
     """[K]: the summand of what is summed over, each added to the entry of its bin."""
     layout = now.layout
-    match measure.domain.kind:
-        case "each":
+    match measure.domain:
+        case Each():
             bins, values = (
                 atom_values(e, measure.domain.binders[0], now.known, now.atoms, now.nearest)
                 for e in (measure.bin, measure.summand)
             )
             here = layout.rows() < layout.n_atoms
             return layout.across(_binned(measure.axis, bins, values, here, now.dtype))
-        case "members":
+        case Members():
             tuples = now.tuples((measure.summand, measure.bin))
             bins, values = (
                 tuples.filled(measure.domain, tuples.value(measure.domain, e)) for e in (measure.bin, measure.summand)
@@ -83,11 +84,11 @@ def _pairs(now: Configuration, measure: Measure):
     zeros = kernel.zeros(own["x"][0], now.known.cell)
 
     def into(total, increments, valid):
-        found = _binned(measure.axis, increments["#1"], increments["#0"], valid, now.dtype)
+        found = _binned(measure.axis, increments[bin.name], increments[weight.name], valid, now.dtype)
         return jax.tree.map(Total.plus, total, found, is_leaf=lambda v: isinstance(v, Total))
 
     rows, empty = layout.rows(), jnp.zeros(size(measure.axis), now.dtype)
-    start = jax.tree.map(lambda _: Total.of(empty), zeros["#0"])
+    start = jax.tree.map(lambda _: Total.of(empty), zeros[weight.name])
     others = layout.everywhere(own)
     if listed:
         total = slot_fold(body, now.slots_without(excluded), own, others, start, into, rows=rows, used=now.used)

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import PerAtom, Term
+from mdsl.lowering.field.names import Symbol
 from mdsl.lowering.kernels.globals import entry
 from mdsl.lowering.kernels.pair_kernel import NOTHING
 from mdsl.lowering.kernels.ranges import keeps
 from mdsl.lowering.traversals.topologies import IDS
-from mdsl.model.nodes import Domain, Read
+from mdsl.model.domains import Each, Members
+from mdsl.model.nodes import Read
 
 from .adjoints import with_partials
 from .configuration import Configuration
@@ -72,25 +74,31 @@ def by_networks(now: Configuration) -> list[tuple[str, object]]:
             return _weighted(replace(now, known=known, used=None, driven=False), term)
 
         slopes = jax.grad(of)([now.known.params[n] for n in names])
-        whole = term.domain.kind == "members"  # every device computes all tuples
+        whole = isinstance(term.domain, Members)  # every device computes all tuples
         found += [(name, slope if whole else now.layout.plus(slope)) for name, slope in zip(names, slopes)]
     return found
 
 
 def _weighted(now: Configuration, term: Term):
     """The sum of a term over the rows here, times its weight."""
-    domain, (centre, *others) = term.domain, term.binders
-    if domain.kind == "each":
+    domain, centre = term.domain, term.binders[0]
+    if isinstance(domain, Each):
         return _here(now, now.each(term.weighted, centre, term.axis))
-    if domain.kind == "members":
+    if isinstance(domain, Members):
         tuples = now.tuples([term.weighted])
         return jnp.sum(tuples.filled(domain, tuples.value(domain, term.weighted)))
-    kind = {"ordered": "others", "triples": "around"}[domain.kind]
-    inner = Domain(kind, tuple(others), centre, excluded=domain.excluded)
     value = PerAtom(
-        "$weighted", term.equation, centre, inner, term.weighted, term.support, 0, near=True, axis=term.axis
+        Symbol("weighted"),
+        term.equation,
+        centre,
+        domain.around,
+        term.weighted,
+        term.support,
+        0,
+        near=True,
+        axis=term.axis,
     )
-    if kind == "others":  # every pair is seen from both of its atoms
+    if value.pairs:  # every pair is seen from both of its atoms
         return _here(now, pair_rows(now, NOTHING, (), frozenset(domain.excluded), values=(value,))[value.name]) / 2
     return _here(now, around(now, (), NOTHING, (value,)).rows[value.name])
 

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Measure, PerAtom, Term
+from mdsl.lowering.field.names import EndsOf, EntryOf, SlopeOf
 from mdsl.lowering.field.series import at_entry, size
 from mdsl.lowering.geometry.cell import cast, entries_of, fractions
-from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, VIRIAL, atom_arrays, slope_name, virial_components
+from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, VIRIAL, atom_arrays, virial_components
 from mdsl.lowering.kernels.ranges import one_by_one
 from mdsl.lowering.neighbours.gather import padded
 from mdsl.lowering.traversals import legs
@@ -49,14 +50,14 @@ def around(
     an atom has more neighbours than there is room for (`Configuration.legs`)."""
     potential, layout, dtype = now.potential, now.layout, now.potential.dtype
     terms = tuple(e for t in terms for e in one_by_one(t))
-    entries = {v.name: [f"{v.name} {k}" for k in range(size(v.axis))] for v in values if v.axis is not None}
+    entries = {v.name: [EntryOf(v.name, k) for k in range(size(v.axis))] for v in values if v.axis is not None}
     sums = (
         *(
             (name, v.binders, e)
             for v in values
             for name, e in zip(entries.get(v.name, [v.name]), at_entry(v.summand, v.axis))
         ),
-        *((f"#{m.number}", m.binders, m.summand) for m in measures),
+        *((m.name, m.binders, m.summand) for m in measures),
     )
     exprs = [s for _, _, s in sums]
     for term in terms:
@@ -133,7 +134,7 @@ def _scattered(
 
     out = dict(total)
     out["rows"] = {name: v.at[columns].add(found[name]) for name, v in total["rows"].items()}
-    out["ends"] = {name: scatter(v, found[ENDS + name]) for name, v in total["ends"].items()}
+    out["ends"] = {name: scatter(v, found[EndsOf(name)]) for name, v in total["ends"].items()}
     out["slopes"] = {name: v + found[name] for name, v in total["slopes"].items()}
     if ENDS not in found:
         return out
@@ -167,7 +168,7 @@ def _gathered(
     force = tuple(layout.gather(v) for v in total["force"])
     virial, box = (tuple(layout.plus(v) for v in total[name]) for name in ("virial", "box"))
     slopes = [
-        (leaf.symbol, layout.plus(total["slopes"][slope_name(n, k)]))
+        (leaf.symbol, layout.plus(total["slopes"][SlopeOf(n, k)]))
         for n, term in enumerate(terms if total["slopes"] else ())
         for k, (leaf, _) in enumerate(term.slopes)
     ]

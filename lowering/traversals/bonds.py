@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from mdsl.lowering.field.field import Term
+from mdsl.lowering.field.names import Symbol
 from mdsl.lowering.kernels.globals import Globals
 from mdsl.lowering.kernels.pair_kernel import FORCE
 from mdsl.lowering.neighbours.gather import take
@@ -20,7 +21,9 @@ from mdsl.model.nodes import Model
 
 from .topologies import Topologies, TupleSums
 
-PARTNERS = "$partners"  # among the values of atoms: for each topology, and each end that a row can be, partners [E, n]
+PARTNERS = Symbol(
+    "partners"
+)  # among the values of atoms: for each topology, and each end that a row can be, partners [E, n]
 MOST_VISITS = 6  # of a bond: where partners are spread so unevenly that there were more, forces are scattered instead
 
 

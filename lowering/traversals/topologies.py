@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdsl.lowering.field.field import Measure, Term
+from mdsl.lowering.field.names import Symbol
 from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.geometry.cell import entries_of, fractions
 from mdsl.lowering.kernels.accumulate import scattered
@@ -24,7 +25,7 @@ from mdsl.lowering.kernels.ranges import pick
 from mdsl.lowering.neighbours.gather import padded, take
 from mdsl.model.nodes import Expr, Model, Number, Op, Read, Type, transform, walk
 
-IDS = "$ids"  # among the values of atoms: the user's index of each row
+IDS = Symbol("ids")  # among the values of atoms: the user's index of each row
 
 
 @dataclass(frozen=True, eq=False)

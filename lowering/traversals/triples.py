@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mdsl.lowering.field.field import ADJOINT, Gradient, Term
+from mdsl.lowering.field.field import Gradient, Term
 from mdsl.lowering.field.hoist_legs import CENTRE, END, LegValues
+from mdsl.lowering.field.names import AdjointOf, EndsOf, SlopeOf, Symbol
 from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.kernels.accumulate import scattered
 from mdsl.lowering.kernels.emit import Memo, evaluate
@@ -29,7 +30,6 @@ from mdsl.lowering.kernels.pair_kernel import (
     SLOPES,
     VIRIAL,
     cast_number,
-    slope_name,
     virial_components,
 )
 from mdsl.lowering.kernels.ranges import leaf_name, pick
@@ -38,10 +38,12 @@ from mdsl.model.nodes import Expr, Model, Read
 
 from .legs import Legs
 
-ENDS = "ends "
-TWIST = "twist"
+ENDS, TWIST = Symbol("ends"), Symbol("twist")
 UNROLL = 2  # triples of each atom that are added at a time
-ALONG, ACROSS = "along ", "across "  # factors of displacements of the first end, and the rest of the force on it
+ALONG, ACROSS = (
+    Symbol("along"),
+    Symbol("across"),
+)  # factors of displacements of the first end, and the rest of the force on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +67,10 @@ class TripleSums:
     ) -> dict[str, object]:
         """The sums of some atoms with their legs ``around``, of which there are ``most`` at most.
 
-        own: per-atom values of these atoms; others: those of all atoms, in padded tables. By name: "#k" and other
-        sums, [n]; "ends ": what each leg adds to the force on its neighbour, [M, n] by axes, and "ends ~name" to the
-        adjoint of its neighbour; "~name": partials at the centre, [n]; "twist": what the virial and the derivative by
-        the box have beyond that of the legs; slopes by parameters, in their shape.
+        own: per-atom values of these atoms; others: those of all atoms, in padded tables. By name: sums,
+        [n]; `ENDS`: what each leg adds to the force on its neighbour, [M, n] by axes, and `EndsOf` an adjoint what to
+        that of its neighbour; `AdjointOf` a value: partials at the centre, [n]; `TWIST`: what the virial and the
+        derivative by the box have beyond that of the legs; slopes by parameters, in their shape.
         """
         legs = _Around(self, around, own, others, {})
         capacity, n = around.index.shape
@@ -124,9 +126,9 @@ class TripleSums:
 
     @property
     def of_ends(self) -> tuple[str, ...]:
-        """The results that are one value for each leg, beside forces, without `ENDS`."""
-        names = (_partial_name(t, leaf) for t, leaf, _ in self._partials if not _at_centre(t, leaf))
-        return tuple(dict.fromkeys(name.removeprefix(ENDS) for name in names))
+        """The results that are one value for each leg, beside forces, without `EndsOf`."""
+        leaves = (leaf for t, leaf, _ in self._partials if not _at_centre(t, leaf))
+        return tuple(dict.fromkeys(AdjointOf(leaf_name(leaf)) for leaf in leaves))
 
     @property
     def of_parameters(self) -> dict[str, tuple[int, ...]]:
@@ -153,17 +155,13 @@ class TripleSums:
     @cached_property
     def _slopes(self) -> tuple[tuple[str, Term, Read, Expr], ...]:
         wanted = self.terms if SLOPES in self.outputs else ()
-        return tuple(
-            (slope_name(n, k), t, leaf, e) for n, t in enumerate(wanted) for k, (leaf, e) in enumerate(t.slopes)
-        )
+        return tuple((SlopeOf(n, k), t, leaf, e) for n, t in enumerate(wanted) for k, (leaf, e) in enumerate(t.slopes))
 
     @cached_property
     def _totals(self) -> tuple[tuple[str, tuple[str, ...], Expr], ...]:
         """The sums over all triples, with the atoms that they read."""
         energies = [
-            (f"#{t.number}", t.domain.binders, t.summand)
-            for t in self.terms
-            if ENERGY in self.outputs and t.number is not None
+            (t.name, t.domain.binders, t.summand) for t in self.terms if ENERGY in self.outputs and t.number is not None
         ]
         return (*self.sums, *energies)
 
@@ -428,4 +426,5 @@ def _at_centre(term: Term, leaf: Read) -> bool:
 
 
 def _partial_name(term: Term, leaf: Read) -> str:
-    return (ADJOINT if _at_centre(term, leaf) else ENDS + ADJOINT) + leaf_name(leaf)
+    name = AdjointOf(leaf_name(leaf))
+    return name if _at_centre(term, leaf) else EndsOf(name)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mdsl.compiler import Compiled, compile_source
+from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Source
 from mdsl.interpret.constants import factor
@@ -25,8 +26,8 @@ from mdsl.model import nearest_image
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.nodes import Model
 from mdsl.passes.atom_data import check_data_names
-from mdsl.passes.externs import missing_externs, with_networks
 from mdsl.passes.finite import knows
+from mdsl.passes.given import missing_externs
 from mdsl.resolve.sources import read_program
 from mdsl.start.arrays import bind, given_velocities
 from mdsl.start.builders import start
@@ -51,14 +52,17 @@ def load(path: str | Path, *, externs: Mapping[str, Callable] | None = None) -> 
     return Program(compiled_with(source, folder, externs))
 
 
-def compiled_with(source: Source, folder: Path, externs: Mapping[str, Callable] | None) -> Compiled:
-    """A program and the functions of Python that it calls, by name. Raises Rejected with every error found."""
+def compiled_with(
+    source: Source, folder: Path, externs: Mapping[str, Callable] | None, given: tuple[tree.Declaration, ...] = ()
+) -> Compiled:
+    """A program and the functions of Python that it calls, by name; ``given`` as of `compile_source`. Raises Rejected
+    with every error found."""
     if not externs:
-        return compile_source(source, folder)
+        return compile_source(source, folder, given=given)
     check()
     from mdsl.lowering.kernels.calls import bad_externs
 
-    return compile_source(source, folder, externs, bad_externs)
+    return compile_source(source, folder, externs, bad_externs, given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +104,13 @@ class Program:
 
     def initial_params(self, seed: int) -> dict[str, object]:
         """`params` with the weights of learned functions drawn by another seed."""
-        stages = ((name, with_networks(model, lambda n: replace(n, seed=seed))) for name, model in self.compiled.stages)
-        return replace(self, compiled=replace(self.compiled, stages=tuple(stages))).params
+        check()
+        import jax
+
+        from mdsl.lowering.kernels.globals import weights
+
+        with jax.ensure_compile_time_eval():
+            return self.params | {n: shown_param(self.model, n, w) for n, w in weights(self.model, seed).items()}
 
     def _scale(self, name: str) -> float:
         return factor(self.model, self.model.param(name).type.dimension)

@@ -19,9 +19,7 @@ from mdsl.start.builders import start
 from .checkpoints import read
 from .display import Display, Summary, Table
 from .listener import Listener, as_written
-from .options import Sweep
-from .run import Order, Planned
-from .settings import swept
+from .run import Job, Planned
 
 MOST_FILES = 500  # that are open at once
 
@@ -37,20 +35,20 @@ def seeds(seed: int, count: int) -> list[int]:
     ]
 
 
-def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
-    """The run of ``replicas`` for each combination of swept values. Those of the same number have the same random
+def batch(job: Job) -> Planned:
+    """The run of so many replicas for each combination of swept values. Those of the same number have the same random
     numbers in all combinations."""
     import jax
 
-    from mdsl.lowering.kernels.globals import initial_params
     from mdsl.lowering.run import members as lowered
     from mdsl.lowering.run.driver import Runner
     from mdsl.lowering.run.losses import Loss
     from mdsl.lowering.run.snapshot import Place
 
-    model, points = swept(order.model, sweeps)
-    params = {n: np.asarray(a) for n, a in initial_params(model, order.given).items()}
-    count = replicas * len(points)
+    model, options, resumed = job.model, job.order.options, job.order.resumed
+    params = {n: np.asarray(a) for n, a in job.params.items()}
+    replicas = options.replicas or 1
+    count = replicas * len(job.points)
     written = count * len(
         {o.names[0] for a in model.run if isinstance(a, Advance) for o in a.outputs if o.kind == "write"}
     )
@@ -64,20 +62,21 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
                 help=help,
             )
         )
-    chosen = seeds(order.seed, replicas)
+    chosen = seeds(options.seed, replicas)
     keys = [jax.random.key(s) for s in chosen]
     members, values = [], []
-    for point in points:
+    for point in job.points:
         own = {**params, **point}
         for s, key in zip(chosen, keys):
-            initial = start(model, order.base, s, own)
+            initial = start(model, job.order.base, s, own)
             members.append(lowered.Member(initial, {**own, **initial.data}, key))
             values.append({"replica": len(values), "seed": s, **{n: shown(model, n, v) for n, v in point.items()}})
-    runner = Runner(lowered.batch(order.field(model), members, order.precision, order.devices), order.devices)
-    snapshot, place, header, arrays = None, Place(), order.header, order.arrays
-    if header is not None:
+    runner = Runner(lowered.batch(job.compiled.field, members, options.precision, job.devices), job.devices)
+    snapshot, place = None, Place()
+    if resumed is not None:
+        header, arrays = resumed.header, resumed.arrays
         step, time = np.array(header["step"]), np.array(header["time"])
-        snapshot = read(header, arrays, step, time, arrays["cell"], order.exact)
+        snapshot = read(header, arrays, step, time, arrays["cell"], job.exact)
         place = Place(int(header["statement"]), *(np.array(header[name]) for name in ("done", "t", "met")))
         runner.go_on_without(
             {
@@ -85,9 +84,8 @@ def batch(order: Order, replicas: int, sweeps: tuple[Sweep, ...]) -> Planned:
                 for k, (id, message, where) in header.get("lost", {}).items()
             }
         )
-    return Planned(
-        runner, model, len(members) * members[0].initial.atoms, BatchListener, snapshot, place, {"replicas": values}
-    )
+    atoms = len(members) * members[0].initial.atoms
+    return Planned(job, runner, atoms, BatchListener, snapshot, place, {"replicas": values})
 
 
 def shown(model, name: str, value):

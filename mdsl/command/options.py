@@ -9,7 +9,7 @@ from pathlib import Path
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.parse import parse
-from mdsl.grammar.source import Source, Span
+from mdsl.grammar.source import Source
 
 PRECISIONS = ("single", "mixed", "double")
 
@@ -22,13 +22,12 @@ class Setting:
     text: str
 
     @property
-    def expr(self) -> tree.Expr:
-        """The value, parsed. Its spans point into the option, so that a diagnostic can show it."""
-        return _declaration(self).value
-
-    @property
-    def name_span(self) -> Span:
-        return _declaration(self).name.span
+    def declaration(self) -> tree.Declaration:
+        """What it means: `param NAME = VALUE`. Its spans point into the option, so that a diagnostic can show it."""
+        statements = parse(Source("--set", f"param {self.name} = {self.text}")).statements
+        if len(statements) != 1 or not isinstance(statements[0], tree.Declaration):
+            raise bad_option(f"--set {self.name}: {self.text!r} is not one value")
+        return statements[0]
 
 
 @dataclass(frozen=True)
@@ -82,16 +81,7 @@ def setting(text: str) -> Setting:
         )
     if not name.isidentifier():
         raise bad_option(f"--set {text!r}: {name!r} is not the name of a parameter")
-    declared = _declaration(Setting(name, value))
-    return Setting(declared.name.id, value)
-
-
-def _declaration(given: Setting) -> tree.Declaration:
-    """The setting read as the statement `param NAME = VALUE`, which is what it means."""
-    statements = parse(Source("--set", f"param {given.name} = {given.text}")).statements
-    if len(statements) != 1 or not isinstance(statements[0], tree.Declaration):
-        raise bad_option(f"--set {given.name}: {given.text!r} is not one value")
-    return statements[0]
+    return Setting(Setting(name, value).declaration.name.id, value)
 
 
 def settings(texts: list[str]) -> tuple[Setting, ...]:

@@ -6,7 +6,7 @@ import importlib
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from pathlib import Path
@@ -18,16 +18,17 @@ from mdsl.api.program import Program, compiled_with, shown_param
 from mdsl.compiler import Compiled
 from mdsl.files.folder import RunFolder
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.grammar.source import Source
 from mdsl.model.nodes import Model
-from mdsl.passes.externs import missing_externs, with_networks
+from mdsl.passes.given import missing_externs
 from mdsl.resolve.sources import read_program
 from mdsl.start.builders import start
 
-from .checkpoints import conditions, differences, read, warning
+from . import checkpoints, machine
 from .listener import Listener
-from .machine import described, set_up_jax, threads, versions
+from .machine import set_up_jax, threads
 from .options import RunOptions, Setting, sweep
-from .settings import with_settings
+from .sweeps import swept
 from .terminal import show
 
 AUTOMATIC = "double"
@@ -43,214 +44,93 @@ def run_file(path: Path, options: RunOptions) -> int:
     """Run a program file; 0 where it went well. Raises Rejected for what is wrong with program, input or run, and, when
     all else is done, for replicas that were lost."""
     begun = time.perf_counter()
-    folder, header, arrays = None, None, None
-    if options.resume is not None:
-        folder = RunFolder.open(options.resume)
-        header, arrays = folder.read_checkpoint()
-    source, base = read_program(path)
-    if folder is not None and base.resolve() == folder.path.resolve():  # its own copy: its files lie where they lay
-        base = Path(folder.read_run().get("folder", base))
-    compiled = compiled_with(source, base, imported(options.externs, base))
-    missing = missing_externs(compiled.model)
-    if missing:
-        raise Rejected(
-            *(
-                replace(d, help=f"`--allow-extern {e.name}=MODULE:FUNCTION` runs it")
-                for d, e in zip(missing, (e for e in compiled.model.externs if e.function is None))
-            )
-        )
-    if not options.quiet:
-        show(compiled.warnings)
-    chosen = header.get("options", {}) if header else {}
-    settings = options.settings or tuple(Setting(n, t) for n, t in chosen.get("settings", {}).items())
-    if folder is not None and folder.program != source.text:
-        raise Rejected(
-            Diagnostic(
-                "other-program",
-                f"the run in {folder.path} was made by another program than {path}",
-                help=f"`mdsl run {folder.path / 'program.mdsl'} --resume {folder.path}` goes on with its own",
-            )
-        )
-    model = with_settings(compiled.model, settings)
-    if not model.run:
-        raise Rejected(
-            Diagnostic(
-                "empty-program",
-                "the program has no run block",
-                help="`mdsl check` only checks; a run needs `run { x = ... }`",
-            )
-        )
-    precision = options.precision or chosen.get("precision") or AUTOMATIC
-    seed = options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31))
-    steps = options.steps if options.steps is not None else chosen.get("steps")
-    model = with_networks(model, lambda network: replace(network, seed=seed))
-    options = replace(
-        options,
-        replicas=options.replicas or chosen.get("replicas"),
-        sweeps=options.sweeps or tuple(sweep(f"{n}={t}") for n, t in chosen.get("sweeps", {}).items()),
-        **{n: chosen.get(n) for n in KEPT if getattr(options, n) is None},
-    )
-    devices = set_up_jax(precision, options)
-    replicas, sweeps, now = options.replicas, options.sweeps, conditions(precision, threads(options))
-    changed = differences(header.get("conditions"), now) if header is not None else []
-    if changed:
-        show([warning(changed)])
-
-    from_file = _from_file(compiled, model, options, settings, folder)
-    order = Order(compiled, model, base, seed, precision, devices, header, arrays, from_file, not changed)
-    if replicas or sweeps:
-        from .ensemble import batch
-
-        planned = batch(order, replicas or 1, sweeps)
-    else:
-        planned = single(order)
-    runner = planned.runner
-    if folder is None:
-        folder = RunFolder.create(source.text, path.stem, options.out, overwrite=options.overwrite)
-    given = {"replicas": replicas, "sweeps": {s.name: s.text for s in sweeps}} if replicas or sweeps else {}
-    if options.params is not None or any(p.learned for p in model.params):
-        save_params(
-            folder.parameters,
-            {name: shown_param(model, name, np.asarray(value)) for name, value in order.params.items()},
-        )
-    description = {
-        "program": str(path),
-        "folder": str(base.resolve()),
-        "options": {
-            "steps": steps,
-            "seed": seed,
-            "precision": precision,
-            "settings": {s.name: s.text for s in settings},
-            **{n: getattr(options, n) for n in KEPT},
-            **given,
-        },
-        "versions": versions(),
-        "machine": described(devices),
-        "atoms": runner.members.first.initial.atoms,
-        "traversal": runner.arrangement.traversal.why,
-        **planned.told,
-    }
-    folder.write_run({**description, "status": "running"})
-    with planned.listener(
-        planned.model,
-        runner.members.first.initial,
-        folder,
-        options.quiet,
-        description,
-        now,
-        header,
-        SECONDS_BETWEEN_CHECKPOINTS if options.checkpoint is None else options.checkpoint,
-    ) as listener:
-        listener.greet(source.name, seed, runner, precision)
-        try:
-            final = runner.run(listener, steps, planned.snapshot, planned.place)
-        except Rejected as rejected:
-            folder.write_run({**description, "status": "failed", "error": rejected.diagnostics[0].message})
-            raise
-        except KeyboardInterrupt:
-            folder.write_run({**description, "status": "interrupted"})
-            raise
-        listener.final(final)
-        lost = listener.what_was_lost()
-        wall = time.perf_counter() - begun
-        listener.finish(runner, wall)
-        seconds = runner.counts.stepping
-        speed = planned.atoms * (runner.counts.steps - listener.first_steps) / seconds if seconds else None
-        folder.write_run(
-            {
-                **description,
-                "status": "partly failed" if lost else "finished",
-                **({"lost": lost} if lost else {}),
-                "steps": runner.counts.steps,
-                "wall_seconds": wall,
-                "seconds": runner.counts.seconds,
-                "atom_steps_per_second": speed,
-                "force_evaluations": runner.counts.force_evaluations,
-                "list_builds": runner.counts.list_builds,
-            }
-        )
-    if lost:
+    order = read(path, options)
+    planned = plan(order, *compile_order(order))
+    output = begin(planned)
+    with output.listener:
+        final = run(planned, output)
+        write(planned, output, final, begun)
+    if planned.runner.members.lost:
         from mdsl.lowering.run.losses import told
 
-        raise Rejected(*told(runner.members.lost, runner.members.count))
+        raise Rejected(*told(planned.runner.members.lost, planned.runner.members.count))
     return 0
+
+
+# -- read ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Resumed:
+    """A run that is gone on with, and its last checkpoint."""
+
+    folder: RunFolder
+    header: Mapping
+    arrays: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What is to be run, and with what; ``header`` and ``arrays``: of the checkpoint that it goes on from, with the
-    bits of a run in one piece if ``exact``; ``given``: parameters that came from a file."""
+    """What is to be run: a program, the folder ``base`` in which its files lie, and options that leave open only what
+    may stay so."""
 
-    compiled: Compiled
-    model: Model
+    path: Path
+    source: Source
     base: Path
-    seed: int
-    precision: str
-    devices: tuple | None
-    header: Mapping | None
-    arrays: Mapping[str, np.ndarray] | None
-    given: Mapping[str, object]
-    exact: bool
-
-    @property
-    def params(self) -> dict[str, object]:
-        """The free parameters, in internal units."""
-        from mdsl.lowering.kernels.globals import initial_params
-
-        return initial_params(self.model, self.given)
-
-    def field(self, model: Model):
-        return replace(self.compiled.field, model=replace(self.compiled.field.model, params=model.params))
+    options: RunOptions
+    resumed: Resumed | None
 
 
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """A run that is ready: where it goes on from, who is told of it, and what `run.json` says of it. ``atoms``: of all
-    replicas."""
-
-    runner: object
-    model: Model
-    atoms: int
-    listener: Callable
-    snapshot: object | None
-    place: object
-    told: Mapping[str, object] = dataclass_field(default_factory=dict)
-
-
-def single(order: Order) -> Planned:
-    """One run."""
-    import jax
-
-    from mdsl.lowering.run import members
-    from mdsl.lowering.run.driver import Runner
-    from mdsl.lowering.run.snapshot import Place
-
-    params = order.params
-    initial = start(order.model, order.base, order.seed, {k: np.asarray(v) for k, v in params.items()})
-    one = members.single(
-        order.field(order.model), initial, {**params, **initial.data}, jax.random.key(order.seed), order.precision
+def read(path: Path, options: RunOptions) -> Order:
+    """What is asked for, with the options of the run that is resumed. Raises Rejected: ``no-run``, ``other-program``,
+    ``missing-file``, ..."""
+    resumed, chosen = None, {}
+    source, base = read_program(path)
+    if options.resume is not None:
+        folder = RunFolder.open(options.resume)
+        resumed = Resumed(folder, *folder.read_checkpoint())
+        chosen = resumed.header.get("options", {})
+        if base.resolve() == folder.path.resolve():  # its own copy: its files lie where they lay
+            base = Path(folder.read_run().get("folder", base))
+        if folder.program != source.text:
+            message = f"the run in {folder.path} was made by another program than {path}"
+            help = f"`mdsl run {folder.path / 'program.mdsl'} --resume {folder.path}` goes on with its own"
+            raise Rejected(Diagnostic("other-program", message, help=help))
+    options = replace(
+        options,
+        settings=options.settings or tuple(Setting(n, t) for n, t in chosen.get("settings", {}).items()),
+        sweeps=options.sweeps or tuple(sweep(f"{n}={t}") for n, t in chosen.get("sweeps", {}).items()),
+        precision=options.precision or chosen.get("precision") or AUTOMATIC,
+        seed=options.seed if options.seed is not None else chosen.get("seed", secrets.randbits(31)),
+        **{n: chosen.get(n) for n in ("steps", "replicas", *KEPT) if getattr(options, n) is None},
     )
-    runner = Runner(one, order.devices)
-    snapshot, place, header, arrays = None, Place(), order.header, order.arrays
-    if header is not None:
-        step, at = int(header["step"]), float(header["time"])
-        snapshot = read(header, arrays, step, at, initial.cell, order.exact)
-        place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
-    return Planned(runner, order.model, initial.atoms, Listener, snapshot, place)
+    return Order(path, source, base, options, resumed)
 
 
-def _from_file(
-    compiled: Compiled, model: Model, options: RunOptions, settings: tuple[Setting, ...], folder: RunFolder | None
-) -> dict[str, object]:
-    """The parameters of ``--params``, or of the run that is resumed, in internal units; without those that are set."""
-    path = options.params or (folder.parameters if folder is not None and folder.parameters.exists() else None)
-    if path is None:
-        return {}
-    given = load_params(path)
-    program = Program(replace(compiled, stages=((*compiled.stages[:-1], (compiled.stages[-1][0], model)))))
-    set_here = {s.name for s in settings} if options.params is not None else set()
-    values = program.internal({name: value for name, value in given.items() if name not in set_here})
-    return {name: values[name] for name in given if name in values and name not in set_here}
+# -- compile ---------------------------------------------------------------------------------------------
+
+
+def compile_order(order: Order) -> tuple[Compiled, list[dict[str, object]]]:
+    """The program with what is set, and the points of a sweep. Raises Rejected."""
+    options, externs = order.options, imported(order.options.externs, order.base)
+
+    def compiled_as(*more: Setting) -> Compiled:
+        given = tuple(s.declaration for s in (*options.settings, *more))
+        return compiled_with(order.source, order.base, externs, given)
+
+    compiled = compiled_as()
+    missing = missing_externs(compiled.model)
+    if missing:
+        names = (e.name for e in compiled.model.externs if e.function is None)
+        raise Rejected(
+            *(replace(d, help=f"`--allow-extern {n}=MODULE:FUNCTION` runs it") for d, n in zip(missing, names))
+        )
+    if not options.quiet:
+        show(compiled.warnings)
+    if not compiled.model.run:
+        help = "`mdsl check` only checks; a run needs `run { x = ... }`"
+        raise Rejected(Diagnostic("empty-program", "the program has no run block", help=help))
+    return compiled, swept(compiled, options.sweeps, compiled_as)
 
 
 def imported(externs: tuple[tuple[str, str], ...], folder: Path) -> dict[str, Callable]:
@@ -272,3 +152,181 @@ def imported(externs: tuple[tuple[str, str], ...], folder: Path) -> dict[str, Ca
         finally:
             sys.path.pop(0)
     return found
+
+
+# -- plan ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A compiled program, and what its run begins from. ``params``: the free parameters, in internal units;
+    ``points``: other values of some of them, of a sweep; ``conditions``: all on which its bits depend beside the
+    order; ``exact``: whether these are those of the run that is resumed."""
+
+    order: Order
+    compiled: Compiled
+    params: Mapping[str, object]
+    points: Sequence[Mapping[str, object]]
+    devices: tuple | None
+    conditions: Mapping[str, object]
+    exact: bool
+
+    @property
+    def model(self) -> Model:
+        return self.compiled.model
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A run that is ready: where it goes on from, who is told of it, and what `run.json` says of it. ``atoms``: of all
+    replicas."""
+
+    job: Job
+    runner: object
+    atoms: int
+    listener: Callable
+    snapshot: object | None
+    place: object
+    told: Mapping[str, object] = dataclass_field(default_factory=dict)
+
+
+def plan(order: Order, compiled: Compiled, points: Sequence[Mapping[str, object]]) -> Planned:
+    """The run, with its atoms. JAX is set up here. Raises Rejected."""
+    options, resumed = order.options, order.resumed
+    devices = set_up_jax(options.precision, options)
+    now = checkpoints.conditions(options.precision, threads(options))
+    changed = [] if resumed is None else checkpoints.differences(resumed.header.get("conditions"), now)
+    if changed:
+        show([checkpoints.warning(changed)])
+    job = Job(order, compiled, inputs(order, compiled), points, devices, now, not changed)
+    if not (options.replicas or options.sweeps):
+        return single(job)
+    from .ensemble import batch
+
+    return batch(job)
+
+
+def inputs(order: Order, compiled: Compiled) -> dict[str, object]:
+    """The free parameters of a run, in internal units: their defaults, weights drawn by its seed, and what a file
+    holds: that of ``--params``, without what is set, or of the run that is resumed. Raises Rejected."""
+    from mdsl.lowering.kernels.globals import initial_params, weights
+
+    options, resumed = order.options, order.resumed
+    path = options.params or (resumed.folder.parameters if resumed and resumed.folder.parameters.exists() else None)
+    found = load_params(path) if path is not None else {}
+    for name in (s.name for s in options.settings if options.params is not None):
+        found.pop(name, None)
+    values = Program(compiled).internal(found) if found else {}
+    return initial_params(compiled.model, weights(compiled.model, options.seed) | {n: values[n] for n in found})
+
+
+def single(job: Job) -> Planned:
+    """One run."""
+    import jax
+
+    from mdsl.lowering.run import members
+    from mdsl.lowering.run.driver import Runner
+    from mdsl.lowering.run.snapshot import Place
+
+    options, resumed = job.order.options, job.order.resumed
+    initial = start(job.model, job.order.base, options.seed, {k: np.asarray(v) for k, v in job.params.items()})
+    params, key = {**job.params, **initial.data}, jax.random.key(options.seed)
+    runner = Runner(members.single(job.compiled.field, initial, params, key, options.precision), job.devices)
+    if resumed is None:
+        return Planned(job, runner, initial.atoms, Listener, None, Place())
+    header = resumed.header
+    step, at = int(header["step"]), float(header["time"])
+    snapshot = checkpoints.read(header, resumed.arrays, step, at, initial.cell, job.exact)
+    place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
+    return Planned(job, runner, initial.atoms, Listener, snapshot, place)
+
+
+# -- run and write ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """Where a run writes to, what `run.json` says of it in any case, and who hears of it."""
+
+    folder: RunFolder
+    description: Mapping[str, object]
+    listener: Listener
+
+    def say(self, status: str, **more) -> None:
+        self.folder.write_run({**self.description, "status": status, **more})
+
+
+def begin(planned: Planned) -> Output:
+    """The folder of a run, with all that is known before it. Raises Rejected: ``output-exists``, ``cannot-write``."""
+    job, order, options, resumed = planned.job, planned.job.order, planned.job.order.options, planned.job.order.resumed
+    folder = (
+        RunFolder.create(order.source.text, order.path.stem, options.out, overwrite=options.overwrite)
+        if resumed is None
+        else resumed.folder
+    )
+    if options.params is not None or any(p.learned for p in job.model.params):
+        shown = {name: shown_param(job.model, name, np.asarray(value)) for name, value in job.params.items()}
+        save_params(folder.parameters, shown)
+    description = described(planned)
+    folder.write_run({**description, "status": "running"})
+    between = SECONDS_BETWEEN_CHECKPOINTS if options.checkpoint is None else options.checkpoint
+    initial, header = planned.runner.members.first.initial, None if resumed is None else resumed.header
+    listener = planned.listener(job.model, initial, folder, options.quiet, description, job.conditions, header, between)
+    return Output(folder, description, listener)
+
+
+def described(planned: Planned) -> dict[str, object]:
+    """What `run.json` says of a run in any case."""
+    order, options, runner = planned.job.order, planned.job.order.options, planned.runner
+    several = {"replicas": options.replicas, "sweeps": {s.name: s.text for s in options.sweeps}}
+    return {
+        "program": str(order.path),
+        "folder": str(order.base.resolve()),
+        "options": {
+            "steps": options.steps,
+            "seed": options.seed,
+            "precision": options.precision,
+            "settings": {s.name: s.text for s in options.settings},
+            **{n: getattr(options, n) for n in KEPT},
+            **(several if any(several.values()) else {}),
+        },
+        "versions": machine.versions(),
+        "machine": machine.described(planned.job.devices),
+        "atoms": runner.members.first.initial.atoms,
+        "traversal": runner.arrangement.traversal.why,
+        **planned.told,
+    }
+
+
+def run(planned: Planned, output: Output):
+    """The state at the end. Raises Rejected for what goes wrong on the way."""
+    order, runner = planned.job.order, planned.runner
+    output.listener.greet(order.source.name, order.options.seed, runner, order.options.precision)
+    try:
+        return runner.run(output.listener, order.options.steps, planned.snapshot, planned.place)
+    except Rejected as rejected:
+        output.say("failed", error=rejected.diagnostics[0].message)
+        raise
+    except KeyboardInterrupt:
+        output.say("interrupted")
+        raise
+
+
+def write(planned: Planned, output: Output, final, begun: float) -> None:
+    """What is left of a run when it is over; ``begun``: when it was, by the clock of the process."""
+    listener, counts = output.listener, planned.runner.counts
+    listener.final(final)
+    lost = listener.what_was_lost()
+    wall = time.perf_counter() - begun
+    listener.finish(planned.runner, wall)
+    moved = planned.atoms * (counts.steps - listener.first_steps)
+    output.say(
+        "partly failed" if lost else "finished",
+        **({"lost": lost} if lost else {}),
+        steps=counts.steps,
+        wall_seconds=wall,
+        seconds=counts.seconds,
+        atom_steps_per_second=moved / counts.stepping if counts.stepping else None,
+        force_evaluations=counts.force_evaluations,
+        list_builds=counts.list_builds,
+    )

@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 
+from mdsl.model.domains import Over
 from mdsl.model.functions import Extern, Network
 from mdsl.model.nodes import (
     EACH,
@@ -111,11 +112,9 @@ class Interpreter:
                 return self._choose(args, rows)
             case Op(op=op, args=args):
                 return self._operate(op, [self.value(a, rows) for a in args])
-            case Reduce(domain=domain, body=body, op=op) if domain.kind == "over":
-                first, last = (int(round(float(primal(self.value(b, rows))[0]))) for b in domain.bounds)
-                parts = [
-                    self.value(body, rows.bind({domain.binders[0]: np.array([k])})) for k in range(first, last + 1)
-                ]
+            case Reduce(domain=Over(binders=(k,), bounds=bounds), body=body, op=op):
+                first, last = (int(round(float(primal(self.value(b, rows))[0]))) for b in bounds)
+                parts = [self.value(body, rows.bind({k: np.array([n])})) for n in range(first, last + 1)]
                 combine = {"sum": plus, "largest": OPERATIONS["max"], "smallest": OPERATIONS["min"]}[op]
                 return reduce(combine, parts) if parts else np.zeros(1)
             case Reduce(domain=domain, body=body, op=op):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdsl.model.nodes import Domain, Expr
+from mdsl.model.domains import Around, Domain, Each, Members, Others, Pairs, Triples
+from mdsl.model.nodes import Expr
 
 from . import values as algebra
 from .values import Value
@@ -118,14 +119,14 @@ def take(value: object, index: np.ndarray) -> Value | Closure | str:
 def expand(domain: Domain, rows: Rows, atoms: int, topologies: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Rows]:
     """The rows of a sum's body, and the row outside that owns each; ascending."""
     count = rows.size
-    if domain.kind == "around":
+    if isinstance(domain, Around):
         centre = np.broadcast_to(rows.find(domain.centre), (count,))
         first, second = np.triu_indices(atoms, 1)
         owner = np.repeat(np.arange(count), len(first))
         tuples = np.stack([np.tile(first, count), np.tile(second, count)], axis=1)
         keep = (tuples != centre[owner, None]).all(axis=1)
         owner, tuples = owner[keep], tuples[keep]
-    elif domain.kind == "others":
+    elif isinstance(domain, Others):
         centre = np.broadcast_to(rows.find(domain.centre), (count,))
         owner, other = (a.ravel() for a in np.indices((count, atoms)))
         tuples = np.stack([centre[owner], other], axis=1)
@@ -141,31 +142,29 @@ def expand(domain: Domain, rows: Rows, atoms: int, topologies: Mapping[str, np.n
 
 def _members(domain: Domain, atoms: int, topologies: Mapping[str, np.ndarray]) -> np.ndarray:
     """All tuples of atoms in a domain that needs no centre: [n, len(binders)]."""
-    if domain.kind == "members":
+    if isinstance(domain, Members):
         return np.asarray(topologies[domain.topology], int).reshape(-1, len(domain.binders))
     every = np.indices((atoms,) * len(domain.binders)).reshape(len(domain.binders), -1)
-    match domain.kind:
-        case "each":
+    match domain:
+        case Each():
             keep = slice(None)
-        case "ordered":
+        case Pairs():
             i, j = every
             keep = i < j
-        case "triples":
+        case Triples():
             i, j, k = every
             keep = (j < k) & (i != j) & (i != k)
         case _:
-            raise TypeError(f"unknown domain `{domain.kind}`")
+            raise TypeError(f"unknown domain `{domain}`")
     return every[:, keep].T
 
 
 def _allowed(tuples: np.ndarray, domain: Domain, atoms: int, topologies: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which pairs (i, j) sums over `ordered` or `others` are to see: i != j and not excluded.
+    """Which pairs (i, j) sums over `Pairs` or `Others` are to see: i != j and not excluded.
 
     A topology excludes the two ends of each of its members: bonds 1-2, angles 1-3, dihedrals 1-4.
     """
-    if domain.kind not in ("ordered", "others"):
-        if domain.excluded:
-            raise TypeError(f"a sum over `{domain.kind}` cannot leave out pairs")
+    if not isinstance(domain, Pairs | Others):
         return np.ones(len(tuples), bool)
     allowed = ~np.eye(atoms, dtype=bool)
     for name in domain.excluded:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.model.dependencies import energetic
+from mdsl.model.domains import Members
 from mdsl.model.nodes import Derived, Model, Reduce, walk
 
 FARTHEST = 16  # bonds that `apart` may count
@@ -104,7 +105,8 @@ def check_whole(
     nearest: displacements [M, d] to those of the nearest images; half: half of the smallest edge of the box (inf where
     nothing repeats); scale: what a length is multiplied with to be shown. Raises Rejected: ``bad-topology``.
     """
-    summed = {n.domain.topology for e in energetic(model) for n in walk(e.body) if isinstance(n, Reduce)}
+    domains = [n.domain for e in energetic(model) for n in walk(e.body) if isinstance(n, Reduce)]
+    summed = {d.topology for d in domains if isinstance(d, Members)}
     for name, members in topologies.items():
         if name not in summed:
             continue

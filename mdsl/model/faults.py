@@ -9,10 +9,11 @@ from .nodes import Expr
 
 
 def place(source: Source, expr: Expr) -> Span | None:
-    """Where in the user's program an expression comes from: its own text, or the call that brought it in."""
+    """Where in the user's program an expression comes from: its own text, or the call that brought it in; of what was
+    given from outside, there."""
     if expr.span is not None and expr.span.source is source:
         return expr.span
-    return next((span for span in reversed(expr.via) if span.source is source), expr.span)
+    return next((span for span in reversed(expr.via) if span.source is source), (*expr.via, expr.span)[0])
 
 
 def fault(source: Source, id: str, message: str, expr: Expr, secondary: tuple[Label, ...] = (), **more) -> Diagnostic:

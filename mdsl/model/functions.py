@@ -18,14 +18,11 @@ from mdsl.grammar.source import Span
 
 @dataclass(frozen=True)
 class Network:
-    """A network of layers of ``sizes``, the inputs first; ``weights`` are those it starts from, None: random ones, by
-    its name and a ``seed``."""
+    """A network of layers of ``sizes``, the inputs first."""
 
     name: str
     sizes: tuple[int, ...]
     span: Span = field(compare=False, repr=False)
-    seed: int = 0
-    weights: np.ndarray | None = field(compare=False, repr=False, default=None)
 
     @property
     def inputs(self) -> int:
@@ -58,11 +55,9 @@ class Network:
             start += size
         return found
 
-    def initial(self) -> np.ndarray:
-        """[count]: what the weights are before anything is learned."""
-        if self.weights is not None:
-            return self.weights
-        rng = np.random.Generator(np.random.Philox(key=[self.seed % 2**64, zlib.crc32(self.name.encode())]))
+    def initial(self, seed: int = 0) -> np.ndarray:
+        """[count]: what the weights are before anything is learned: random, by the name and a ``seed``."""
+        rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, zlib.crc32(self.name.encode())]))
         parts = [
             rng.normal(size=shape) / np.sqrt(shape[0]) if len(shape) == 2 else np.zeros(shape)
             for shape in self.shapes.values()

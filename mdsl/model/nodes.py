@@ -30,6 +30,7 @@ from mdsl.grammar.tree import Unit
 
 from .curves import Curves
 from .dimensions import ONE, Dimension
+from .domains import Domain, Over
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .functions import Extern, Network
 from .types import BOOL, SCALAR, UNKNOWN, UNTYPED, Type  # noqa: F401
@@ -180,41 +181,6 @@ class Area(Expr):
     upper: Expr
 
 
-# -- domains -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Domain:
-    """What a sum runs over. ``kind`` is each, ordered (i < j), others (j != i), triples (i; j < k), around (the
-    same where i is bound outside: pairs of others around that i) or members (of ``topology``). ``binders`` are
-    the indices that the sum binds; ``centre`` is the outer index of ``others`` and ``around``. ``excluded`` are
-    topologies whose pairs are left out. Until `inline` there is also over (k in 1..n), the whole numbers from the
-    first to the last of ``bounds``."""
-
-    kind: str
-    binders: tuple[str, ...]
-    centre: str | None = None
-    topology: str | None = None
-    excluded: tuple[str, ...] = ()
-    bounds: tuple[Expr, ...] = ()
-
-    def __str__(self) -> str:
-        """As a program writes it."""
-        match self.kind:
-            case "each":
-                text = self.binders[0]
-            case "ordered":
-                text = " < ".join(self.binders)
-            case "others":
-                text = f"{self.binders[0]} != {self.centre}"
-            case "triples" | "around":
-                centre = () if self.centre is None else (self.centre,)
-                text = "{}; {} < {}".format(*centre, *self.binders)
-            case _:
-                text = f"({', '.join(self.binders)}) in {self.topology}"
-        return text + "".join(f", not in {t}" for t in self.excluded)
-
-
 # -- declarations --------------------------------------------------------------------------------------
 
 
@@ -267,7 +233,8 @@ class Data:
 class Param:
     """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
     and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The
-    value of a table is the number of its curve, that of a ``learned`` function its weights, one after the other."""
+    value of a table is the number of its curve, that of a ``learned`` function its weights, one after the other.
+    ``declared``: until `infer`, what the program says where ``default`` was given from outside in its place."""
 
     lifetime: str
     name: str
@@ -279,6 +246,7 @@ class Param:
     table: Table | None = None
     data: Data | None = None
     learned: Network | None = None
+    declared: Expr | None = None
 
     @property
     def per_atom(self) -> bool:
@@ -345,7 +313,6 @@ class Model:
     derived: tuple[Derived, ...] = ()
     frozen: tuple[str, ...] = ()  # species whose atoms never move, and data that are not 0 for atoms that do not
     externs: tuple[Extern, ...] = ()
-    folded: frozenset[str] = field(default=frozenset(), compare=False)  # constants that decided the form of a scheme
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
@@ -387,7 +354,7 @@ def children(expr: Expr) -> tuple[Expr, ...]:
         case Op(args=args) | Call(args=args):
             return args
         case Reduce(domain=domain, body=body):
-            return (body, *domain.bounds)
+            return (body, *domain.bounds) if isinstance(domain, Over) else (body,)
         case Lambda(body=body):
             return (body,)
         case Read(indices=indices):

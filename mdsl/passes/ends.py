@@ -17,7 +17,6 @@ from mdsl.model.faults import fault
 from mdsl.model.nodes import Expr, Model, Op, Read, Reduce, Slope, Table, Tabulated, transform, walk
 from mdsl.model.traverse import rewrite_model
 
-PAIRS = ("ordered", "others", "triples", "around")
 SAID = ("beyond", "period")
 
 
@@ -74,7 +73,7 @@ def _of_pairs(body: Expr) -> Iterator[str]:
         if isinstance(node, Slope):
             slopes.setdefault(node.variable, []).append(node.at)
     for reduce in walk(body):
-        if isinstance(reduce, Reduce) and reduce.domain.kind in PAIRS:
+        if isinstance(reduce, Reduce) and reduce.domain.reaches:
             for node in walk(reduce.body):
                 if isinstance(node, Tabulated) and _is_distance(node.at, slopes):
                     yield node.table

@@ -17,13 +17,14 @@ from mdsl.interpret.expressions import Interpreter
 from mdsl.interpret.meaning import parameter
 from mdsl.interpret.rows import Rows
 from mdsl.model.dimensions import LENGTH
+from mdsl.model.domains import Pairs
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Read, Reduce, Update, walk
 
 from .atom_data import shape_of
-from .externs import unknown_functions
 from .finite import known
+from .given import unknown_functions
 
 PAIRS = 64
 TOLERANCE = 1e-8
@@ -34,7 +35,7 @@ def check_exchange(model: Model) -> tuple[Model, list[Diagnostic]]:
     report: list[Diagnostic] = []
     for body, names in (*((e.body, _entries(e)) for e in model.equations), *_in_flows(model)):
         for node in walk(body):
-            if isinstance(node, Reduce) and node.domain.kind in HELP and not symmetric(model, node, names):
+            if isinstance(node, Reduce) and node.domain.symmetric and not symmetric(model, node, names):
                 i, j = node.domain.binders[-2:]
                 report.append(
                     fault(
@@ -43,24 +44,20 @@ def check_exchange(model: Model) -> tuple[Model, list[Diagnostic]]:
                         f"the summand changes when `{i}` and `{j}` are exchanged",
                         node.body,
                         notes=(f"`sum({node.domain})` visits every pair once, in an order that means nothing",),
-                        help=HELP[node.domain.kind].format(i=i, j=j),
+                        help=(PAIR if isinstance(node.domain, Pairs) else ENDS).format(i=i, j=j),
                     )
                 )
     return model, report
 
 
-HELP = {
-    "ordered": "make it symmetric, for example with `(q[{i}] + q[{j}])/2`, or write a quantity with `sum({j} != {i})`",
-    "triples": "the two ends play the same part: make it symmetric in them",
-    "around": "the two ends play the same part: make it symmetric in them",
-}
+PAIR = "make it symmetric, for example with `(q[{i}] + q[{j}])/2`, or write a quantity with `sum({j} != {i})`"
+ENDS = "the two ends play the same part: make it symmetric in them"
 
 
 @np.errstate(all="ignore")
 def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = {}) -> bool:  # noqa: B006
     """Whether exchanging the last two atoms of a domain leaves the summand as it is, at random places."""
-    domain = reduce.domain
-    names = domain.binders if domain.centre is None else (domain.centre, *domain.binders)
+    names = reduce.domain.atoms
     if {i for n in walk(reduce.body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {
         *names,
         *entries,

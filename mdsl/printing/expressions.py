@@ -14,13 +14,13 @@ from functools import cache
 from mdsl.grammar import tree
 from mdsl.grammar.layout.format import format_expression
 from mdsl.grammar.parse import _parser
+from mdsl.model.domains import Around, Domain, Each, Members, Others, Over, Pairs, Triples
 from mdsl.model.nodes import (
     EACH,
     Apply,
     Area,
     Call,
     Derivative,
-    Domain,
     Expr,
     Integral,
     Label,
@@ -161,7 +161,7 @@ class Expressions:
                 return tree.Table(
                     NOWHERE, tuple(tree.Entry(NOWHERE, labels, self.expr(v, place)) for labels, v in entries)
                 )
-            case Reduce(domain=Domain(kind="over", binders=(k,), bounds=bounds), body=body, op=op):
+            case Reduce(domain=Over(binders=(k,), bounds=bounds), body=body, op=op):
                 ends = tree.Range(NOWHERE, *(self.expr(b, place) for b in bounds))
                 return tree.Sum(NOWHERE, tree.Over(NOWHERE, k, ends), self.expr(body, place.inside((k,))), op)
             case Reduce(domain=domain, body=body, op=op):
@@ -266,24 +266,22 @@ class Expressions:
         return call(name_of(op), *args)
 
     def domain(self, domain: Domain) -> tree.Domain:
-        binders = tuple(map(self.names.index, domain.binders))
-        match domain.kind:
-            case "each":
-                node = tree.Each(NOWHERE, *binders)
-            case "ordered":
-                node = tree.Ordered(NOWHERE, *binders)
-            case "others":
-                binders = (*binders, self.names.index(domain.centre))
-                node = tree.Others(NOWHERE, *binders)
-            case "triples":
-                node = tree.Triples(NOWHERE, *binders)
-            case "around":
-                node = tree.Triples(NOWHERE, self.names.index(domain.centre), *binders)
-            case "members":
-                node = tree.Members(NOWHERE, binders, domain.topology)
+        atoms = tuple(map(self.names.index, domain.atoms))
+        match domain:
+            case Each():
+                node = tree.Each(NOWHERE, *atoms)
+            case Pairs():
+                node = tree.Ordered(NOWHERE, *atoms)
+            case Others():
+                atoms = atoms[::-1]
+                node = tree.Others(NOWHERE, *atoms)
+            case Triples() | Around():
+                node = tree.Triples(NOWHERE, *atoms)
+            case Members(topology=topology):
+                node = tree.Members(NOWHERE, atoms, topology)
         if not domain.excluded:
             return node
-        return tree.Excluding(NOWHERE, node, tuple(tree.Members(NOWHERE, binders, t, True) for t in domain.excluded))
+        return tree.Excluding(NOWHERE, node, tuple(tree.Members(NOWHERE, atoms, t, True) for t in domain.excluded))
 
     # -- functions without a name ----------------------------------------------------------------------
 
@@ -327,7 +325,7 @@ class Expressions:
                 return frozenset({symbol}) if indices in ((), (EACH,)) else frozenset()
             case Lambda(parameters=parameters, body=body):
                 return self.free_names(body) - set(parameters)
-            case Reduce(domain=Domain(kind="over", binders=binders, bounds=bounds), body=body):
+            case Reduce(domain=Over(binders=binders, bounds=bounds), body=body):
                 return (self.free_names(body) - set(binders)).union(*map(self.free_names, bounds))
             case Slope(variable=variable, body=body, at=at):
                 return (self.free_names(body) - {variable}) | self.free_names(at)

@@ -41,7 +41,7 @@ def print_field(field: Field) -> str:
 
 def _term(field: Field, term: Term) -> str:
     """A term, in which d is the displacement and r its length."""
-    if term.domain.kind in ("members", "triples"):
+    if term.domain.tuples:
         return _tuple_term(field, term)
     gradient = term.gradients[0]
 
@@ -56,7 +56,7 @@ def _term(field: Field, term: Term) -> str:
         lines += [f"  by d.{axis}    {text(e)}" for axis, e in zip("xyz", gradient.direct)]
     if term.support.cutoff is not None:
         lines.append(f"  support   below {_text(field, term.support.cutoff)}")
-    elif term.domain.kind == "ordered":
+    elif term.domain.reaches:
         lines.append(f"  support   none: {term.support.why}")
     for leaf, slope in (*term.slopes, *term.partials, *term.inner):
         lines.append(f"  by {_text(field, leaf)}: {text(slope)}")
@@ -65,9 +65,7 @@ def _term(field: Field, term: Term) -> str:
 
 def _head(term: Term) -> str:
     what = (
-        f"term #{term.number} of {term.equation}"
-        if term.number is not None
-        else f"the derivative through {term.equation}"
+        f"term {term.name} of {term.equation}" if term.name is not None else f"the derivative through {term.equation}"
     )
     return f"{what}: sum over {term.domain}{_range(term)}"
 
@@ -129,7 +127,7 @@ def _in_distance(e: Expr, displacement: Expr) -> Expr:
 
 def _measure(field: Field, measure: Measure) -> str:
     return (
-        f"measure #{measure.number} of {measure.equation}: {measure.op} over {measure.domain}  "
+        f"measure {measure.name} of {measure.equation}: {measure.op} over {measure.domain}  "
         f"{_text(field, measure.summand)}"
     )
 

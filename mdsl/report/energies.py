@@ -12,11 +12,13 @@ from mdsl.grammar.source import Span
 from mdsl.interpret.species_pairs import pair_constant
 from mdsl.lowering.field.cutoff_bounds import varies
 from mdsl.lowering.field.field import Field, PerAtom, Term
+from mdsl.lowering.field.names import AdjointOf
 from mdsl.lowering.field.smoothness import Cutoff, cutoffs
 from mdsl.model.dependencies import energetic
 from mdsl.model.dimensions import LENGTH, Dimension
+from mdsl.model.domains import Around, Domain, Each, Others, Pairs, Triples
 from mdsl.model.faults import place
-from mdsl.model.nodes import Domain, Expr, Model, Number, Op, Tabulated, walk
+from mdsl.model.nodes import Expr, Model, Number, Op, Tabulated, walk
 from mdsl.passes.finite import knows
 from mdsl.printing.expressions import text_of
 from mdsl.symbolic.bridge import Leaves, to_sympy
@@ -63,7 +65,7 @@ def _symbols(model: Model, body: Expr) -> sympy.Expr:
 
 def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[str, str]]:
     field = compiled.field
-    many_body = term.domain.kind == "each" and term.gradients[0].none and term.partials
+    many_body = isinstance(term.domain, Each) and term.gradients[0].none and term.partials
     yield (
         "domain",
         f"{term.domain}: "
@@ -71,13 +73,13 @@ def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[
     )
     for name in term.domain.excluded:
         yield "", f"less the pairs of the two ends of each member of `{name}`"
-    if f"#{term.number}" in field.inner:
+    if term.name in field.inner:
         yield (
             "computed",
-            f"before the sums that read it as #{term.number}, by which the potential has the derivative "
-            f"~#{term.number}",
+            f"before the sums that read it as {term.name}, by which the potential has the derivative "
+            f"{AdjointOf(term.name)}",
         )
-    if term.domain.kind == "triples":
+    if isinstance(term.domain, Triples):
         yield from _support(compiled, term)
     if end is not None:
         yield from _support(compiled, term)
@@ -112,8 +114,8 @@ def _value(compiled: Compiled, value: PerAtom, end: Cutoff | None) -> Iterator[t
     if value.adjoint is None:
         yield "force", "none: only observables read it"
         return
-    around = {"ordered": "like a pair energy", "triples": "like a three-body energy", "each": "atom by atom"}[
-        value.adjoint.domain.kind
+    around = {Pairs: "like a pair energy", Triples: "like a three-body energy", Each: "atom by atom"}[
+        type(value.adjoint.domain)
     ]
     yield (
         "force",
@@ -123,16 +125,16 @@ def _value(compiled: Compiled, value: PerAtom, end: Cutoff | None) -> Iterator[t
 
 
 def domain_words(domain: Domain) -> str:
-    match domain.kind:
-        case "each":
+    match domain:
+        case Each():
             return "every atom by itself, so this is an external field: a map over atoms"
-        case "ordered":
+        case Pairs():
             return "every pair of atoms once, so this is a pair energy: a pair map"
-        case "others":
+        case Others():
             return "all other atoms around each: one value for each atom"
-        case "around":
+        case Around():
             return "around each atom every pair of others: one value for each atom"
-        case "triples":
+        case Triples():
             return "around every atom every pair of others, so this is a three-body energy"
     noun = {2: "a bond", 3: "an angle", 4: "a dihedral"}.get(len(domain.binders), "a tuple")
     return f"{noun} map over the topology `{domain.topology}`, a list that does not change"
@@ -255,7 +257,7 @@ def _tuple_force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
 
 
 def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
-    if term.domain.kind in ("members", "triples"):
+    if term.domain.tuples:
         yield from _tuple_force(field, term)
         return
     gradient = term.gradients[0]
@@ -268,7 +270,7 @@ def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
         r = sympy.Symbol("|d|", positive=True)
     if square is not None:
         names[square] = r**2
-    pair = term.domain.kind == "ordered"
+    pair = isinstance(term.domain, Pairs)
     lines = _formula(summand.xreplace(names))
     yield ("u" if square is None else f"u({r})"), lines[0]
     yield from (("", line) for line in lines[1:])

@@ -23,6 +23,7 @@ from mdsl.lowering.field.costs import (
     skin_of,
 )
 from mdsl.lowering.field.field import Field
+from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by, explicit_time
@@ -124,12 +125,7 @@ def _foreign(model: Model) -> Iterator[Fact]:
             f"a network of layers {layers}, tanh between them: {network.count:,} weights and biases (line "
             f"{param.span.line})",
         )
-        start = (
-            "as they were given"
-            if network.weights is not None
-            else f"normal numbers of variance 1/inputs, of the seed {network.seed}; biases 0"
-        )
-        yield "", f"weights to begin with: {start}"
+        yield "", "weights to begin with: normal numbers of variance 1/inputs, of the seed 0; biases 0"
     for extern in model.externs:
         given = (
             "given" if extern.function is not None else "not given yet: a program runs no Python unless it is told to"
@@ -368,7 +364,7 @@ def _evaluated(parts: Cut) -> str:
     named = [
         ("the force", parts.force),
         ("the virial", parts.virial),
-        ("sums", any(s.startswith("#") for s in parts.sums)),
+        ("sums", any(isinstance(s, SumOf) for s in parts.sums)),
     ]
     words = [word for word, wanted in named if wanted]
     return " and ".join(words) or "the force"

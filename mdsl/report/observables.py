@@ -11,6 +11,7 @@ from mdsl.interpret.species_pairs import pair_constant
 from mdsl.lowering.field.costs import ALL_PAIRS
 from mdsl.lowering.field.field import Measure, PerAtom, Support
 from mdsl.model.dimensions import LENGTH
+from mdsl.model.domains import Each, Members, Pairs, Triples
 from mdsl.model.nodes import Equation, Read, walk
 from mdsl.passes.finite import knows
 from mdsl.printing.expressions import text_of
@@ -26,7 +27,7 @@ def observables(compiled: Compiled) -> Iterator[tuple[str, str]]:
     for equation in (e for e in model.of_kind("observe") if e.span.source is model.source):
         yield _name(equation), f"= {text_of(model, equation.body)} (line {equation.span.line})"
         reads = {n.symbol for n in walk(field.combination(equation.name).expr) if isinstance(n, Read)}
-        measures = [m for m in field.measures if f"#{m.number}" in reads]
+        measures = [m for m in field.measures if m.name in reads]
         around = [
             v
             for v in field.needed([e for m in measures for e in (m.summand, m.bin) if e is not None])
@@ -49,9 +50,11 @@ def _name(equation: Equation) -> str:
 
 def _words(compiled: Compiled, measure: Measure) -> str:
     domain = measure.domain
-    what = {"each": "all atoms", "ordered": "pairs", "triples": "triples"}.get(
-        domain.kind
-    ) or f"the members of `{domain.topology}`"
+    what = (
+        f"the members of `{domain.topology}`"
+        if isinstance(domain, Members)
+        else {Each: "all atoms", Pairs: "pairs", Triples: "triples"}[type(domain)]
+    )
     words = f"sum over {what}" if measure.op == "sum" else f"the {measure.op} over {what}"
     if measure.axis is not None:
         count = measure.axis.last + 1 - measure.axis.first
@@ -60,7 +63,7 @@ def _words(compiled: Compiled, measure: Measure) -> str:
             if measure.bin is not None
             else f"{words}, for each of the {count} entries in turn"
         )
-    return words + (f"; {_reach(compiled, measure)}" if domain.kind in ("ordered", "triples") else "")
+    return words + (f"; {_reach(compiled, measure)}" if domain.reaches else "")
 
 
 def _reach(compiled: Compiled, measure: Measure | PerAtom) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import suggest
-from mdsl.model import nodes as model
+from mdsl.model import domains
 from mdsl.model.words import some_indices
 
 from .scope import Binder, Scope
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from .expressions import Resolver
 
 
-def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> model.Domain | None:
+def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> domains.Domain | None:
     """What a sum runs over; None where it is wrong, which has been said."""
-    names: tuple[str, ...] = ()
-    centre = topology = None
+    found: domains.Domain
     excluded: tuple[str, ...] = ()
-    bounds: tuple[model.Expr, ...] = ()
     if isinstance(node, tree.Excluding):
         excluded = tuple(c.topology for c in node.conditions)
         for condition in node.conditions:
@@ -30,13 +28,12 @@ def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> model.Dom
         node = node.domain
     match node:
         case tree.Each(i=i):
-            kind, names = "each", (i,)
+            found = domains.Each((i,))
         case tree.Ordered(i=i, j=j):
-            kind, names = "ordered", (i, j)
+            found = domains.Pairs((i, j), excluded)
         case tree.Others(j=j, i=i):
-            kind, names, centre = "others", (j,), i
-            found = scope.find(i)
-            if not isinstance(found, Binder):
+            centre = scope.find(i)
+            if not isinstance(centre, Binder):
                 work.error(
                     "wrong-index",
                     f"`{i}` is not an index: nothing around this sum binds it",
@@ -44,23 +41,21 @@ def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> model.Dom
                     help=f"`sum({i} < {j})` sums over all pairs",
                 )
                 return None
-            centre = found.symbol
+            found = domains.Others((j,), centre.symbol, excluded)
         case tree.Over(k=k, range=range):
-            kind, names = "over", (k,)
-            bounds = work.expr(range.first, scope), work.expr(range.last, scope)
+            found = domains.Over((k,), (work.expr(range.first, scope), work.expr(range.last, scope)))
         case tree.Triples(i=i, j=j, k=k):
-            kind, names = "triples", (i, j, k)
-            found = scope.find(i)
-            if isinstance(found, Binder) and found.kind == "atoms":  # around the atom of the quantity
-                kind, names, centre = "around", (j, k), found.symbol
+            found, centre = domains.Triples((i, j, k)), scope.find(i)
+            if isinstance(centre, Binder) and centre.kind == "atoms":  # around the atom of the quantity
+                found = domains.Around((j, k), centre.symbol)
         case tree.Members(indices=indices, topology=topology):
-            kind, names = "members", indices
+            found = domains.Members(indices, topology)
             if node.negated:
                 work.error("misplaced", "a sum needs a domain: `not in` only leaves out some of it", node)
                 return None
             if not _topology(work, node, len(indices)):
                 return None
-    if excluded and kind not in ("ordered", "others"):
+    if excluded and not found.excluded:
         work.error(
             "misplaced",
             "only sums over pairs leave pairs out",
@@ -68,10 +63,10 @@ def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> model.Dom
             help="write the condition at a sum such as `sum(i < j, (i, j) not in bonds)`",
         )
         return None
-    if len(set(names)) < len(names) or (centre in names):
+    if len(set(found.atoms)) < len(found.atoms):
         work.error("duplicate-name", "an index is bound twice in one sum", node)
         return None
-    return model.Domain(kind, names, centre, topology, excluded, bounds)
+    return found
 
 
 def _topology(work: Resolver, node: tree.Members, count: int | None = None) -> bool:

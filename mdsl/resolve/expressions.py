@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from mdsl.model import nodes as model
+from mdsl.model.domains import Each, Over
 from mdsl.model.operators import BINARY, BUILTINS, MEMBERS, OPERATORS
 from mdsl.model.units import UnitSystem, UnitValue
 from mdsl.model.words import counted, some_indices
@@ -430,13 +431,13 @@ class Resolver:
         domain = resolve_domain(self, node.domain, scope)
         if domain is None:
             return model.Read("?", span=node.span, type=model.UNKNOWN)
-        kind = "range" if domain.kind == "over" else "atoms"
+        kind = "range" if isinstance(domain, Over) else "atoms"
         inner = scope.inside({name: Binder(name, kind, span=node.domain.span) for name in domain.binders})
-        flow, self.in_flow = self.in_flow, self.in_flow and domain.kind == "over"
+        flow, self.in_flow = self.in_flow, self.in_flow and kind == "range"
         body = self.expr(node.body, inner)
         self.in_flow = flow
         self.closed.update(domain.binders)
-        if node.op != "sum" and domain.kind not in ("each", "over"):
+        if node.op != "sum" and not isinstance(domain, Each | Over):
             return self.error(
                 "not-yet", f"`{node.op}` over anything but all atoms, `{node.op}(i)`, is not implemented yet", node
             )

@@ -71,10 +71,13 @@ def learned_declaration(work: Resolution, resolver: Resolver, statement: tree.Le
     return Param("param", name, (), None, statement.span, Type("array", ONE, network.count), learned=network)
 
 
-def extern_declaration(resolver: Resolver, statement: tree.Extern) -> Extern | None:
-    """A function that is given in Python."""
+def extern_declaration(work: Resolution, resolver: Resolver, statement: tree.Extern) -> Extern | None:
+    """A function of Python, if it is given."""
+    name = statement.name.id
     resolver.parameters(statement.parameters)
     if not statement.parameters:
         resolver.error("wrong-arguments", "a function of no arguments is a `param`", statement)
         return None
-    return Extern(statement.name.id, tuple(p.id for p in statement.parameters), statement.span)
+    if name in work.externs and not callable(work.externs[name]):
+        resolver.error("bad-extern", f"what is given for `{name}` is no function", statement)
+    return Extern(name, tuple(p.id for p in statement.parameters), statement.span, work.externs.get(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Resolution:
     """The work in progress: modules in the order in which they were finished, and what is wrong."""
 
     folder: Path | None
+    given: Mapping[str, tree.Declaration] = field(default_factory=dict)  # what stands in the place of defaults
+    externs: Mapping[str, Callable] = field(default_factory=dict)  # functions of Python
     report: list[Diagnostic] = field(default_factory=list)
     loaded: dict[str, Module] = field(default_factory=dict)
     order: list[Module] = field(default_factory=list)
@@ -56,6 +58,12 @@ class Resolution:
     arrays: dict[str, tuple[tree.Statement, Scope]] = field(default_factory=dict)  # with the index of a range
     states: set[str] = field(default_factory=set)  # at the top level: what flows may change
     lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
+
+    def outside(self) -> Scope:
+        """What can be read by what is given: all that the program sees, and the parameters of all modules."""
+        main = next(module for module in self.order if not module.name)
+        declared = (item for module in self.order for item in module.declared.items())
+        return main.scope.inside({n: e for n, e in declared if isinstance(e, Global) and e.kind == "param"})
 
 
 def collect(work: Resolution, name: str, program: tree.Program) -> Module:
@@ -209,16 +217,13 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
         case tree.Declaration() | tree.Data():
             declared("param", statement.name, len(statement.axes))
             work.arrays[statement.name.id] = statement, module.scope
-            if (
-                isinstance(statement, tree.Declaration)
-                and statement.kind == "const"
-                and isinstance(statement.value, tree.Number)
-            ):
-                work.numbers[statement.name.id] = statement.value.value
-            if isinstance(statement, tree.Declaration) and statement.kind == "state":
+            kind = statement.kind if isinstance(statement, tree.Declaration) else "data"
+            if kind == "const" and isinstance(value := work.given.get(statement.name.id, statement).value, tree.Number):
+                work.numbers[statement.name.id] = value.value
+            if kind == "state":
                 work.states.add(statement.name.id)
             declares_units = any(isinstance(s, tree.UnitSystem) for s in module.program.statements)
-            if isinstance(statement, tree.Declaration) and statement.kind == "const" and declares_units:
+            if kind == "const" and declares_units:
                 work.ambient[statement.name.id] = module.declared[statement.name.id]
         case tree.TableDecl(items=items):
             for item in items:

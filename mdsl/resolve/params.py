@@ -13,16 +13,16 @@ from .scope import Binder, Scope
 
 
 def resolve_param(work: Resolution, resolver: Resolver, statement: tree.Declaration, scope: Scope) -> model.Param:
-    """A parameter, constant or state with its axes and its default."""
-    axes, binder, default = [], None, None
+    """A parameter, constant or state with its axes, and its default or what is given in its place."""
+    given = work.given.get(statement.name.id)
+    axes, index, default, declared = [], {}, None, None
     for axis in statement.axes:
         if axis.range is not None:
             found = resolve_range(work, resolver, axis, scope)
             if found is None:
                 continue
             axes.append(found)
-            binder = axis.name
-            scope = scope.inside({axis.name: Binder(axis.name, "range", span=axis.span)})
+            index = {axis.name: Binder(axis.name, "range", span=axis.span)}
         elif axis.name in ("species", "atoms"):
             axes.append(model.Axis(axis.name))
         else:
@@ -36,8 +36,8 @@ def resolve_param(work: Resolution, resolver: Resolver, statement: tree.Declarat
         resolver.error("bad-axis", "an array has at most two axes of species", statement.axes[2])
     elif len(axes) < len(statement.axes):
         pass  # an axis is wrong, which has been said
-    elif any(a.kind == "atoms" for a in axes) or binder is not None and len(axes) > 1:
-        what = "a value for each atom" if binder is None else "a range beside another axis"
+    elif any(a.kind == "atoms" for a in axes) or index and len(axes) > 1:
+        what = "a value for each atom" if not index else "a range beside another axis"
         work.report.append(
             Diagnostic(
                 "not-yet",
@@ -46,11 +46,21 @@ def resolve_param(work: Resolution, resolver: Resolver, statement: tree.Declarat
                 notes=("arrays have axes of species, or one range",),
             )
         )
-    elif isinstance(statement.value, tree.Table):
-        default = _table(work, resolver, statement.value, tuple(axes), scope)
     else:
-        default = resolver.expr(statement.value, scope)
-    return model.Param(statement.kind, statement.name.id, tuple(axes), default, statement.span, binder=binder)
+        default = _value(work, resolver, statement.value, tuple(axes), scope.inside(index))
+        if given is not None:
+            declared = default
+            default = _value(work, resolver, given.value, tuple(axes), work.outside().inside(index))
+    place, binder = (given or statement).span, next(iter(index), None)
+    return model.Param(statement.kind, statement.name.id, tuple(axes), default, place, binder=binder, declared=declared)
+
+
+def _value(
+    work: Resolution, resolver: Resolver, value: tree.Expr, axes: tuple[model.Axis, ...], scope: Scope
+) -> model.Expr:
+    if isinstance(value, tree.Table):
+        return _table(work, resolver, value, axes, scope)
+    return resolver.expr(value, scope)
 
 
 def _table(

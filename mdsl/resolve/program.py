@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,13 +27,19 @@ from .tables import read_tables
 from .topologies import derived
 
 
-def resolve(source: Source, folder: Path | None) -> tuple[model.Model, list[Diagnostic]]:
+def resolve(
+    source: Source,
+    folder: Path | None,
+    given: tuple[tree.Declaration, ...] = (),
+    externs: Mapping[str, Callable] | None = None,
+) -> tuple[model.Model, list[Diagnostic]]:
     """The Model of a program, and what is wrong with it. Statements that are wrong are left out of the Model.
 
-    ``folder`` is where the program's own modules and files lie. Raises Rejected where nothing can be
-    made of the text at all (syntax errors).
+    ``folder`` is where the program's own modules and files lie. ``given`` are declarations whose values stand in the
+    place of defaults, ``externs`` functions of Python by name. Raises Rejected where nothing can be made of the text
+    at all (syntax errors).
     """
-    work = Resolution(folder)
+    work = Resolution(folder, {d.name.id: d for d in given if d.name.id != "kB"}, externs or {})
     program = parse(source)
     main = collect(work, "", program)
     assumed = work.units is None
@@ -241,7 +247,7 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
         case tree.Learned():
             return learned_declaration(work, resolver, statement, scope)
         case tree.Extern():
-            return extern_declaration(resolver, statement)
+            return extern_declaration(work, resolver, statement)
     return None
 
 

@@ -145,7 +145,7 @@ def test_run_hands_its_options_over(program, capsys, monkeypatch):
     assert path == Path("lj.mdsl")
     assert (options.steps, options.seed, options.threads) == (1000, 7, 2)
     assert [(s.name, s.text) for s in options.settings] == [("sigma", "1.5"), ("T", "300*2")]
-    assert options.settings[1].expr.op == "*"
+    assert options.settings[1].declaration.value.op == "*"
     assert (options.out, options.overwrite, options.precision, options.platform, options.quiet) == (
         Path("there"),
         True,

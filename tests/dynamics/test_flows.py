@@ -1,5 +1,7 @@
 """What flows compute and remember: states, loops, draws, defaults; errors, and runs that are cut off."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from compiled import killed, program, run, running
 import mdsl
 from mdsl.command import cli
 from mdsl.command import run as run_program
-from mdsl.command.options import RunOptions, settings
+from mdsl.command.options import RunOptions, settings, sweeps
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import ENERGY, TIME
 from mdsl.model.observable_types import observable_type
@@ -211,17 +213,26 @@ def test_a_resumed_run_goes_on_with_its_states(tmp_path):
     assert np.ptp(whole[:4, 2]) < 0.1 and whole[-1, 0] < 260 and whole[-1, 3] < -40
 
 
-def test_a_constant_that_decides_a_loop_cannot_be_set(tmp_path):
-    path = tmp_path / "loop.mdsl"
-    path.write_text(
+def test_a_constant_that_decides_a_loop_can_be_set_but_not_swept(tmp_path):
+    path, options = tmp_path / "loop.mdsl", RunOptions(seed=3, precision="double", quiet=True)
+    text = (
         HEAD
         + LJ
-        + "const n = 2\nrun { x = fcc(density = 0.8, cells = 2)  nose_hoover(dt = 0.001, T = 1, tau = 1, chain = "
-        "n) for 1 }"
+        + "const n = 2\nrun { x = fcc(density = 0.8, cells = 2)  v ~ maxwell(1)  nose_hoover(dt = 0.001, T = 1, tau = "
+        "0.1, chain = n) for 20 record conserved every 5 }"
     )
-    with pytest.raises(Rejected) as rejected:
-        run_program.run_file(path, RunOptions(settings=settings(["n=3"]), quiet=True, out=tmp_path / "out"))
-    assert rejected.value.diagnostics[0].id == "nonconstant"
+    three = replace(options, settings=settings(["n=6/2"]))
+    for name, written, given in (("two", text, options), ("three", text.replace("n = 2", "n = 3"), options)):
+        path.write_text(written)
+        run_program.run_file(path, replace(given, out=tmp_path / name))
+    path.write_text(text)
+    run_program.run_file(path, replace(three, out=tmp_path / "set"))
+    killed(path, replace(three, out=tmp_path / "parts"), 10)
+    run_program.run_file(path, RunOptions(quiet=True, resume=tmp_path / "parts"))
+    two, *others = ((tmp_path / n / "records.csv").read_bytes() for n in ("two", "three", "set", "parts"))
+    assert others == [others[0]] * 3 and two != others[0]
+    with pytest.raises(Rejected, match="`n` is a constant, which is one for all replicas"):
+        run_program.run_file(path, replace(options, sweeps=sweeps(["n=2,3"], ()), out=tmp_path / "swept"))
 
 
 # -- what is wrong -------------------------------------------------------------------------------------

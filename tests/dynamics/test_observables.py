@@ -23,6 +23,7 @@ from mdsl.lowering.run import execution
 from mdsl.lowering.run import plan as arrangement
 from mdsl.lowering.run.members import single
 from mdsl.lowering.run.plan import arrange
+from mdsl.model.domains import Pairs
 from mdsl.model.nodes import Advance
 
 jax.config.update("jax_enable_x64", True)
@@ -205,7 +206,7 @@ def test_ends_that_are_not_of_parameters_alone():
     text += "observe h[k in 1..10] = sum(i < j) if floor(|x[i] - x[j]|/w) + 1 == k then 1 else 0 where w = volume^(1/3)/20\nobserve n = sum(i < j) if |x[i] - x[j]| < N/20 + t then 1 else 0"
     agree(text, jumbled(24, edge=5.0))
     field = program(text).compiled.field
-    assert {m.support.why for m in field.measures if m.domain.kind == "ordered"} | {field.terms[0].support.why} == {
+    assert {m.support.why for m in field.measures if isinstance(m.domain, Pairs)} | {field.terms[0].support.why} == {
         "the bound depends on `volume`, not on parameters alone", "the bound depends on `t`, not on parameters alone"
     }  # fmt: skip
 
@@ -447,14 +448,14 @@ def test_sums_beyond_the_list_have_one_of_their_own(monkeypatch):
     agree(FAR, system, "list")
     (more,) = made
     assert more.radius == pytest.approx(2.4, abs=1e-5) and more.potential.field.value("n").near
-    assert {m.equation for m in more.potential.field.measures if not m.near and m.domain.kind == "ordered"} == {"all"}
+    assert {m.equation for m in more.potential.field.measures if not m.near and isinstance(m.domain, Pairs)} == {"all"}
     # With other parameters the list of the energies is enough.
     compiled = program(FAR)
     initial = compiled.bind(system.x, box=system.lengths).initial
     params = {**compiled.params, "dr": 0.06, "rc": 1.2}
     with pairs_by("list"):
         planned = arrange(single(compiled.compiled.field, initial, params, jax.random.key(0), "double"))
-    assert {m.equation for m in planned.potential.field.measures if not m.near and m.domain.kind == "ordered"} == {
+    assert {m.equation for m in planned.potential.field.measures if not m.near and isinstance(m.domain, Pairs)} == {
         "all"
     }
     assert (

@@ -230,6 +230,23 @@ run {
         assert labels[0] == labels[1] and set(labels[0]) == {"A", "B"}
 
 
+def test_what_follows_from_another_can_be_swept(tmp_path):
+    path = tmp_path / "program.mdsl"
+    path.write_text(
+        RAFT.replace("r < D", "r < reach").replace("r/D", "r/reach").replace("dim 2\n", "dim 2\nparam reach = 2*D/2\n")
+        + "box periodic(4*reach)\n"
+        + "run { x ~ uniform(atoms = 16)  brownian(dt = 0.1*reach, T = 0.1, gamma = 1) for 10 record U every 5 }"
+    )
+    options = RunOptions(seed=2, precision="double", quiet=True)
+    run_file(path, replace(options, sweeps=(sweep("reach=0.9*D:2*0.6:2"),), out=tmp_path / "batch"))
+    for k, value in enumerate(("0.9", "1.2")):
+        run_file(path, replace(options, settings=(setting(f"reach={value}"),), out=tmp_path / value))
+        own = [r for r in rows(tmp_path / "batch") if r["replica"] == str(k)]
+        assert {float(r["reach"]) for r in own} == {float(value)}
+        expected = [float(r["U"]) for r in rows(tmp_path / value)]
+        np.testing.assert_allclose([float(r["U"]) for r in own], expected, rtol=1e-10)
+
+
 def test_mean_and_spread_on_the_terminal(tmp_path, capsys):
     path = tmp_path / "raft.mdsl"
     path.write_text(PROGRAM)

@@ -57,6 +57,8 @@ def infer_param(work: Inference, param: Param) -> Param:
         if kind.kind not in ("scalar", "unknown"):
             work.fail("wrong-type", f"a {param.lifetime} is a number or a table of numbers, not {kind}", default)
             kind = UNKNOWN
+        if param.declared is not None:
+            kind = _as_declared(work, param, default, kind)
         if param.name == "m" and (len(param.axes) > 1 or param.binder is not None):
             work.report.append(
                 Diagnostic(
@@ -72,8 +74,18 @@ def infer_param(work: Inference, param: Param) -> Param:
             # A parameter that is 0 by default is what its unit says, without one a pure number.
             zeros = [v for _, v in default.entries] if isinstance(default, TableOf) else [default]
             kind = Type("scalar", next((z.dimension for z in zeros if isinstance(z, Number)), ONE))
-        known = work.params[param.name] = replace(param, default=default, type=kind)
+        known = work.params[param.name] = replace(param, default=default, declared=None, type=kind)
     return known
+
+
+def _as_declared(work: Inference, param: Param, default: Expr, kind: Type) -> Type:
+    """The type that a program gives a parameter, which a value given from outside has too."""
+    declared = infer_param(work.program, work.program.model.param(param.name)).type
+    if kind.kind != "unknown" and kind.dimension not in (None, declared.dimension):
+        shown = work.model.units.display(declared.dimension).text
+        help = f"for example --set '{param.name}=1.0 [{shown}]'" if shown else None
+        work.fail("wrong-unit", f"`{param.name}` is {declared}, but the value given is {kind}", default, help=help)
+    return declared
 
 
 def infer_equation(work: Inference, equation: Equation) -> Equation:

@@ -8,11 +8,13 @@ knows its type.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from mdsl.grammar.diagnostics import Diagnostic, Label
+from mdsl.grammar.source import Source
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.dimensions import LENGTH, NAMED, ONE
-from mdsl.model.faults import fault
+from mdsl.model.faults import fault, place
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import (
     UNKNOWN,
@@ -67,6 +69,12 @@ class Inference:
         self.equations: dict[str, Equation] = {}
         self.active: list[str] = []
         self.memo: dict[int, tuple[Expr, Expr]] = {}
+
+    @cached_property
+    def program(self) -> Inference:
+        """That of the program as it was written, without what was given from outside."""
+        params = (p if p.declared is None else replace(p, default=p.declared, declared=None) for p in self.model.params)
+        return Inference(replace(self.model, params=tuple(params)), self.report)
 
     def builtin(self, name: str) -> Type:
         builtin = BUILTINS[name]
@@ -159,7 +167,8 @@ class Inference:
         raise AssertionError(f"{type(expr).__name__} is not first order")
 
     def mismatch(self, mismatch: Mismatch, expr: Expr, args: tuple[Expr, ...]) -> None:
-        source = self.model.source
+        found = place(self.model.source, expr)
+        source = found.source if found is not None else self.model.source
         if isinstance(expr, Op) and expr.op == "choose":
             args = args[1:] if args[0].type.kind == "bool" else args[:1]
         secondary = tuple(
@@ -170,26 +179,17 @@ class Inference:
         notes: tuple[str, ...] = ()
         if expr.span is not None and expr.span.source is not source:
             head = definition(expr.span.source, expr.span.start) if mismatch.id == "wrong-unit" else None
-            notes = (*self.given(expr, args), *((f"it takes `{head}`",) if head else ()))
-        self.report.append(
-            fault(
-                source,
-                mismatch.id,
-                mismatch.message,
-                expr,
-                secondary if len(args) > 1 else (),
-                notes=notes,
-                help=mismatch.help,
-            )
-        )
+            notes = (*self.given(source, args), *((f"it takes `{head}`",) if head else ()))
+        labels = secondary if len(args) > 1 else ()
+        self.fail(mismatch.id, mismatch.message, expr, secondary=labels, notes=notes, help=mismatch.help)
 
-    def given(self, expr: Expr, args: tuple[Expr, ...]) -> tuple[str, ...]:
+    def given(self, source: Source, args: tuple[Expr, ...]) -> tuple[str, ...]:
         """What a formula of the library has been given, since there the mistake is."""
         reads = {
             n.symbol: n.type
             for a in args
             for n in walk(a)
-            if isinstance(n, Read) and n.span is not None and n.span.source is self.model.source
+            if isinstance(n, Read) and n.span is not None and n.span.source is source
         }
         said = [
             f"`{name}` is {kind}"

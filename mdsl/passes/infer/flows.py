@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model import dimensions
 from mdsl.model.dimensions import ONE
+from mdsl.model.domains import Each
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import EACH, UNKNOWN, Advance, Draw, Equation, Expr, Read, Reduce, State, Type, Update, walk
 
@@ -141,7 +142,7 @@ class _Flow:
             self.work.fail("wrong-type", f"a state is a number, a vector or a matrix, not {kind}", value)
             kind = UNKNOWN
         for node in walk(value):
-            far = isinstance(node, Reduce) and node.domain.kind != "each"
+            far = isinstance(node, Reduce) and not isinstance(node.domain, Each)
             if (
                 far
                 or isinstance(node, Read)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.grammar.diagnostics import Label as Place
 from mdsl.grammar.source import Span
+from mdsl.model.domains import Over
 from mdsl.model.faults import fault
 from mdsl.model.literals import constant_truth, constant_value, whole_value
 from mdsl.model.nodes import (
@@ -68,7 +69,6 @@ class Inliner:
         self.calls = 0
         self.given_up = False  # with the expression at hand, since it has no end
         self.folding = False  # whether choices between constants are decided here: in schemes
-        self.folded: set[str] = set()  # constants that decided something
         # Names that already mean something everywhere; what is made here must not be taken for them.
         self.series: set[str] = set()  # what the index of the observable at hand is called
         self.taken = {p.name for p in model.params} | {e.name for e in model.equations} | BUILTINS.keys()
@@ -192,7 +192,7 @@ class Inliner:
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
                 return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
-            case Reduce(domain=domain) if domain.kind == "over":
+            case Reduce(domain=Over()):
                 return self._over(expr, env)
             case Reduce():
                 return self._reduce(expr, env)
@@ -268,7 +268,7 @@ class Inliner:
         return None
 
     def constants(self, expr: Expr) -> Expr:
-        """The expression with constants of the program written out; what is decided by it cannot be set later."""
+        """The expression with constants of the program written out."""
 
         def rule(node: Expr) -> Expr:
             param = self.model.param(node.symbol) if isinstance(node, Read) and not node.indices else None
@@ -285,7 +285,6 @@ class Inliner:
             self._open.discard(param.name)
             if constant_value(value) is None:
                 return node
-            self.folded.add(param.name)
             return value
 
         return transform(expr, rule)
@@ -362,11 +361,7 @@ class Inliner:
             new = name if name not in taken else self._fresh(name, taken)
             renaming[name] = new
             taken.add(new)
-        domain = replace(
-            expr.domain,
-            binders=tuple(renaming[b] for b in expr.domain.binders),
-            centre=env.binders.get(expr.domain.centre, expr.domain.centre),
-        )
+        domain = expr.domain.renamed({**env.binders, **renaming})
         body = self.value(expr.body, env.inside(binders=renaming))
         return replace(expr, domain=domain, body=self.number(body, expr.body), via=env.via)
 
@@ -394,17 +389,14 @@ def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
 
     equations = tuple(inliner.equation(e) for e in model.equations)
     params = tuple(
-        replace(p, default=None if p.default is None else inliner.first_order(p.default)) for p in model.params
+        replace(
+            p,
+            default=p.default and inliner.first_order(p.default),
+            declared=p.declared and inliner.first_order(p.declared),
+        )
+        for p in model.params
     )
     box = model.box and model.box.map(inliner.first_order)
     run = tuple(inline_advance(inliner, step) if isinstance(step, Advance) else setup(step) for step in model.run)
-    return replace(
-        model,
-        equations=equations,
-        params=params,
-        box=box,
-        run=run,
-        functions=(),
-        schemes=(),
-        folded=frozenset(inliner.folded),
-    ), report
+    model = replace(model, equations=equations, params=params, box=box, run=run, functions=(), schemes=())
+    return model, report
