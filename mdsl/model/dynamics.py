@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mdsl.grammar.source import Span
 
-from .types import UNTYPED, Type
+from .dimensions import UNTYPED, Type
 
 if TYPE_CHECKING:
     from .nodes import Equation, Expr

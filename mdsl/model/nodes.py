@@ -29,11 +29,10 @@ from mdsl.grammar.source import Source, Span
 from mdsl.grammar.tree import Unit
 
 from .curves import Curves
-from .dimensions import ONE, Dimension
+from .dimensions import BOOL, ONE, SCALAR, UNKNOWN, UNTYPED, Dimension, Type  # noqa: F401
 from .domains import Domain, Over
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .functions import Extern, Network
-from .types import BOOL, SCALAR, UNKNOWN, UNTYPED, Type  # noqa: F401
 from .units import UnitSystem
 
 EACH = "·"  # the implicit atom of a flow
@@ -79,8 +78,9 @@ class Text(Expr):
 @dataclass(frozen=True)
 class Read(Expr):
     symbol: str
-    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from.
-    indices: tuple[str | int | Label | Expr, ...] = ()
+    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from; in the
+    # Field also the number of a range.
+    indices: tuple[Index, ...] = ()
 
 
 @hashed_once
@@ -101,6 +101,21 @@ class Reduce(Expr):
 @dataclass(frozen=True)
 class Label(Expr):
     species: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The number of the range as the index of an array; of a per-atom value over a range that begins with ``start``,
+    perhaps a fixed ``number`` of it."""
+
+    start: int = 0
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return "k" if self.number is None else str(self.number)
+
+
+Index = str | int | Label | Entry | Expr
 
 
 @hashed_once
@@ -323,6 +338,10 @@ class Model:
     def param(self, name: str) -> Param | None:
         return next((p for p in self.params if p.name == name), None)
 
+    def declaration(self, name: str) -> Param:
+        """What declares this parameter."""
+        return next(p for p in self.params if p.name == name)
+
     def table(self, name: str) -> Table:
         """What the `table` statement of this name gives it."""
         return next(p.table for p in self.params if p.name == name and p.table is not None)
@@ -376,7 +395,7 @@ def children(expr: Expr) -> tuple[Expr, ...]:
     return ()
 
 
-def _computed(index: str | int | Label | Expr) -> TypeGuard[Expr]:
+def _computed(index: Index) -> TypeGuard[Expr]:
     return isinstance(index, Expr) and not isinstance(index, Label)
 
 
@@ -385,9 +404,9 @@ def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
     match expr:
         case Op() | Call():
             return replace(expr, args=parts)
-        case Reduce(domain=domain):
-            return replace(expr, body=parts[0], domain=replace(domain, bounds=parts[1:]) if parts[1:] else domain)
-        case Lambda():
+        case Reduce(domain=Over() as domain):
+            return replace(expr, body=parts[0], domain=replace(domain, bounds=parts[1:]))
+        case Reduce() | Lambda():
             return replace(expr, body=parts[0])
         case Read(indices=indices):
             rest = iter(parts)

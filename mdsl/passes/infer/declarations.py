@@ -80,8 +80,8 @@ def infer_param(work: Inference, param: Param) -> Param:
 
 def _as_declared(work: Inference, param: Param, default: Expr, kind: Type) -> Type:
     """The type that a program gives a parameter, which a value given from outside has too."""
-    declared = infer_param(work.program, work.program.model.param(param.name)).type
-    if kind.kind != "unknown" and kind.dimension not in (None, declared.dimension):
+    declared = infer_param(work.program, work.program.model.declaration(param.name)).type
+    if declared.dimension is not None and kind.kind != "unknown" and kind.dimension not in (None, declared.dimension):
         shown = work.model.units.display(declared.dimension).text
         help = f"for example --set '{param.name}=1.0 [{shown}]'" if shown else None
         work.fail("wrong-unit", f"`{param.name}` is {declared}, but the value given is {kind}", default, help=help)

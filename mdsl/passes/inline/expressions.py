@@ -192,8 +192,8 @@ class Inliner:
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
                 return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
-            case Reduce(domain=Over()):
-                return self._over(expr, env)
+            case Reduce(domain=Over() as domain):
+                return self._over(expr, domain, env)
             case Reduce():
                 return self._reduce(expr, env)
             case Op(op="choose", args=(condition, then, otherwise)) if self.folding:
@@ -289,10 +289,10 @@ class Inliner:
 
         return transform(expr, rule)
 
-    def _over(self, expr: Reduce, env: Env) -> Expr:
+    def _over(self, expr: Reduce, domain: Over, env: Env) -> Expr:
         """A sum over whole numbers is written out."""
-        (name,) = expr.domain.binders
-        first, last = (self.whole(e, env, "a bound of a sum over whole numbers") for e in expr.domain.bounds)
+        (name,) = domain.binders
+        first, last = (self.whole(e, env, "a bound of a sum over whole numbers") for e in domain.bounds)
         if first is None or last is None:
             return Read("?", span=expr.span, via=env.via, type=UNKNOWN)
         parts = []
