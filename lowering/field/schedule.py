@@ -16,6 +16,7 @@ from mdsl.model.drift import drift
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import EACH, Advance, Draw, Expr, Op, Read, Update, walk
+from mdsl.model.traverse import inside
 
 from .field import Field
 from .names import Symbol
@@ -53,13 +54,9 @@ def statements(advance: Advance) -> tuple[Statement, ...]:
     return advance.statements if advance.until is None else (*advance.statements, Check(advance.until))
 
 
-def expressions(statement: Statement) -> tuple[Expr, ...]:
-    return statement.args if isinstance(statement, Draw) else (statement.value,)
-
-
 def reads(statement: Statement) -> set[str]:
     """The names of values that a statement reads."""
-    found = {n.symbol for e in expressions(statement) for n in walk(e) if isinstance(n, Read)}
+    found = {n.symbol for e in inside(statement) for n in walk(e) if isinstance(n, Read)}
     return found | {statement.target} if isinstance(statement, Update) and statement.op == "+=" else found
 
 
@@ -176,7 +173,7 @@ def cut(field: Field, advance: Advance) -> Cut:
 
 def _reads_time(field: Field, body: Sequence[Statement]) -> bool:
     """Whether statements read the time, also in sums."""
-    exprs = [e for s in body for e in expressions(s)]
+    exprs = inside(tuple(body))
     sums = [m.summand for m in field.measures] + [v.summand for v in field.values]
     return "t" in all_reads(field.model, (*exprs, *sums))
 

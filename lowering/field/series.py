@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mdsl.model.domains import Triples
 from mdsl.model.nodes import BOOL, SCALAR, Axis, Entry, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
-from mdsl.model.traverse import rewrite_model
+from mdsl.model.traverse import mapped
 
 from .field import Measure
 from .names import Symbol
@@ -47,7 +47,7 @@ def written_out(model: Model) -> Model:
         (index,) = node.indices
         return _at(body(other), None, Number(float(index), type=SCALAR)) if isinstance(index, int) else body(other)
 
-    plain = rewrite_model(model, references)
+    plain = mapped(model, references)
     return replace(
         plain,
         equations=tuple(replace(e, body=body(e)) if e.series else p for e, p in zip(model.equations, plain.equations)),

@@ -17,7 +17,6 @@ from mdsl.model.nodes import (
     Advance,
     Axis,
     Call,
-    Draw,
     Equation,
     Expr,
     Model,
@@ -25,12 +24,12 @@ from mdsl.model.nodes import (
     Op,
     Read,
     Reduce,
-    Update,
     children,
     rebuild,
     transform,
     walk,
 )
+from mdsl.model.traverse import mapped
 
 from .field import Combination
 from .names import SumOf
@@ -97,18 +96,8 @@ class Sums:
         def outside(expr: Expr) -> Expr:
             return self._outside(expr, name)
 
-        def statement(item: Update | Draw) -> Update | Draw:
-            if isinstance(item, Draw):
-                return replace(item, args=tuple(map(outside, item.args)))
-            return replace(item, value=outside(item.value))
-
-        return replace(
-            advance,
-            body=tuple(map(statement, advance.statements)),
-            until=None if advance.until is None else outside(advance.until),
-            states=tuple(replace(s, value=outside(s.value)) for s in advance.states),
-            observes=tuple(replace(e, body=outside(e.body)) for e in advance.observes),
-        )
+        changed = ("body", "until", "states", "observes")
+        return replace(advance, **{part: mapped(getattr(advance, part), outside) for part in changed})
 
     def potential(self) -> Expr:
         energies = [self.combine(e).expr for e in self.model.of_kind("energy")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,10 @@ import numpy as np
 from mdsl.lowering.field.cutoff_bounds import Interval, interval, varies
 from mdsl.lowering.field.series import ENTRY, Entry
 from mdsl.lowering.geometry.cell import Cell, volume
-from mdsl.model.nodes import Expr, Label, Model, Param, Read, TableOf, walk
+from mdsl.model.nodes import Axis, Expr, Model, Param, Read, Species, TableOf, walk
 
 from .emit import evaluate
+from .ranges import pick
 
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Integers, Labels, Numbers, Params, PerAtom, RowLabels, Rows, Scalar, Value, Values
@@ -43,8 +44,8 @@ class Globals:
             for index, axis in zip(expr.indices, param.axes):
                 if isinstance(index, Entry):
                     value = value[jnp.asarray(self.more[ENTRY], jnp.int32) - axis.first]
-                elif isinstance(index, Label):
-                    value = value[self.model.species.index(index.species)]
+                elif isinstance(index, Species):
+                    value = value[self.model.species.index(index.name)]
                 elif isinstance(index, int):
                     value = value[index - axis.first]
             return value
@@ -73,15 +74,28 @@ class Globals:
 
     def table(self, expr: Expr, indices: tuple[str, ...]) -> Numbers:
         """The values of an expression for every pair of species: an array [S, S] over (first, second atom)."""
-
-        def read(node: Read):
-            if not any(isinstance(i, str) for i in node.indices):
-                return self.read(node)
-            return self.params[node.symbol][entry(self.model, node, lambda atom: species[indices.index(atom)])]
-
         count = max(1, len(self.model.species))
         species = (jnp.arange(count)[:, None], jnp.arange(count)[None, :])
+        read = reader(self, (), lambda atom, _: species[indices.index(atom)])
         return jnp.broadcast_to(evaluate(expr, read, no_displacement), (count, count))
+
+
+def reader(
+    known: Globals, names: Container[str], row: Callable[[str, str], Value], axis: Axis | None = None
+) -> Callable[[Read], Value]:
+    """What Reads of atoms are worth: of ``names`` the values ``row(atom, name)`` of the atoms for which an index
+    stands, or the entry that is read; else the entry of a parameter for their ``species``; and what is one for all.
+    ``axis``: the range of the term at hand, see `ranges.pick`."""
+
+    def read(node: Read) -> Value:
+        atom = next((i for i in node.indices if isinstance(i, str)), None)
+        if atom is None:
+            return (0.0,) * known.model.dim if node.symbol == "origin" else known.read(node)
+        if node.symbol in names:
+            return pick(row(atom, node.symbol), node, axis, known.more.get(ENTRY))
+        return known.params[node.symbol][entry(known.model, node, lambda atom: row(atom, "species"))]
+
+    return read
 
 
 def entry(model: Model, node: Read, species: Callable[[str], Integers]) -> tuple[Integers, ...]:
@@ -89,8 +103,8 @@ def entry(model: Model, node: Read, species: Callable[[str], Integers]) -> tuple
     ``species`` gives them for an atom."""
     found = []
     for index, axis in zip(node.indices, model.param(node.symbol).axes):
-        if isinstance(index, Label):
-            found.append(model.species.index(index.species))
+        if isinstance(index, Species):
+            found.append(model.species.index(index.name))
         else:
             found.append(species(index) if isinstance(index, str) else index - axis.first)
     return tuple(found)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from mdsl.grammar.source import Span
 
-from .dimensions import UNTYPED, Type
+from .expr import UNTYPED, Expr, Type
 
 if TYPE_CHECKING:
-    from .nodes import Equation, Expr
+    from .nodes import Equation
 
 
 FIELDS = ("x", "v", "cell")  # what every scheme can change
@@ -117,23 +117,6 @@ class Scheme:
     def invoked(self) -> list[str]:
         """The symbols of the flows that it is made of."""
         return [s.symbol for s in self.statements() if isinstance(s, Invoke)]
-
-    def expressions(self) -> Iterator[Expr]:
-        """Every expression of the scheme itself."""
-        yield from (d for d in self.defaults if d is not None)
-        for state in self.states:
-            yield state.value
-            yield from (state.axis or ())[1:]
-        yield from (e.body for e in self.observes)
-        for statement in self.statements():
-            match statement:
-                case Update(value=value, index=index):
-                    yield value
-                    yield from (() if index is None else (index,))
-                case Draw(args=args) | Invoke(args=args):
-                    yield from args
-                case Loop(first=first, last=last):
-                    yield from (first, last)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import sympy
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Area, Expr, Model, Op, Read, Slope, transform, walk
-from mdsl.model.traverse import rewrite_model
+from mdsl.model.traverse import mapped
 from mdsl.printing.expressions import text_of
 from mdsl.symbolic.antiderivative import NoClosedForm, definite
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
@@ -96,7 +96,7 @@ def differentiate(model: Model) -> tuple[Model, list[Diagnostic]]:
             )
         return replace(expr.body, type=expr.type)
 
-    return rewrite_model(model, lambda expr: transform(expr, rule)), report
+    return mapped(model, lambda expr: transform(expr, rule)), report
 
 
 def _text(model: Model, term: sympy.Basic, expr: Expr) -> str:

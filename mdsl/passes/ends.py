@@ -15,7 +15,7 @@ from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.curves import REPEAT, STOP
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Expr, Model, Op, Read, Reduce, Slope, Table, Tabulated, transform, walk
-from mdsl.model.traverse import rewrite_model
+from mdsl.model.traverse import mapped
 
 SAID = ("beyond", "period")
 
@@ -38,7 +38,7 @@ def settle_ends(model: Model) -> tuple[Model, list[Diagnostic]]:
             return replace(expr, curves=stopped[expr.table].curves)
         return expr
 
-    model = rewrite_model(model, lambda expr: transform(expr, rule))
+    model = mapped(model, lambda expr: transform(expr, rule))
     params = tuple(replace(p, table=stopped.get(p.name, p.table)) for p in model.params)
     return replace(model, params=params), report
 

@@ -20,7 +20,8 @@ from mdsl.model.dimensions import LENGTH
 from mdsl.model.domains import Pairs
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Read, Reduce, Update, walk
+from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Read, Reduce, walk
+from mdsl.model.traverse import inside
 
 from .atom_data import shape_of
 from .finite import known
@@ -115,12 +116,10 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
 def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
     """The sums in statements of dynamics, and numbers for the states that they read."""
     for advance in (s for s in model.run if isinstance(s, Advance)):
-        exprs = [e for s in advance.statements for e in ((s.value,) if isinstance(s, Update) else s.args)]
-        exprs += [*(e.body for e in advance.observes), *([] if advance.until is None else [advance.until])]
+        exprs = inside((advance.body, advance.observes, advance.until))
         states = {s.name: np.array([1.3]) for s in advance.states if s.type.kind == "scalar"}
-        computed = (
-            ({s.target for s in advance.statements} | {s.name for s in advance.states}) - states.keys() - {*FIELDS}
-        )
+        computed = {s.target for s in advance.statements} | {s.name for s in advance.states}
+        computed -= {*states, *FIELDS}
         for reduce in (n for e in exprs for n in walk(e) if isinstance(n, Reduce)):
             # Sums over pairs of what flows compute are refused later.
             if not any(isinstance(n, Read) and n.symbol in computed for n in walk(reduce)):

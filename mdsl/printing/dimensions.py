@@ -12,7 +12,7 @@ from fractions import Fraction
 from mdsl.model.dimensions import LENGTH, ONE, Dimension
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import UNTYPED, Call, Expr, Model, Number, Op, Read, Reduce, TableOf, Tabulated, Type, children
-from mdsl.model.traverse import rewrite_model
+from mdsl.model.traverse import mapped
 from mdsl.model.typing_rules import Context, Mismatch, type_of
 
 LIKE_ITS_PARTS = ("add", "sub", "neg", "abs", "min", "max", "choose")
@@ -24,7 +24,7 @@ def redimension(model: Model) -> Model:
     if model.units.reduced:
         return model
     work = _Redimension(model)
-    return rewrite_model(model, lambda e: e if e.type is UNTYPED else work.fit(e, e.type.dimension))
+    return mapped(model, lambda e: e if e.type is UNTYPED else work.fit(e, e.type.dimension))
 
 
 class _Redimension:

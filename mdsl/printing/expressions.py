@@ -33,6 +33,7 @@ from mdsl.model.nodes import (
     Read,
     Reduce,
     Slope,
+    Species,
     TableOf,
     Tabulated,
     Text,
@@ -211,7 +212,7 @@ class Expressions:
 
     def _place(self, index: Index, place: Place) -> tree.Expr:
         """An index; that of a loop, or one that is computed, is an expression."""
-        if isinstance(index, Expr) and not isinstance(index, Label):
+        if isinstance(index, Expr):
             return self.expr(index, place)
         return name_of(index) if isinstance(index, str) and index in place.locals else self._index(index)
 
@@ -244,8 +245,8 @@ class Expressions:
         match index:
             case int():
                 return tree.Number(NOWHERE, str(index))
-            case Label(species=species):
-                return name_of(species)
+            case Species(name=name):
+                return name_of(name)
         return name_of(self.names.index(str(index)))
 
     def _op(self, op: str, args: tuple[tree.Expr, ...]) -> tree.Expr:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from mdsl.grammar import tree
 from mdsl.model.dynamics import FIELDS
-from mdsl.model.nodes import Advance, Draw, Equation, Expr, Invoke, Loop, Op, Read, Scheme, State, Update, walk
+from mdsl.model.nodes import Advance, Draw, Equation, Invoke, Loop, Op, Read, Scheme, State, Update, walk
+from mdsl.model.traverse import inside
 
 from .expressions import NOWHERE, Expressions, Place, call, identifier, name_of
 
@@ -107,7 +108,7 @@ class Schemes:
 
     def advance(self, advance: Advance) -> tuple[str, dict[str, str]]:
         """The name of an integrator made of the updates of a statement, and the names of its parameters."""
-        within = [*_expressions(advance)]
+        within = inside((advance.body, advance.states, advance.observes))
         reads = {n.symbol for e in within for n in walk(e) if isinstance(n, Read) and not n.indices}
         # An option must not hide a value of that name which an update reads; `dt` is what advances the time.
         parameters = {
@@ -136,12 +137,6 @@ class Schemes:
             given = tuple(tree.Parameter(NOWHERE, p) for p in parameters.values())
             self.written.append(tree.Integrator(NOWHERE, kind, identifier(name), given, body))
         return self.integrators[key], parameters
-
-
-def _expressions(advance: Advance) -> Iterable[Expr]:
-    yield from (e for s in advance.statements for e in ((s.value,) if isinstance(s, Update) else s.args))
-    yield from (s.value for s in advance.states)
-    yield from (e.body for e in advance.observes)
 
 
 def _computed(statements) -> set[str]:

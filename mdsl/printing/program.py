@@ -35,7 +35,7 @@ from mdsl.model.nodes import (
     Table,
     walk,
 )
-from mdsl.model.traverse import expressions
+from mdsl.model.traverse import inside
 from mdsl.resolve.builders import BUILDERS
 
 from .dimensions import redimension
@@ -291,7 +291,7 @@ def _axis(axis: Axis, binder: str | None) -> tree.Axis:
 
 def _expressions(model: Model) -> list[Expr]:
     """The expressions outside functions and schemes."""
-    return [e for _, e in expressions(replace(model, functions=(), schemes=()))]
+    return inside(replace(model, functions=(), schemes=()))
 
 
 def _used(model: Model) -> set[str]:
@@ -311,7 +311,7 @@ def _used(model: Model) -> set[str]:
             pending += [n.symbol for n in walk(functions[symbol].value) if isinstance(n, Read)]
         if symbol in schemes:
             pending += schemes[symbol].invoked()
-            pending += [n.symbol for e in schemes[symbol].expressions() for n in walk(e) if isinstance(n, Read)]
+            pending += [n.symbol for e in inside(schemes[symbol]) for n in walk(e) if isinstance(n, Read)]
     return found
 
 

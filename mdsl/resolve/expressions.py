@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mdsl.grammar import tree
-from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, counted, some_indices, suggest
 from mdsl.model import nodes as model
 from mdsl.model.domains import Each, Over
 from mdsl.model.operators import BINARY, BUILTINS, MEMBERS, OPERATORS
 from mdsl.model.units import UnitSystem, UnitValue
-from mdsl.model.words import counted, some_indices
 
 from .domains import resolve_domain
 from .modules import near
@@ -279,7 +278,7 @@ class Resolver:
             return self.error(
                 "wrong-index", f"`{name}` has {some_indices(arity)}, but is given {len(node.indices)}", node, help=help
             )
-        indices: list[str | int | model.Label | model.Expr] = []
+        indices: list[str | int | model.Species | model.Expr] = []
         for place, index in enumerate(node.indices):
             found = scope.find(index.id) if isinstance(index, tree.Name) else None
             if isinstance(found, Binder):
@@ -291,7 +290,7 @@ class Resolver:
                     return self.error(
                         "wrong-index", f"`{name}` is one for each atom, and `{found.symbol}` is a species", index
                     )
-                indices.append(model.Label(found.symbol, span=index.span))
+                indices.append(model.Species(found.symbol))
             elif isinstance(index, tree.Number) and index.unit is None and index.value == int(index.value):
                 if entity.kind == "table":
                     return self.error("wrong-index", f"the indices of `{name}` are species or atoms", index)

@@ -9,6 +9,7 @@ from mdsl.grammar.diagnostics import Diagnostic, suggest
 from mdsl.model import nodes as model
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.nodes import DISTRIBUTIONS, EACH
+from mdsl.model.traverse import inside
 
 from .expressions import Resolver
 from .modules import near
@@ -260,8 +261,7 @@ def schemes_mean_the_prelude(work: Resolution, program: model.Model, prelude: Mo
         if symbol in seen or item is None:
             continue
         seen.add(symbol)
-        expressions = item.expressions() if isinstance(item, model.Scheme) else (item.value,)
-        reads = [n.symbol for e in expressions for n in model.walk(e) if isinstance(n, model.Read)]
+        reads = [n.symbol for e in inside(item) for n in model.walk(e) if isinstance(n, model.Read)]
         pending += [*reads, *(item.invoked() if isinstance(item, model.Scheme) else ())]
         if item.span.source is not main.program.span.source:
             for name in dict.fromkeys(n for n in reads if n in taken):

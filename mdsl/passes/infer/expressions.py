@@ -41,6 +41,7 @@ from mdsl.model.nodes import (
 from mdsl.model.nodes import Label as SpeciesLabel
 from mdsl.model.operators import BUILTINS
 from mdsl.model.signatures import definition
+from mdsl.model.traverse import inside, mapped
 from mdsl.model.typing_rules import Context, Mismatch, type_of
 
 from .box_shape import check_box
@@ -229,8 +230,8 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
                     box.span,
                 )
             )
-        box = box.map(lambda e: want(inference, e, length, "an edge of the box"))
-        for entry in box.exprs:
+        box = mapped(box, lambda e: want(inference, e, length, "an edge of the box"))
+        for entry in inside(box):
             before_run(inference, entry, "an edge of the box", also=("N", "t"))
         for param in (p for p in model.params if p.lifetime == "state" and p.name in decided_by(model)):
             report.append(

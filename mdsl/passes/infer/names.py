@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mdsl.model.nodes import UNKNOWN, UNTYPED, Axis, Read, Type
-from mdsl.model.nodes import Label as SpeciesLabel
+from mdsl.model.nodes import UNKNOWN, UNTYPED, Axis, Read, Species, Type
 from mdsl.model.operators import BUILTINS
 
 from .declarations import infer_equation, infer_param
@@ -34,10 +33,9 @@ def infer_read(work: Inference, expr: Read) -> Type:
                 work.fail("wrong-index", f"`{symbol}` has no entry {index}", expr)
             elif counts and axis.kind == "range":
                 _entry(work, expr, index, axis)
-            elif counts != (axis.kind == "range") or isinstance(index, SpeciesLabel) and axis.kind == "atoms":
+            elif counts != (axis.kind == "range") or isinstance(index, Species) and axis.kind == "atoms":
                 wanted = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
-                shown = index.species if isinstance(index, SpeciesLabel) else index
-                work.fail("wrong-index", f"the indices of `{symbol}` are {wanted}, which `{shown}` is not", expr)
+                work.fail("wrong-index", f"the indices of `{symbol}` are {wanted}, which `{index}` is not", expr)
         return param.type
     equation = work.model.equation(symbol)
     if equation is not None:
@@ -78,10 +76,9 @@ def _entry(work: Inference, expr: Read, index, axis: Axis) -> None:
                 help=f"its entries are {axis.first} to {axis.last}",
             )
     elif not isinstance(index, str) or index not in work.locals:
-        shown = index.species if isinstance(index, SpeciesLabel) else index
         work.fail(
             "wrong-index",
             f"the indices of `{expr.symbol}` are whole numbers from {axis.first} to {axis.last}, which "
-            f"`{shown}` is not",
+            f"`{index}` is not",
             expr,
         )

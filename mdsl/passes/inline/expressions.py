@@ -48,6 +48,7 @@ from mdsl.model.nodes import (
     transform,
 )
 from mdsl.model.operators import BUILTINS
+from mdsl.model.traverse import mapped
 
 from .closures import Cells, Closure, Env, Opaque, Slopes, Value
 from .flows import inline_advance
@@ -239,7 +240,7 @@ class Inliner:
             if index not in env.binders and isinstance(number := env.values.get(index), Number):
                 return int(number.value)
             return env.binders.get(index, index)
-        if isinstance(index, Expr) and not isinstance(index, Label):
+        if isinstance(index, Expr):
             found = self.whole(index, env, "an index", "wrong-index")
             return index if found is None else found
         return index
@@ -396,7 +397,7 @@ def inline(model: Model) -> tuple[Model, list[Diagnostic]]:
         )
         for p in model.params
     )
-    box = model.box and model.box.map(inliner.first_order)
+    box = mapped(model.box, inliner.first_order)
     run = tuple(inline_advance(inliner, step) if isinstance(step, Advance) else setup(step) for step in model.run)
     model = replace(model, equations=equations, params=params, box=box, run=run, functions=(), schemes=())
     return model, report
