@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Field
-from mdsl.lowering.field.schedule import expressions, statements
 from mdsl.lowering.geometry.cell import Cell, combination
 from mdsl.lowering.traversals.topologies import inverse
-from mdsl.model.nodes import Expr, Read, walk
+from mdsl.model.nodes import Read, walk
+from mdsl.model.traverse import inside
 
 from .state import Began, Inputs, State
 
@@ -24,13 +24,9 @@ def looks_back(field: Field) -> bool:
 
 def reads(field: Field, names: tuple[str, ...]) -> bool:
     """Whether observables or dynamics read one of these."""
-    exprs: list[Expr] = [
-        *(c.expr for c in field.combinations),
-        *(m.summand for m in field.measures),
-        *(m.bin for m in field.measures if m.bin),
-    ]
-    exprs += [e for a in field.dynamics for s in statements(a) for e in expressions(s)]
-    exprs += [e for a in field.dynamics for e in (*(s.value for s in a.states), *(o.body for o in a.observes))]
+    exprs = inside(tuple((c.expr,) for c in field.combinations))
+    exprs += inside(tuple((m.summand, m.bin) for m in field.measures))
+    exprs += inside(tuple((a.body, a.until, a.states, a.observes) for a in field.dynamics))
     return any(isinstance(n, Read) and n.symbol in names for e in exprs for n in walk(e))
 
 

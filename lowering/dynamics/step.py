@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +18,11 @@ from mdsl.lowering.geometry.cell import Cell, of_matrix
 from mdsl.lowering.geometry.flip import between, flipped, images_in, reducing
 from mdsl.lowering.kernels.changing_box import carried, declared, free_kept
 from mdsl.lowering.kernels.emit import evaluate
-from mdsl.lowering.kernels.globals import Globals, data_of
+from mdsl.lowering.kernels.globals import Globals, data_of, reader
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, VIRIAL
 from mdsl.lowering.potential.configuration import each_sum
 from mdsl.model.drift import drift
-from mdsl.model.nodes import EACH, Advance, Draw, Expr, Read, Update
+from mdsl.model.nodes import Advance, Draw, Expr, Read, Update
 from mdsl.model.nodes import State as Memory
 
 from . import noise
@@ -230,18 +231,14 @@ def value_of(
     now = with_memory(known, memory, states)
     nearest = dynamics.potential.geometry.nearest(known.cell)
     sums = dynamics.potential.field.on_the_spot
-    found: dict[str, object] = {}
+    of_atoms = reader(now, fields, lambda _, name: fields[name])
 
-    def read(expr: Read):
-        if expr.indices == (EACH,):
-            if expr.symbol in fields:
-                return fields[expr.symbol]
-            return now.params[expr.symbol][fields["species"]]
-        if expr.symbol in sums:
-            if expr.symbol not in found:
-                found[expr.symbol] = each_sum(sums[expr.symbol], now, fields, nearest, dynamics.layout)
-            return found[expr.symbol]
-        return (0.0,) * dynamics.dim if expr.symbol == "origin" else now.read(expr)
+    @cache
+    def added_up(name: str):
+        return each_sum(sums[name], now, fields, nearest, dynamics.layout)
+
+    def read(node: Read):
+        return added_up(node.symbol) if node.symbol in sums else of_atoms(node)
 
     result = evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
     return jax.tree.map(lambda a: a if jnp.asarray(a).dtype == bool else jnp.asarray(a, dynamics.dtype), result)

@@ -16,6 +16,7 @@ from mdsl.model.drift import drift
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import EACH, Advance, Draw, Expr, Op, Read, Update, walk
+from mdsl.model.traverse import inside
 
 from .field import Field
 from .names import Symbol
@@ -50,16 +51,12 @@ class ForceEvaluations:
 
 def statements(advance: Advance) -> tuple[Statement, ...]:
     """What a step of a statement of dynamics does, in order."""
-    return advance.body if advance.until is None else (*advance.body, Check(advance.until))
-
-
-def expressions(statement: Statement) -> tuple[Expr, ...]:
-    return statement.args if isinstance(statement, Draw) else (statement.value,)
+    return advance.statements if advance.until is None else (*advance.statements, Check(advance.until))
 
 
 def reads(statement: Statement) -> set[str]:
     """The names of values that a statement reads."""
-    found = {n.symbol for e in expressions(statement) for n in walk(e) if isinstance(n, Read)}
+    found = {n.symbol for e in inside(statement) for n in walk(e) if isinstance(n, Read)}
     return found | {statement.target} if isinstance(statement, Update) and statement.op == "+=" else found
 
 
@@ -142,7 +139,7 @@ def cut(field: Field, advance: Advance) -> Cut:
     read = {name for s in body for name in reads(s)}
     within = {n.symbol for e in far_sums(field, read) for n in walk(e) if isinstance(n, Read)}
     by_time = "t" in within or explicit_time(field.model)
-    drifts = advance.dt is not None and any(drift(s) is not None for s in advance.body)
+    drifts = advance.dt is not None and any(drift(s) is not None for s in advance.statements)
     timed = drifts and (by_time or _reads_time(field, body))
     evaluations = force_evaluations(
         body,
@@ -176,15 +173,16 @@ def cut(field: Field, advance: Advance) -> Cut:
 
 def _reads_time(field: Field, body: Sequence[Statement]) -> bool:
     """Whether statements read the time, also in sums."""
-    exprs = [e for s in body for e in expressions(s)]
+    exprs = inside(tuple(body))
     sums = [m.summand for m in field.measures] + [v.summand for v in field.values]
     return "t" in all_reads(field.model, (*exprs, *sums))
 
 
 def advances_wholly(advance: Advance) -> bool:
     """Whether it is proved that atoms drift for the time `dt` in a step, so that nothing is left to its end."""
-    parts = [_share(h, advance.dt) for s in advance.body if (h := drift(s)) is not None]
-    return bool(parts) and None not in parts and abs(sum(parts) - 1) < 1e-12
+    parts = [_share(h, advance.dt) for s in advance.statements if (h := drift(s)) is not None]
+    known = [p for p in parts if p is not None]
+    return len(known) == len(parts) > 0 and abs(sum(known) - 1) < 1e-12
 
 
 def _share(expr: Expr, whole: Expr | None) -> float | None:
@@ -201,8 +199,8 @@ def _share(expr: Expr, whole: Expr | None) -> float | None:
             found = _share(a, whole)
             return None if found is None else -found
         case Op(op="add" | "sub" as op, args=(a, b)):
-            found = _share(a, whole), _share(b, whole)
-            return None if None in found else found[0] + (found[1] if op == "add" else -found[1])
+            one, other = _share(a, whole), _share(b, whole)
+            return None if one is None or other is None else one + (other if op == "add" else -other)
         case Op(op="mul", args=(a, b)):
             for factor, rest in ((a, b), (b, a)):
                 times, found = constant_value(factor), _share(rest, whole)

@@ -19,8 +19,7 @@ from mdsl.lowering.neighbours.gather import entry
 from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Tabulated, transform, walk
 
 from .emit import Memo, evaluate
-from .globals import Globals
-from .globals import entry as parameter_entry
+from .globals import Globals, reader
 from .ranges import column, keeps, over, pick, several, spread_out
 from .staged import Staged
 
@@ -292,8 +291,7 @@ def atom_arrays(expr: Expr, model: Model) -> set[str]:
 
 def _zeros(zero, expr: Expr, dim: int):
     """Where the sum of an expression begins, in its shape."""
-    kind = "scalar" if expr.type is None else expr.type.kind
-    return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(kind, zero)
+    return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(expr.type.kind, zero)
 
 
 def _conditional(cutoff: Expr) -> bool:
@@ -339,16 +337,7 @@ def atom_values(
     """The summand of a sum over atoms, for all atoms at once; of one over the numbers of a range too, for all of these,
     [C, n]. ``atoms`` holds x, v, m, species, ..."""
     known = over(known, axis, 1, atoms["x"][0].dtype)
-
-    def read(node: Read):
-        if binder in node.indices:
-            if node.symbol in atoms:
-                return pick(atoms[node.symbol], node, axis, known.more.get(ENTRY))
-            return known.params[node.symbol][parameter_entry(known.model, node, lambda atom: atoms["species"])]
-        if node.symbol == "origin":
-            return (0.0,) * known.model.dim
-        return known.read(node)
-
+    read = reader(known, atoms, lambda _, name: atoms[name], axis)
     return evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
 
 

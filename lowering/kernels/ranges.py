@@ -15,6 +15,7 @@ from mdsl.lowering.field.field import Term
 from mdsl.lowering.field.names import EntryOf
 from mdsl.lowering.field.series import ENTRY, Entry, at_entry, size
 from mdsl.model.nodes import Axis, Read
+from mdsl.model.traverse import mapped
 
 
 def numbers(axis: Axis, dtype):
@@ -65,7 +66,7 @@ def several(leaf: Read, axis: Axis | None) -> tuple[int, ...]:
     """How many numbers for each row a derivative by ``leaf`` has in a term over a range: (), or (C,)."""
     if keeps(leaf, axis):
         return (size(axis),)
-    return (leaf.type.size,) if leaf.type is not None and leaf.type.kind == "array" else ()
+    return (leaf.type.size,) if leaf.type.kind == "array" else ()
 
 
 def spread_out(values, axis: Axis | None, shape: tuple[int, ...], keep: bool):
@@ -83,34 +84,10 @@ def one_by_one(term: Term) -> tuple[Term, ...]:
     if term.axis is None:
         return (term,)
 
-    def terms(k: int) -> Term:
-        def at(e):
-            return None if e is None else at_entry(e, Axis("range", k, k))[0]
+    def at(k: int) -> Term:
+        return mapped(replace(term, axis=None), lambda expr: at_entry(expr, Axis("range", k, k))[0])
 
-        def pairs(found):
-            return tuple((at(leaf), at(e)) for leaf, e in found)
-
-        gradients = tuple(
-            replace(
-                g,
-                radial=at(g.radial),
-                direct=None if g.direct is None else tuple(map(at, g.direct)),
-                along=None if g.along is None else tuple((at(e), d) for e, d in g.along),
-            )
-            for g in term.gradients
-        )
-        return replace(
-            term,
-            axis=None,
-            summand=at(term.summand),
-            gradients=gradients,
-            slopes=pairs(term.slopes),
-            partials=pairs(term.partials),
-            data=pairs(term.data),
-            weighted=at(term.weighted),
-        )
-
-    return tuple(terms(k) for k in range(term.axis.first, term.axis.last + 1))
+    return tuple(map(at, range(term.axis.first, term.axis.last + 1)))
 
 
 def leaf_name(leaf: Read) -> str:

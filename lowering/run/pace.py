@@ -12,8 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from mdsl.lowering.field.costs import DOUBLE, GEOMETRY, OPERATION, VISIT
-from mdsl.lowering.field.schedule import cut, expressions, statements
+from mdsl.lowering.field.schedule import cut, statements
 from mdsl.model.nodes import Advance, Expr, Op, walk
+from mdsl.model.traverse import inside
 
 from .members import Members
 from .plan import Arrangement
@@ -43,11 +44,11 @@ def seconds_of_step(arrangement: Arrangement, members: Members, advance: Advance
     pairs = [e for t in field.pair_terms for g in t.gradients for e in (g.radial, *(g.direct or ())) if e is not None]
     visits = near * (VISIT + OPERATION * (GEOMETRY + _operations(pairs))) if field.reaching else 0.0
     if field.triple_terms:
-        legs = near if arrangement.legs is None else arrangement.legs
+        legs = near if arrangement.traversal.legs is None else arrangement.traversal.legs
         triples = [t.summand for t in field.triple_terms]
         visits += legs**2 * (VISIT + OPERATION * 3 * (GEOMETRY + _operations(triples)))
     weights = sum(np.size(members.first.params[p.name]) for p in field.model.params if p.learned)
-    each = EACH + OPERATION * _operations(e for s in statements(advance) for e in expressions(s))
+    each = EACH + OPERATION * _operations(inside(statements(advance)))
     evaluations = 1 + sum(cut(field, advance).again)
     seconds = FIXED + SLOWER * DOUBLE * atoms * (each + evaluations * (visits + WEIGHT * weights))
     return seconds * len(members.all) / len(getattr(arrangement.layout, "devices", "1"))

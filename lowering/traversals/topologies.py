@@ -15,13 +15,11 @@ import numpy as np
 
 from mdsl.lowering.field.field import Measure, Term
 from mdsl.lowering.field.names import Symbol
-from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.geometry.cell import entries_of, fractions
 from mdsl.lowering.kernels.accumulate import scattered
 from mdsl.lowering.kernels.emit import Memo, evaluate
-from mdsl.lowering.kernels.globals import Globals, entry
+from mdsl.lowering.kernels.globals import Globals, entry, reader
 from mdsl.lowering.kernels.pair_kernel import BOX, VIRIAL, virial_components
-from mdsl.lowering.kernels.ranges import pick
 from mdsl.lowering.neighbours.gather import padded, take
 from mdsl.model.nodes import Expr, Model, Number, Op, Read, Type, transform, walk
 
@@ -103,15 +101,7 @@ class TupleSums:
 
     def value(self, domain, expr: Expr):
         """The value of an expression for each tuple of a domain, [M] (or tuples of [M])."""
-
-        def read(node: Read):
-            atom = next((i for i in node.indices if isinstance(i, str)), None)
-            if atom is None:
-                return (0.0,) * self.model.dim if node.symbol == "origin" else self.known.read(node)
-            if node.symbol in self.everyone and self.model.of_atoms(node.symbol):
-                return pick(self.atoms(domain, atom)[node.symbol], node, None, self.known.more.get(ENTRY))
-            return self.known.params[node.symbol][self.entry(domain, node)]
-
+        read = reader(self.known, self.everyone, lambda atom, name: self.atoms(domain, atom)[name])
         memo = self.memos.setdefault((domain.topology, *domain.binders), Memo())
         return evaluate(expr, read, lambda a, b: self.nearest(_apart(a, b)), memo)
 

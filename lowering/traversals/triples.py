@@ -18,10 +18,9 @@ from jax import lax
 from mdsl.lowering.field.field import Gradient, Term
 from mdsl.lowering.field.hoist_legs import CENTRE, END, LegValues
 from mdsl.lowering.field.names import AdjointOf, EndsOf, SlopeOf, Symbol
-from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.kernels.accumulate import scattered
 from mdsl.lowering.kernels.emit import Memo, evaluate
-from mdsl.lowering.kernels.globals import Globals, entry
+from mdsl.lowering.kernels.globals import Globals, entry, reader
 from mdsl.lowering.kernels.pair_kernel import (
     BOX,
     ENERGY,
@@ -32,7 +31,7 @@ from mdsl.lowering.kernels.pair_kernel import (
     cast_number,
     virial_components,
 )
-from mdsl.lowering.kernels.ranges import leaf_name, pick
+from mdsl.lowering.kernels.ranges import leaf_name
 from mdsl.lowering.neighbours.gather import take
 from mdsl.model.nodes import Expr, Model, Read
 
@@ -393,21 +392,15 @@ class _Triple:
         return self.gathered[place, name]
 
     def reader(self, binders: tuple[str, ...]) -> Callable:
-        work, dtype = self.work, self.leg[1][0].dtype
+        legs, dtype = self.legs, self.leg[1][0].dtype
+        of_atoms = reader(self.work.known, legs.own, lambda atom, name: self._atom(binders.index(atom), name))
 
         def read(node: Read):
-            index = next((i for i in node.indices if isinstance(i, str)), None)
-            if index is None:
-                return jax.tree.map(
-                    lambda v: cast_number(v, dtype) if hasattr(v, "dtype") else v, work.known.read(node)
-                )
             if node.symbol == "x":
-                return binders.index(index)  # a point, by its place in the triple
-            if node.symbol in self.legs.values:
-                return _at(self.legs.values[node.symbol], self.place[binders.index(index)])
-            if node.symbol in self.legs.own and work.model.of_atoms(node.symbol):
-                return pick(self._atom(binders.index(index), node.symbol), node, None, work.known.more.get(ENTRY))
-            return cast_number(work.known.params[node.symbol], dtype)[self.entry(node, binders)]
+                return binders.index(node.indices[0])  # a point, by its place in the triple
+            if node.symbol in legs.values:
+                return _at(legs.values[node.symbol], self.place[binders.index(node.indices[0])])
+            return jax.tree.map(lambda v: cast_number(v, dtype) if hasattr(v, "dtype") else v, of_atoms(node))
 
         return read
 

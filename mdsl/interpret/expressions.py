@@ -28,6 +28,7 @@ from mdsl.model.nodes import (
     Read,
     Reduce,
     Slope,
+    Species,
     TableOf,
     Tabulated,
     Text,
@@ -44,7 +45,7 @@ from .quantities import BUILTIN_VALUES, box_of, displacement
 from .rows import Cells, Closure, Rows, Whole, entries, expand, take
 from .values import GEOMETRY, OPERATIONS, Point, extreme, plus, spread, total
 
-Indices = tuple[str | int | Label, ...]
+Indices = tuple[str | int | Species, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,10 +254,10 @@ class Interpreter:
         places = [self._place(index, axis, rows) for index, axis in zip(indices, axes)]
         return linear(lambda a: a[(..., *places)] if places else a[..., None], array)
 
-    def _place(self, index: str | int | Label, axis: Axis, rows: Rows) -> np.ndarray:
+    def _place(self, index: str | int | Species, axis: Axis, rows: Rows) -> np.ndarray:
         """Where an index stands on an axis; on one of species an atom stands for its species."""
-        if isinstance(index, Label):
-            return np.array([self.model.species.index(index.species)])
+        if isinstance(index, Species):
+            return np.array([self.model.species.index(index.name)])
         places = self._index(index, rows)
         if axis.kind == "species" and isinstance(index, str):
             return self.system.species[places]

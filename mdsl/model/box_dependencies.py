@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .dependencies import energetic, reads
 from .nodes import Model
+from .traverse import inside
 
 
 def decided_by(model: Model) -> frozenset[str]:
     """The names that the declared box reads, also through the defaults of parameters; `t` is the time."""
-    return reads(model, model.box.exprs if model.box is not None else ())
+    return reads(model, tuple(inside(model.box)))
 
 
 def explicit_time(model: Model) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .nodes import Advance, Draw, Equation, Expr, Model, Read, walk
+from .nodes import Advance, Equation, Expr, Model, Read, walk
+from .traverse import inside
 
 
 def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:
@@ -40,8 +41,7 @@ def weighs(model: Model) -> bool:
             if step.target == "v":
                 return True  # velocities are drawn for a temperature
             continue
-        exprs += [v for s in step.body or () for v in (s.args if isinstance(s, Draw) else (s.value,))]
-        exprs += [step.until, *(s.value for s in step.states), *(e.body for e in step.observes)]
+        exprs += inside((step.body, step.until, step.states, step.observes))
         exprs += [Read(name) for output in step.outputs for name in output.names]
     seen: set[str] = set()
     while exprs:

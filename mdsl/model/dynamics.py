@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from mdsl.grammar.source import Span
 
+from .expr import UNTYPED, Expr, Type
+
 if TYPE_CHECKING:
-    from .nodes import Equation, Expr, Type
+    from .nodes import Equation
 
 
 FIELDS = ("x", "v", "cell")  # what every scheme can change
@@ -62,7 +64,7 @@ class State:
     value: Expr
     span: Span = field(compare=False, repr=False)
     axis: tuple[str, Expr, Expr] | None = None
-    type: Type | None = None
+    type: Type = UNTYPED
     param: tuple[str, int | None] | None = None
 
 
@@ -116,23 +118,6 @@ class Scheme:
         """The symbols of the flows that it is made of."""
         return [s.symbol for s in self.statements() if isinstance(s, Invoke)]
 
-    def expressions(self) -> Iterator[Expr]:
-        """Every expression of the scheme itself."""
-        yield from (d for d in self.defaults if d is not None)
-        for state in self.states:
-            yield state.value
-            yield from (state.axis or ())[1:]
-        yield from (e.body for e in self.observes)
-        for statement in self.statements():
-            match statement:
-                case Update(value=value, index=index):
-                    yield value
-                    yield from (() if index is None else (index,))
-                case Draw(args=args) | Invoke(args=args):
-                    yield from args
-                case Loop(first=first, last=last):
-                    yield from (first, last)
-
 
 @dataclass(frozen=True)
 class Setup:
@@ -180,6 +165,11 @@ class Advance:
     until: Expr | None = None
     states: tuple[State, ...] = ()
     observes: tuple[Equation, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Update | Draw, ...]:
+        """What a step does, once the scheme is written out."""
+        return self.body or ()
 
     def observe(self, name: str) -> Equation | None:
         return next((e for e in self.observes if e.name == name), None)

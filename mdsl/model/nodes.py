@@ -21,72 +21,21 @@ Expressions are shared, not copied: passes remember nodes by identity.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TypeGuard
+from dataclasses import dataclass, field
 
 from mdsl.grammar.source import Source, Span
 from mdsl.grammar.tree import Unit
 
 from .curves import Curves
 from .dimensions import ONE, Dimension
-from .domains import Domain, Over
+from .domains import Domain
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
+from .expr import BOOL, SCALAR, UNKNOWN, UNTYPED, Expr, Type, hashed_once  # noqa: F401
 from .functions import Extern, Network
+from .traverse import children, rebuild, transform, walk  # noqa: F401
 from .units import UnitSystem
 
 EACH = "·"  # the implicit atom of a flow
-
-
-@dataclass(frozen=True)
-class Type:
-    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function.
-
-    ``dimension`` is None where any will do: the literal 0.
-    """
-
-    kind: str
-    dimension: Dimension | None = ONE
-    size: int = 0
-
-    def __str__(self) -> str:
-        if self.kind == "scalar":
-            return "a number" if self.dimension is None or self.dimension.is_one else str(self.dimension)
-        if self.kind in ("vector", "matrix") and self.dimension is not None and not self.dimension.is_one:
-            return f"a {self.kind} of {self.dimension}"
-        if self.kind == "array":
-            return f"an array of {self.size} numbers"
-        return {"bool": "a condition", "index": "an atom"}.get(self.kind, f"a {self.kind}")
-
-
-def hashed_once(cls):
-    """Remember the hash of a node: expressions share their parts, and hashing each part anew in every place
-    where it is used takes time exponential in the depth."""
-    compute = cls.__hash__
-
-    def __hash__(self) -> int:
-        known = self.__dict__.get("_hash")
-        if known is None:
-            known = compute(self)
-            object.__setattr__(self, "_hash", known)
-        return known
-
-    cls.__hash__ = __hash__
-    return cls
-
-
-SCALAR = Type("scalar")
-UNKNOWN = Type("unknown", None)  # of what is wrong, which has been said
-BOOL = Type("bool")
-
-
-@dataclass(frozen=True)
-class Expr:
-    """``via`` are the calls through which a library's formula got here, outermost first."""
-
-    span: Span | None = field(compare=False, repr=False, kw_only=True, default=None)
-    via: tuple[Span, ...] = field(compare=False, repr=False, kw_only=True, default=())
-    type: Type | None = field(compare=False, repr=False, kw_only=True, default=None)
 
 
 @dataclass(frozen=True)
@@ -100,12 +49,23 @@ class Text(Expr):
     value: str
 
 
+@dataclass(frozen=True)
+class Species:
+    """A fixed species as an index."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @hashed_once
 @dataclass(frozen=True)
 class Read(Expr):
     symbol: str
-    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from.
-    indices: tuple[str | int | Label | Expr, ...] = ()
+    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from; in the
+    # Field also the number of a range.
+    indices: tuple[Index, ...] = ()
 
 
 @hashed_once
@@ -126,6 +86,21 @@ class Reduce(Expr):
 @dataclass(frozen=True)
 class Label(Expr):
     species: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The number of the range as the index of an array; of a per-atom value over a range that begins with ``start``,
+    perhaps a fixed ``number`` of it."""
+
+    start: int = 0
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return "k" if self.number is None else str(self.number)
+
+
+Index = str | int | Species | Entry | Expr
 
 
 @hashed_once
@@ -217,6 +192,11 @@ class Axis:
     first: int = 0
     last: int = -1
 
+    @property
+    def count(self) -> int:
+        """How many whole numbers a range has."""
+        return self.last + 1 - self.first
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -261,7 +241,7 @@ class Param:
     axes: tuple[Axis, ...]
     default: Expr | None
     span: Span = field(compare=False, repr=False)
-    type: Type | None = None
+    type: Type = UNTYPED
     binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
     table: Table | None = None
     data: Data | None = None
@@ -307,15 +287,6 @@ class Box:
     span: Span = field(compare=False, repr=False)
     tilts: tuple[Expr, ...] = ()
 
-    @property
-    def exprs(self) -> tuple[Expr, ...]:
-        return (*(e for e in self.edges if e is not None), *self.tilts)
-
-    def map(self, function: Callable[[Expr], Expr]) -> Box:
-        """The same box with every entry rewritten."""
-        edges = tuple(None if e is None else function(e) for e in self.edges)
-        return replace(self, edges=edges, tilts=tuple(function(e) for e in self.tilts))
-
 
 @dataclass(frozen=True)
 class Model:
@@ -343,6 +314,14 @@ class Model:
     def param(self, name: str) -> Param | None:
         return next((p for p in self.params if p.name == name), None)
 
+    def declaration(self, name: str) -> Param:
+        """What declares this parameter."""
+        return next(p for p in self.params if p.name == name)
+
+    def table(self, name: str) -> Table:
+        """What the `table` statement of this name gives it."""
+        return next(p.table for p in self.params if p.name == name and p.table is not None)
+
     def foreign(self, name: str) -> Network | Extern | None:
         """What a learned or extern function computes."""
         param = self.param(name)
@@ -362,91 +341,3 @@ class Model:
     def data(self) -> tuple[Param, ...]:
         """What comes with the atoms."""
         return tuple(p for p in self.params if p.data is not None)
-
-
-def children(expr: Expr) -> tuple[Expr, ...]:
-    """The expressions directly inside an expression."""
-    match expr:
-        case Op(args=args) | Call(args=args):
-            return args
-        case Reduce(domain=domain, body=body):
-            return (body, *domain.bounds) if isinstance(domain, Over) else (body,)
-        case Lambda(body=body):
-            return (body,)
-        case Read(indices=indices):
-            return tuple(i for i in indices if _computed(i))
-        case Apply(function=function, args=args):
-            return (function, *args)
-        case Derivative(function=function):
-            return (function,)
-        case Integral(function=function, lower=lower, upper=upper):
-            return (function, lower, upper)
-        case Slope(body=body, at=at):
-            return (body, at)
-        case Tabulated(which=which, at=at):
-            return (which, at)
-        case Area(body=body, lower=lower, upper=upper):
-            return (body, lower, upper)
-        case TableOf(entries=entries):
-            return tuple(value for _, value in entries)
-    return ()
-
-
-def _computed(index: str | int | Label | Expr) -> TypeGuard[Expr]:
-    return isinstance(index, Expr) and not isinstance(index, Label)
-
-
-def rebuild(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
-    """The same node with other children, in the order of :func:`children`."""
-    match expr:
-        case Op() | Call():
-            return replace(expr, args=parts)
-        case Reduce(domain=domain):
-            return replace(expr, body=parts[0], domain=replace(domain, bounds=parts[1:]) if parts[1:] else domain)
-        case Lambda():
-            return replace(expr, body=parts[0])
-        case Read(indices=indices):
-            rest = iter(parts)
-            return replace(expr, indices=tuple(next(rest) if _computed(i) else i for i in indices))
-        case Apply():
-            return replace(expr, function=parts[0], args=parts[1:])
-        case Derivative():
-            return replace(expr, function=parts[0])
-        case Integral():
-            return replace(expr, function=parts[0], lower=parts[1], upper=parts[2])
-        case Slope():
-            return replace(expr, body=parts[0], at=parts[1])
-        case Tabulated():
-            return replace(expr, which=parts[0], at=parts[1])
-        case Area():
-            return replace(expr, body=parts[0], lower=parts[1], upper=parts[2])
-        case TableOf(entries=entries):
-            return replace(expr, entries=tuple((k, v) for (k, _), v in zip(entries, parts)))
-    return expr
-
-
-def walk(expr: Expr):
-    """Every node of an expression once, parents first."""
-    seen: set[int] = set()
-    stack = [expr]
-    while stack:
-        node = stack.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            yield node
-            stack.extend(reversed(children(node)))
-
-
-def transform(expr: Expr, rule, memo: dict[int, Expr] | None = None) -> Expr:
-    """Rewrite bottom-up: ``rule(node)`` sees each node after its children, once."""
-    memo = {} if memo is None else memo
-    known = memo.get(id(expr))
-    if known is None:
-        parts = children(expr)
-        new = tuple(transform(part, rule, memo) for part in parts)
-        if any(a is not b for a, b in zip(parts, new)):
-            node = rebuild(expr, new)
-        else:
-            node = expr
-        known = memo[id(expr)] = rule(node)
-    return known

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.nodes import (
+    EACH,
+    UNTYPED,
+    Advance,
     Apply,
     Area,
     Derivative,
@@ -20,10 +23,13 @@ from mdsl.model.nodes import (
     Lambda,
     Model,
     Op,
+    Read,
+    Reduce,
     Slope,
     walk,
 )
-from mdsl.model.traverse import expressions
+from mdsl.model.operators import BUILTINS
+from mdsl.model.traverse import places
 from mdsl.passes.infer.expressions import infer
 from mdsl.passes.inline.expressions import inline
 
@@ -69,16 +75,43 @@ PASSES: tuple[Pass, ...] = (
 
 def verify(model: Model, after: Pass) -> None:
     """Check what a pass promises. Raises AssertionError: a fault of the compiler, never of the program."""
-    for name, expr in expressions(model):
+    declared = _declared(model)
+    for name, expr in places(model):
+        known = declared.union(*map(_bound, walk(expr)))
         for node in walk(expr):
             if isinstance(node, after.absent):
                 raise AssertionError(f"after {after.name}, {name} still holds {type(node).__name__}")
+            if isinstance(node, Read) and not known.issuperset({node.symbol, *filter(_is_name, node.indices)}):
+                raise AssertionError(f"after {after.name}, {name} reads {node}, which there is not")
             if after.typed:
                 _verify_type(name, node, after)
 
 
+def _declared(model: Model) -> set[str]:
+    """The names that a Model gives to values and indices, also those of flows."""
+    flows = [s for s in model.run if isinstance(s, Advance)]
+    found = {EACH, *BUILTINS, *(n for p in model.params for n in (p.name, p.binder) if n is not None)}
+    found |= {n for e in model.equations for n in (e.name, *e.binders)}
+    found |= {s.target for a in flows for s in a.statements}
+    return found.union(*({*(s.name for s in a.states), *(e.name for e in a.observes)} for a in flows))
+
+
+def _bound(node: Expr) -> tuple[str, ...]:
+    """The names that a node gives to what is inside it."""
+    match node:
+        case Reduce(domain=domain):
+            return domain.binders
+        case Slope(variable=variable) | Area(variable=variable):
+            return (variable,)
+    return ()
+
+
+def _is_name(index: object) -> bool:
+    return isinstance(index, str)
+
+
 def _verify_type(name: str, node: Expr, after: Pass) -> None:
-    if node.type is None:
+    if node.type is UNTYPED:
         raise AssertionError(f"after {after.name}, {name} holds {node} without a type")
     if (
         isinstance(node, Op)

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from mdsl.grammar import tree
 from mdsl.model.dynamics import FIELDS
-from mdsl.model.nodes import Advance, Draw, Equation, Expr, Invoke, Loop, Op, Read, Scheme, State, Update, walk
+from mdsl.model.nodes import Advance, Draw, Equation, Invoke, Loop, Op, Read, Scheme, State, Update, walk
+from mdsl.model.traverse import inside
 
 from .expressions import NOWHERE, Expressions, Place, call, identifier, name_of
 
@@ -47,7 +48,7 @@ class Schemes:
         )
 
     def state(self, state: State, place: Place) -> tree.Step:
-        axes = ()
+        axes: tuple[tree.Axis, ...] = ()
         if state.axis is not None:
             variable, first, last = state.axis
             place = place.inside((variable,))
@@ -73,7 +74,7 @@ class Schemes:
         self, body, place: Place, at_top: dict[str, tuple[str, int | None]] | None = None
     ) -> tuple[tree.Step, ...]:
         """``at_top``: the targets that stand for states at the top level, and the entry of those."""
-        out = []
+        out: list[tree.Step] = []
         for step in body:
             match step:
                 case Update(target=target, op=op, value=value, index=index):
@@ -87,8 +88,8 @@ class Schemes:
                     )
                     out.append(tree.Update(NOWHERE, identifier(name), op, self.exprs.expr(value, place), place_))
                 case Draw(target=target, distribution=distribution, args=args):
-                    drawn = name_of(distribution)
-                    drawn = call(drawn, *(self.exprs.expr(a, place) for a in args)) if args else drawn
+                    given = [self.exprs.expr(a, place) for a in args]
+                    drawn = call(name_of(distribution), *given) if args else name_of(distribution)
                     out.append(tree.Draw(NOWHERE, identifier(place.renamed.get(target, target)), drawn))
                 case Invoke(symbol=symbol, args=args):
                     out.append(call(name_of(self.names.symbol(symbol)), *(self.exprs.expr(a, place) for a in args)))
@@ -107,7 +108,7 @@ class Schemes:
 
     def advance(self, advance: Advance) -> tuple[str, dict[str, str]]:
         """The name of an integrator made of the updates of a statement, and the names of its parameters."""
-        within = [*_expressions(advance)]
+        within = inside((advance.body, advance.states, advance.observes))
         reads = {n.symbol for e in within for n in walk(e) if isinstance(n, Read) and not n.indices}
         # An option must not hide a value of that name which an update reads; `dt` is what advances the time.
         parameters = {
@@ -115,7 +116,7 @@ class Schemes:
             for n, _ in advance.options
         }
         at_top = {s.name: s.param for s in advance.states if s.param is not None}
-        targets = {s.target for s in advance.body} | {s.name for s in advance.states}
+        targets = {s.target for s in advance.statements} | {s.name for s in advance.states}
         targets -= {*FIELDS, *at_top}
         hidden = self.names.globals | {n for n, _ in advance.options}
         renamed = {t: self.names.fresh(t) for t in sorted(targets) if t in hidden}
@@ -127,7 +128,7 @@ class Schemes:
                     values[id(node)] = parameters[same]
         place = Place(locals=frozenset(targets), known=values, renamed=renamed)
         states = [s for s in advance.states if s.param is None]
-        body = self.body(states, advance.observes, (), place) + self.steps(advance.body, replace(place), at_top)
+        body = self.body(states, advance.observes, (), place) + self.steps(advance.statements, replace(place), at_top)
         kind = "minimizer" if advance.dt is None else "integrator"
         key = (advance.scheme, kind, tuple(parameters.values()), body)
         if key not in self.integrators:
@@ -136,12 +137,6 @@ class Schemes:
             given = tuple(tree.Parameter(NOWHERE, p) for p in parameters.values())
             self.written.append(tree.Integrator(NOWHERE, kind, identifier(name), given, body))
         return self.integrators[key], parameters
-
-
-def _expressions(advance: Advance) -> Iterable[Expr]:
-    yield from (e for s in advance.body for e in ((s.value,) if isinstance(s, Update) else s.args))
-    yield from (s.value for s in advance.states)
-    yield from (e.body for e in advance.observes)
 
 
 def _computed(statements) -> set[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mdsl.grammar import tree
-from mdsl.grammar.diagnostics import suggest
+from mdsl.grammar.diagnostics import some_indices, suggest
 from mdsl.model import domains
-from mdsl.model.words import some_indices
 
 from .scope import Binder, Scope
 

@@ -19,7 +19,7 @@ from mdsl.interpret.meaning import System
 from mdsl.model import nodes
 from mdsl.model.nodes import Op, walk
 from mdsl.model.operators import OPERATORS
-from mdsl.passes.pipeline import expressions
+from mdsl.model.traverse import inside
 
 QUICK = {
     "xla_backend_optimization_level": 0,
@@ -176,7 +176,7 @@ def test_every_node_has_a_case(folder):
     assert cases.OPERATORS.keys() == OPERATORS.keys()
     program = cases.program(folder, "sum((i, j, k, l) in chains)", "quantity")
     stages = [model for _, model in program.compiled.stages]
-    found = [n for model in stages for _, e in expressions(model) for n in walk(e)]
+    found = [n for model in stages for e in inside(model) for n in walk(e)]
     assert {n.op for n in found if isinstance(n, Op)} >= OPERATORS.keys() - {"eq", "and", "or", "not"} | {"eq"}
     kinds = {c for c in vars(nodes).values() if isinstance(c, type) and issubclass(c, nodes.Expr)} - {nodes.Expr}
     # A label stands in the arguments of nodes; a text in those of readers alone.

@@ -1,11 +1,12 @@
-"""`verify` refutes a node that a pass has promised to remove, and one without a type, wherever it stands in a Model."""
+"""`verify` refutes a node that a pass has promised to remove, one without a type, and a name that nothing has, wherever it
+stands in a Model."""
 
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
 import mdsl
-from mdsl.model.nodes import Expr, Lambda, Number
+from mdsl.model.nodes import SCALAR, Expr, Lambda, Number, Read, Table
 from mdsl.passes.pipeline import PASSES, verify
 
 TEXT = """use units.lj
@@ -48,7 +49,7 @@ def planted(item, bad, place="model"):
         for k, part in enumerate(item):
             for where, other in planted(part, bad, f"{place}[{k}]"):
                 yield where, type(item)((*item[:k], other, *item[k + 1 :]))
-    elif is_dataclass(item):
+    elif is_dataclass(item) and not isinstance(item, Table):
         for part in fields(item):
             for where, other in planted(getattr(item, part.name), bad, f"{place}.{part.name}"):
                 yield where, replace(item, **{part.name: other})
@@ -59,7 +60,12 @@ def model():
     return mdsl.compile(TEXT).model
 
 
-BAD = {"a function": Lambda(("r",), Number(1.0)), "no type": Number(1.0)}
+BAD = {
+    "a function": Lambda(("r",), Number(1.0)),
+    "no type": Number(1.0),
+    "a name": Read("nothing", type=SCALAR),
+    "an index": Read("x", ("nobody",), type=SCALAR),
+}
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -70,7 +76,7 @@ def test_what_is_wrong_is_refuted_in_every_place(model, bad):
     expected += (".every", ".dt", ".until", ".states", ".body", ".observes")
     assert [e for e in expected if not any(e in place for place in places)] == []
     for place, wrong in places.items():
-        with pytest.raises(AssertionError, match=r"still holds|without a type"):
+        with pytest.raises(AssertionError, match=r"still holds|without a type|which there is not"):
             verify(wrong, PASSES[-1])
             pytest.fail(f"nothing is said of {bad} in {place}")
 

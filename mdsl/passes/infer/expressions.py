@@ -18,6 +18,7 @@ from mdsl.model.faults import fault, place
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import (
     UNKNOWN,
+    UNTYPED,
     Advance,
     Area,
     Axis,
@@ -40,6 +41,7 @@ from mdsl.model.nodes import (
 from mdsl.model.nodes import Label as SpeciesLabel
 from mdsl.model.operators import BUILTINS
 from mdsl.model.signatures import definition
+from mdsl.model.traverse import inside, mapped
 from mdsl.model.typing_rules import Context, Mismatch, type_of
 
 from .box_shape import check_box
@@ -134,12 +136,7 @@ class Inference:
                     self.fail(
                         "wrong-type", f"D differentiates a number by a number, not {body.type} by {at.type}", expr
                     )
-                dimension = (
-                    None
-                    if None in (at.type.dimension, body.type.dimension)
-                    else body.type.dimension / at.type.dimension
-                )
-                return replace(expr, body=body, at=at, type=Type("scalar", dimension))
+                return replace(expr, body=body, at=at, type=Type("scalar", body.type.over(at.type)))
             case Area():
                 return infer_area(self, expr)
             case Call():
@@ -178,9 +175,7 @@ class Inference:
         secondary = tuple(
             Label(a.span, f"this is {a.type}")
             for a in args
-            if a.span is not None
-            and a.span.source is source
-            and not (a.span.start == expr.span.start and a.span.end == expr.span.end)
+            if a.span is not None and a.span.source is source and a.span != expr.span
         )
         notes: tuple[str, ...] = ()
         if expr.span is not None and expr.span.source is not source:
@@ -200,7 +195,7 @@ class Inference:
         said = [
             f"`{name}` is {kind}"
             for name, kind in reads.items()
-            if self.model.param(name) is not None and kind is not None
+            if self.model.param(name) is not None and kind is not UNTYPED
         ]
         return (f"here {', '.join(said)}",) if said else ()
 
@@ -235,8 +230,8 @@ def infer(model: Model) -> tuple[Model, list[Diagnostic]]:
                     box.span,
                 )
             )
-        box = box.map(lambda e: want(inference, e, length, "an edge of the box"))
-        for entry in box.exprs:
+        box = mapped(box, lambda e: want(inference, e, length, "an edge of the box"))
+        for entry in inside(box):
             before_run(inference, entry, "an edge of the box", also=("N", "t"))
         for param in (p for p in model.params if p.lifetime == "state" and p.name in decided_by(model)):
             report.append(
