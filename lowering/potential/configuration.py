@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from mdsl.model.nodes import Axis, Expr
 from .potential import Potential
 
 if TYPE_CHECKING:
-    from mdsl.lowering.arrays import Count, Labels, Slots, Values, Vector
+    from mdsl.lowering.arrays import Count, Labels, Slots, Value, Values, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,9 @@ class Configuration:
         return TupleSums(self.model, self.potential.topologies, self.known, everyone, self.place, self.nearest)
 
 
-def each_sum(measure: Measure, known: Globals, atoms: Mapping[str, object], nearest: Callable, layout: Layout):
+def each_sum(
+    measure: Measure, known: Globals, atoms: Values, nearest: Callable[[Vector], Vector], layout: Layout
+) -> Value:
     """A sum over atoms, or the largest or smallest of its values. ``atoms``: all that its summand reads of them."""
     values = _filled(atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest), atoms["x"][0])
     return total(values, layout.add) if measure.op == "sum" else layout.extreme(values, measure.op)
