@@ -18,24 +18,15 @@ from jax import lax
 from mdsl.lowering.field.field import Gradient, Term
 from mdsl.lowering.field.hoist_legs import CENTRE, END, LegValues
 from mdsl.lowering.field.names import AdjointOf, EndsOf, SlopeOf, Symbol
-from mdsl.lowering.kernels.accumulate import scattered
-from mdsl.lowering.kernels.emit import Memo, evaluate
-from mdsl.lowering.kernels.globals import Globals, entry, reader
-from mdsl.lowering.kernels.pair_kernel import (
-    BOX,
-    ENERGY,
-    FORCE,
-    PARTIALS,
-    SLOPES,
-    VIRIAL,
-    cast_number,
-    virial_components,
-)
-from mdsl.lowering.kernels.ranges import leaf_name
 from mdsl.lowering.neighbours.gather import take
+from mdsl.lowering.neighbours.legs import Legs
 from mdsl.model.nodes import Expr, Model, Read
 
-from .legs import Legs
+from .accumulate import scattered
+from .emit import Memo, evaluate
+from .globals import Globals, entry, reader
+from .pair_kernel import BOX, ENERGY, FORCE, PARTIALS, SLOPES, VIRIAL, cast_number, virial_components
+from .ranges import leaf_name
 
 ENDS, TWIST = Symbol("ends"), Symbol("twist")
 UNROLL = 2  # triples of each atom that are added at a time

@@ -17,8 +17,7 @@ from mdsl.model.domains import Domain
 from mdsl.model.nodes import Read
 from mdsl.start.initial import Initial
 
-from . import around as triples
-from . import each, members, pairs
+from . import each, members, pairs, triples
 from .configuration import Configuration
 from .totals import Measures, Outputs, Terms, Totals, Values
 

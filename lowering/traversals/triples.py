@@ -1,7 +1,7 @@
 """Sums over triples, and over pairs of neighbours around each atom.
 
-`legs` finds the neighbours, `triples` computes with them; here blocks of atoms are gone through, and what was found for
-legs is scattered to the atoms at their ends.
+`legs` finds the neighbours, `triple_kernel` computes with them; here blocks of atoms are gone through, and what was
+found for legs is scattered to the atoms at their ends.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mdsl.lowering.field.series import at_entry, size
 from mdsl.lowering.geometry.cell import cast, entries_of, fractions
 from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, VIRIAL, atom_arrays, virial_components
 from mdsl.lowering.kernels.ranges import leaf_name, one_by_one
+from mdsl.lowering.kernels.triple_kernel import ENDS, TWIST, TripleSums
+from mdsl.lowering.neighbours import legs
 from mdsl.lowering.neighbours.gather import padded
 from mdsl.model.nodes import Read
 
-from . import legs
 from .configuration import Configuration
 from .potential import marked
 from .totals import Measures, Outputs, Terms, Totals, Values, weight_of_each
-from .triples import ENDS, TWIST, TripleSums
 
 BY_ROWS = True
 histogram = suspects = None
