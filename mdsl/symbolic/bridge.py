@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import sympy
 
 from mdsl.model.nodes import BOOL, SCALAR, Call, Expr, Number, Op, Read, Tabulated
-from mdsl.model.operators import OPERATORS
+from mdsl.model.operators import ELEMENTARY, OPERATORS
 
 from .calls import Applied, from_applied, to_applied
 from .magnitude import magnitude, signum
@@ -49,11 +49,8 @@ class nearest(_Steps):
     pass
 
 
-_FUNCTIONS = {
-    name: getattr(sympy, name)
-    for name in ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc")
-}
-_FUNCTIONS |= {"atan2": atan2, "floor": floor, "round": nearest}
+_OWN = {"atan2": atan2, "floor": floor, "round": nearest, "abs": magnitude}
+FUNCTIONS = _OWN | {name: getattr(sympy, name) for name in ELEMENTARY if name not in _OWN}
 _RELATIONS = {"lt": sympy.Lt, "le": sympy.Le, "gt": sympy.Gt, "ge": sympy.Ge, "eq": sympy.Eq, "ne": sympy.Ne}
 _HOLDS = {
     "lt": operator.lt,
@@ -67,7 +64,7 @@ _RELATION_NAMES = {
     sympy.StrictLessThan: "lt", sympy.LessThan: "le", sympy.StrictGreaterThan: "gt", sympy.GreaterThan: "ge",
     sympy.Equality: "eq", sympy.Unequality: "ne",
 }  # fmt: skip
-_FUNCTION_NAMES = {function: name for name, function in _FUNCTIONS.items()}
+_FUNCTION_NAMES = {function: name for name, function in FUNCTIONS.items()}
 
 
 def number(value: float) -> sympy.Expr:
@@ -209,8 +206,8 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
             return sympy.Not(parts[0])
     if op in _RELATIONS:
         return _compared(op, *parts)
-    if op in _FUNCTIONS:
-        return _FUNCTIONS[op](*parts)
+    if op in FUNCTIONS:
+        return FUNCTIONS[op](*parts)
     return leaves.symbol(expr)
 
 
