@@ -6,7 +6,7 @@ line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -65,9 +65,9 @@ def over(part: Term | Measure | PerAtom) -> Sums:
     return OVER[None if part.domain is None else type(part.domain)]
 
 
-def parted(*groups: Iterable) -> Iterator[tuple]:
+def parted(*groups: Sequence) -> Iterator[tuple]:
     """Each domain that some sums are over, and its own of each group."""
     for domain in DOMAINS:
-        own = [tuple(s for s in group if over(s) is domain) for group in map(tuple, groups)]
+        own = [tuple(s for s in group if over(s) is domain) for group in groups]
         if any(own):
             yield domain, *own
