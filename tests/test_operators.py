@@ -25,7 +25,7 @@ TENSORS |= {op for op in OPERATORS if op.startswith(("component_", "entry_"))}
 NUMBERS = [op for op in OPERATORS if op not in TENSORS | POINTS | set(LOGIC)]
 # Where a function of one number is compared: within its domain, and away from jumps.
 DOMAIN = {"log": (0.2, 3.0), "sqrt": (0.2, 3.0), "asin": (-0.9, 0.9), "acos": (-0.9, 0.9), "tan": (-1.2, 1.2)}
-DOMAIN |= {"pow": (0.3, 2.5), "floor": (0.1, 0.9), "round": (0.6, 1.4)}
+DOMAIN |= {"log1p": (-0.8, 3.0), "pow": (0.3, 2.5), "floor": (0.1, 0.9), "round": (0.6, 1.4)}
 
 
 def kinds(op):
@@ -113,7 +113,7 @@ def test_vectors_and_matrices_are_the_same_in_jax(op):
 
 # Cutoffs are made of numbers; these have no bounds, and a cutoff that needs them is refused (`bounded`).
 WITHOUT_BOUNDS = {"sin", "cos", "tan", "asin", "acos", "cosh", "erf", "erfc", "atan2", "floor", "round", "eq", "ne"}
-WITHOUT_BOUNDS |= {"norm"} | TENSORS | POINTS
+WITHOUT_BOUNDS |= {"norm", "log1p"} | TENSORS | POINTS
 
 
 def test_bounds_are_known_or_refused():

@@ -25,7 +25,8 @@ class Operator:
 
 COSTLY = 10
 ELEMENTARY: dict[str, dict[str, Any]] = {  # functions of one number, and what is known of each
-    "exp": {}, "log": {"singular": (0, 1.0)},
+    "exp": {}, "log": {"singular": (0, 1.0)}, 
+    "log1p": {"meaning": "log(1 + a), exact for a small a", "singular": (0, 0.0), "ends": True},
     "sin": {"ends": True}, "cos": {}, "tan": {"ends": True},
     "asin": {"singular": (0, 0.0), "ends": True}, "acos": {"singular": (0, 0.0)}, "atan": {"ends": True},
     "sinh": {"ends": True}, "cosh": {}, "tanh": {"ends": True},
@@ -56,7 +57,10 @@ OPERATORS: dict[str, Operator] = {
     "or": Operator(2, "logic", "a or b"),
     "not": Operator(1, "logic", "not a"),
     # elementary functions of pure numbers
-    **{name: Operator(1, "elementary", f"{name}(a)", COSTLY, **known) for name, known in ELEMENTARY.items()},
+    **{
+        name: Operator(1, "elementary", cost=COSTLY, **{"meaning": f"{name}(a)", **known})
+        for name, known in ELEMENTARY.items()
+    },
     "sqrt": Operator(1, "root", "the square root", singular=(0, 1.0)),
     "abs": Operator(1, "negation", "the magnitude of a number", ends=True),
     "atan2": Operator(
@@ -85,7 +89,7 @@ OPERATORS: dict[str, Operator] = {
 
 # What a program may call, by these names; the rest has its own notation.
 CALLABLE = (
-    "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
+    "exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
     "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "diagonal",
     "angle", "dihedral",
 )  # fmt: skip

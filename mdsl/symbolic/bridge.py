@@ -32,6 +32,19 @@ class atan2(sympy.Function):
         return (x if argindex == 1 else -y) / (x**2 + y**2)
 
 
+class log1p(sympy.Function):
+    """log(1 + a), where SymPy would add before it takes the logarithm."""
+
+    nargs = 1
+
+    @classmethod
+    def eval(cls, a: sympy.Expr) -> sympy.Expr | None:
+        return sympy.log(1 + a) if a.is_Rational else None
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return 1 / (1 + self.args[0])
+
+
 class _Steps(sympy.Function):
     """A function with a derivative of 0 wherever it has one."""
 
@@ -49,7 +62,7 @@ class nearest(_Steps):
     pass
 
 
-_OWN = {"atan2": atan2, "floor": floor, "round": nearest, "abs": magnitude}
+_OWN = {"log1p": log1p, "atan2": atan2, "floor": floor, "round": nearest, "abs": magnitude}
 FUNCTIONS = _OWN | {name: getattr(sympy, name) for name in ELEMENTARY if name not in _OWN}
 _RELATIONS = {"lt": sympy.Lt, "le": sympy.Le, "gt": sympy.Gt, "ge": sympy.Ge, "eq": sympy.Eq, "ne": sympy.Ne}
 _HOLDS = {
