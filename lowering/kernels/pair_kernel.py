@@ -178,8 +178,7 @@ class Added:
         zero = jnp.broadcast_to(like, (*count, *like.shape))
         if self.groups:
             return (zero,) * self.groups
-        kind = "scalar" if self.expr.type is None else self.expr.type.kind
-        return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(kind, zero)
+        return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(self.expr.type.kind, zero)
 
 
 # -- the pairs of a kernel -------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +23,16 @@ from mdsl.start.initial import Initial
 
 from .configuration import Configuration
 from .layout import Layout
-from .totals import Measures, Outputs, Terms, Totals, Values, by_parameter
+from .totals import Measures, Outputs, Quantities, Terms, Totals, by_parameter
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
 BY_ROWS = True
 
 
-def values(now: Configuration, wanted: Values) -> Mapping[str, object]:
-    rows: dict[str, object] = {}
+def values(now: Configuration, wanted: Quantities) -> Values:
+    rows: dict[str, Value] = {}
     for value in wanted:
         rows[value.name] = _rows(now.with_rows(rows), value.summand, value.centre, value.axis, keep=True)
     return rows
@@ -74,7 +78,7 @@ def _pulled(now: Configuration, outputs: Outputs, term: Term, found: Totals) -> 
     return replace(found.plus([-s for s in slopes], virial), box=tuple(box))
 
 
-def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, object]]:
+def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Numbers]]:
     for term in terms:
         for leaf, partial in term.partials:
             yield term, leaf, _partial(now, leaf, partial, term)
@@ -101,11 +105,11 @@ def _partial(now: Configuration, leaf: Read, partial: Expr, term: Term):
     return jnp.where(alone, jnp.where(jnp.isfinite(found), found, 0.0), moved(jnp.where(alone, 1.0, 0.0)))
 
 
-def weighted(now: Configuration, term: Term):
+def weighted(now: Configuration, term: Term) -> Scalar:
     return now.here(_rows(now, term.weighted, term.domain.binders[0], term.axis))
 
 
-def histogram(now: Configuration, measure: Measure):
+def histogram(now: Configuration, measure: Measure) -> Value:
     binder, here = measure.domain.binders[0], now.layout.rows() < now.layout.n_atoms
     bins, weights = (atom_values(e, binder, now.known, now.atoms, now.nearest) for e in (measure.bin, measure.summand))
     return now.layout.across(binned(measure.axis, bins, weights, here, now.dtype))
@@ -118,7 +122,7 @@ def suspects(domain: Domain, initial: Initial, x: np.ndarray) -> tuple[np.ndarra
 # -- single atoms ----------------------------------------------------------------------------------------
 
 
-def each_sum(measure: Measure, known: Globals, atoms: Mapping[str, object], nearest: Callable, layout: Layout):
+def each_sum(measure: Measure, known: Globals, atoms: Values, nearest: Callable, layout: Layout):
     """A sum over atoms, or the largest or smallest of its values. ``atoms``: all that its summand reads of them."""
     like, found = atoms["x"][0], atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest)
     values = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, like.dtype), like.shape), found)

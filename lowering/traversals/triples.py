@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +26,17 @@ from mdsl.model.nodes import Read
 
 from .configuration import Configuration
 from .potential import marked
-from .totals import Measures, Outputs, Terms, Totals, Values, weight_of_each
+from .totals import Measures, Outputs, Quantities, Terms, Totals, weight_of_each
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
 BY_ROWS = True
 histogram = suspects = None
 
 
-def values(now: Configuration, wanted: Values) -> Mapping[str, object]:
-    rows: dict[str, object] = {}
+def values(now: Configuration, wanted: Quantities) -> Values:
+    rows: dict[str, Value] = {}
     for near in (True, False):
         if some := tuple(v for v in wanted if now.holds(v.near) == near):
             rows |= _around(now, (), NOTHING, some, near).rows
@@ -50,7 +54,7 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
     return found
 
 
-def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, object]]:
+def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Numbers]]:
     single = tuple(e for t in terms for e in one_by_one(t))
     rows = _around(now, single, frozenset({PARTIALS})).rows
     leaves = {leaf_name(leaf): (term, leaf) for term in single for leaf, _ in term.partials}
@@ -58,7 +62,7 @@ def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, obj
         yield term, leaf, rows[AdjointOf(name)]
 
 
-def weighted(now: Configuration, term: Term):
+def weighted(now: Configuration, term: Term) -> Scalar:
     value = weight_of_each(term)
     return now.here(values(now, (value,))[value.name])
 
@@ -71,18 +75,18 @@ class Around:
     """What triples add up to. ``rows``: sums and partials by name, [n]; ``force``, ``virial`` and ``box`` are empty
     where they were not asked for; ``slopes``: by parameter."""
 
-    rows: Mapping[str, object]
+    rows: Values
     force: tuple
     virial: tuple
     box: tuple
-    slopes: tuple[tuple[str, object], ...]
+    slopes: tuple[tuple[str, Numbers], ...]
 
 
 def _around(
     now: Configuration,
     terms: Terms,
     outputs: Outputs,
-    values: Values = (),
+    values: Quantities = (),
     near: bool = True,
     measures: Measures = (),
 ) -> Around:
