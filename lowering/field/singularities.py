@@ -21,8 +21,7 @@ SQUARE = Symbol("square")  # the squared distance of the pair at hand
 def singular(expr: Expr, touching: bool) -> tuple[int, float] | None:
     """Which argument of an expression has to be kept from singular points, and by which number; None: none.
     ``touching``: the branch in which it stands is taken where atoms lie at one place."""
-    found = OPERATORS[expr.op].singular if isinstance(expr, Op) else None
-    if found is None:
+    if not isinstance(expr, Op) or (found := OPERATORS[expr.op].singular) is None:
         return None
     if expr.op == "pow" and isinstance(expr.args[1], Number) and (p := expr.args[1].value) == int(p) and p >= 0:
         return None

@@ -54,27 +54,18 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
 
 def _pulled(now: Configuration, outputs: Outputs, term: Term, found: Totals) -> Totals:
     """With what pulls at single atoms."""
-    (binder,), gradient, add = term.domain.binders, term.gradients[0], now.layout.add
-    x, cell = now.atoms["x"], now.known.cell
-    d = now.nearest(x)
-
-    def slope(a: int):
-        """The derivative by the a-th component of the position."""
-        out = jnp.zeros_like(d[a])
-        if gradient.radial is not None:
-            out = out + 2 * atom_values(gradient.radial, binder, now.known, now.atoms, now.nearest) * d[a]
-        if gradient.direct is not None:
-            out = out + atom_values(gradient.direct[a], binder, now.known, now.atoms, now.nearest)
-        return out
-
-    slopes = tuple(map(slope, range(now.dim)))
+    (binder,), gradient, (x, cell) = term.domain.binders, term.gradients[0], (now.atoms["x"], now.known.cell)
+    d, at = now.nearest(x), lambda e: atom_values(e, binder, now.known, now.atoms, now.nearest)
+    radial = None if gradient.radial is None else 2 * at(gradient.radial)
+    direct = (0.0,) * now.dim if gradient.direct is None else tuple(map(at, gradient.direct))
+    slopes = [jnp.broadcast_to(b if radial is None else radial * c + b, c.shape) for c, b in zip(d, direct)]
     box = list(found.box)
     if BOX in outputs:  # the nearest image of an atom moves with the box
         images = fractions(cell, tuple(near - c for near, c in zip(d, x)))
         for n, (vector, axis) in enumerate(entries_of(cell)):
             if now.potential.geometry.periodic[vector]:
-                box[n] = box[n] + add(images[vector] * slopes[axis])
-    virial = [-add(d[a] * slopes[b]) for a, b in virial_components(now.dim)]
+                box[n] = box[n] + now.layout.add(images[vector] * slopes[axis])
+    virial = [-now.layout.add(d[a] * slopes[b]) for a, b in virial_components(now.dim)]
     return replace(found.plus([-s for s in slopes], virial), box=tuple(box))
 
 
