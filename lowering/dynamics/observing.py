@@ -20,10 +20,10 @@ from mdsl.lowering.kernels.globals import Globals
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, NOTHING, VIRIAL
 from mdsl.lowering.kernels.ranges import numbers
 from mdsl.lowering.planning.capacity import Plan
-from mdsl.lowering.potential.configuration import Configuration
 from mdsl.lowering.potential.evaluation import evaluate
-from mdsl.lowering.potential.potential import Potential
 from mdsl.lowering.potential.series_sums import series_sums
+from mdsl.lowering.traversals.configuration import Configuration
+from mdsl.lowering.traversals.potential import Potential
 from mdsl.lowering.traversals.topologies import IDS
 from mdsl.model.nodes import Advance, Read, walk
 
@@ -136,7 +136,7 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
             atoms, slots, needed = _listed(more, layout, dynamics.atoms(state, inputs), inputs.cell)
             now = Configuration.of(more.potential, known, atoms, slots, layout, needed.slots)
             sums |= {**evaluate(now, NOTHING, _single(farther)).sums, **series_sums(now, _series(farther))}
-        known.more = {**known.more, **sums, "virial": result.virial}
+        known.more = {**known.more, **sums, "virial": result.tensor}
         if "potential" in wanted.reads:
             known.more["potential"] = sum(known.value(c.expr) for c in field.combinations if c.kind == "energy")
         found = {c.name: _recorded(dynamics, c, known) for c in wanted.combinations}

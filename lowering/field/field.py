@@ -255,10 +255,6 @@ class Field:
         return self.over(Members)
 
     @property
-    def atom_terms(self) -> tuple[Term, ...]:
-        return self.over(Each)
-
-    @property
     def reaching(self) -> tuple[Term, ...]:
         """The terms whose supports a neighbour list has to cover."""
         return tuple(t for t in (*self.terms, *self.carriers) if t.domain.reaches)
