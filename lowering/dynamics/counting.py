@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,9 @@ from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, walk
 
 from .state import Inputs, State
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Scalar, Value
+
 LABELS = frozenset({"species", "m"})
 STEPS = frozenset({"floor", "round"})
 
@@ -36,8 +40,8 @@ STEPS = frozenset({"floor", "round"})
 class Counted:
     """A record, and a number with the derivatives of what decides its counts."""
 
-    value: object
-    decided: object
+    value: Value
+    decided: Scalar
 
 
 # -- what decides ----------------------------------------------------------------------------------------

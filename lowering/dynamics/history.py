@@ -3,6 +3,8 @@ positions that no box has wrapped."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
@@ -13,6 +15,9 @@ from mdsl.model.nodes import Read, walk
 from mdsl.model.traverse import inside
 
 from .state import Began, Inputs, State
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Value
 
 BACK = ("travelled", "v_start", "t_start")
 
@@ -41,7 +46,7 @@ def began(state: State, t) -> Began:
     return Began(*(tuple(c[back] for c in rows) for rows in (x, images, state.v)), t)
 
 
-def looking_back(state: State, inputs: Inputs, cell: Cell) -> dict[str, object]:
+def looking_back(state: State, inputs: Inputs, cell: Cell) -> dict[str, Value]:
     """Rows: how far atoms have come since the statement began, exactly 0 at its beginning; and how they began."""
     first = jax.tree.map(lambda a: a[state.ids], inputs.began._replace(t=state.ids))
     way = combination(cell, tuple(a - b for a, b in zip(state.images, first.images)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +32,13 @@ from .device import Dynamics
 from .state import STATE, Inputs, State
 from .step import with_memory
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Params, Values
+
 # -- how far sums reach ----------------------------------------------------------------------------------
 
 
-def reaches(potential: Potential, params: Mapping[str, object]) -> dict[str, float]:
+def reaches(potential: Potential, params: Params) -> dict[str, float]:
     """Where the sums for observables end, at these parameters; without those that are not proved to end."""
     found = {
         s.name: potential.reach(params, (s,))
@@ -167,7 +171,7 @@ def _gains(measure: Measure, field: Field, longer: Field) -> bool:
     return far(longer) < far(field)
 
 
-def _listed(more: Beyond, layout, atoms: Mapping[str, object], cell):
+def _listed(more: Beyond, layout, atoms: Values, cell):
     """The atoms in the order of the longer list, its slots, and the capacities that it needed."""
     every = jax.tree.map(lambda a: a[: layout.n_atoms], layout.everywhere(dict(atoms)))
     x, _ = more.potential.geometry.wrap(every["x"], cell)

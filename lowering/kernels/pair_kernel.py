@@ -17,6 +17,7 @@ from mdsl.lowering.field.singularities import SQUARE
 from mdsl.lowering.geometry.cell import Cell, cast, entries_of, fractions
 from mdsl.lowering.neighbours.gather import entry
 from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Tabulated, transform, walk
+from mdsl.model.operators import OPERATORS
 
 from .emit import Memo, evaluate
 from .globals import Globals, reader
@@ -25,9 +26,6 @@ from .staged import Staged
 
 DISPLACEMENT = Symbol("displacement")
 RADIAL, DIRECT = Symbol("radial"), Symbol("direct")
-COSTS = dict.fromkeys(
-    ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "erfc", "asin", "acos", "atan", "atan2"), 10
-)
 MOST_WORK = 50  # operations of a pair up to which it is computed together with all that is made of it
 FORCE, ENERGY, VIRIAL, BOX, SLOPES, PARTIALS = "force", "energy", "virial", "box", "slopes", "partials"
 NOTHING: frozenset[str] = frozenset()
@@ -110,7 +108,7 @@ class PairKernel:
     def costly(self) -> bool:
         """Whether a pair costs more than visiting it once again, as a loop in two stages does."""
         nodes = {id(n): n for e in self._expressions() for n in walk(e) if isinstance(n, Op | Tabulated)}
-        work = sum(COSTS.get(n.op, 1) if isinstance(n, Op) else MOST_WORK for n in nodes.values())
+        work = sum(OPERATORS[n.op].cost if isinstance(n, Op) else MOST_WORK for n in nodes.values())
         return self.outputs != {FORCE} or work > MOST_WORK
 
     def zeros(self, like, cell: Cell) -> dict[str, object]:
@@ -180,8 +178,7 @@ class Added:
         zero = jnp.broadcast_to(like, (*count, *like.shape))
         if self.groups:
             return (zero,) * self.groups
-        kind = "scalar" if self.expr.type is None else self.expr.type.kind
-        return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(kind, zero)
+        return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(self.expr.type.kind, zero)
 
 
 # -- the pairs of a kernel -------------------------------------------------------------------------------

@@ -167,14 +167,25 @@ def log(x: Value) -> Value:
     return where(x.compared("eq", 0.0), -math.inf, where(x < 0.0, math.nan, found))
 
 
-def _log(k: Value, m: Value) -> Value:
-    """As in fdlibm (Sun Microsystems, 1993): log(1 + f) by s = f/(2 + f), f - f²/2 apart from what is smaller."""
+def _log(k: Value, m: Value, rest: Value | None = None) -> Value:
+    """As in fdlibm (Sun Microsystems, 1993): log(1 + f) by s = f/(2 + f), f - f²/2 apart from what is smaller; ``rest``
+    is added at last."""
     f = m - 1.0
     s = f / (f + 2.0)
     z, half = s * s, f * f * 0.5
     first, last = LN2[m.kind]
-    small = s.fma(z.fma(polynomial(LOG[m.kind], z), half), k * last)
+    last = k * last if rest is None else k.fma(last, rest)
+    small = s.fma(z.fma(polynomial(LOG[m.kind], z), half), last)
     return k.fma(first, f - (half - small))
+
+
+def log1p(x: Value, short: bool) -> Value:
+    """The logarithm of the rounded 1 + x, and what the rounding lost over it."""
+    one = x.number(1.0)
+    total, lost = two_sum(one, x)
+    found = _log(*_mantissa(total), lost / total)
+    found = where(abs(x) < 2.0**-54, x, where(x < math.inf, found, x))
+    return where(x.compared("eq", -1.0), -math.inf, where(x < -1.0, math.nan, found))
 
 
 def _log_in_two(k: Value, m: Value) -> tuple[Value, Value]:
@@ -373,7 +384,7 @@ TURNS = ("sin", "cos", "tan")
 FUNCTIONS: dict[str, tuple[Callable, int]] = {
     "exp": (exp, 1), "log": (log, 1), "pow": (power, 2), "sin": (sin, 1), "cos": (cos, 1), "tan": (tan, 1),
     "asin": (asin, 1), "acos": (acos, 1), "atan": (atan, 1), "atan2": (atan2, 2), "sinh": (sinh, 1), "cosh": (cosh, 1),
-    "tanh": (tanh, 1), "erf": (erf, 1), "erfc": (erfc, 1),
+    "tanh": (tanh, 1), "log1p": (log1p, 1), "erf": (erf, 1), "erfc": (erfc, 1),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def with_values(now: Configuration, values: tuple[PerAtom, ...]) -> Configuratio
     """The configuration with per-atom values, in an order that lets each read those before it."""
     values = tuple(v for v in values if v.name not in now.atoms)
     for depth in range(1 + max((v.depth for v in values), default=0)):
-        for domain, here in parted(v for v in values if v.depth == depth):
+        for domain, here in parted([v for v in values if v.depth == depth]):
             now = now.with_rows(domain.values(now, here))
     return now
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,9 @@ from mdsl.model.nodes import Expr, Read
 
 from .adjoints import with_adjoints, with_values
 from .slopes import by_data, by_networks
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Scalar, Values
 
 
 def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...] = ()) -> Totals:
@@ -55,7 +59,7 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
     return found
 
 
-def with_numbers(now: Configuration, numbers: Mapping[str, object]) -> Configuration:
+def with_numbers(now: Configuration, numbers: Values) -> Configuration:
     """The configuration with more numbers that are one for all: sums by name."""
     return replace(now, known=replace(now.known, more={**now.known.more, **numbers}))
 
@@ -110,7 +114,7 @@ def _totals(now: Configuration, outputs: frozenset[str], measures: tuple[Measure
     return found
 
 
-def _expansion(now: Configuration, sums: Mapping[str, object], slopes: Mapping[str, object]):
+def _expansion(now: Configuration, sums: Values, slopes: Mapping[str, Numbers]) -> Scalar:
     """The derivative of the potential by the logarithm of the volume, where it depends on the volume itself."""
     combinations = [c.expr for c in now.field.combinations if c.kind == "energy"]
     known = now.known

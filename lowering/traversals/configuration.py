@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
 from mdsl.lowering.kernels.globals import Globals, data_of
-from mdsl.lowering.traversals.layout import Layout, OneDevice
-from mdsl.lowering.traversals.topologies import IDS, inverse
 
+from .layout import Layout, OneDevice
 from .potential import Potential
+from .topologies import IDS, inverse
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Count, Labels, Numbers, Scalar, Slots, Values, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,25 +32,25 @@ class Configuration:
 
     potential: Potential
     known: Globals
-    atoms: Mapping[str, object]
-    slots: object
+    atoms: Values
+    slots: Slots | None
     layout: Layout
-    used: object
+    used: Count | None
     driven: bool
     legs: int | None
     differentiable: bool
-    nearest: Callable
-    place: object
+    nearest: Callable[[Vector], Vector]
+    place: Labels | None
 
     @classmethod
     def of(
         cls,
         potential: Potential,
         known: Globals,
-        atoms: Mapping[str, object],
-        slots,
+        atoms: Values,
+        slots: Slots | None,
         layout: Layout | None = None,
-        used=None,
+        used: Count | None = None,
         driven: bool = False,
         legs: int | None = None,
     ) -> Configuration:
@@ -74,7 +78,7 @@ class Configuration:
         """In which sums are added up: that of the positions."""
         return self.atoms["x"][0].dtype
 
-    def with_rows(self, rows: Mapping[str, object]) -> Configuration:
+    def with_rows(self, rows: Values) -> Configuration:
         """The same with more values of each atom."""
         return replace(self, atoms={**self.atoms, **rows})
 
@@ -83,6 +87,6 @@ class Configuration:
         ``near``."""
         return near or self.slots is None
 
-    def here(self, values):
+    def here(self, values: Numbers) -> Scalar:
         """The sum of an array [..., n] over the atoms of this device."""
         return jnp.sum(jnp.where(self.layout.rows() < self.layout.n_atoms, values, 0))

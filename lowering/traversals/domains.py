@@ -6,8 +6,8 @@ line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from mdsl.model.domains import Domain
 from mdsl.model.nodes import Read
 from mdsl.start.initial import Initial
 
-from . import around as triples
-from . import each, members, pairs
+from . import each, members, pairs, triples
 from .configuration import Configuration
-from .totals import Measures, Outputs, Terms, Totals, Values
+from .totals import Measures, Outputs, Quantities, Terms, Totals
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
 
 class Sums(Protocol):
@@ -31,20 +33,20 @@ class Sums(Protocol):
 
     BY_ROWS: bool
 
-    def values(self, now: Configuration, wanted: Values) -> Mapping[str, object]:
+    def values(self, now: Configuration, wanted: Quantities) -> Values:
         """Per-atom values by name, [n] or [C, n], in an order that lets each read those before it."""
 
     def totals(self, now: Configuration, outputs: Outputs, terms: Terms, measures: Measures, found: Totals) -> Totals:
         """``found`` with the outputs of terms and the sums of measures."""
 
-    def partials(self, now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, object]]:
+    def partials(self, now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Numbers]]:
         """The derivatives of terms by the per-atom values that they read, for each row."""
 
-    def weighted(self, now: Configuration, term: Term):
+    def weighted(self, now: Configuration, term: Term) -> Scalar:
         """The sum of ``term.weighted`` over the rows here, in loops that reverse mode can go through."""
 
     # Of those that are `binned`: [K] for each component of the summand, each value added to the entry of its bin.
-    histogram: Callable[[Configuration, Measure], object] | None
+    histogram: Callable[[Configuration, Measure], Value] | None
     # Of those that can be told of: the atoms, as index arrays, among which the strongest interaction is.
     suspects: Callable[[Domain, Initial, np.ndarray], tuple[np.ndarray, ...]] | None
 
@@ -66,9 +68,9 @@ def over(part: Term | Measure | PerAtom) -> Sums:
     return OVER[None if part.domain is None else type(part.domain)]
 
 
-def parted(*groups: Iterable) -> Iterator[tuple]:
+def parted(*groups: Sequence) -> Iterator[tuple]:
     """Each domain that some sums are over, and its own of each group."""
     for domain in DOMAINS:
-        own = [tuple(s for s in group if over(s) is domain) for group in map(tuple, groups)]
+        own = [tuple(s for s in group if over(s) is domain) for group in groups]
         if any(own):
             yield domain, *own

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +23,16 @@ from mdsl.start.initial import Initial
 
 from .configuration import Configuration
 from .layout import Layout
-from .totals import Measures, Outputs, Terms, Totals, Values, by_parameter
+from .totals import Measures, Outputs, Quantities, Terms, Totals, by_parameter
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
 BY_ROWS = True
 
 
-def values(now: Configuration, wanted: Values) -> Mapping[str, object]:
-    rows: dict[str, object] = {}
+def values(now: Configuration, wanted: Quantities) -> Values:
+    rows: dict[str, Value] = {}
     for value in wanted:
         rows[value.name] = _rows(now.with_rows(rows), value.summand, value.centre, value.axis, keep=True)
     return rows
@@ -50,31 +54,22 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
 
 def _pulled(now: Configuration, outputs: Outputs, term: Term, found: Totals) -> Totals:
     """With what pulls at single atoms."""
-    (binder,), gradient, add = term.domain.binders, term.gradients[0], now.layout.add
-    x, cell = now.atoms["x"], now.known.cell
-    d = now.nearest(x)
-
-    def slope(a: int):
-        """The derivative by the a-th component of the position."""
-        out = jnp.zeros_like(d[a])
-        if gradient.radial is not None:
-            out = out + 2 * atom_values(gradient.radial, binder, now.known, now.atoms, now.nearest) * d[a]
-        if gradient.direct is not None:
-            out = out + atom_values(gradient.direct[a], binder, now.known, now.atoms, now.nearest)
-        return out
-
-    slopes = tuple(map(slope, range(now.dim)))
+    (binder,), gradient, (x, cell) = term.domain.binders, term.gradients[0], (now.atoms["x"], now.known.cell)
+    d, at = now.nearest(x), lambda e: atom_values(e, binder, now.known, now.atoms, now.nearest)
+    radial = None if gradient.radial is None else 2 * at(gradient.radial)
+    direct = (0.0,) * now.dim if gradient.direct is None else tuple(map(at, gradient.direct))
+    slopes = [jnp.broadcast_to(b if radial is None else radial * c + b, c.shape) for c, b in zip(d, direct)]
     box = list(found.box)
     if BOX in outputs:  # the nearest image of an atom moves with the box
         images = fractions(cell, tuple(near - c for near, c in zip(d, x)))
         for n, (vector, axis) in enumerate(entries_of(cell)):
             if now.potential.geometry.periodic[vector]:
-                box[n] = box[n] + add(images[vector] * slopes[axis])
-    virial = [-add(d[a] * slopes[b]) for a, b in virial_components(now.dim)]
+                box[n] = box[n] + now.layout.add(images[vector] * slopes[axis])
+    virial = [-now.layout.add(d[a] * slopes[b]) for a, b in virial_components(now.dim)]
     return replace(found.plus([-s for s in slopes], virial), box=tuple(box))
 
 
-def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, object]]:
+def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Numbers]]:
     for term in terms:
         for leaf, partial in term.partials:
             yield term, leaf, _partial(now, leaf, partial, term)
@@ -101,11 +96,11 @@ def _partial(now: Configuration, leaf: Read, partial: Expr, term: Term):
     return jnp.where(alone, jnp.where(jnp.isfinite(found), found, 0.0), moved(jnp.where(alone, 1.0, 0.0)))
 
 
-def weighted(now: Configuration, term: Term):
+def weighted(now: Configuration, term: Term) -> Scalar:
     return now.here(_rows(now, term.weighted, term.domain.binders[0], term.axis))
 
 
-def histogram(now: Configuration, measure: Measure):
+def histogram(now: Configuration, measure: Measure) -> Value:
     binder, here = measure.domain.binders[0], now.layout.rows() < now.layout.n_atoms
     bins, weights = (atom_values(e, binder, now.known, now.atoms, now.nearest) for e in (measure.bin, measure.summand))
     return now.layout.across(binned(measure.axis, bins, weights, here, now.dtype))
@@ -118,7 +113,7 @@ def suspects(domain: Domain, initial: Initial, x: np.ndarray) -> tuple[np.ndarra
 # -- single atoms ----------------------------------------------------------------------------------------
 
 
-def each_sum(measure: Measure, known: Globals, atoms: Mapping[str, object], nearest: Callable, layout: Layout):
+def each_sum(measure: Measure, known: Globals, atoms: Values, nearest: Callable, layout: Layout):
     """A sum over atoms, or the largest or smallest of its values. ``atoms``: all that its summand reads of them."""
     like, found = atoms["x"][0], atom_values(measure.summand, measure.domain.binders[0], known, atoms, nearest)
     values = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, like.dtype), like.shape), found)

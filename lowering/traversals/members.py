@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +22,15 @@ from mdsl.start.initial import Initial
 from .bonds import PARTNERS, forces
 from .configuration import Configuration
 from .topologies import IDS, TupleSums, reads
-from .totals import Measures, Outputs, Terms, Totals, Values
+from .totals import Measures, Outputs, Quantities, Terms, Totals
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
 BY_ROWS = False
 
 
-def values(now: Configuration, wanted: Values) -> Mapping[str, object]:
+def values(now: Configuration, wanted: Quantities) -> Values:
     raise AssertionError("no value of an atom is a sum over a topology")
 
 
@@ -49,18 +53,18 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
     return replace(found, virial=tuple(virial), box=tuple(box)).plus(own, sums=sums, slopes=slopes)
 
 
-def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, object]]:
+def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Numbers]]:
     tuples = _tuples(now, [p for t in terms for _, p in t.partials])
     for term in terms:
         for leaf, partial in term.partials:
             yield term, leaf, tuples.partial(term, leaf, partial, now.atoms[IDS])
 
 
-def weighted(now: Configuration, term: Term):
+def weighted(now: Configuration, term: Term) -> Scalar:
     return jnp.sum(_each(now, term.domain, (term.weighted,))[0])
 
 
-def histogram(now: Configuration, measure: Measure):
+def histogram(now: Configuration, measure: Measure) -> Value:
     bins, weights = _each(now, measure.domain, (measure.bin, measure.summand))
     return binned(measure.axis, bins, weights, True, now.dtype)
 
@@ -92,7 +96,7 @@ def _bonds(now: Configuration, terms: list[Term], partners: Mapping[str, tuple])
     return forces(now.model, now.known, terms, partners, own, others, now.layout.rows(), now.nearest)
 
 
-def _read(now: Configuration, exprs: Iterable[Expr]) -> dict[str, object]:
+def _read(now: Configuration, exprs: Iterable[Expr]) -> dict[str, Value]:
     """What expressions read of the atoms here."""
     wanted = {"x", "species"}.union(*(reads(e) for e in exprs))
     return {name: values for name, values in now.atoms.items() if name in wanted}

@@ -3,8 +3,9 @@ out the same pairs, in one traversal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +26,16 @@ from .configuration import Configuration
 from .pair_sum import pair_sum
 from .schedules import all_pairs_fold, listed_sum, slot_fold, unlisted_sum
 from .topologies import IDS, Topologies
-from .totals import Measures, Outputs, Terms, Totals, Values, by_parameter, weight_of_each
+from .totals import Measures, Outputs, Quantities, Terms, Totals, by_parameter, weight_of_each
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Scalar, Slots, Value, Values
 
 BY_ROWS = True
 
 
-def values(now: Configuration, wanted: Values) -> Mapping[str, object]:
-    rows: dict[str, object] = {}
+def values(now: Configuration, wanted: Quantities) -> Values:
+    rows: dict[str, Value] = {}
     for excluded, same in _by_exclusions(now, wanted):
         for near in (True, False):
             if some := tuple(v for v in same if now.holds(v.near) == near):
@@ -51,14 +55,12 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
     return found
 
 
-def _sums(now: Configuration, rows: Mapping[str, object], sums: Iterable[Term | Measure]) -> dict[str, object]:
+def _sums(now: Configuration, rows: Values, sums: Iterable[Term | Measure]) -> dict[str, Value]:
     """The sums from those of each row, in which every pair stands twice."""
     return {s.name: jax.tree.map(lambda v: now.layout.add(v) / 2, rows[s.name]) for s in sums if s.name in rows}
 
 
-def _with_outputs(
-    now: Configuration, rows: Mapping[str, object], outputs: Outputs, terms: Terms, found: Totals
-) -> Totals:
+def _with_outputs(now: Configuration, rows: Values, outputs: Outputs, terms: Terms, found: Totals) -> Totals:
     halves = lambda name: [now.layout.add(v) / 2 for v in rows[name]] if name in outputs else ()  # noqa: E731
     slopes = [
         (leaf.symbol, by_parameter(now, leaf, term, tuple(v / 2 for v in rows[SlopeOf(n, k)])))
@@ -68,7 +70,7 @@ def _with_outputs(
     return found.plus(rows[FORCE] if FORCE in outputs else (), halves(VIRIAL), halves(BOX), slopes=slopes)
 
 
-def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, object]]:
+def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Numbers]]:
     for excluded, some in _by_exclusions(now, terms):
         rows = _rows(now, frozenset({PARTIALS}), some, excluded)
         for n, term in enumerate(some):
@@ -76,12 +78,12 @@ def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, obj
                 yield term, leaf, rows[PartialOf(n, k)]
 
 
-def weighted(now: Configuration, term: Term):
+def weighted(now: Configuration, term: Term) -> Scalar:
     value = weight_of_each(term)
     return now.here(values(now, (value,))[value.name]) / 2  # every pair is seen from both of its atoms
 
 
-def histogram(now: Configuration, measure: Measure):
+def histogram(now: Configuration, measure: Measure) -> Value:
     weight, bin = replace(measure, number=0, bin=None), replace(measure, number=1, summand=measure.bin, bin=None)
     pairs = _Visit.of(now, NOTHING, (), frozenset(measure.domain.excluded), (weight, bin), near=measure.near)
 
@@ -140,11 +142,11 @@ class _Visit:
     pairs there are: a list [K, n], or all but those ``excluded`` [E, n]."""
 
     body: Callable
-    own: Mapping[str, object]
-    others: Mapping[str, object]
-    zeros: Mapping[str, object]
-    slots: object
-    excluded: object
+    own: Values
+    others: Values
+    zeros: Values
+    slots: Slots | None
+    excluded: Numbers | None
 
     @classmethod
     def of(
@@ -154,7 +156,7 @@ class _Visit:
         terms: Terms,
         excluded: frozenset[str],
         measures: Measures = (),
-        values: Values = (),
+        values: Quantities = (),
         near: bool = True,
     ) -> _Visit:
         """Of terms, measures and values that leave out ``excluded``; ``near``: within the list."""
@@ -178,10 +180,10 @@ class _Visit:
         return cls(body, own, others, zeros, slots, None)
 
 
-def _rows(now: Configuration, *what, **more) -> dict[str, object]:
+def _rows(now: Configuration, *what, **more) -> dict[str, Value]:
     """The sums over each row, [n], by the names of `pair_kernel`. Every pair is seen from both of its atoms."""
     pairs, rows = _Visit.of(now, *what, **more), now.layout.rows()
-    # Values over a range have several numbers for each atom, which only the loops themselves know.
+    # Quantities over a range have several numbers for each atom, which only the loops themselves know.
     if now.differentiable and all(a.ndim == 1 for a in jax.tree.leaves((pairs.own, pairs.zeros))):
         found = pair_sum(pairs.body, pairs.slots, pairs.own, pairs.zeros, excluded=pairs.excluded)
     elif pairs.slots is not None:

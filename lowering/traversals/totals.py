@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
@@ -16,8 +17,11 @@ from mdsl.model.nodes import Read
 
 from .configuration import Configuration
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Matrix, Numbers, Rows, Scalar, Values
+
 Outputs = frozenset[str]  # of `pair_kernel`
-Terms, Measures, Values = tuple[Term, ...], tuple[Measure, ...], tuple[PerAtom, ...]
+Terms, Measures, Quantities = tuple[Term, ...], tuple[Measure, ...], tuple[PerAtom, ...]
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,11 @@ class Totals:
     """``force`` by axes, [n]; ``virial`` by components; ``box``: the derivative of the potential by each entry of the
     cell, at fixed positions; ``sums`` by name; ``slopes``: the derivatives by parameters, in their shape."""
 
-    force: tuple
-    virial: tuple
-    box: tuple
-    sums: Mapping[str, object]
-    slopes: Mapping[str, object]
+    force: tuple[Rows, ...]
+    virial: tuple[Scalar, ...]
+    box: tuple[Scalar, ...]
+    sums: Values
+    slopes: Mapping[str, Numbers]
 
     @classmethod
     def none(cls, now: Configuration) -> Totals:
@@ -38,18 +42,18 @@ class Totals:
         return cls(force, (zero,) * len(virial_components(now.dim)), (zero,) * len(now.known.cell.leaves), {}, {})
 
     @property
-    def tensor(self) -> tuple:
+    def tensor(self) -> Matrix:
         """The virial as rows of a matrix."""
         dim = len(self.force)
         return tuple(self.virial[a * dim : (a + 1) * dim] for a in range(dim))
 
     def plus(
         self,
-        force: Iterable = (),
-        virial: Iterable = (),
-        box: Iterable = (),
-        sums: Mapping[str, object] | None = None,
-        slopes: Iterable[tuple[str, object]] = (),
+        force: Iterable[Rows] = (),
+        virial: Iterable[Scalar] = (),
+        box: Iterable[Scalar] = (),
+        sums: Values | None = None,
+        slopes: Iterable[tuple[str, Numbers]] = (),
     ) -> Totals:
         """With more; what is left out adds nothing."""
         every = dict(self.slopes)
@@ -62,7 +66,7 @@ class Totals:
         return Totals(force, virial, box, {**self.sums, **(sums or {})}, every)
 
 
-def by_parameter(now: Configuration, leaf: Read, term: Term, rows: tuple):
+def by_parameter(now: Configuration, leaf: Read, term: Term, rows: tuple[Numbers, ...]) -> Numbers:
     """Slopes of single rows as the derivative by a parameter, in its shape.
 
     ``rows``: one [N] array, or one for each species of the other atom where the parameter is read for it; [C, N]

@@ -11,7 +11,8 @@ from .dimensions import ONE, Dimension
 
 @dataclass(frozen=True)
 class Type:
-    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function.
+    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function;
+    untyped before `infer`, unknown of what is wrong.
 
     ``dimension`` is None where any will do: the literal 0.
     """
@@ -19,6 +20,14 @@ class Type:
     kind: str
     dimension: Dimension | None = ONE
     size: int = 0
+
+    def times(self, other: Type) -> Dimension | None:
+        """The dimension of a product."""
+        return None if self.dimension is None or other.dimension is None else self.dimension * other.dimension
+
+    def over(self, other: Type) -> Dimension | None:
+        """The dimension of a quotient."""
+        return None if self.dimension is None or other.dimension is None else self.dimension / other.dimension
 
     def __str__(self) -> str:
         if self.kind == "scalar":
@@ -48,6 +57,7 @@ def hashed_once(cls):
 
 SCALAR = Type("scalar")
 UNKNOWN = Type("unknown", None)  # of what is wrong, which has been said
+UNTYPED = Type("untyped", None)  # before `infer`
 BOOL = Type("bool")
 
 
@@ -57,4 +67,4 @@ class Expr:
 
     span: Span | None = field(compare=False, repr=False, kw_only=True, default=None)
     via: tuple[Span, ...] = field(compare=False, repr=False, kw_only=True, default=())
-    type: Type | None = field(compare=False, repr=False, kw_only=True, default=None)
+    type: Type = field(compare=False, repr=False, kw_only=True, default=UNTYPED)

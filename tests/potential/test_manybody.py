@@ -149,7 +149,7 @@ observe P = pressure
 @pytest.mark.slow
 def test_blocks_of_atoms_add_up(monkeypatch):
     """Runs take atoms with about as many legs together, and compute what depends on one leg once; functions do not."""
-    monkeypatch.setattr("mdsl.lowering.traversals.legs.BLOCK", 7)
+    monkeypatch.setattr("mdsl.lowering.neighbours.legs.BLOCK", 7)
     x, box = atoms(33, 4.0)
     x, dt = x % box, 0.001
     text = running(THREE + CROWD, f"velocity_verlet(dt = {dt})", 1, "record three, apart, P every 1")
