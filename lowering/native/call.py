@@ -24,7 +24,7 @@ from jax import lax
 from .body import Unprintable, kind_of, separated
 from .compile import Unavailable, address, lanes, processor
 from .ir import BITS
-from .kernel import Everyone, Slots, groups, printed
+from .kernel import Everyone, Slots, printed
 
 CHOICE = "MDSL_KERNELS"  # of the environment: xla or native
 TESTED = ((0, 3), (0, 5))  # versions of the API of XLA's foreign functions
@@ -131,30 +131,14 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
     wide = "f64" if "f64" in kinds or "i64" in kinds else "f32"
     text = printed(whole.body, layout, used[: len(mine)], used[len(mine) :], wide, lanes(BITS[wide] // 8), api())
     rows = lax.iota(jnp.int32, n) if rows is None else rows
-    read = [v for v, u in zip((*mine, *theirs), used) if u]
-    here = sum(used[: len(mine)])
-    values = [*lists, rows, *read[:here], *_side_by_side(read[here:], wide), *whole.consts]
+    values = [*lists, rows, *(v for v, u in zip((*mine, *theirs), used) if u), *whole.consts]
     values = [v.astype(jnp.int32) if v.dtype == bool else v for v in values]
     outputs = [jax.ShapeDtypeStruct((n,), z.dtype) for z in sums]
+    if scratch := layout.scratch(sum(used[len(mine) :])):
+        number = jnp.float64 if wide == "f64" else jnp.float32
+        outputs += [jax.ShapeDtypeStruct((theirs[0].shape[0], 4), number)] * scratch
     found = jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*values)
-    return jax.tree.unflatten(result, found)
-
-
-def _side_by_side(arrays: Sequence, wide: str) -> list:
-    """Arrays [N] in `groups`: as columns of others [N, 4]; whole numbers by their bits."""
-    number, whole = (jnp.float64, jnp.int64) if wide == "f64" else (jnp.float32, jnp.int32)
-
-    def column(v):
-        if v.dtype == number:
-            return v
-        v = lax.bitcast_convert_type(v, jnp.int32) if v.dtype == jnp.float32 else v
-        return lax.bitcast_convert_type(v.astype(whole), number)
-
-    columns, found = [column(v) for v in arrays], []
-    for size in groups(len(columns)):
-        some, columns = columns[:size], columns[size:]
-        found.append(jnp.stack([*some, *some[:1] * (4 - size)], axis=-1) if size > 1 else some[0])
-    return found
+    return jax.tree.unflatten(result, found[: len(sums)])
 
 
 def _target(text: str) -> str:

@@ -17,7 +17,7 @@ from mdsl.lowering.jax_internals import Jaxpr
 from .body import Printer, Table, gathered, kind_of, single
 from .compile import ATTRIBUTES
 from .elementary import defined
-from .ir import BITS, NAMES, Code, Value
+from .ir import BITS, NAMES, WHOLE, Code, Value
 
 # Offsets in bytes: of a frame, of its arguments and results, of a buffer, and of what a handler tells of itself.
 EXTENSION, STAGE, ARGUMENTS, RESULTS = 8, 32, 72, 112
@@ -39,6 +39,13 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class Array(Operand):
+    """An operand that begins at ``pointer``."""
+
+    pointer: str
+
+
+@dataclass(frozen=True)
 class Slots:
     """Neighbours are read from a list [K, n], slot by slot; the row itself is none."""
 
@@ -55,8 +62,15 @@ class Slots:
         at = code(f"getelementptr i32, ptr {loop.lists[0]}, i64 {code('mul i64 %k, %n')}")
         return loop.read(at, "i32", loop.me)
 
-    def values(self, loop: Loop, pointer: str, kind: str, size: int) -> list[Value]:
-        return rows_of_four(pointer, loop.other, kind) if size > 1 else [gathered(pointer, loop.other, kind)]
+    def scratch(self, count: int) -> int:
+        """How many arrays [N, 4] the values of other atoms are brought into, which are read together."""
+        return -(-count // 4) if count > 1 else 0
+
+    def values(self, loop: Loop, others: Sequence[Array]) -> list[Value]:
+        if len(others) == 1:
+            return [gathered(others[0].pointer, loop.other, others[0].stored).to(others[0].kind)]
+        found = [v for pointer in loop.scratch for v in rows_of_four(pointer, loop.other, loop.wide)]
+        return [unpacked(v, o.kind) for v, o in zip(found, others)]
 
     def valid(self, loop: Loop) -> Value:
         return loop.other.compared("ne", loop.me)
@@ -78,13 +92,16 @@ class Everyone:
     def neighbour(self, loop: Loop) -> Value:
         return loop.code.splat(loop.code("trunc i64 %k to i32"), "i32")
 
-    def values(self, loop: Loop, pointer: str, kind: str, size: int) -> list[Value]:
-        code, word = loop.code, NAMES[kind]
-        first = code(f"mul i64 %k, {4 if size > 1 else 1}")
-        places = [
-            code(f"getelementptr {word}, ptr {pointer}, i64 {code(f'add i64 {first}, {m}')}") for m in range(size)
-        ]
-        return [code.splat(code(f"load {word}, ptr {place}"), kind) for place in places]
+    def scratch(self, count: int) -> int:
+        return 0
+
+    def values(self, loop: Loop, others: Sequence[Array]) -> list[Value]:
+        code, found = loop.code, []
+        for o in others:
+            word = NAMES[o.stored]
+            place = code(f"getelementptr {word}, ptr {o.pointer}, i64 %k")
+            found.append(code.splat(code(f"load {word}, ptr {place}"), o.stored).to(o.kind))
+        return found
 
     def valid(self, loop: Loop) -> Value:
         code, valid = loop.code, loop.other.compared("ne", loop.me)
@@ -96,11 +113,14 @@ class Everyone:
 
 @dataclass
 class Loop:
-    """Where the text of a sum is: ``lists`` are pointers to what the layout reads; ``me``, ``other``: the indices of
-    rows and neighbours; ``active``: which lanes are rows."""
+    """Where the text of a sum is: ``lists`` are pointers to what the layout reads, ``scratch`` to arrays in which
+    values of other atoms stand side by side as numbers of the kind ``wide``; ``me``, ``other``: the indices of rows and
+    neighbours; ``active``: which lanes are rows."""
 
     code: Code
     lists: list[str]
+    scratch: list[str]
+    wide: str
     me: Value | None = None
     other: Value | None = None
     active: Value | None = None
@@ -179,16 +199,31 @@ def _mixed(code: Code, a: str, b: str, word: str, which: tuple[int, ...]) -> str
     return code(f"shufflevector {kind} {a}, {kind} {b}, <{width} x i32> <{every}>")
 
 
-def groups(count: int) -> list[int]:
-    """How many values of other atoms stand side by side in each array that is read: four at most, and one alone."""
-    return [min(4, count - k) for k in range(0, count, 4)]
-
-
 def unpacked(value: Value, kind: str) -> Value:
-    """What was stored as a number of another kind by its bits."""
-    if kind in ("f32", "f64"):
-        return value.to(kind) if value.kind == kind else value.bits().to("i32").as_float(kind)
-    return value.bits().to("i32" if kind == "i1" else kind).to(kind)
+    """What `_side_by_side` stored."""
+    return value.to(kind) if kind in WHOLE else value.bits().to("i32" if kind == "i1" else kind).to(kind)
+
+
+def _side_by_side(loop: Loop, others: Sequence[Array], count: str) -> None:
+    """Writes the values of all atoms to the rows of ``scratch``; whole numbers by their bits."""
+    code, word = loop.code, NAMES[loop.wide]
+    code.raw("br label %atom", "atom:", "%a = phi i64 [ 0, %batch ], [ %nexta, %atom ]")
+    for first, pointer in zip(range(0, len(others), 4), loop.scratch):
+        row = "zeroinitializer"
+        for m, o in enumerate(others[first : first + 4]):
+            stored = NAMES[o.stored]
+            value = code(f"load {stored}, ptr {code(f'getelementptr {stored}, ptr {o.pointer}, i64 %a')}")
+            if o.stored in WHOLE and o.stored != loop.wide:
+                value = code(f"fpext {stored} {value} to {word}")
+            elif o.stored not in WHOLE:
+                whole = NAMES[WHOLE[loop.wide]]
+                value = value if stored == whole else code(f"sext {stored} {value} to {whole}")
+                value = code(f"bitcast {whole} {value} to {word}")
+            row = code(f"insertelement <4 x {word}> {row}, {word} {value}, i32 {m}")
+        place = code(f"getelementptr {word}, ptr {pointer}, i64 {code('mul i64 %a, 4')}")
+        code.raw(f"store <4 x {word}> {row}, ptr {place}, align {BITS[loop.wide] // 8}")
+    code.raw("%nexta = add i64 %a, 1", f"%morea = icmp slt i64 %nexta, {count}")
+    code.raw("br i1 %morea, label %atom, label %rows")
 
 
 def printed(
@@ -202,41 +237,42 @@ def printed(
 ) -> str:
     """A module with one function, `%NAME%`. The inputs of ``body`` are the values of the own atom, those of the other,
     and whether this is a pair; ``own`` and ``other`` say which it reads. Operands: those of the layout; the indices of
-    the rows [n]; what is read of rows [n]; what is read of all atoms in `groups`, [N, 4] or [N], stored as numbers of
-    the kind ``wide``; and what its constvars are. ``version``: that of the API for which this is.
+    the rows [n]; what is read of rows [n], and of all atoms [N]; and what its constvars are. Results: the sums, and
+    the layout's scratch of numbers of the kind ``wide``. ``version``: that of the API for which this is.
     """
     inputs = [Operand(kind_of(v.aval), 1) for v in body.invars[:-1]]
-    mine_read = [o for o, used in zip(inputs, own) if used]
-    theirs_read = [o.kind for o, used in zip(inputs[len(own) :], other, strict=True) if used]
-    blocks = groups(len(theirs_read))
-    read = [*mine_read, *(Operand(wide, 1 + (size > 1)) for size in blocks)]
+    read = [o for o, used in zip(inputs, (*own, *other), strict=True) if used]
     consts = [Operand(kind_of(v.aval), v.aval.ndim) for v in body.constvars]
     operands = (*layout.operands, Operand("i32", 1), *read, *consts)
     results = [kind_of(v.aval) for v in body.outvars]
-    code = Code(width, contract=True)
-    _opened(code, operands, results)
-    first = len(layout.operands)
-    loop = Loop(code, [f"%p{k}" for k in range(first)])
-    code.raw(f"%count = add i64 0, {layout.count(loop)}", "br label %block", "block:")
-    code.raw("%row = phi i64 [ 0, %batch ], [ %nextrow, %blockend ]")
+    scratch = layout.scratch(sum(other))
+    code, first = Code(width, contract=True), len(layout.operands)
+    _opened(code, operands, [*results, *(wide,) * scratch])
+    loop = Loop(code, [f"%p{k}" for k in range(first)], [f"%q{len(results) + k}" for k in range(scratch)], wide)
+    pointers = iter(range(first + 1, len(operands)))
+    mine = [next(pointers) for u in own if u]
+    theirs = [(n, next(pointers)) for n, u in enumerate(other) if u]
+    tables = [Table(f"%p{next(pointers)}", o.kind, v.aval.shape) for o, v in zip(consts, body.constvars)]
+    others = [Array(o.kind, 1, f"%p{k}") for o, (_, k) in zip(read[len(mine) :], theirs)]
+    code.raw(f"%count = add i64 0, {layout.count(loop)}")
+    if scratch:
+        _side_by_side(loop, others, loop.size(theirs[0][1], "add i64 %lead, 0"))
+    else:
+        code.raw("br label %rows")
+    code.raw("rows:", "br label %block", "block:", "%row = phi i64 [ 0, %rows ], [ %nextrow, %blockend ]")
     rest = code(f"trunc i64 {code('sub i64 %n, %row')} to i32")
     loop.active = code.lanes("i32") < code.splat(rest, "i32")
     loop.me = loop.read(f"%p{first}", "i32")
-    pointers = iter(f"%p{k}" for k in range(first + 1, len(operands)))
-    mine = [loop.read(next(pointers), o.stored).to(o.kind) if u else None for o, u in zip(inputs, own)]
-    theirs = [next(pointers) for _ in blocks]
-    tables = [Table(next(pointers), o.kind, v.aval.shape) for o, v in zip(consts, body.constvars)]
+    owned = iter([loop.read(f"%p{k}", o.stored).to(o.kind) for k, o in zip(mine, read)])
     code.raw("%some = icmp sgt i64 %count, 0", "br label %before", "before:")
     code.raw("br i1 %some, label %slot, label %blockend", "slot:", "%k = phi i64 [ 0, %before ], [ %nextk, %slot ]")
     for n, kind in enumerate(results):
         code.raw(f"%total{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %slot ]")
     loop.other = layout.neighbour(loop)
-    columns = [v for p, size in zip(theirs, blocks) for v in layout.values(loop, p, wide, size)[:size]]
-    found = iter([unpacked(v, kind) for v, kind in zip(columns, theirs_read)])
-    values = [next(found) if u else None for u in other]
-    known = {
-        v: single(value) for v, value in zip(body.invars, (*mine, *values, layout.valid(loop))) if value is not None
-    }
+    found = iter(layout.values(loop, others))
+    values = [next(owned) if u else None for u in own] + [next(found) if u else None for u in other]
+    inputs_of = zip(body.invars, (*values, layout.valid(loop)))
+    known = {v: single(value) for v, value in inputs_of if value is not None}
     known |= dict(zip(body.constvars, tables))
     for n, value in enumerate(Printer(code, known).results(body)):
         plus = "fadd contract" if value.floating else "add"
@@ -265,7 +301,8 @@ def _opened(code: Code, operands: Sequence[Operand], results: Sequence[str]) -> 
     out = [load("ptr", found, 8 * k) for k in range(len(results))]
     data = [load("ptr", buffer, DATA) for buffer in (*buffers, *out)]
     code.raw(f"%rank0 = add i64 0, {load('i64', buffers[0], RANK)}")
-    code.raw(f"%sizes0 = getelementptr i8, ptr {load('ptr', buffers[0], SIZES)}, i64 0")
+    for k, buffer in enumerate(buffers):
+        code.raw(f"%sizes{k} = getelementptr i8, ptr {load('ptr', buffer, SIZES)}, i64 0")
     sizes = load("ptr", out[0], SIZES)
     code.raw(f"%lead = sub i64 {load('i64', out[0], RANK)}, 1")
     code.raw(f"%n = load i64, ptr {code(f'getelementptr i64, ptr {sizes}, i64 %lead')}")
