@@ -22,11 +22,10 @@ import numpy as np
 from jax import lax
 
 from .body import Unprintable, kind_of, separated
-from .compile import Unavailable, address, lanes, processor
+from .compile import CHOICE, Unavailable, address, lanes, processor
 from .ir import BITS
 from .kernel import Everyone, Slots, printed
 
-CHOICE = "MDSL_KERNELS"  # of the environment: xla or native
 TESTED = ((0, 3), (0, 5))  # versions of the API of XLA's foreign functions
 _compiled: set[str] = set()
 
@@ -34,6 +33,13 @@ _compiled: set[str] = set()
 def chosen() -> bool:
     """Whether sums are to be computed by these kernels, and can be."""
     return os.environ.get(CHOICE) == "native" and not unavailable()
+
+
+def described() -> str:
+    """Which kernels programs are compiled with here, in words."""
+    if os.environ.get(CHOICE) != "native":
+        return "xla"
+    return f"xla, since {unavailable()}" if unavailable() else "native"
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 from functools import lru_cache
 
+CHOICE = "MDSL_KERNELS"  # of the environment: which kernels programs are compiled with
+KERNELS = ("xla", "native")
 LONGEST = 64  # bytes of a vector
 _engines: list = []  # what is compiled lives as long as these
 _one_at_a_time = threading.Lock()

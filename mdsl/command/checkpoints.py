@@ -10,7 +10,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic
 
-from .machine import processor, versions
+from .machine import kernels, processor, versions
 
 STATE, STANDING = "state ", "standing "  # before names: of states of a flow, and of what else decides the next bits
 BEFORE = "another version of mdsl"
@@ -26,6 +26,7 @@ def conditions(precision: str, threads: int) -> dict[str, object]:
         "platform": jax.default_backend(),
         "threads": threads,
         "precision": precision,
+        "kernels": kernels(),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
     }
 
@@ -38,6 +39,7 @@ def differences(had: Mapping[str, object] | None, now: Mapping[str, object]) -> 
     words = {
         "threads": lambda a, b: f"{b} thread{'s' * (b != 1)} instead of {a}",
         "precision": lambda a, b: f"{b} precision instead of {a}",
+        "kernels": lambda a, b: f"kernels of {b} instead of {a}",
         "XLA_FLAGS": lambda a, b: "other XLA_FLAGS",
         "processor": lambda a, b: f"the processor {b} instead of {a}",
         "platform": lambda a, b: f"the platform {b} instead of {a}",

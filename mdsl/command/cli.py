@@ -221,6 +221,12 @@ def _run_options(sub: Parser) -> None:
         help="of the arithmetic; mixed computes pairs in single and sums in double precision",
     )
     sub.add_argument("--platform", choices=("cpu", "gpu"), help="where to run; by default what JAX finds")
+    sub.add_argument(
+        "--kernels",
+        choices=("xla", "native"),
+        help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own, which needs "
+        "llvmlite; by default what MDSL_KERNELS says, else xla",
+    )
     sub.add_argument("--threads", metavar="N", help="how many processor cores to use")
     sub.add_argument("--quiet", action="store_true", help="show no progress")
     sub.add_argument(
@@ -239,8 +245,13 @@ class Version(argparse.Action):
         from platform import python_version
 
         from mdsl.lowering.jax_version import described
+        from mdsl.lowering.native.compile import CHOICE
 
         print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})")
+        if os.environ.get(CHOICE) == "native":  # JAX is imported then, to see whether they compute what they should
+            from mdsl.lowering.native.call import described as kernels
+
+            print(f"kernels: {kernels()}")
         raise SystemExit(FINE)
 
 
@@ -272,6 +283,7 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         precision=options.precision,
         platform=options.platform,
+        kernels=options.kernels,
         threads=number("threads", 1),
         quiet=options.quiet,
         checkpoint=given.seconds("--checkpoint", options.checkpoint),

@@ -13,6 +13,7 @@ import numpy as np
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.jax_version import check
+from mdsl.lowering.native.compile import CHOICE, KERNELS
 
 from . import xla_flags as xla
 from .options import RunOptions
@@ -27,6 +28,10 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("NPROC", str(count))  # as many as XLA starts itself
     os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""), bool(options.replicas or options.sweeps))
+    if options.kernels is not None:
+        os.environ[CHOICE] = options.kernels
+    if os.environ.get(CHOICE, "xla") not in KERNELS:
+        raise Rejected(Diagnostic("bad-option", f"{CHOICE} is {' or '.join(KERNELS)}, not {os.environ[CHOICE]!r}"))
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
 
@@ -52,6 +57,13 @@ def threads(options: RunOptions) -> int:
     return options.threads or os.cpu_count() or 1
 
 
+def kernels() -> str:
+    """Which kernels sums over pairs are computed with: those chosen, if they are to be had."""
+    from mdsl.lowering.native.call import chosen
+
+    return f"native, llvmlite {version('llvmlite')}" if chosen() else "xla"
+
+
 def versions() -> dict[str, str]:
     """Of all that results may depend on."""
     packages = {name: version(name) for name in ("jax", "jaxlib")}
@@ -69,6 +81,7 @@ def described(devices: tuple | None) -> dict[str, object]:
 
     return {
         "processor": processor(),
+        "kernels": kernels(),
         "devices": [str(d) for d in devices or jax.devices()[:1]],
     }
 

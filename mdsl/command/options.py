@@ -57,6 +57,7 @@ class RunOptions:
     overwrite: bool = False
     precision: str | None = None
     platform: str | None = None
+    kernels: str | None = None
     threads: int | None = None
     quiet: bool = False
     checkpoint: float | None = None

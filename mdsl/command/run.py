@@ -37,6 +37,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 KEPT = (
     "threads",
     "platform",
+    "kernels",
     "checkpoint",
 )  # options with which a run that is resumed goes on, unless it is given others
 
