@@ -23,6 +23,7 @@ from .ir import BITS, NAMES, WHOLE, Code, Value
 EXTENSION, STAGE, ARGUMENTS, RESULTS = 8, 32, 72, 112
 DATA, RANK, SIZES = 24, 32, 40
 METADATA, MAJOR, MINOR, TRAITS = 24, 24, 28, 32
+AHEAD = 4  # blocks of rows by which lists are fetched before they are read
 EXECUTE = 3  # of the stages of a call the one in which it computes
 
 
@@ -60,6 +61,10 @@ class Slots:
     def neighbour(self, loop: Loop) -> Value:
         code = loop.code
         at = code(f"getelementptr i32, ptr {loop.lists[0]}, i64 {code('mul i64 %k, %n')}")
+        # What is read next of this slot lies as far from that of the next slot: no processor foresees that.
+        ahead = code(f"getelementptr i32, ptr {at}, i64 {code(f'add i64 %row, {AHEAD * code.width}')}")
+        code.needs.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        code.raw(f"call void @llvm.prefetch.p0(ptr {ahead}, i32 0, i32 3, i32 1)")
         return loop.read(at, "i32", loop.me)
 
     def scratch(self, count: int) -> int:
