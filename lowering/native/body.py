@@ -283,6 +283,7 @@ SHAPED: dict[str, Callable] = {
     "rev": lambda eqn, v: np.flip(v, eqn.params["dimensions"]),
     "slice": _cut,
     "pad": _padded,
+    "stack": lambda eqn, *v: np.stack(v, axis=eqn.params["axis"]),
     "concatenate": lambda eqn, *v: np.concatenate(v, axis=eqn.params["dimension"]),
     "reduce_sum": _reduced(Value.__add__),
     "reduce_max": _reduced(ELEMENTWISE["max"]),
@@ -301,7 +302,12 @@ class Printer:
     def results(self, jaxpr: Jaxpr) -> list[Value]:
         """Of a kernel whose results are numbers."""
         for eqn in jaxpr.eqns:
-            self.known[eqn.outvars[0]] = self._result(eqn)
+            if eqn.primitive.name == "split":
+                ends = np.cumsum(eqn.params["sizes"])[:-1]
+                parts = np.split(self.values(eqn.invars[0]), ends, axis=eqn.params["axis"])
+                self.known.update(zip(eqn.outvars, parts))
+            else:
+                self.known[eqn.outvars[0]] = self._result(eqn)
         return [self.values(v).item() for v in jaxpr.outvars]
 
     def values(self, atom) -> np.ndarray:

@@ -63,7 +63,10 @@ def address(text: str, name: str) -> int:
         module = llvm.parse_assembly(text)
         module.verify()
         machine = _machine(llvm)
-        passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
+        # What is printed has vectors already: LLVM would look for them in vain, for most of the time.
+        options = llvm.create_pipeline_tuning_options(3)
+        options.slp_vectorization = options.loop_vectorization = options.loop_unrolling = False
+        passes = llvm.create_pass_builder(machine, options)
         passes.getModulePassManager().run(module, passes)
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
