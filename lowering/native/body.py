@@ -306,6 +306,9 @@ class Printer:
                 ends = np.cumsum(eqn.params["sizes"])[:-1]
                 parts = np.split(self.values(eqn.invars[0]), ends, axis=eqn.params["axis"])
                 self.known.update(zip(eqn.outvars, parts))
+            elif eqn.primitive.name == "unstack":
+                parts = np.moveaxis(self.values(eqn.invars[0]), eqn.params["axis"], 0)
+                self.known.update(zip(eqn.outvars, map(_array, parts)))
             else:
                 self.known[eqn.outvars[0]] = self._result(eqn)
         return [self.values(v).item() for v in jaxpr.outvars]
