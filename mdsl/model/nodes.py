@@ -27,10 +27,10 @@ from mdsl.grammar.source import Source, Span
 from mdsl.grammar.tree import Unit
 
 from .curves import Curves
-from .dimensions import ONE, Dimension
+from .dimensions import BOOL, ONE, SCALAR, UNKNOWN, Dimension, Type  # noqa: F401
 from .domains import Domain
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
-from .expr import BOOL, SCALAR, UNKNOWN, Expr, Type, hashed_once  # noqa: F401
+from .expr import Expr, hashed_once
 from .functions import Extern, Network
 from .traverse import children, rebuild, transform, walk  # noqa: F401
 from .units import UnitSystem
