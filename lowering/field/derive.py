@@ -11,7 +11,7 @@ import sympy
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dynamics import FIELDS
-from mdsl.model.faults import fault
+from mdsl.model.faults import fault, not_yet
 from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
 from mdsl.symbolic.components import by_components
@@ -49,14 +49,11 @@ def derive(model: Model) -> Field:
     }
     for total in sums.totals:
         if total.name in hidden:
-            raise Rejected(
-                fault(
-                    model.source,
-                    "not-yet",
-                    "an energy of a sum of vectors or matrices is not lowered yet",
-                    total.reduce,
-                    help="an energy may be any function of sums of numbers, such as `|(sum(i) ..., sum(i) ..., 0)|`",
-                )
+            raise not_yet(
+                model.source,
+                "an energy of a sum of vectors or matrices is not lowered yet",
+                total.reduce,
+                help="an energy may be any function of sums of numbers, such as `|(sum(i) ..., sum(i) ..., 0)|`",
             )
     weights = _weights(sums, inner, potential, leaves)
     for total in sums.totals:
@@ -132,14 +129,11 @@ def _nothing_computed(field: Field, advance: Advance) -> None:
                 "sums over atoms may: `sum(i) ...`",
                 "a factor that does not depend on the pair may stand before the sum",
             )
-            raise Rejected(
-                fault(
-                    field.model.source,
-                    "not-yet",
-                    f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet",
-                    found,
-                    notes=notes,
-                )
+            raise not_yet(
+                field.model.source,
+                f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet",
+                found,
+                notes=notes,
             )
 
 

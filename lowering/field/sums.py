@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.domains import Domain
-from mdsl.model.faults import fault
+from mdsl.model.faults import not_yet
 from mdsl.model.nodes import (
     EACH,
     SCALAR,
@@ -121,14 +120,11 @@ class Sums:
                 call := next((n for n in walk(summand) if isinstance(n, Call) and any(_whole(a) for a in n.args)), None)
             ):
                 help = "call it in a quantity without a range, and read that"
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        "a quantity over a range that calls a function of an array is not lowered yet",
-                        call,
-                        help=help,
-                    )
+                raise not_yet(
+                    self.model.source,
+                    "a quantity over a range that calls a function of an array is not lowered yet",
+                    call,
+                    help=help,
                 )
             self.within[equation.name] = Within(
                 equation.name, equation.name, centre, domain, summand, self._depth(summand, domain), equation.series
@@ -162,14 +158,8 @@ class Sums:
                 (other := self.model.equation(symbol)) is not None and other.kind == "quantity" and EACH in expr.indices
             ):
                 help = "a flow may read sums over atoms and pairs, and of quantities, that are one number for all"
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        f"a flow cannot read `{symbol}`, a quantity of each atom, yet",
-                        expr,
-                        help=help,
-                    )
+                raise not_yet(
+                    self.model.source, f"a flow cannot read `{symbol}`, a quantity of each atom, yet", expr, help=help
                 )
         return rebuild(expr, tuple(self._outside(c, name) for c in children(expr)))
 
@@ -196,26 +186,20 @@ class Sums:
                 body = self._summand(expr, name)
                 axis = self._axis if reads_entry(body) else None
                 if reads_entry(body) and axis is None:
-                    raise Rejected(
-                        fault(
-                            self.model.source,
-                            "not-yet",
-                            "a sum around an atom that depends on the entry of a series is not lowered yet",
-                            expr,
-                        )
+                    raise not_yet(
+                        self.model.source,
+                        "a sum around an atom that depends on the entry of a series is not lowered yet",
+                        expr,
                     )
                 further = {i for n in walk(body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {
                     *domain.atoms
                 }
                 if further:
                     named = ", ".join(f"`{i}`" for i in sorted(further))
-                    raise Rejected(
-                        fault(
-                            self.model.source,
-                            "not-yet",
-                            f"a sum around one atom that depends on another atom, {named}, is not lowered yet",
-                            expr,
-                        )
+                    raise not_yet(
+                        self.model.source,
+                        f"a sum around one atom that depends on another atom, {named}, is not lowered yet",
+                        expr,
                     )
                 value = self._value(replace(expr, body=body), name, axis)
                 return Read(
@@ -233,14 +217,11 @@ class Sums:
                 )
             case Read(symbol="origin") if self._pairs:
                 help = "take it by its components, such as `x[i].x`"
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        "where an atom is, as a vector, in a sum over pairs or triples is not lowered yet",
-                        expr,
-                        help=help,
-                    )
+                raise not_yet(
+                    self.model.source,
+                    "where an atom is, as a vector, in a sum over pairs or triples is not lowered yet",
+                    expr,
+                    help=help,
                 )
             case Read(symbol=symbol, indices=indices):
                 other = self.model.equation(symbol)
@@ -253,9 +234,7 @@ class Sums:
                 if other is not None and other.series is None or symbol == "potential":
                     return self._collective(expr, name)
                 if other is not None:
-                    raise Rejected(
-                        fault(self.model.source, "not-yet", f"`{symbol}` inside a sum is not lowered yet", expr)
-                    )
+                    raise not_yet(self.model.source, f"`{symbol}` inside a sum is not lowered yet", expr)
                 return expr
         parts = tuple(self._inside(c, name, bound, memo) for c in children(expr))
         if isinstance(expr, Op) and expr.op.startswith("component_") and parts[0] is not expr.args[0]:
@@ -270,15 +249,11 @@ class Sums:
         if further:
             named = ", ".join(f"`{i}`" for i in sorted(further))
             help = "it must be one number for all; a sum around an atom is `sum(j != i)`"
-            raise Rejected(
-                fault(
-                    self.model.source,
-                    "not-yet",
-                    f"a sum over all inside a sum that depends on an atom of the outer one, {named}, is not "
-                    f"lowered yet",
-                    expr,
-                    help=help,
-                )
+            raise not_yet(
+                self.model.source,
+                f"a sum over all inside a sum that depends on an atom of the outer one, {named}, is not lowered yet",
+                expr,
+                help=help,
             )
         if expr.type.kind == "vector":
             parts = tuple(self._collective(_component(a, expr, self.model), name) for a in "xyz"[: self.model.dim])
@@ -290,14 +265,11 @@ class Sums:
         self._axis, self._range, self._pairs = outside
         if found.type is not None and found.type.kind == "matrix" or any(map(reads_entry, self._new_sums(found))):
             help = "an energy or observable may be any function of sums: multiply out what stands in the outer sum"
-            raise Rejected(
-                fault(
-                    self.model.source,
-                    "not-yet",
-                    "this sum inside a sum is not lowered yet: it is a matrix, or another for each entry of a series",
-                    expr,
-                    help=help,
-                )
+            raise not_yet(
+                self.model.source,
+                "this sum inside a sum is not lowered yet: it is a matrix, or another for each entry of a series",
+                expr,
+                help=help,
             )
         return found
 

@@ -13,7 +13,7 @@ import sympy
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.domains import Around, Domain, Each
-from mdsl.model.faults import fault
+from mdsl.model.faults import not_yet
 from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 from mdsl.symbolic.components import COMPONENTS
@@ -140,14 +140,11 @@ class Derivation:
         """That no energy reads a vector or matrix of each atom. Raises Rejected: ``not-yet``."""
         for node in walk(expr):
             if isinstance(node, Read) and node.symbol in self.values and node.type.kind in ("vector", "matrix"):
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        f"an energy of a {node.type.kind} for each atom is not lowered yet",
-                        node,
-                        help="write a quantity for each of its components",
-                    )
+                raise not_yet(
+                    self.model.source,
+                    f"an energy of a {node.type.kind} for each atom is not lowered yet",
+                    node,
+                    help="write a quantity for each of its components",
                 )
 
     def formula(self, expr: sympy.Expr, leaves: Leaves, like: Expr) -> Expr:
@@ -197,14 +194,11 @@ class Derivation:
         """Whether this is a per-atom value, of which sums over tuples read numbers only."""
         if leaf.symbol in self.values and leaf.type is not None and leaf.type.kind == "array":
             help = "call the function in a quantity, and read that"
-            raise Rejected(
-                fault(
-                    self.model.source,
-                    "not-yet",
-                    "a function of an array in a sum over triples or a topology is not lowered yet",
-                    leaf,
-                    help=help,
-                )
+            raise not_yet(
+                self.model.source,
+                "a function of an array in a sum over triples or a topology is not lowered yet",
+                leaf,
+                help=help,
             )
         return leaf.symbol in self.values
 
@@ -424,14 +418,11 @@ class Derivation:
         )
 
     def no_derivative(self, leaf: Expr, body: Expr, note: str) -> Rejected:
-        return Rejected(
-            fault(
-                self.model.source,
-                "not-yet",
-                "this geometry has no derivative in this version",
-                leaf if leaf.span else body,
-                notes=(note,),
-            )
+        return not_yet(
+            self.model.source,
+            "this geometry has no derivative in this version",
+            leaf if leaf.span else body,
+            notes=(note,),
         )
 
 
