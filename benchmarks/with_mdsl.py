@@ -50,6 +50,7 @@ class Clock:
     def record(self, *what) -> None: ...
     def frame(self, *what) -> None: ...
     def ended(self, *what) -> None: ...
+    def lost(self, *what) -> None: ...
 
     def progress(self, done: int, runner) -> None:
         self.times.append((done, time.perf_counter()))
@@ -84,7 +85,7 @@ def dynamics(job: Job, text: str, start: System, **arrays) -> Ready:
             system.devices,
         )
         clock = Clock()
-        final.append(runner.run(clock, seconds=0.05))
+        final.append(runner.run(clock, seconds=0.05).of(0))
         prepare = bind + clock.times[0][1] - begun
         first = next(k for k, (done, _) in enumerate(clock.times) if done >= job.warm)
         steps = clock.times[-1][0] - clock.times[first][0]

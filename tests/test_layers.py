@@ -21,6 +21,7 @@ WITHOUT_JAX = (
     "mdsl.printing",
     "mdsl.passes",
     "lowering.field",
+    "lowering.planning",
     "mdsl.compiler",
     "mdsl.start",
     "mdsl.report",

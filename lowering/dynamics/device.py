@@ -15,7 +15,7 @@ from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.changing_box import carried, repeating, strain
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import FORCE
-from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
 from mdsl.lowering.potential.configuration import Configuration
 from mdsl.lowering.potential.evaluation import Result, evaluate
 from mdsl.lowering.potential.potential import Potential
@@ -42,7 +42,7 @@ class Dynamics:
 
     potential: Potential
     layout: Layout
-    plan: neighbours.Plan | None
+    plan: capacity.Plan | None
     skin: float
     dof: float
     dtype: object
@@ -176,7 +176,7 @@ class Dynamics:
             )
             zeros = tuple(jnp.zeros_like(c) for c in rows["x"])
             slots = jnp.zeros((0 if self.plan is None else self.plan.slots, self.layout.count), jnp.int32)
-            needed = neighbours.Needed(zero, zero, jnp.zeros(self.dim, jnp.int32))
+            needed = capacity.Needed(zero, zero, jnp.zeros(self.dim, jnp.int32))
             flag = jnp.int32(FINE if self.plan is None else STALE)
             return State(
                 **rows,

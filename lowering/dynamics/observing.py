@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mdsl.lowering.field.field import Combination, Field, Measure
 from mdsl.lowering.field.series import ENTRY
 from mdsl.lowering.kernels.globals import Globals
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, NOTHING, VIRIAL
 from mdsl.lowering.kernels.ranges import numbers
-from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning.capacity import Plan
 from mdsl.lowering.potential.configuration import Configuration
 from mdsl.lowering.potential.evaluation import evaluate
 from mdsl.lowering.potential.potential import Potential
@@ -31,9 +30,6 @@ from . import counting as edges
 from .device import Dynamics
 from .state import STATE, Inputs, State
 from .step import with_memory
-
-MOST_OF_BOX = 0.2  # of the box in the sphere of a list, above which all pairs are visited as fast
-
 
 # -- how far sums reach ----------------------------------------------------------------------------------
 
@@ -59,17 +55,17 @@ def within(field: Field, ends: Mapping[str, float], radius: float) -> Field:
 
 @dataclass(frozen=True, eq=False)
 class Beyond:
-    """A list for sums that reach farther than the energies, to ``radius``; to ``potential`` they are near."""
+    """A list for sums that reach farther than the energies, to ``radius``; to ``potential`` they are near. ``plan``
+    None: not made yet."""
 
     potential: Potential
-    plan: neighbours.Plan
     radius: float
+    plan: Plan | None = None
 
 
-def beyond(
-    potential: Potential, names: tuple[str, ...], ends: Mapping[str, float], x: np.ndarray, cell: np.ndarray, periodic
-) -> Beyond | None:
-    """The list that these observables need beyond that of the energies; None where it would be of no use."""
+def farther(potential: Potential, names: tuple[str, ...], ends: Mapping[str, float]) -> Beyond:
+    """What a list of their own has to hold for these observables; its radius is infinite where none of their sums would
+    find all its pairs there."""
     field = potential.field
     measures = Wanted.of(field, names).measures
     sums = [
@@ -78,15 +74,7 @@ def beyond(
         if not s.near and s.name in ends
     ]
     radius = max((ends[s.name] for s in sums), default=math.inf) * (1 + 1e-6)
-    dim = len(cell)
-    ball = (4 * math.pi / 3 if dim == 3 else math.pi) * radius**dim
-    if not math.isfinite(radius) or radius == 0 or ball > MOST_OF_BOX * abs(np.linalg.det(cell)):
-        return None
-    try:
-        plan = neighbours.plan(len(x), cell, periodic, radius, x)
-    except ValueError:  # the box is too short for it
-        return None
-    return Beyond(replace(potential, field=within(field, ends, radius)), plan, radius)
+    return Beyond(replace(potential, field=within(field, ends, radius)), radius)
 
 
 # -- observing -------------------------------------------------------------------------------------------

@@ -17,12 +17,12 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.layout import OneDevice
 
 from .state import Inputs
 
 REPLICAS, DEVICES = "replicas", "devices"  # names of axes
-ROWS = 1024  # atoms of all replicas that go through a loop together, at most: see `docs/running.md`
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Replicas(OneDevice):
 
     On the host every array has the replicas along its first axis, but for those inputs that ``inputs`` says are the
     "same". ``staggered``: replicas may end a statement at different steps, so that the step is not one for all.
-    ``listed``: there is a neighbour list.
+    ``listed``: there is a neighbour list. ``rows_together``: atoms of all replicas that go through a loop together, at
+    most, where there is none.
     """
 
     replicas: int
@@ -39,6 +40,7 @@ class Replicas(OneDevice):
     inputs: Inputs
     staggered: bool
     listed: bool
+    rows_together: int
 
     @property
     def group(self) -> int:
@@ -46,7 +48,7 @@ class Replicas(OneDevice):
         so that all they hold has to pass through the cache at every step; where there is no list, and so nothing to
         decide for all, groups that fit in there follow each other."""
         count = self.replicas // len(self.devices)
-        most = count if self.listed else max(1, ROWS // self.n_atoms)
+        most = count if self.listed else max(1, self.rows_together // self.n_atoms)
         return max(k for k in range(1, count + 1) if count % k == 0 and k <= most)
 
     @property
@@ -65,8 +67,8 @@ class Replicas(OneDevice):
         most = lambda a: lax.pmax(a, self._everyone)  # noqa: E731
         # The capacities that fit all: the narrowest columns allow the fewest along axes that repeat.
         cells = jnp.where(jnp.array(plan.periodic), -most(-found.needed.cells), most(found.needed.cells))
-        needed = neighbours.Needed(most(found.needed.slots), most(found.needed.window), cells)
-        return found._replace(needed=needed, overflow=neighbours.overflows(plan, needed))
+        needed = capacity.Needed(most(found.needed.slots), most(found.needed.window), cells)
+        return found._replace(needed=needed, overflow=capacity.overflows(plan, needed))
 
     def program(self, function, arguments, results, donated=()):
         """The function of one replica, compiled for all of them."""

@@ -1,6 +1,6 @@
 """Between arrays of the host, in the user's order, and arrays of the device, in columns.
 
-Arrays of a batch have its replicas along their first axis on the host, and so have the columns.
+Where arrays have the systems of a run along their first axis (`run.members`), so have the columns.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ def cell_of(matrix: np.ndarray, tilted: bool, dtype) -> Cell:
     return cast(of_matrix(np.moveaxis(matrix, (-2, -1), (0, 1)), tilted), dtype)
 
 
-def components(array: np.ndarray, dtype, replicas: bool):
-    """A value that is one for all atoms, [...], or [B, ...] of ``replicas``, as nested tuples of its components."""
+def components(array: np.ndarray, put):
+    """Of a value that is one for all atoms of each of B systems, [B, ...], nested tuples of its components [B], each as
+    ``put`` gives it to the devices."""
 
     def nested(values):
-        return jnp.asarray(values, dtype) if np.ndim(values) == replicas else tuple(map(nested, values))
+        return put(values) if np.ndim(values) == 1 else tuple(map(nested, values))
 
-    return nested(np.moveaxis(array, 0, -1) if replicas else array)
+    return nested(np.moveaxis(array, 0, -1))
 
 
-def stacked(value, replicas: bool) -> np.ndarray:
-    """The other way round: of nested tuples of components one array. Tuples hold no axes but those of components."""
-    array = np.array(jax.tree.map(np.asarray, value))
-    return np.moveaxis(array, -1, 0) if replicas and isinstance(value, tuple) else array
+def stacked(value, got) -> np.ndarray:
+    """The other way round: of nested tuples of components one array [B, ...], of what ``got`` makes of each. Tuples
+    hold no axes but those of components."""
+    array = np.array(jax.tree.map(got, value))
+    return np.moveaxis(array, -1, 0) if isinstance(value, tuple) else array

@@ -52,7 +52,7 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
             if len({p.cutoff for p in parts}) > 1
             else parts[0].cutoff
         )
-        return Reach(cutoff, sympy.Add(*(p.inner for p in parts)))
+        return Reach(cutoff, sympy.Add(*(_at_end(p, cutoff) for p in parts)))
     if e.is_Pow and e.exp.is_positive:
         found = reach(e.base, s)
         return found and Reach(found.cutoff, sympy.Pow(found.inner, e.exp))
@@ -64,6 +64,13 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
         found = reach(e.args[0], s)
         return found and Reach(found.cutoff, e.func(found.inner))
     return None
+
+
+def _at_end(part: Reach, cutoff: sympy.Expr) -> sympy.Expr:
+    """A part of a sum just below the end of that: 0 where it has ended before."""
+    if part.cutoff == cutoff:
+        return part.inner
+    return sympy.Piecewise((part.inner, sympy.Ge(part.cutoff, cutoff)), (0, True), evaluate=False)
 
 
 def _piecewise(e: sympy.Piecewise, s: sympy.Symbol) -> Reach | None:

@@ -14,11 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from mdsl.lowering.geometry.cell import Cell, cast, fractions, steepness, wrap
+from mdsl.lowering.planning.capacity import BINS, LANES
 
 from .gather import padded, take
 
-LANES = 16  # atoms per cluster: one AVX-512 register of float32
-BINS = 8  # bins along a column, per radius
 SINGLE = jnp.float32
 EPS = float(jnp.finfo(SINGLE).eps)
 
@@ -149,7 +148,7 @@ def _rounded(plan, x, cell):
 
 
 def sort(plan, x, cell, radius):
-    """The grid, and the permutation that sorts the atoms into it. ``plan`` is a `neighbours.Plan`.
+    """The grid, and the permutation that sorts the atoms into it. ``plan`` is a `capacity.Plan`.
 
     In a tilted box the coordinate along each axis is the fraction of the box vector times its edge: it does not
     change along the other vectors, and atoms within the radius differ in it by the radius times its steepness at

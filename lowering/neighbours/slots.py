@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
+from mdsl.lowering.planning.capacity import LANES
+
 from . import windows
-from .columns import LANES
 from .gather import padded, take
 
 BLOCK = 64  # clusters that are tested, and their rows filled, together: their words and slots stay in the cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import jax
@@ -11,12 +10,12 @@ import numpy as np
 from jax import lax
 
 from mdsl.lowering.geometry.cell import Cell, nearest
+from mdsl.lowering.planning.capacity import LANES, SMALL
 
-from .columns import BINS, EPS, LANES, SINGLE
+from .columns import EPS, SINGLE
 from .gather import take
 
 UNROLL = 8  # candidates that are tested together
-SMALL = 2 * BINS + 3  # bins along a column up to which two images of an atom can be as near as the radius
 
 
 class Words(NamedTuple):
@@ -57,17 +56,6 @@ def imaged(plan, cell: Cell) -> tuple[bool, ...]:
     return plan.periodic if cell.tilts and any(short) else short
 
 
-def offsets(plan):
-    """Columns to visit around an atom's own, as one offset per axis."""
-    choices = []
-    for periodic, cells in zip(plan.periodic[:-1], plan.cells[:-1]):
-        if periodic and cells < 3:
-            choices.append(range(cells))  # each column once: no double counting
-        else:
-            choices.append(range(-1, 2) if cells > 1 else range(1))
-    return np.array(list(itertools.product(*choices)), np.int32)
-
-
 def clusters(plan, grid, index, final) -> Clusters:
     """The clusters of these numbers, `[B]`; those beyond ``final`` are not used."""
     column = jnp.searchsorted(grid.cluster[: plan.columns + 1], index, side="right").astype(jnp.int32) - 1
@@ -96,7 +84,7 @@ def windows(plan, grid, some: Clusters) -> Window:
     """The windows of all columns that are visited, `[columns, B]`."""
     margin = grid.radius + 8 * EPS * (grid.radius + jnp.max(jnp.abs(some.own[-1]), axis=1))
     low, high = jnp.min(some.own[-1], axis=1) - margin, jnp.max(some.own[-1], axis=1) + margin
-    visited = offsets(plan)
+    visited = plan.visited
     shape = (len(visited), some.column.shape[0])
     target, inside, stride, turns = jnp.zeros(shape, jnp.int32), jnp.broadcast_to(some.used, shape), 1, []
     for a in reversed(range(len(plan.cells) - 1)):
@@ -179,7 +167,7 @@ def test(plan, grid, some: Clusters) -> tuple[Words, jax.Array]:
     size = plan.word
     pieces = -(-plan.window // size)
     window = windows(plan, grid, some)
-    visited = offsets(plan)
+    visited = plan.visited
     which = np.repeat(np.arange(len(visited), dtype=np.int32), pieces)
     skip = np.tile(np.arange(pieces, dtype=np.int32) * size, len(visited))
 

@@ -14,7 +14,7 @@ from mdsl.interpret.expressions import Interpreter
 from mdsl.interpret.rows import Rows
 from mdsl.lowering.field.field import Field, PerAtom, Term
 from mdsl.lowering.field.series import at_entry
-from mdsl.lowering.geometry.on_host import nearest, widths, with_images
+from mdsl.lowering.planning.on_host import nearest, widths, with_images
 from mdsl.lowering.traversals.topologies import Topologies
 from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH

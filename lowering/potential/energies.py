@@ -16,6 +16,7 @@ from mdsl.lowering.geometry.cell import volume
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning.traversal import Traversal
 from mdsl.lowering.traversals.topologies import IDS, inverse
 from mdsl.model import nearest_image
 
@@ -26,14 +27,13 @@ from .potential import Potential, marked
 
 @dataclass(frozen=True, eq=False)
 class Energies:
-    """``plan`` None: all pairs. Masses and species belong to the atoms in the user's order."""
+    """Masses and species belong to the atoms in the user's order."""
 
     potential: Potential
-    plan: neighbours.Plan | None
+    traversal: Traversal
     masses: object
     species: object
     dof: float
-    legs: int | None = None  # room in sums over triples
 
     @property
     def model(self):
@@ -55,11 +55,12 @@ class Energies:
             IDS: jnp.arange(len(self.masses), dtype=jnp.int32),
         }
         good = self.fits(params, cell) & jnp.isfinite(x).all()
-        if self.plan is None:
-            return evaluate(Configuration.of(self.potential, known, atoms, None, legs=self.legs), outputs), good
+        plan, legs = self.traversal.plan, self.traversal.legs
+        if plan is None:
+            return evaluate(Configuration.of(self.potential, known, atoms, None, legs=legs), outputs), good
         still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
         radius = jax.lax.stop_gradient(self.potential.cutoff(params))
-        found = neighbours.build(self.plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
+        found = neighbours.build(plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
         order = found.order
         sorted_atoms = {
             "x": tuple(c[order] for c in atoms["x"]),
@@ -68,7 +69,7 @@ class Energies:
             IDS: order,
         }
         slots = self.potential.without_excluded(found.slots, order, atoms[IDS])
-        result = evaluate(Configuration.of(self.potential, known, sorted_atoms, slots, legs=self.legs), outputs)
+        result = evaluate(Configuration.of(self.potential, known, sorted_atoms, slots, legs=legs), outputs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
         return replace(result, force=force), good & ~found.overflow

@@ -10,20 +10,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 
 from mdsl.lowering.dynamics.history import looks_back
 from mdsl.lowering.dynamics.state import State
+from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.nodes import Advance, Output
 
 from . import failures as trouble
 from . import pace
-from .execution import Execution, most, plain
+from .execution import Execution, most
 from .losses import Loss
 from .members import Members
 from .plan import Arrangement
-from .snapshot import BatchListener, Counts, Listener, Place, Snapshot
+from .snapshot import Counts, Listener, Place, Snapshot
 
 LONG = 20.0  # seconds of steps, from which on it pays to compile a program that times the forces alone
 TIMED = 5  # evaluations of the forces
@@ -32,12 +32,11 @@ TIMED = 5  # evaluations of the forces
 class Runner:
     """Runs of a program on one system, or on a batch of them; what one run has compiled serves the next.
 
-    ``devices`` share the work of one system; ``skin``: what a neighbour list holds beyond the cutoff (None: mdsl's
-    choice).
+    ``devices`` share the work of one system.
     """
 
-    def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
-        self.execution = Execution(members, devices, skin)
+    def __init__(self, members: Members, devices: Sequence | None = None, policy: Policy = DEFAULT):
+        self.execution = Execution(members, devices, policy)
         self._looks_back = looks_back(members.lowered.field)
         self.prepare(members)
 
@@ -74,7 +73,7 @@ class Runner:
 
     def run(
         self,
-        listener: Listener | BatchListener,
+        listener: Listener,
         most_steps: int | None = None,
         snapshot: Snapshot | None = None,
         place: Place = Place(),
@@ -98,10 +97,10 @@ class Runner:
             goes_on = index == place.statement
             each = place.done if goes_on else members.spread(0)  # steps done, of each replica
             met = place.met if goes_on else members.spread(False)
-            done, origin = most(each), plain(state.step) - each
+            done, origin = most(each), members.gathered(state.step) - each
             state = execution.enter(advance, state, t, origin, snapshot if done else None)
             if np.any(met):
-                state = state._replace(met=jnp.asarray(met))
+                state = state._replace(met=members.each(met, bool))
             listener.statement(index, advance, steps, done, dt)
             self.place, self._closed = Place(index, each, t, met), met
             if self._looks_back:
@@ -120,7 +119,7 @@ class Runner:
                     for k in (k for k in execution.members.lost if k not in members.lost):
                         listener.lost(k, execution.members.lost[k])
                     members = execution.members
-                met, each = plain(state.met), members.spread(plain(state.step) - origin)
+                met, each = members.gathered(state.met), members.spread(members.gathered(state.step) - origin)
                 count = most(each) - done
                 done += count
                 self.counts.steps += count
@@ -154,16 +153,14 @@ class Runner:
 
     # -- records and frames --------------------------------------------------------------------------------
 
-    def _put_out(
-        self, listener: Listener | BatchListener, advance: Advance, state: State, done: int, ended, t, recorded
-    ):
+    def _put_out(self, listener: Listener, advance: Advance, state: State, done: int, ended, t, recorded):
         """Frames and the row of records that are due, for each replica; a step that has its row gets no second.
 
         ``ended``: for which the statement ends here, which is always recorded of one that runs `until` a condition
         holds, once. ``recorded`` is the last step of each with a row, -1 for none; so is what comes back.
         """
         members, counts = self.members, self.counts
-        step, ended, closed, recorded = (np.atleast_1d(a) for a in (plain(state.step), ended, self._closed, recorded))
+        step, closed = members.gathered(state.step), self._closed
         for group, last in ((~ended, False), (ended & ~closed, True)):
             which = np.array([k for k in np.flatnonzero(group[: members.count]) if k not in members.lost], int)
             if not len(which):
@@ -171,11 +168,7 @@ class Runner:
             due = [o for o in advance.outputs if self._due(o, done, last) or last and advance.until is not None]
             begun = time.perf_counter()
             for output in (o for o in due if o.kind == "write"):
-                snapshot = self.execution.snapshot(state, t)
-                if members.batch:
-                    listener.frame(output, which, snapshot.of(which))
-                else:
-                    listener.frame(output, snapshot)
+                listener.frame(output, which, self.execution.snapshot(state, t).of(which))
             counts.add("output", time.perf_counter() - begun)
             begun = time.perf_counter()
             which = which[step[which] != recorded[which]]
@@ -184,10 +177,7 @@ class Runner:
                 row |= self.execution.observed(advance, output.names, state, t)
             if row:
                 counts.add("observe", time.perf_counter() - begun)
-                if members.batch:
-                    listener.record(which, step[which], t[which], {name: a[which] for name, a in row.items()})
-                else:
-                    listener.record(int(step[0]), t, row)
+                listener.record(which, step[which], t[which], {name: a[which] for name, a in row.items()})
                 recorded = np.where(group, step, recorded)
         self._closed = ended | closed
         return recorded

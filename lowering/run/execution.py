@@ -15,10 +15,11 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.dynamics import chunks, observing
 from mdsl.lowering.dynamics.state import BETWEEN, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Inputs, State
 from mdsl.lowering.dynamics.transfer import by_user, columns, components, stacked
-from mdsl.lowering.field.costs import ALL_PAIRS, best_skin
-from mdsl.lowering.geometry import on_host as images
 from mdsl.lowering.geometry.cell import matrix_of
-from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
+from mdsl.lowering.planning import on_host as images
+from mdsl.lowering.planning.policy import DEFAULT, Policy
+from mdsl.lowering.planning.traversal import Traversal, beyond
 from mdsl.model.nodes import Advance
 
 from . import failures as trouble
@@ -28,18 +29,13 @@ from .plan import arrange
 from .snapshot import Counts, Snapshot
 from .standing import Capacities, Standing
 
-MOST_GROWTHS = 20
-
 
 class Execution:
-    """What was compiled for some members, and what it does for these or others like them.
+    """What was compiled for some members, and what it does for these or others like them."""
 
-    ``skin``: what a list holds beyond the cutoff; None: it follows how long lists hold.
-    """
-
-    def __init__(self, members: Members, devices: Sequence | None = None, skin: float | None = None):
-        self.skin = skin
-        self.first = arrange(members, devices, skin)  # before anything has grown
+    def __init__(self, members: Members, devices: Sequence | None = None, policy: Policy = DEFAULT):
+        self.policy = policy
+        self.first = arrange(members, devices, policy)  # before anything has grown
         self.compiled_for = members
         self._made: dict[tuple, tuple] = {}
         self.prepare(members)
@@ -48,21 +44,21 @@ class Execution:
         """Make ready for a run of these. Every run begins with what was planned, that each does what the first did:
         what another has grown to decides last bits, and is compiled already when it is wanted again."""
         self.members, self.counts = members, Counts()
-        self.arrangement = self.first
         self._beyond: dict[tuple[str, ...], observing.Beyond | None] = {}
-        self._plans: Mapping[tuple[str, ...], neighbours.Plan | None] = {}  # those of a run that goes on
-        self._rearranged()
-        self.began: np.ndarray | None = None  # x, images and v when the statement began, [3, ..., N, d]
+        self._plans: Mapping[tuple[str, ...], capacity.Plan | None] = {}  # those of a run that goes on
+        self._rearrange(self.first.traversal)
+        self.began: np.ndarray | None = None  # x, images and v when the statement began, [3, B, N, d]
         self.t_began: object = 0.0
         self._skin: float | None = None  # of the present list
         self._built: int | None = None  # at which step it was built
 
     # -- programs ------------------------------------------------------------------------------------------
 
-    def _rearranged(self) -> None:
-        """The programs of the present arrangement: those that an earlier run has compiled for it, where there are
+    def _rearrange(self, traversal: Traversal) -> None:
+        """Go on with another traversal, by the programs that an earlier run has compiled for it, where there are
         any."""
-        key = (self.arrangement.traversal.plan, self.arrangement.legs)
+        self.arrangement = replace(self.first, traversal=traversal)
+        key = (traversal.plan, traversal.legs)
         if key not in self._made:
             self._made[key] = (self.arrangement.dynamics, {}, set())
         self.dynamics, self._programs, self._called = self._made[key]
@@ -89,40 +85,38 @@ class Execution:
         if snapshot.standing is not None:
             self._take_up(snapshot.standing.capacities)
         inputs = self.inputs(snapshot.time, snapshot.step)._replace(cell=members.cell(snapshot.cell))
-        rows = (columns(members.spread(a), dtype) for a in (snapshot.x, snapshot.v, snapshot.images))
+        rows = (columns(members.placed(a), dtype) for a in (snapshot.x, snapshot.v, snapshot.images))
         state = self.dynamics.start(inputs, *rows, members.each(snapshot.step, jnp.int32))
         return self.listed(state, inputs) if snapshot.standing is None else state
 
     def _take_up(self, had: Capacities) -> None:
         """What an earlier run, which this one goes on with, had made room for."""
         self._skin, self._built, self._plans = had.skin, had.built, dict(had.beyond)
-        self.arrangement = replace(self.first, traversal=replace(self.first.traversal, plan=had.plan), legs=had.legs)
-        self._rearranged()
+        self._rearrange(replace(self.first.traversal, plan=had.plan, legs=had.legs))
 
     def standing(self, state: State) -> Standing:
         """All that decides the next bits."""
         beyond = tuple((names, more and more.plan) for names, more in self._beyond.items())
-        plan, legs = self.arrangement.traversal.plan, self.arrangement.legs
-        return Standing.of(state, Capacities(plan, legs, self._skin, self._built, beyond))
+        found = self.arrangement.traversal
+        return Standing.of(state, Capacities(found.plan, found.legs, self._skin, self._built, beyond))
 
     def snapshot(self, state: State, t) -> Snapshot:
         members = self.members
-        cells = matrix_of(state.cell) if members.lowered.changing else members.cells
+        cells = self.cells(state)
         x, moved = images.wrap(self.rows(state, state.x), cells, members.lowered.periodic)
         began = None if self.began is None else np.moveaxis(self.began, 0, -3)
-        found = (
-            x,
-            self.rows(state, state.v),
-            self.rows(state, state.images) + moved,
-            plain(state.step),
-            members.spread(t),
-            cells,
-        )
+        atoms = x, self.rows(state, state.v), self.rows(state, state.images) + moved
+        found = *atoms, members.gathered(state.step), members.spread(t), cells
         return Snapshot(*map(members.cut, found), None if began is None else members.cut(began))
 
     def rows(self, state: State, values: tuple) -> np.ndarray:
-        """[..., N, d] in the user's order."""
-        return by_user(state.ids, values, self.members.first.initial.atoms)
+        """[B, N, d] in the user's order."""
+        return self.members.gathered(by_user(state.ids, values, self.members.first.initial.atoms))
+
+    def cells(self, state: State) -> np.ndarray:
+        """[B, d, d]: the boxes of this moment."""
+        members = self.members
+        return members.gathered(matrix_of(state.cell)) if members.lowered.changing else members.cells
 
     def enter(self, advance: Advance, state: State, t, origin, snapshot: Snapshot | None) -> State:
         """The state made ready for a statement; ``snapshot``: of one that goes on, with the very bits that it had where
@@ -134,8 +128,8 @@ class Execution:
                 raise Rejected(
                     Diagnostic("malformed-checkpoint", f"the checkpoint does not hold the state `{missing[0]}`")
                 )
-            values = {s.name: self.members.spread(snapshot.memory[s.name]) for s in advance.states}
-            memory = {name: components(a, self.members.lowered.dtype, self.members.batch) for name, a in values.items()}
+            put = lambda values: self.members.each(values, self.members.lowered.dtype)  # noqa: E731
+            memory = {s.name: components(snapshot.memory[s.name], put) for s in advance.states}
         elif advance.states:
             memory = self._program(("begin", id(advance)), lambda: chunks.begin(self.dynamics, advance))(
                 self.inputs(t, origin), state
@@ -149,14 +143,15 @@ class Execution:
         if snapshot is None:
             x, counts, v = (self.rows(state, values) for values in (state.x, state.images, state.v))
             if self.members.lowered.changing:  # whose vectors may become others
-                x, counts = x + counts @ matrix_of(state.cell), np.zeros_like(counts)
+                x, counts = x + counts @ self.cells(state), np.zeros_like(counts)
             self.began = np.stack([x, counts, v])
         else:
             self.began = np.moveaxis(self.members.spread(snapshot.began), -3, 0)
 
     def memory(self, advance: Advance, state: State) -> dict[str, np.ndarray]:
-        """The states of a statement under way, [..., components]."""
-        return {s.name: self.members.cut(stacked(state.kept[s.name], self.members.batch)) for s in advance.states}
+        """The states of a statement under way, [B, components]."""
+        members = self.members
+        return {s.name: members.cut(stacked(state.kept[s.name], members.gathered)) for s in advance.states}
 
     # -- lists ---------------------------------------------------------------------------------------------
 
@@ -164,7 +159,7 @@ class Execution:
         """The state with a new list, which is grown until it fits."""
         if self.dynamics.plan is None:
             return state
-        for _ in range(MOST_GROWTHS):
+        for _ in range(self.policy.most_growths):
             begun = time.perf_counter()
             state = self.dynamics.rebuild(inputs, self._roomy(state))
             flag = most(state.flag)
@@ -175,19 +170,12 @@ class Execution:
             if flag != OVERFLOW:
                 return state
             state = self._grow(state)
-        raise Rejected(
-            Diagnostic(
-                "neighbour-overflow",
-                "the neighbour list does not stop growing",
-                notes=("atoms gather without bound in one place",),
-            )
-        )
+        raise trouble.endless("the neighbour list")
 
     def _grow(self, state: State) -> State:
         """The same state with room for a longer list."""
         self.counts.regrown += 1
-        self.arrangement = self.arrangement.longer(self._needed(state.needed))
-        self._rearranged()
+        self._rearrange(self.arrangement.traversal.longer(self._needed(state.needed), self.policy))
         return self._roomy(state)
 
     def _roomy(self, state: State) -> State:
@@ -199,21 +187,19 @@ class Execution:
         room = jnp.zeros((*replicas, self.dynamics.plan.slots, rows), jnp.int32)
         return state._replace(slots=jax.device_put(room, state.slots.sharding))
 
-    def _needed(self, needed) -> neighbours.Needed:
+    def _needed(self, needed) -> capacity.Needed:
         """The capacities that a list needed, as numbers."""
-        return neighbours.Needed(*map(self.members.one, needed))
+        return capacity.Needed(*(self.members.gathered(n)[0] for n in needed))
 
     def _adapted(self, state: State, inputs: Inputs) -> Inputs:
         """The inputs with a skin for the next list, by how long the last one has held, and how many pairs it holds. The
         time that things took has no part in it: a run is to repeat."""
         step, before = most(state.step), self._built
         self._built = step
-        cutoff, traversal = self.arrangement.cutoff, self.arrangement.traversal
-        if self.skin is not None or inputs.skin is None or before is None or step <= before or cutoff is None:
+        if self.policy.skin is not None or inputs.skin is None or before is None or step <= before:
             return inputs
-        skin = float(inputs.skin)
-        found = best_skin(cutoff, skin, traversal.most_skin, float(most(state.used)), step - before, self.dynamics.dim)
-        self._skin = max(skin + 0.5 * (found - skin), 0.5 * traversal.skin)
+        found = self.arrangement.traversal
+        self._skin = found.next_skin(float(inputs.skin), float(most(state.used)), step - before)
         return inputs._replace(skin=jnp.asarray(self._skin, self.dynamics.dtype))
 
     # -- steps ---------------------------------------------------------------------------------------------
@@ -251,11 +237,11 @@ class Execution:
 
     def _more_legs(self) -> bool:
         """Make more room in sums over triples, where there is any to make: without it forces are NaN as well."""
-        if self.arrangement.legs is None:
+        found = self.arrangement.traversal
+        if found.legs is None:
             return False
-        self.arrangement = self.arrangement.roomier()
         self.counts.regrown += 1
-        self._rearranged()
+        self._rearrange(found.roomier(self.members.first.initial.atoms, self.policy))
         return True
 
     def _single_steps(self, advance: Advance, state: State, last, t, origin, dt) -> State:
@@ -282,12 +268,8 @@ class Execution:
             if flag == BLOW_UP
             else None
         )
-        cells = matrix_of(after.cell) if members.lowered.changing else members.cells
-        if not members.batch:
-            raise Rejected(
-                trouble.failure(members, 0, advance, flag, int(trouble.step_of(flag, after)), cells, last, dt)
-            )
-        self.members = members.without(trouble.losses_of(members, advance, flag, after, cells, last, t, origin, dt))
+        found = trouble.losses_of(members, advance, flag, after, self.cells(after), last, t, origin, dt)
+        self.members = members.without(found)
         if len(self.members.lost) == members.count:
             raise Rejected(*losses.told(self.members.lost, members.count))
         source = np.array(self.members.source)
@@ -322,47 +304,34 @@ class Execution:
     # -- observables ---------------------------------------------------------------------------------------
 
     def observed(self, advance: Advance, names: tuple[str, ...], state: State, t) -> dict[str, np.ndarray]:
-        """The values of observables, [..., entries, components]; where they have a list of their own, it is grown until
+        """The values of observables, [B, entries, components]; where they have a list of their own, it is grown until
         it fits."""
         members, lowered = self.members, self.members.lowered
         if names not in self._beyond:
-            # In a batch, and in a box that changes, sums that reach beyond the list visit all pairs.
-            few = members.batch or members.first.initial.atoms <= ALL_PAIRS or lowered.changing
-            ends, cell = self.arrangement.ends, members.first.initial.cell
-            self._beyond[names] = (
-                None
-                if few
-                else observing.beyond(
-                    self.arrangement.potential, names, ends, self.snapshot(state, t).x, cell, lowered.periodic
-                )
-            )
-            if self._beyond[names] is not None and self._plans.get(names) is not None:
-                self._beyond[names] = replace(self._beyond[names], plan=self._plans[names])
-        for _ in range(MOST_GROWTHS):
+            self._beyond[names] = self._own_list(names, state, t)
+        for _ in range(self.policy.most_growths):
             more = self._beyond[names]
             observer = self._program(
                 ("observe", id(advance), names, more and more.plan),
                 lambda m=more: observing.observer(self.dynamics, advance, names, m),
             )
             values, needed = observer(self.inputs(t, 0), state, members.each(t, lowered.dtype))
-            if not needed or not bool(neighbours.overflows(more.plan, self._needed(needed))):
-                return {name: stacked(v, members.batch) for name, v in values.items()}
-            self._beyond[names] = replace(more, plan=neighbours.grow(more.plan, self._needed(needed)))
-        raise Rejected(
-            Diagnostic(
-                "neighbour-overflow",
-                "the list of an observable does not stop growing",
-                notes=("atoms gather without bound in one place",),
-            )
-        )
+            if not needed or not bool(capacity.overflows(more.plan, self._needed(needed))):
+                return {name: stacked(v, members.gathered) for name, v in values.items()}
+            self._beyond[names] = replace(more, plan=capacity.grow(more.plan, self._needed(needed), self.policy))
+        raise trouble.endless("the list of an observable")
+
+    def _own_list(self, names: tuple[str, ...], state: State, t) -> observing.Beyond | None:
+        """The list that observables have beyond that of the energies, None where they visit all pairs; so do those of
+        a batch."""
+        if not self.members.alone:
+            return None
+        farther = observing.farther(self.arrangement.lowered.potential, names, self.arrangement.ends)
+        (facts,) = self.members.facts
+        plan = beyond(replace(facts, x=self.snapshot(state, t).x[0]), farther.radius, self.policy)
+        return plan and replace(farther, plan=self._plans.get(names) or plan)
 
 
 def most(values) -> int:
-    """The largest, of all replicas where there are several."""
+    """The largest of all replicas."""
     return int(np.max(values))
-
-
-def plain(values):
-    """A number, or an array with one for each replica."""
-    array = np.asarray(values)
-    return array if array.ndim else array.item()

@@ -9,6 +9,7 @@ import numpy as np
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected
 from mdsl.grammar.source import Span
 from mdsl.lowering.dynamics.state import STALE_INSIDE, TOO_SMALL, WAITING, State
+from mdsl.lowering.planning.traversal import too_small
 from mdsl.lowering.potential.culprit import Culprit, Edge, culprit, edge, ends_out_of_sight
 from mdsl.model import nearest_image
 from mdsl.model.nodes import Advance
@@ -16,24 +17,21 @@ from mdsl.model.nodes import Advance
 from .losses import Loss, fallen
 from .members import Members
 from .snapshot import Snapshot
-from .traversal import too_small
 
 NEAR = 0.02  # of a table: so near to its end before a run is no longer finite, the next step may have left it
 
 
 def strongest(members: Members, k: int, snapshot: Snapshot) -> Culprit | None:
     """The strongest interaction of a member."""
-    member, own = members.asked[k], snapshot.of(k) if members.batch else snapshot
+    member, own = members.asked[k], snapshot.of(k)
     return culprit(members.lowered.field, replace(member.initial, cell=own.cell), member.params, own.x)
 
 
 def check_start(members: Members, snapshot: Snapshot) -> None:
     """Refuse positions at which a pair has no finite force. Raises Rejected: ``overlap``."""
-    alike = (
-        members.batch and not members.varying and not members.atoms_differ and not (snapshot.x != snapshot.x[:1]).any()
-    )
+    alike = not members.varying and not members.atoms_differ and not (snapshot.x != snapshot.x[:1]).any()
     for k in (k for k in range(1 if alike else members.count) if k not in members.lost):
-        found, who = strongest(members, k, snapshot), f" of replica {k}" if members.batch else ""
+        found, who = strongest(members, k, snapshot), members.who(k)
         if found is not None and not found.finite:
             asked = at_edge(members, k, snapshot)
             raise Rejected(overlap(found, who) if asked is None else outside(asked, f"at the start{who}"))
@@ -41,7 +39,7 @@ def check_start(members: Members, snapshot: Snapshot) -> None:
 
 def at_edge(members: Members, k: int, snapshot: Snapshot, margin: float = 0.0) -> Edge | None:
     """The table that a member asks for what it does not hold, or nearer to its ends than a ``margin``."""
-    member, own = members.asked[k], snapshot.of(k) if members.batch else snapshot
+    member, own = members.asked[k], snapshot.of(k)
     found = edge(members.lowered.field, replace(member.initial, cell=own.cell), member.params, own.x)
     return found if found is not None and found.margin <= margin else None
 
@@ -82,8 +80,10 @@ def losses_of(
     statement."""
     lowered = members.lowered
     cutoffs = members.spread(np.array([np.inf if c is None else c for c in members.cutoffs]))
-    which = fallen(flag, after, cells, lowered.periodic, cutoffs)
-    step = step_of(flag, after)
+    which = fallen(
+        flag, *(map(members.gathered, rows) for rows in (after.x, after.at)), cells, lowered.periodic, cutoffs
+    )
+    step = members.gathered(step_of(flag, after))
     sound = step - 1 if flag == TOO_SMALL else step  # of which the box was still large enough
     done, t = np.broadcast_to(sound - origin, step.shape), np.broadcast_to(t, step.shape)
     statement = next(k for k, a in enumerate(lowered.field.dynamics) if a is advance)
@@ -92,6 +92,12 @@ def losses_of(
         what = failure(members, k, advance, flag, int(step[k]), cells[k], last, float(dt[k]))
         lost[k] = Loss(int(sound[k]), float(t[k] + done[k] * dt[k]), statement, int(done[k]), what)
     return lost
+
+
+def endless(what: str) -> Rejected:
+    """What is said of a list that has grown too often."""
+    notes = ("atoms gather without bound in one place",)
+    return Rejected(Diagnostic("neighbour-overflow", f"{what} does not stop growing", notes=notes))
 
 
 def step_of(flag: int, after: State) -> np.ndarray:
@@ -104,7 +110,7 @@ def failure(
     members: Members, k: int, advance: Advance, flag: int, step: int, cell: np.ndarray, last: Snapshot | None, dt: float
 ) -> Diagnostic:
     """What is said of a member that ended after ``step``, in the box ``cell`` [d, d]."""
-    field, who = members.lowered.field, f" of replica {k}" if members.batch else ""
+    field, who = members.lowered.field, members.who(k)
     if flag == TOO_SMALL:
         when = f"at step {step}, of {advance.scheme.rpartition('.')[2]}, the box{who} has become so small"
         return too_small(field, members.cutoffs[k], nearest_image.half(np.diag(cell), members.lowered.periodic), when)

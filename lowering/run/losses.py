@@ -8,7 +8,7 @@ does is put out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -31,17 +31,18 @@ class Loss:
     diagnostic: Diagnostic
 
 
-def fallen(flag: int, state: State, cells: np.ndarray, periodic: tuple[bool, ...], cutoffs: np.ndarray) -> np.ndarray:
-    """The replicas of a batch, at least one, of which the ``flag`` tells. ``cells``: [B, d, d]; ``cutoffs``: [B]."""
+def fallen(
+    flag: int, x: Iterable[np.ndarray], at: Iterable[np.ndarray], cells: np.ndarray, periodic, cutoffs: np.ndarray
+) -> np.ndarray:
+    """The systems, at least one, of which the ``flag`` tells. ``x``, ``at``: columns [B, n] of positions, now and when
+    the list was built; ``cells``: [B, d, d]; ``cutoffs``: [B]."""
     edges = np.diagonal(cells, axis1=1, axis2=2)[:, list(periodic)].min(axis=1, initial=np.inf)
     with np.errstate(all="ignore"):
         if flag == TOO_SMALL:
             fits = nearest_image.fits(np.diagonal(cells, axis1=1, axis2=2).T, periodic, cutoffs)
             bad, most = (edges > 0) & ~np.asarray(fits), cutoffs / edges
         else:
-            moved = sum((np.asarray(a, float) - np.asarray(b, float)) ** 2 for a, b in zip(state.x, state.at)).max(
-                axis=1
-            )
+            moved = sum((np.asarray(a, float) - np.asarray(b, float)) ** 2 for a, b in zip(x, at)).max(axis=1)
             most = np.where(np.isfinite(moved), moved, np.inf)
             # As `Dynamics.flag` has it; in a box without edges what is not finite.
             bad = ~(moved < (edges / 4) ** 2) | ~(edges > 0)

@@ -1,7 +1,9 @@
-"""The systems of a run: one, or the replicas of a batch, which differ in their random numbers, start, or parameters.
+"""The systems of a run: the replicas of a batch, which differ in their random numbers, start, or parameters, or one
+alone.
 
-Of a batch, arrays of the host and of the device have the replicas along their first axis, and numbers such as steps and
-times are arrays with one for each. One program advances all of them (`replicas.Replicas`).
+Arrays of the host have the systems along their first axis, and numbers such as steps and times are arrays with one for
+each. So have those of the devices, where one program advances all of them (`replicas.Replicas`), but of one alone:
+`Members.placed` and `Members.gathered` are the way there and back.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from mdsl.lowering.dynamics.transfer import cell_of, columns
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.globals import complete
+from mdsl.lowering.planning.traversal import Facts
 from mdsl.model.nodes import Advance, Model, Output
 from mdsl.start.initial import Initial
 
@@ -43,8 +46,9 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """``all``: the members of a run, of which ``count`` were asked for; the others only fill up a device. ``batch``:
-    whether arrays have an axis of replicas. ``devices``: those among which replicas are shared.
+    """``all``: the members of a run, of which ``count`` were asked for; the others only fill up a device. ``alone``:
+    there is one, no replica, whose arrays have no axis of replicas on the devices. ``devices``: those among which
+    replicas are shared.
 
     ``lost``: the replicas that went wrong on the way, for which others stand in (`losses`): member k on the devices is
     ``source[k]`` of ``all``.
@@ -53,7 +57,7 @@ class Members:
     lowered: Lowered
     all: tuple[Member, ...]
     count: int
-    batch: bool
+    alone: bool
     devices: tuple = ()
     lost: Mapping[int, Loss] = with_default(default_factory=dict)
     source: tuple[int, ...] = (0,)
@@ -82,10 +86,21 @@ class Members:
     # -- in what they differ -----------------------------------------------------------------------------------
 
     @cached_property
+    def facts(self) -> list[Facts]:
+        """By which it is decided how the pairs of each are found."""
+        lowered, drift = self.lowered, None
+        if self.alone:  # how far the fastest atom moves in a step at the beginning
+            speed = float(np.sqrt((self.first.initial.v**2).sum(axis=1).max(initial=0.0)))
+            drift = speed * max((float(self.dt(a)[0]) for a in lowered.field.dynamics), default=0.0)
+        return [
+            lowered.facts(m.params, m.initial.x, m.initial.cell, changing=lowered.changing, drift=drift)
+            for m in self.asked
+        ]
+
+    @property
     def cutoffs(self) -> list[float | None]:
         """Where the energies of each end; None where they do not."""
-        found = (self.lowered.potential.cutoff(complete(self.lowered.model, m.params)) for m in self.asked)
-        return [None if c is None else float(c) for c in found]
+        return [f.cutoff for f in self.facts]
 
     @cached_property
     def ends(self) -> list[dict[str, float]]:
@@ -99,7 +114,7 @@ class Members:
 
     @cached_property
     def boxes_differ(self) -> bool:
-        return self.batch and (self.lowered.changing or not self._same("cell"))
+        return not self.alone and (self.lowered.changing or not self._same("cell"))
 
     @cached_property
     def atoms_differ(self) -> bool:
@@ -110,12 +125,8 @@ class Members:
 
     def like(self, others: Members) -> bool:
         """Whether what was compiled for others serves these."""
-        return (self.count, self.varying, self.cutoffs, self.ends) == (
-            others.count,
-            others.varying,
-            others.cutoffs,
-            others.ends,
-        ) and all(
+        mine, theirs = ((m.count, m.varying, m.cutoffs, m.ends) for m in (self, others))
+        return mine == theirs and all(
             np.array_equal(getattr(a.initial, n), getattr(b.initial, n))
             for a, b in zip(self.asked, others.asked)
             for n in ("cell", "species", "masses")
@@ -124,9 +135,7 @@ class Members:
     # -- arrays ------------------------------------------------------------------------------------------------
 
     def spread(self, values):
-        """A value for each member on the devices, from one for all, or one for each that was asked for."""
-        if not self.batch:
-            return values
+        """[B, ...]: a value for each member on the devices, from one for all, or one for each that was asked for."""
         values = np.asarray(values)
         if values.ndim == 0:
             return np.broadcast_to(values, len(self.all))
@@ -136,33 +145,38 @@ class Members:
 
     def cut(self, values):
         """The values of those that were asked for."""
-        return np.asarray(values)[: self.count] if self.batch else values
+        return np.asarray(values)[: self.count]
 
-    def one(self, values):
-        """What is the same for all."""
-        return np.asarray(values)[0] if self.batch else np.asarray(values)
+    def placed(self, values):
+        """Values as `spread` takes them, as the devices have them."""
+        values = self.spread(values)
+        return values[0] if self.alone else values
+
+    def gathered(self, values) -> np.ndarray:
+        """[B, ...], of an array of the devices."""
+        return np.asarray(values)[None] if self.alone else np.asarray(values)
 
     @cached_property
     def cells(self) -> np.ndarray:
-        """[..., d, d]: the boxes at the start, of those on the devices."""
-        return np.stack([m.initial.cell for m in self.on_devices]) if self.batch else self.first.initial.cell
+        """[B, d, d]: the boxes at the start, of those on the devices."""
+        return np.stack([m.initial.cell for m in self.on_devices])
 
     def start(self) -> Snapshot:
         """The beginning of the run."""
-        initials = [m.initial for m in self.asked]
         x, v, images, cell = (
-            np.stack([getattr(i, name) for i in initials]) if self.batch else getattr(initials[0], name)
-            for name in ("x", "v", "images", "cell")
+            np.stack([getattr(m.initial, name) for m in self.asked]) for name in ("x", "v", "images", "cell")
         )
-        step, time = (np.zeros(self.count, int), np.zeros(self.count)) if self.batch else (0, 0.0)
-        return Snapshot(x, v, images, step, time, cell)
+        return Snapshot(x, v, images, np.zeros(self.count, int), np.zeros(self.count), cell)
 
-    def dt(self, advance: Advance):
-        """The time of a step of each; 0 of a scheme without."""
+    def dt(self, advance: Advance) -> np.ndarray:
+        """[B]: the time of a step of each on the devices; 0 of a scheme without."""
         if advance.dt is None:
-            return np.zeros(len(self.all)) if self.batch else 0.0
-        found = [float(value(self.lowered.model, advance.dt, m.params, "`dt`")) for m in self.on_devices]
-        return np.array(found) if self.batch else found[0]
+            return np.zeros(len(self.all))
+        return np.array([float(value(self.lowered.model, advance.dt, m.params, "`dt`")) for m in self.on_devices])
+
+    def who(self, k: int) -> str:
+        """Which of them it is, in words that follow others."""
+        return "" if self.alone else f" of replica {k}"
 
     def end(self, found: Snapshot) -> Snapshot:
         """The end of the run, with those that were lost where they were: nowhere."""
@@ -176,9 +190,7 @@ class Members:
 
     def outcome(self, statement: int, steps, met) -> Outcome:
         """How a statement ended. ``steps`` done; ``met``: whether its condition holds, None where it has none."""
-        steps, met = self.cut(steps), None if met is None else self.cut(met)
-        if self.lost:
-            steps, met = np.array(steps), None if met is None else np.array(met)
+        steps, met = np.array(self.cut(steps)), None if met is None else np.array(self.cut(met))
         for k, loss in self.lost.items():
             steps[k] = loss.done if loss.statement == statement else 0
             if met is not None:
@@ -192,32 +204,30 @@ class Members:
 
     def every(self, output: Output) -> int | None:
         """Every how many steps something is put out; None: at the end."""
-        return (
-            None
-            if output.every is None
-            else max(1, whole(self.lowered.model, output.every, self.first.params, "`every`"))
-        )
+        if output.every is None:
+            return None
+        return max(1, whole(self.lowered.model, output.every, self.first.params, "`every`"))
 
     # -- what the device is given ------------------------------------------------------------------------------
 
     def inputs(self, t, origin, skin: float, began: np.ndarray | None = None, t_began=0.0) -> Inputs:
         """For steps from the time ``t`` at step ``origin`` on. ``began``: x, images and v when the statement began,
-        [3, ..., N, d]. Replicas have no skin of their own."""
+        [3, B, N, d]. Replicas have no skin of their own."""
         dtype = self.lowered.dtype
-        past = () if began is None else Began(*(columns(rows, dtype) for rows in began), self.each(t_began, dtype))
+        past = [] if began is None else [columns(self.placed(rows), dtype) for rows in began]
         return self._fixed._replace(
             t=self.each(t, dtype),
             origin=self.each(origin, jnp.int32),
-            began=past,
-            skin=None if self.batch else jnp.asarray(skin, dtype),
+            began=Began(*past, self.each(t_began, dtype)) if past else (),
+            skin=jnp.asarray(skin, dtype) if self.alone else None,
         )
 
     def each(self, values, dtype):
-        return jnp.asarray(self.spread(values), dtype)
+        return jnp.asarray(self.placed(values), dtype)
 
     def cell(self, matrix: np.ndarray) -> Cell:
-        """The boxes with these vectors, [..., d, d]; one for all where it is the same."""
-        matrix = self.spread(matrix) if self.boxes_differ or not self.batch else matrix[0]
+        """The boxes with these vectors, [B, d, d]; one for all where it is the same."""
+        matrix = self.spread(matrix) if self.boxes_differ else matrix[0]
         return cell_of(matrix, self.first.initial.tilted, self.lowered.dtype)
 
     @cached_property
@@ -234,7 +244,7 @@ class Members:
         }
         masses = stacked([m.initial.masses for m in self.on_devices], self.atoms_differ, dtype)
         species = stacked([m.initial.species for m in self.on_devices], self.atoms_differ, jnp.int32)
-        key = jnp.stack([m.key for m in self.on_devices]) if self.batch else self.first.key
+        key = self.first.key if self.alone else jnp.stack([m.key for m in self.on_devices])
         return Inputs(params, self.cell(self.cells), masses, species, key, None, None)
 
     @property
@@ -242,21 +252,13 @@ class Members:
         """Of which inputs there is one for each replica ("all"), and which are the "same" (`replicas.Replicas`)."""
         spec = lambda differ: "all" if differ else "same"  # noqa: E731
         params = {name: spec(name in self.varying) for name in self.first.params}
-        return Inputs(
-            params,
-            spec(self.boxes_differ),
-            spec(self.atoms_differ),
-            spec(self.atoms_differ),
-            "all",
-            "all",
-            "one",
-            "all",
-        )
+        atoms = spec(self.atoms_differ)
+        return Inputs(params, spec(self.boxes_differ), atoms, atoms, key="all", t="all", origin="one", began="all")
 
 
 def single(field: Field, initial: Initial, params: Mapping[str, object], key, precision: str) -> Members:
     """The run of one system."""
-    return Members(Lowered.of(field, initial, precision), (Member(initial, params, key),), 1, batch=False)
+    return Members(Lowered.of(field, initial, precision), (Member(initial, params, key),), 1, alone=True)
 
 
 def batch(field: Field, members: Sequence[Member], precision: str, devices: Sequence | None = None) -> Members:
@@ -268,7 +270,7 @@ def batch(field: Field, members: Sequence[Member], precision: str, devices: Sequ
         Lowered.of(field, members[0].initial, precision),
         (*members, *members[-1:] * short),
         len(members),
-        True,
+        False,
         devices,
         source=tuple(range(len(members) + short)),
     )

@@ -44,7 +44,7 @@ def seconds_of_step(arrangement: Arrangement, members: Members, advance: Advance
     pairs = [e for t in field.pair_terms for g in t.gradients for e in (g.radial, *(g.direct or ())) if e is not None]
     visits = near * (VISIT + OPERATION * (GEOMETRY + _operations(pairs))) if field.reaching else 0.0
     if field.triple_terms:
-        legs = near if arrangement.legs is None else arrangement.legs
+        legs = near if arrangement.traversal.legs is None else arrangement.traversal.legs
         triples = [t.summand for t in field.triple_terms]
         visits += legs**2 * (VISIT + OPERATION * 3 * (GEOMETRY + _operations(triples)))
     weights = sum(np.size(members.first.params[p.name]) for p in field.model.params if p.learned)

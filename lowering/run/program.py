@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 
 from mdsl.lowering.field.field import Field
+from mdsl.lowering.kernels.globals import complete
+from mdsl.lowering.planning.traversal import Facts
 from mdsl.lowering.potential.potential import Geometry, Potential
 from mdsl.lowering.traversals.topologies import Topologies
 from mdsl.model.box_dependencies import decided_by
@@ -57,3 +61,10 @@ class Lowered:
     @property
     def periodic(self) -> tuple[bool, ...]:
         return self.potential.geometry.periodic
+
+    def facts(self, leaves: Mapping[str, object], x: np.ndarray, cell: np.ndarray, **more) -> Facts:
+        """What decides how pairs are found of atoms at ``x`` [N, d]; ``leaves``: the free parameters, numbers in
+        internal units; ``more``: of `Facts`."""
+        params, terms = complete(self.model, leaves), self.field.triple_terms
+        ends = self.potential.cutoff(params), self.potential.reach(params, terms) if terms else None
+        return Facts(len(x), cell, self.periodic, *(None if e is None else float(e) for e in ends), x, **more)

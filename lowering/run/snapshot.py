@@ -20,41 +20,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Atoms in the user's order. x: [N, d] in the box; images: [N, d] box vectors to add for the path without jumps.
-    began: x, images and v when the statement of dynamics began, [3, N, d], where that is read.
-    cell: [d, d], the box. standing: what else decides the next bits, where it is known.
+    """Atoms in the user's order, of B systems. x: [B, N, d] in the box; images: [B, N, d] box vectors to add for the
+    path without jumps; step, time: [B]. began: x, images and v when the statement of dynamics began, [B, 3, N, d],
+    where that is read. cell: [B, d, d], the boxes. standing: what else decides the next bits, where it is known.
     """
 
     x: np.ndarray
     v: np.ndarray
     images: np.ndarray
-    step: int
-    time: float
+    step: np.ndarray
+    time: np.ndarray
     cell: np.ndarray
     began: np.ndarray | None = None
     memory: Mapping[str, np.ndarray] = field(default_factory=dict)  # the states of the statement of dynamics under way
     standing: Standing | None = None
 
     def of(self, which) -> Snapshot:
-        """Of a batch, along whose replicas the first axes go: some of them, or one."""
-        return replace(
-            self, **{name: getattr(self, name)[which] for name in ("x", "v", "images", "step", "time", "cell")}
-        )
+        """Some of the systems; or one, without their axis."""
+        arrays = {name: getattr(self, name)[which] for name in ("x", "v", "images", "step", "time", "cell")}
+        began = None if self.began is None else self.began[which]
+        return replace(self, **arrays, began=began, memory={name: a[which] for name, a in self.memory.items()})
 
 
 class Listener(Protocol):
-    """What a run tells as it goes. Times are wall seconds; values are in internal units."""
-
-    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None: ...
-    def record(self, step: int, t: float, values: Mapping[str, np.ndarray]) -> None: ...
-    def frame(self, output: Output, snapshot: Snapshot) -> None: ...
-    def progress(self, done: int, runner: Runner) -> None: ...
-    def ended(self, advance: Advance, outcome: Outcome) -> None: ...
-
-
-class BatchListener(Protocol):
-    """What a batch tells as it goes, as `Listener`; ``replicas`` are the numbers of those concerned, whose values are
-    along the first axes."""
+    """What a run tells as it goes, in internal units. ``replicas`` [n] are the numbers of those concerned, [0] of a
+    system alone, whose values are along the first axes."""
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None: ...
     def record(
@@ -88,9 +78,13 @@ class Counts:
 @dataclass(frozen=True)
 class Place:
     """Where a run is: the statement of dynamics, its steps done, the time at its start, and whether its condition
-    (`until`) holds already; of a batch, arrays with one entry for each replica."""
+    (`until`) holds already: [B], or one for all."""
 
     statement: int = 0
     done: int | np.ndarray = 0
     t: float | np.ndarray = 0.0
     met: bool | np.ndarray = False
+
+    def of(self, k: int) -> Place:
+        """Of one system."""
+        return Place(self.statement, int(self.done[k]), float(self.t[k]), bool(self.met[k]))

@@ -18,7 +18,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.dynamics.state import State
-from mdsl.lowering.neighbours.lists import Plan
+from mdsl.lowering.planning.capacity import Plan
 
 
 @dataclass(frozen=True)

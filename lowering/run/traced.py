@@ -28,6 +28,7 @@ from mdsl.lowering.dynamics.transfer import columns
 from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.changing_box import carried, declared
 from mdsl.lowering.kernels.globals import complete
+from mdsl.lowering.planning.policy import Policy
 from mdsl.lowering.potential.potential import marked
 from mdsl.lowering.traversals.layout import OneDevice
 from mdsl.lowering.traversals.topologies import inverse
@@ -54,7 +55,7 @@ class Trajectory(NamedTuple):
 
 def trajectory(
     members: Members,
-    skin: float | None,
+    policy: Policy,
     key,
     params: Mapping[str, object],
     most_steps: int | None = None,
@@ -69,7 +70,7 @@ def trajectory(
     are numbers.
     """
     with jax.ensure_compile_time_eval():
-        arrangement = arrange(members, None, skin)
+        arrangement = arrange(members, None, policy)
     lowered, initial = members.lowered, members.first.initial
     follows = (
         cell is None and initial.declared and bool(decided_by(lowered.model) & params.keys())

@@ -31,6 +31,7 @@ from jax.sharding import PartitionSpec
 from mdsl.lowering.kernels.staged import Staged
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.neighbours.gather import padded, take
+from mdsl.lowering.planning import capacity
 
 MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ROWS = 8192  # that are gone through together where there are many more, so that their sums stay in the cache
@@ -301,4 +302,4 @@ class Shards:
         capacities and the overflow of all devices."""
         part = neighbours.build(plan, positions, cell, radius, rows=(self.start(), self.count), into=into)
         needed = jax.tree.map(lambda v: lax.pmax(v, ATOMS), part.needed)
-        return part._replace(needed=needed, overflow=neighbours.overflows(plan, needed))
+        return part._replace(needed=needed, overflow=capacity.overflows(plan, needed))

@@ -50,7 +50,7 @@ def arguments(system: System, x, params, box, data):
     check_fixed(system, params, box is None)
     length = factor(system.model, LENGTH)
     energies = system._energies
-    dtype = energies.positions_dtype
+    dtype = energies.lowered.dtype
     x = jnp.asarray(system.x if x is None else x, dtype) / length
     if x.shape != system.initial.x.shape:
         raise Rejected(Diagnostic("wrong-shape", f"x has the shape {x.shape}, the system {system.initial.x.shape}"))

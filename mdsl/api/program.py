@@ -22,6 +22,7 @@ from mdsl.interpret.constants import factor
 from mdsl.interpret.species_pairs import pair_constant
 from mdsl.interpret.topologies import check_names, check_whole
 from mdsl.lowering.jax_version import check
+from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model import nearest_image
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.nodes import Model
@@ -166,6 +167,7 @@ class Program:
         precision: str | None = None,
         devices: Sequence | None = None,
         skin: float | None = None,
+        policy: Policy = DEFAULT,
     ) -> System:
         """The program with atoms.
 
@@ -176,7 +178,7 @@ class Program:
         as the run block says, random ones by ``seed``, and there are no ``box``, ``species`` and ``masses`` to give.
         Without ``velocities`` these are drawn as the run block says (`v ~ ...`), by ``seed``, and are 0 where it does
         not. ``precision`` is single, mixed or double (None: as JAX is set up); ``devices`` share the work of `run`;
-        ``skin`` is what a neighbour list holds beyond the cutoff.
+        ``skin`` is what a neighbour list holds beyond the cutoff; ``policy``: the numbers by which lists are planned.
 
         Raises Rejected: ``wrong-shape``, ``wrong-arguments``, ``unknown-species``, ``missing-data``, ``box-too-small``,
         ``no-support``, ``unsupported-jax``, ...
@@ -238,13 +240,13 @@ class Program:
             initial,
             _precision(precision),
             tuple(devices) if devices else None,
-            None if skin is None else skin / length,
+            policy if skin is None else replace(policy, skin=float(skin / length)),
             x is None,
             velocities is None,
         )
 
     def _check_whole(self, initial: Initial) -> None:
-        from mdsl.lowering.geometry.on_host import nearest
+        from mdsl.lowering.planning.on_host import nearest
 
         edges = np.diag(initial.cell)
         terms = self.compiled.field.tuple_terms

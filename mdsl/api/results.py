@@ -1,10 +1,10 @@
-"""What a run in Python gives back, and the listeners that keep its records in memory."""
+"""What a run in Python gives back, and the listener that keeps its records in memory."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,50 +34,25 @@ class Result:
     statements: tuple[Outcome, ...] = ()
     lost: Mapping[int, Diagnostic] = field(default_factory=dict)
 
+    def of(self, k: int) -> Result:
+        """Of a batch, one replica."""
+        return replace(
+            self,
+            records={name: rows[k] for name, rows in self.records.items()},
+            **{name: getattr(self, name)[k] for name in ("x", "v", "box")},
+            step=int(self.step[k]),
+            time=float(self.time[k]),
+            statements=tuple(o.of(k) for o in self.statements),
+            lost={j: d for j, d in self.lost.items() if j == k},
+        )
+
 
 class Memory:
-    """Keeps records in memory, in the units of the program."""
+    """A listener that keeps the records of a run of ``members`` in memory, in the units of the program."""
 
-    def __init__(self, model):
-        self.model = model
-        self.rows: dict[int, dict[str, np.ndarray]] = {}
-
-    def statement(self, index, advance, steps, done, dt) -> None:
-        pass
-
-    def frame(self, output, snapshot) -> None:
-        pass
-
-    def ended(self, advance, outcome) -> None:
-        if outcome.converged is False:
-            warnings.warn(not_converged(advance, outcome), stacklevel=6)
-
-    def progress(self, done, runner) -> None:
-        pass
-
-    def record(self, step, t, values) -> None:
-        row = self.rows.setdefault(
-            step,
-            {"step": np.asarray(step), "time": np.asarray(t * factor(self.model, self.model.units.dimension(TIME)))},
-        )
-        for name, value in values.items():
-            row[name] = np.asarray(value) * factor(self.model, observable_type(self.model, name).dimension)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        names = dict.fromkeys(name for row in self.rows.values() for name in row)
-        shapes = {name: next(row[name].shape for row in self.rows.values() if name in row) for name in names}
-        return {
-            name: np.array([row.get(name, np.full(shapes[name], np.nan)) for row in self.rows.values()])
-            for name in names
-        }
-
-
-class BatchMemory:
-    """Keeps the records of a batch in memory, in the units of the program."""
-
-    def __init__(self, model, replicas: int):
-        self.model = model
-        self.rows: list[dict[int, dict[str, np.ndarray]]] = [{} for _ in range(replicas)]
+    def __init__(self, model, members):
+        self.model, self.members = model, members
+        self.rows: list[dict[int, dict[str, np.ndarray]]] = [{} for _ in members.asked]
         self.gone: list[int] = []
 
     def statement(self, index, advance, steps, done, dt) -> None:
@@ -90,7 +65,14 @@ class BatchMemory:
         pass
 
     def ended(self, advance, outcome) -> None:
-        _warn_of(advance, outcome, self.gone)
+        """Tell of those that did not converge, but for those that were lost."""
+        if outcome.converged is None:
+            return
+        count, failed = len(self.rows), np.setdiff1d(np.flatnonzero(~outcome.converged), self.gone)
+        if len(failed):
+            words = not_converged(advance, Outcome(int(np.max(outcome.steps)), False))
+            who = "" if self.members.alone else f"{len(failed)} of {count} replicas: "
+            warnings.warn(who + words, stacklevel=7 - self.members.alone)  # where `System.run` was called
 
     def lost(self, replica, loss) -> None:
         self.gone.append(replica)
@@ -103,6 +85,7 @@ class BatchMemory:
             row |= {name: a[place] for name, a in shown.items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
+        """[B, rows, ...]"""
         rows = [list(own.values()) for own in self.rows]
         most = max(map(len, rows))
         first: dict[str, np.ndarray] = {}
@@ -111,20 +94,10 @@ class BatchMemory:
                 first.setdefault(name, np.asarray(value))
         found = {}
         for name, example in first.items():
-            kind, none = (int, -1) if name == "step" else (float, np.nan)
-            array = np.full((len(rows), most, *example.shape), none, kind)
+            array = np.full((len(rows), most, *example.shape), -1 if name == "step" else np.nan, example.dtype)
             for k, own in enumerate(rows):
                 for j, row in enumerate(own):
                     if name in row:
                         array[k, j] = row[name]
             found[name] = array
         return found
-
-
-def _warn_of(advance, outcome, lost) -> None:
-    """Tell of replicas that did not converge, but for those that were ``lost``."""
-    failed = np.setdiff1d(np.flatnonzero(~np.asarray(outcome.converged)), lost) if outcome.converged is not None else []
-    if not len(failed):
-        return
-    single = Outcome(int(np.max(outcome.steps)), False)
-    warnings.warn(f"{len(failed)} of {len(outcome.converged)} replicas: {not_converged(advance, single)}", stacklevel=8)

@@ -18,7 +18,7 @@ from mdsl.model.observable_types import observable_type
 
 from .arguments import bound_by, data_given, scale, start_given
 from .fixed_by_bind import check_counts, check_fixed
-from .results import BatchMemory, Memory, Result
+from .results import Memory, Result
 
 if TYPE_CHECKING:
     from .system import System
@@ -56,7 +56,7 @@ def run(system: System, key, x, v, box, params, data, steps: int | None) -> Resu
     if is_traced((key, leaves, start)):
         return _traced(system, key, leaves, steps, *start)
     members = single(system.program.compiled.field, bound_by(system, leaves, *start), leaves, key, system.precision)
-    return _result(system, _runner(system, "last", members), Memory(system.model), steps)
+    return _result(system, _runner(system, "last", members), steps).of(0)
 
 
 def _runner(system: System, name: str, members):
@@ -65,12 +65,14 @@ def _runner(system: System, name: str, members):
 
     runner = system._runners.get(name)
     if runner is None or not runner.fits(members):
-        runner = system._runners[name] = Runner(members, system.devices, system.skin)
+        runner = system._runners[name] = Runner(members, system.devices, system.policy)
     runner.prepare(members)
     return runner
 
 
-def _result(system: System, runner, memory: Memory | BatchMemory, steps: int | None) -> Result:
+def _result(system: System, runner, steps: int | None) -> Result:
+    """Of all systems of a run."""
+    memory = Memory(system.model, runner.members)
     final = runner.run(memory, steps)
     tilted = runner.members.first.initial.tilted
     return Result(
@@ -100,7 +102,7 @@ def _traced(system: System, key, leaves, steps: int | None, x=None, v=None, box=
     with jax.ensure_compile_time_eval():
         defaults = {**system.program.internal(None), **system.initial.data}
     members = single(system.program.compiled.field, system.initial, defaults, None, system.precision)
-    found = trajectory(members, system.skin, key, leaves, steps, x, v, box)
+    found = trajectory(members, system.policy, key, leaves, steps, x, v, box)
     arrays = {}
     for name, parts in found.records.items():
         size = factor(system.model, observable_type(system.model, name).dimension)
@@ -185,7 +187,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
         members.append(Member(bound_by(system, leaves, *start_given(system, **start, leaves=leaves)), leaves, keys[k]))
     together = batch(system.program.compiled.field, members, system.precision, system.devices)
     runner = _runner(system, "batch", together)
-    found = _result(system, runner, BatchMemory(system.model, count), steps)
+    found = _result(system, runner, steps)
     if found.lost:
         words = (d.message for d in told(runner.members.lost, count))
         warnings.warn(

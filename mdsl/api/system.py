@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mdsl.interpret.constants import factor
+from mdsl.lowering.planning.policy import Policy
+from mdsl.lowering.planning.traversal import Traversal
 from mdsl.model.dimensions import ENERGY, FORCE, LENGTH, VELOCITY
 from mdsl.start.initial import Initial, still
 
@@ -31,7 +33,7 @@ class System:
     initial: Initial
     precision: str
     devices: tuple | None
-    skin: float | None
+    policy: Policy
     placed: bool = False  # by the run block, not by arrays
     drawn: bool = False  # velocities, by the run block
 
@@ -83,7 +85,13 @@ class System:
                 self.initial,
                 self.precision,
                 {**self.program.internal(None), **self.initial.data},
+                self.policy,
             )
+
+    @property
+    def traversal(self) -> Traversal:
+        """How its energies find pairs: ``listed`` or not, why, and with how much room. A run plans for itself."""
+        return self._energies.energies.traversal
 
     def energy(
         self, x=None, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None
@@ -134,7 +142,7 @@ class System:
 
         resting = still(self.model, self.initial.species, self.initial.data)
         free = 1.0 - resting[:, None] if self.model.frozen else 1.0
-        x = jnp.asarray(x, self._energies.positions_dtype)
+        x = jnp.asarray(x, self._energies.lowered.dtype)
         return moved_along(lambda x: self.forces(x, params=params, box=box, data=data), x, free)
 
     def run(

@@ -61,15 +61,25 @@ def written(snapshot, conditions: Mapping[str, object]) -> tuple[dict[str, objec
     return {"conditions": conditions, "capacities": snapshot.standing.capacities.told()}, arrays
 
 
-def read(header: Mapping, arrays: Mapping[str, np.ndarray], step, time, cell: np.ndarray, exact: bool):
-    """The snapshot of a checkpoint; ``cell``: the box where it has none; ``exact``: with its standing, so that the run
-    goes on with the bits that it would have had."""
-    from mdsl.lowering.run.snapshot import Snapshot
+def read(header: Mapping, arrays: Mapping[str, np.ndarray], cell: np.ndarray, exact: bool):
+    """The snapshot of a checkpoint, and the place of its run; ``cell``: the box where it has none; ``exact``: with its
+    standing, so that the run goes on with the bits that it would have had. One system alone has no axis of systems
+    there."""
+    from mdsl.lowering.run.snapshot import Place, Snapshot
     from mdsl.lowering.run.standing import Capacities, Standing
+
+    alone = np.ndim(arrays["x"]) == 2
+
+    def of_all(array) -> np.ndarray:
+        return np.asarray(array)[None] if alone else np.asarray(array)
 
     def named(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
     standing = Standing(Capacities.read(header["capacities"]), named(STANDING)) if exact else None
-    places = arrays["x"], arrays["v"], arrays["images"]
-    return Snapshot(*places, step, time, arrays.get("cell", cell), arrays.get("began"), named(STATE), standing)
+    x, v, images, cell = (of_all(a) for a in (*(arrays[n] for n in ("x", "v", "images")), arrays.get("cell", cell)))
+    step, time, done, t, met = (of_all(header.get(n, False)) for n in ("step", "time", "done", "t", "met"))
+    began = of_all(arrays["began"]) if "began" in arrays else None
+    memory = {name: of_all(a) for name, a in named(STATE).items()}
+    place = Place(int(header["statement"]), done, t, met)
+    return Snapshot(x, v, images, step, time, cell, began, memory, standing), place

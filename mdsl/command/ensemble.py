@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from mdsl.files.folder import FINAL, RunFolder
-from mdsl.files.records import Column, Records
+from mdsl.files.folder import RunFolder
+from mdsl.files.records import Column
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome, not_converged
-from mdsl.model.nodes import Advance, Output
+from mdsl.model.nodes import Advance
 from mdsl.start.builders import start
 
 from .checkpoints import read
-from .display import Display, Summary, Table
-from .listener import Listener, as_written
+from .display import Table
+from .listener import Listener
 from .run import Job, Planned
 
 MOST_FILES = 500  # that are open at once
@@ -71,13 +70,12 @@ def batch(job: Job) -> Planned:
             initial = start(model, job.order.base, s, own)
             members.append(lowered.Member(initial, {**own, **initial.data}, key))
             values.append({"replica": len(values), "seed": s, **{n: shown(model, n, v) for n, v in point.items()}})
-    runner = Runner(lowered.batch(job.compiled.field, members, options.precision, job.devices), job.devices)
+    together = lowered.batch(job.compiled.field, members, options.precision, job.devices)
+    runner = Runner(together, job.devices, job.policy)
     snapshot, place = None, Place()
     if resumed is not None:
         header, arrays = resumed.header, resumed.arrays
-        step, time = np.array(header["step"]), np.array(header["time"])
-        snapshot = read(header, arrays, step, time, arrays["cell"], job.exact)
-        place = Place(int(header["statement"]), *(np.array(header[name]) for name in ("done", "t", "met")))
+        snapshot, place = read(header, arrays, arrays["cell"], job.exact)
         runner.go_on_without(
             {
                 int(k): Loss(diagnostic=Diagnostic(id, message), **where)
@@ -102,58 +100,37 @@ class BatchListener(Listener):
         self.swept = [n for n in self.values[0] if n not in ("replica", "seed")]
         self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]
         super().__init__(model, initial, folder, quiet, description, *more)
-        self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
 
-    def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:
-        keys = [Column("replica"), *(self.swept_column(n) for n in self.swept)]
-        if resumed:
-            return Records.resume(columns, self.folder.records, resumed["step"], self.time_unit, keys)
-        return Records(columns, self.folder.records, self.time_unit, keys)
+    def prefix(self, k: int) -> str:
+        return f"{replica_folder(k)}/"
 
-    def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
-        paths = [f"{replica_folder(k)}/{name}" for k in range(self.count) for name in names]
-        return {path: self.folder.trajectory(path) for path in paths}
+    def key_columns(self) -> list[Column]:
+        return [Column("replica"), *(self.swept_column(n) for n in self.swept)]
+
+    def keys(self, k: int) -> list[float]:
+        return [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
 
     def swept_column(self, name: str) -> Column:
         param = self.model.param(name)
         return Column(name, self.model.units.display(param.type.dimension).text, np.shape(self.values[0][name]))
 
-    def greet(self, name: str, seed: int, runner, precision: str) -> None:
-        self.runner = runner
-        super().greet(name, seed, runner, precision)
-
     @property
     def system(self) -> str:
         return f"{self.count:,} replicas of {super().system}"
 
-    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None:
-        names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
-        self.told = [c for n in names for c in self.mean_and_spread(n)]
-        self.begin_statement(advance, steps, done, float(dt[0]), self.told)
+    def shown_columns(self, columns: list[Column]) -> list[Column]:
+        return [c for column in columns for c in (column, replace(column, name=f"± {column.name}"))]
 
-    def mean_and_spread(self, name: str) -> tuple[Column, Column]:
-        column = self.column(name)
-        return column, replace(column, name=f"± {name}")
+    def shown_values(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return mean_and_spread(values)
+
+    def filed(self, snapshot, place) -> tuple:
+        return snapshot, place
 
     def record(self, replicas: np.ndarray, step: np.ndarray, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
-        found = {name: self.shown(name, v) for name, v in values.items()}
-        for place, k in enumerate(replicas):
-            row = {name: v[place] for name, v in found.items()}
-            keys = [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
-            self.records.append(int(step[place]), float(t[place]) * self.time_scale, row, keys)
-            self.latest[k] |= row
-        if 2 * len(replicas) > self.count - len(
-            self.runner.members.lost
-        ):  # the few that end a statement before the others are not shown
-            self.display.row(int(step.max()), float(t.max()) * self.time_scale, mean_and_spread(found))
-
-    def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
-        for place, k in enumerate(replicas):
-            own = snapshot.of(place)
-            name = f"{replica_folder(k)}/{output.names[0]}"
-            if name not in self.trajectories:
-                self.trajectories[name] = self.open(name, output, own.step, initial=self.runner.members.all[k].initial)
-            self.put(self.trajectories[name], as_written(output, own))
+        super().record(replicas, step, t, values)
+        for n, k in enumerate(replicas):
+            self.latest[k] |= {name: self.shown(name, v[n]) for name, v in values.items()}
 
     def ended(self, advance: Advance, outcome: Outcome) -> None:
         if outcome.converged is None:
@@ -174,13 +151,6 @@ class BatchListener(Listener):
     def lost(self, replica: int, loss) -> None:
         self.display.note(f"warning: {loss.diagnostic.message}; it ends here, the other replicas go on")
 
-    def what_was_lost(self) -> list[dict[str, object]]:
-        """For `run.json`."""
-        return [
-            {"replica": k, "step": loss.step, "error": loss.diagnostic.message}
-            for k, loss in self.runner.members.lost.items()
-        ]
-
     def place_in_header(self, snapshot, place) -> dict[str, object]:
         lost = {
             k: (
@@ -190,39 +160,15 @@ class BatchListener(Listener):
             )
             for k, loss in self.runner.members.lost.items()
         }
-        lists = {"step": snapshot.step, "time": snapshot.time, "done": place.done, "t": place.t, "met": place.met}
-        return {
-            "statement": place.statement,
-            "lost": lost,
-            **{name: np.asarray(a).tolist() for name, a in lists.items()},
-        }
-
-    def final(self, snapshot) -> None:
-        for k in (k for k in range(self.count) if k not in self.runner.members.lost):
-            own = snapshot.of(k)
-            path = self.folder.path / replica_folder(k) / FINAL
-            path.parent.mkdir(exist_ok=True)
-            with self.open(
-                "final", None, own.step, digits=17, path=path, initial=self.runner.members.all[k].initial
-            ) as trajectory:
-                self.put(trajectory, own)
+        return {**super().place_in_header(snapshot, place), "lost": lost}
 
     def finish(self, runner, wall: float) -> None:
         if self.swept:
             self.display.note(self.by_value())
-        counts = runner.counts
-        self.display.finish(
-            Summary(
-                wall,
-                counts.steps,
-                self.initial.atoms,
-                self.count,
-                self.nanoseconds or None,
-                dict(counts.seconds),
-                str(self.folder.path),
-                counts.stepping,
-            )
-        )
+        super().finish(runner, wall)
+
+    def breakdown(self, runner) -> dict[str, float]:
+        return dict(runner.counts.seconds)
 
     def by_value(self) -> str:
         """What was recorded last, by the values that were swept: mean and spread of the replicas of each; of those that
@@ -232,7 +178,7 @@ class BatchListener(Listener):
             groups.setdefault(tuple(np.ravel([np.ravel(values[n]) for n in self.swept]).tolist()), []).append(k)
         there = [k for k in range(self.count) if k not in self.runner.members.lost]
         names = [n for n in self.latest[there[0]] if self.column(n).entries is None]
-        columns = [c for n in names for c in self.mean_and_spread(n)]
+        columns = self.shown_columns([self.column(n) for n in names])
         table = Table([*(self.swept_column(n) for n in self.swept), *columns], narrow=0)
         lines = ["", table.header()]
         for group in groups.values():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdsl.files.folder import RunFolder
+from mdsl.files.folder import FINAL, RunFolder
 from mdsl.files.records import Column, Records
 from mdsl.files.trajectories import open_trajectory
 from mdsl.interpret.constants import factor, whole
@@ -26,9 +26,12 @@ from .display import Display, Summary
 
 
 class Listener:
-    """Writes records, trajectories and checkpoints, and shows the run on the terminal. ``described``: what `run.json`
-    says of the run; ``conditions``: those of its bits; ``resumed``: the header of the checkpoint that it goes on from;
-    ``between``: seconds from one checkpoint to the next, at least."""
+    """Writes records, trajectories and checkpoints of a system alone, and shows the run on the terminal; of replicas
+    `ensemble.BatchListener`. ``description``: what `run.json` says of the run; ``conditions``: those of its bits;
+    ``resumed``: the header of the checkpoint that it goes on from; ``between``: seconds from one checkpoint to the
+    next, at least."""
+
+    count = 1
 
     def __init__(
         self,
@@ -47,23 +50,18 @@ class Listener:
         self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
         advances = [s for s in model.run if isinstance(s, Advance)]
         names = dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names)
-        columns = [self.column(n) for n in names]
-        self.records = self.opened_records(columns, resumed)
-        self.display = Display(initial.atoms, quiet=quiet, time_unit=self.time_unit)
+        given = [self.column(n) for n in names], folder.records
+        more = self.time_unit, self.key_columns()
+        self.records = Records.resume(*given, resumed["step"], *more) if resumed else Records(*given, *more)
+        self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
         self.frames_kept = dict(resumed["frames"]) if resumed else {}
         self.trajectories: dict[str, object] = {}
-        self.paths = self.trajectory_paths([o.names[0] for a in advances for o in a.outputs if o.kind == "write"])
+        names = [o.names[0] for a in advances for o in a.outputs if o.kind == "write"]
+        paths = (self.prefix(k) + name for k in range(self.count) for name in names)
+        self.paths = {path: folder.trajectory(path) for path in paths}
         self.saved = time.perf_counter()
         self.first_steps, self.nanoseconds = 0, 0.0
         self.dt = 0.0
-
-    def opened_records(self, columns: list[Column], resumed: Mapping | None) -> Records:
-        if resumed:
-            return Records.resume(columns, self.folder.records, int(resumed["step"]), self.time_unit)
-        return Records(columns, self.folder.records, self.time_unit)
-
-    def trajectory_paths(self, names: list[str]) -> dict[str, Path]:
-        return {name: self.folder.trajectory(name) for name in names}
 
     def column(self, name: str) -> Column:
         kind = observable_type(self.model, name)
@@ -85,6 +83,7 @@ class Listener:
         return f"{self.initial.atoms:,} atoms"
 
     def greet(self, name: str, seed: int, runner, precision: str) -> None:
+        self.runner = runner
         threads = len(getattr(runner.arrangement.layout, "devices", "1"))
         pairs = (
             "all pairs"
@@ -98,32 +97,71 @@ class Listener:
         for note in self.initial.notes:
             self.display.note(note)
 
-    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: float) -> None:
-        names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
-        self.begin_statement(advance, steps, done, dt, [self.column(n) for n in names])
+    # -- what replicas do otherwise ----------------------------------------------------------------------------
 
-    def begin_statement(self, advance: Advance, steps: int, done: int, dt: float, columns: list[Column]) -> None:
-        nanoseconds = None
-        if not self.model.units.reduced and dt:
-            nanoseconds = self.model.units._internal_si(TIME) * dt * 1e9
+    def prefix(self, k: int) -> str:
+        """What the names of its files begin with."""
+        return ""
+
+    def key_columns(self) -> list[Column]:
+        return []
+
+    def keys(self, k: int) -> list[float]:
+        """What stands in front of its records."""
+        return []
+
+    def shown_columns(self, columns: list[Column]) -> list[Column]:
+        """What the terminal shows of these, and what of values [n, ...] by name."""
+        return columns
+
+    def shown_values(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: v[0] for name, v in values.items()}
+
+    def filed(self, snapshot, place) -> tuple:
+        """The snapshot and the place as a checkpoint has them."""
+        return snapshot.of(0), place.of(0)
+
+    def ended(self, advance: Advance, outcome: Outcome) -> None:
+        if outcome.converged is not None:
+            one = outcome.of(0)
+            failed = f"warning: {not_converged(advance, one)}"
+            self.display.note(f"converged after {one.steps:,} steps" if one.converged else failed)
+
+    def breakdown(self, runner) -> dict[str, float]:
+        """Seconds by part."""
+        return runner.breakdown()
+
+    def lost(self, replica: int, loss) -> None:
+        """One alone ends the run, which is told where that ends."""
+
+    # -- as a run goes -----------------------------------------------------------------------------------------
+
+    def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None:
+        names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
+        nanoseconds, self.dt = None, float(dt[0])
+        if not self.model.units.reduced and self.dt:
+            nanoseconds = self.model.units._internal_si(TIME) * self.dt * 1e9
             self.nanoseconds += nanoseconds * (steps - done)
-        self.dt = dt
-        title = (
-            f"{advance.scheme.rpartition('.')[2]} for {'at most ' if advance.until is not None else ''}{steps:,} steps"
-        )
+        most = "at most " if advance.until is not None else ""
+        title = f"{advance.scheme.rpartition('.')[2]} for {most}{steps:,} steps"
+        columns = self.shown_columns([self.column(n) for n in names])
         self.display.phase(title, columns, steps, done=done, ns_per_step=nanoseconds)
         self.first_done, self.compiling = done, True
 
-    def record(self, step: int, t: float, values: Mapping[str, object]) -> None:
-        shown = {name: self.shown(name, v) for name, v in values.items()}
-        self.records.append(step, t * self.time_scale, shown)
-        self.display.row(step, t * self.time_scale, shown)
+    def record(self, replicas: np.ndarray, step: np.ndarray, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        found, t = {name: self.shown(name, v) for name, v in values.items()}, t * self.time_scale
+        for n, k in enumerate(replicas):
+            self.records.append(step[n], t[n], {name: v[n] for name, v in found.items()}, self.keys(k))
+        left = len(self.runner.members.asked) - len(self.runner.members.lost)
+        if 2 * len(replicas) > left:  # the few that end a statement before the others are not shown
+            self.display.row(int(step.max()), float(t.max()), self.shown_values(found))
 
-    def frame(self, output: Output, snapshot) -> None:
-        name = output.names[0]
-        if name not in self.trajectories:
-            self.trajectories[name] = self.open(name, output, snapshot.step)
-        self.put(self.trajectories[name], as_written(output, snapshot))
+    def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
+        for n, k in enumerate(replicas):
+            own, name = snapshot.of(n), self.prefix(k) + output.names[0]
+            if name not in self.trajectories:
+                self.trajectories[name] = self.open(name, output, own.step, k)
+            self.put(self.trajectories[name], as_written(output, own))
 
     def put(self, trajectory, snapshot) -> None:
         """Write one frame in the units of the program."""
@@ -136,14 +174,14 @@ class Listener:
             velocities=snapshot.v * factor(self.model, self.model.units.dimension(VELOCITY)),
         )
 
-    def open(self, name: str, output: Output, step: int, digits: int = 9, path: Path | None = None, initial=None):
+    def open(self, name: str, output: Output | None, step: int, k: int, digits: int = 9, path: Path | None = None):
         units = self.model.units
         angstrom = None if units.reduced else units.display(LENGTH).unit.si / 1e-10
         femtosecond = None if units.reduced else units.display(TIME).unit.si / 1e-15
         every = 1 if output is None or output.every is None else max(1, whole(self.model, output.every, {}, "`every`"))
         return open_trajectory(
             path or self.paths[name],
-            (initial or self.initial).labels,
+            self.runner.members.all[k].initial.labels,
             periodic=self.initial.periodic,
             angstrom_per_length=angstrom,
             femtoseconds_per_time=femtosecond,
@@ -166,16 +204,8 @@ class Listener:
         if time.perf_counter() - self.saved >= self.between:
             self.checkpoint(runner)
 
-    def ended(self, advance: Advance, outcome: Outcome) -> None:
-        if outcome.converged is not None:
-            self.display.note(
-                f"converged after {outcome.steps:,} steps"
-                if outcome.converged
-                else f"warning: {not_converged(advance, outcome)}"
-            )
-
     def checkpoint(self, runner) -> None:
-        snapshot, place = runner.checkpoint()
+        snapshot, place = self.filed(*runner.checkpoint())
         more, arrays = written(snapshot, self.conditions)
         header = {
             **self.place_in_header(snapshot, place),
@@ -187,35 +217,31 @@ class Listener:
         self.saved = time.perf_counter()
 
     def place_in_header(self, snapshot, place) -> dict[str, object]:
-        return {
-            "step": snapshot.step,
-            "time": snapshot.time,
-            "statement": place.statement,
-            "done": place.done,
-            "t": place.t,
-            "met": place.met,
-        }
+        where = {"step": snapshot.step, "time": snapshot.time, **vars(place)}
+        return {name: np.asarray(number).tolist() for name, number in where.items()}
 
     def final(self, snapshot) -> None:
-        with self.open("final", None, snapshot.step, digits=17, path=self.folder.final) as trajectory:
-            self.put(trajectory, snapshot)
+        members = self.runner.members
+        for k in (k for k in range(members.count) if k not in members.lost):
+            own, path = snapshot.of(k), self.folder.path / self.prefix(k) / FINAL
+            path.parent.mkdir(exist_ok=True)
+            with self.open("final", None, own.step, k, digits=17, path=path) as trajectory:
+                self.put(trajectory, own)
 
     def finish(self, runner, wall: float) -> None:
+        parts = None if self.display.quiet else self.breakdown(runner)
+        counts, folder = runner.counts, str(self.folder.path)
+        simulated = self.nanoseconds or None
         self.display.finish(
-            Summary(
-                wall,
-                runner.counts.steps,
-                self.initial.atoms,
-                nanoseconds=self.nanoseconds or None,
-                parts=None if self.display.quiet else runner.breakdown(),
-                folder=str(self.folder.path),
-                stepping=runner.counts.stepping,
-            )
+            Summary(wall, counts.steps, self.initial.atoms, self.count, simulated, parts, folder, counts.stepping)
         )
 
     def what_was_lost(self) -> list[dict[str, object]]:
-        """The replicas that went wrong; a single run has none."""
-        return []
+        """The replicas that went wrong, for `run.json`."""
+        return [
+            {"replica": k, "step": loss.step, "error": loss.diagnostic.message}
+            for k, loss in self.runner.members.lost.items()
+        ]
 
     def __enter__(self) -> Listener:
         self.display.__enter__()

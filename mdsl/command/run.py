@@ -19,6 +19,7 @@ from mdsl.compiler import Compiled
 from mdsl.files.folder import RunFolder
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.grammar.source import Source
+from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.nodes import Model
 from mdsl.passes.given import missing_externs
 from mdsl.resolve.sources import read_program
@@ -40,12 +41,12 @@ KEPT = (
 )  # options with which a run that is resumed goes on, unless it is given others
 
 
-def run_file(path: Path, options: RunOptions) -> int:
-    """Run a program file; 0 where it went well. Raises Rejected for what is wrong with program, input or run, and, when
-    all else is done, for replicas that were lost."""
+def run_file(path: Path, options: RunOptions, policy: Policy = DEFAULT) -> int:
+    """Run a program file; 0 where it went well. ``policy``: by which lists are planned. Raises Rejected for what is
+    wrong with program, input or run, and, when all else is done, for replicas that were lost."""
     begun = time.perf_counter()
     order = read(path, options)
-    planned = plan(order, *compile_order(order))
+    planned = plan(order, *compile_order(order), policy)
     output = begin(planned)
     with output.listener:
         final = run(planned, output)
@@ -170,6 +171,7 @@ class Job:
     devices: tuple | None
     conditions: Mapping[str, object]
     exact: bool
+    policy: Policy
 
     @property
     def model(self) -> Model:
@@ -190,7 +192,7 @@ class Planned:
     told: Mapping[str, object] = dataclass_field(default_factory=dict)
 
 
-def plan(order: Order, compiled: Compiled, points: Sequence[Mapping[str, object]]) -> Planned:
+def plan(order: Order, compiled: Compiled, points: Sequence[Mapping[str, object]], policy: Policy) -> Planned:
     """The run, with its atoms. JAX is set up here. Raises Rejected."""
     options, resumed = order.options, order.resumed
     devices = set_up_jax(options.precision, options)
@@ -198,7 +200,7 @@ def plan(order: Order, compiled: Compiled, points: Sequence[Mapping[str, object]
     changed = [] if resumed is None else checkpoints.differences(resumed.header.get("conditions"), now)
     if changed:
         show([checkpoints.warning(changed)])
-    job = Job(order, compiled, inputs(order, compiled), points, devices, now, not changed)
+    job = Job(order, compiled, inputs(order, compiled), points, devices, now, not changed, policy)
     if not (options.replicas or options.sweeps):
         return single(job)
     from .ensemble import batch
@@ -231,13 +233,11 @@ def single(job: Job) -> Planned:
     options, resumed = job.order.options, job.order.resumed
     initial = start(job.model, job.order.base, options.seed, {k: np.asarray(v) for k, v in job.params.items()})
     params, key = {**job.params, **initial.data}, jax.random.key(options.seed)
-    runner = Runner(members.single(job.compiled.field, initial, params, key, options.precision), job.devices)
-    if resumed is None:
-        return Planned(job, runner, initial.atoms, Listener, None, Place())
-    header = resumed.header
-    step, at = int(header["step"]), float(header["time"])
-    snapshot = checkpoints.read(header, resumed.arrays, step, at, initial.cell, job.exact)
-    place = Place(int(header["statement"]), int(header["done"]), float(header["t"]), bool(header.get("met", False)))
+    alone = members.single(job.compiled.field, initial, params, key, options.precision)
+    runner = Runner(alone, job.devices, job.policy)
+    snapshot, place = None, Place()
+    if resumed is not None:
+        snapshot, place = checkpoints.read(resumed.header, resumed.arrays, initial.cell, job.exact)
     return Planned(job, runner, initial.atoms, Listener, snapshot, place)
 
 

@@ -11,21 +11,12 @@ from mdsl.compiler import Compiled
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.layout.expressions import unit_text
 from mdsl.interpret.species_pairs import pair_constant
-from mdsl.lowering.field.costs import (
-    ALL_PAIRS,
-    DOUBLE,
-    GEOMETRY,
-    LONGEST,
-    MOST_ALL_PAIRS,
-    OPERATION,
-    ROOM,
-    VISIT,
-    skin_of,
-)
+from mdsl.lowering.field.costs import DOUBLE, GEOMETRY, LONGEST, OPERATION, VISIT
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
-from mdsl.model import nearest_image
+from mdsl.lowering.planning.policy import DEFAULT, Policy
+from mdsl.lowering.planning.traversal import Facts, plan
 from mdsl.model.box_dependencies import decided_by, explicit_time
 from mdsl.model.box_shape import changes_box
 from mdsl.model.curves import HOLD, REPEAT, STOP
@@ -41,7 +32,7 @@ from .observables import observables
 Fact = tuple[str, str]  # a word, and what is said under it; an empty word goes on with the one before
 
 
-def explain(compiled: Compiled) -> str:
+def explain(compiled: Compiled, policy: Policy = DEFAULT) -> str:
     """The decisions of the compiler for one program."""
     model = compiled.model
     tables, foreign = list(_tables(model)), list(_foreign(model))
@@ -51,11 +42,11 @@ def explain(compiled: Compiled) -> str:
         *([("functions", foreign)] if foreign else []),
         *energies(compiled),
     ]
-    observed = list(observables(compiled))
+    observed = list(observables(compiled, policy))
     if observed:
         sections.append(("observables", observed))
     if compiled.field.reaching:
-        sections.append(("finding pairs", list(_pairs(compiled))))
+        sections.append(("finding pairs", list(_pairs(compiled, policy))))
     sections += [_advance(compiled, step) for step in model.run if isinstance(step, Advance)]
     sections.append(("derivatives", list(_derivatives(model))))
     return f"{compiled.source.name}\n\n" + "\n".join(_section(title, facts) for title, facts in sections)
@@ -136,7 +127,7 @@ def _foreign(model: Model) -> Iterator[Fact]:
 # -- how pairs are found -------------------------------------------------------------------------------
 
 
-def _pairs(compiled: Compiled) -> Iterator[Fact]:
+def _pairs(compiled: Compiled, policy: Policy) -> Iterator[Fact]:
     field, model = compiled.field, compiled.model
     length = model.units.dimension(LENGTH)
     unknown = [t for t in field.reaching if t.support.cutoff is not None and not knows(model, t.support.cutoff)]
@@ -149,36 +140,29 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
         for t in field.reaching
     ]
     atoms, lengths = atoms_of_run(compiled)
-    if any(r is None for r in reaches):
+    cell = None if lengths is None else np.diag(lengths)
+    endless = any(r is None for r in reaches)
+    cutoff = None if endless else max(float(np.max(r)) for r in reaches)
+    facts = None if atoms is None else Facts(atoms, cell, (True,) * model.dim, cutoff)
+    if endless:
         yield (
             "rule",
-            f"some pair energy has no cutoff: all pairs are visited, up to {MOST_ALL_PAIRS:,} atoms; above that it is "
-            f"an error",
+            f"some pair energy has no cutoff: all pairs are visited, up to {policy.most_all_pairs:,} atoms; above that "
+            f"it is an error",
         )
-        if atoms is not None:
-            yield (
-                "here",
-                f"{atoms:,} atoms: "
-                + (
-                    f"all {atoms * (atoms - 1) // 2:,} pairs"
-                    if atoms <= MOST_ALL_PAIRS
-                    else "too many, the run will be refused"
-                ),
-            )
+        yield from _here(compiled, facts, policy)
         return
     if unknown:
         yield (
             "rule",
-            f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists whose radius is known with the "
-            f"data of the atoms",
+            f"up to {policy.all_pairs} atoms all pairs are visited; above, neighbour lists whose radius is known with "
+            f"the data of the atoms",
         )
         return
-    cutoff = max(float(np.max(r)) for r in reaches)
-    spacing = None if atoms is None or lengths is None else (math.prod(lengths) / atoms) ** (1 / model.dim)
-    radius = cutoff + skin_of(cutoff, spacing)
+    radius = cutoff + policy.first_skin(cutoff, facts and facts.spacing)
     yield (
         "rule",
-        f"up to {ALL_PAIRS} atoms all pairs are visited; above, neighbour lists of radius cutoff + skin = "
+        f"up to {policy.all_pairs} atoms all pairs are visited; above, neighbour lists of radius cutoff + skin = "
         + shown(model, radius, length),
     )
     if len(reaches) > 1:
@@ -209,33 +193,46 @@ def _pairs(compiled: Compiled) -> Iterator[Fact]:
         )
     elif any(exclusions):
         yield "", "pairs that are left out are taken off the list when it is built: the force loop does not meet them"
-    if atoms is None:
+    yield from _here(compiled, facts, policy)
+
+
+def _here(compiled: Compiled, facts: Facts | None, policy: Policy) -> Iterator[Fact]:
+    """What a run will do, as far as is known of its atoms."""
+    field, length = compiled.field, compiled.model.units.dimension(LENGTH)
+    if facts is None:
         yield "here", "the number of atoms is known when the run starts"
         return
-    room = math.inf if lengths is None else nearest_image.half(lengths, (True,) * model.dim)
-    tight = room - cutoff < 0.02 * cutoff and atoms <= MOST_ALL_PAIRS
-    if lengths is not None and not nearest_image.fits(lengths, (True,) * model.dim, cutoff):
-        yield "here", f"half the box is {shown(model, room, length)}, less than the cutoff: the run will be refused"
+    try:
+        found = plan(field, facts, policy)
+    except Rejected:
+        yield (
+            "here",
+            f"{facts.atoms:,} atoms: too many, the run will be refused"
+            if facts.cutoff is None
+            else f"half the box is {shown(compiled.model, facts.half, length)}, less than the cutoff: the run will be "
+            f"refused",
+        )
         return
-    if atoms <= ALL_PAIRS or tight:
-        why = "" if atoms <= ALL_PAIRS else ", for the box leaves no room for a skin"
-        yield "here", f"{atoms:,} atoms: all {atoms * (atoms - 1) // 2:,} pairs{why}"
+    if not found.listed:
+        tight = facts.cutoff is not None and facts.atoms > policy.all_pairs
+        why = f", for {found.why}" if tight else ""
+        yield "here", f"{facts.atoms:,} atoms: all {facts.atoms * (facts.atoms - 1) // 2:,} pairs{why}"
         return
-    yield "here", f"{atoms:,} atoms: neighbour lists"
-    if radius > room:
-        radius = room
-        yield "", f"the box leaves room for a radius of {shown(model, radius, length)} only"
-    if lengths is not None:
-        near = atoms / math.prod(lengths) * _ball(radius, model.dim)
+    yield "here", f"{facts.atoms:,} atoms: neighbour lists"
+    if found.radius < facts.cutoff + policy.first_skin(facts.cutoff, facts.spacing):
+        yield "", f"the box leaves room for a radius of {shown(compiled.model, found.radius, length)} only"
+    if facts.cell is not None:
+        dim = compiled.model.dim
+        near = facts.atoms / float(np.prod(np.diag(facts.cell))) * _ball(found.radius, dim)
         yield (
             "",
-            f"about {near:.0f} neighbours in the list of an atom, {near * (cutoff / radius) ** model.dim:.0f} of them "
-            f"within the cutoff",
+            f"about {near:.0f} neighbours in the list of an atom, "
+            f"{near * (facts.cutoff / found.radius) ** dim:.0f} of them within the cutoff",
         )
-        yield from _cost(field, atoms, near)
+        yield from _cost(field, facts.atoms, near, policy)
 
 
-def _cost(field: Field, atoms: int, near: float) -> Iterator[tuple[str, str]]:
+def _cost(field: Field, atoms: int, near: float, policy: Policy) -> Iterator[tuple[str, str]]:
     """What one evaluation of the pair energies by a list is expected to cost."""
     exprs = [e for t in field.pair_terms for g in t.gradients for e in (g.radial, *(g.direct or ())) if e is not None]
     operations = GEOMETRY + len({id(n) for e in exprs for n in walk(e) if isinstance(n, Op)})
@@ -250,7 +247,7 @@ def _cost(field: Field, atoms: int, near: float) -> Iterator[tuple[str, str]]:
         f"expected on one core: {1e3 * seconds:.2g} ms for each force in single or mixed precision, "
         f"{1e3 * DOUBLE * seconds:.2g} ms in double (rates of one machine, in `lowering/field/costs.py`)",
     )
-    yield "", f"the list takes about {4 * ROOM * near:.0f} bytes for each atom"
+    yield "", f"the list takes about {4 * policy.slots * near:.0f} bytes for each atom"
 
 
 def _ball(radius: float, dim: int) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 
 from mdsl.compiler import Compiled
 from mdsl.interpret.species_pairs import pair_constant
-from mdsl.lowering.field.costs import ALL_PAIRS
 from mdsl.lowering.field.field import Measure, PerAtom, Support
+from mdsl.lowering.planning.policy import Policy
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.domains import Each, Members, Pairs, Triples
 from mdsl.model.nodes import Equation, Read, walk
@@ -21,7 +21,7 @@ from .energies import by_species, shown
 ROUNDING = 1 + 1e-12
 
 
-def observables(compiled: Compiled) -> Iterator[tuple[str, str]]:
+def observables(compiled: Compiled, policy: Policy) -> Iterator[tuple[str, str]]:
     """For each observable of the program its formula, and a line for each sum in it."""
     model, field = compiled.model, compiled.field
     for equation in (e for e in model.of_kind("observe") if e.span.source is model.source):
@@ -34,8 +34,8 @@ def observables(compiled: Compiled) -> Iterator[tuple[str, str]]:
             if v.domain is not None
         ]
         said = [
-            *(f"sum around each atom; {_reach(compiled, v)}" for v in around),
-            *(_words(compiled, m) for m in measures),
+            *(f"sum around each atom; {_reach(compiled, v, policy)}" for v in around),
+            *(_words(compiled, m, policy) for m in measures),
         ]
         yield from (("", words) for words in dict.fromkeys(said))
         if "virial" in reads:
@@ -48,7 +48,7 @@ def _name(equation: Equation) -> str:
     return f"{equation.name}[{equation.binders[0]} in {equation.series.first}..{equation.series.last}]"
 
 
-def _words(compiled: Compiled, measure: Measure) -> str:
+def _words(compiled: Compiled, measure: Measure, policy: Policy) -> str:
     domain = measure.domain
     what = (
         f"the members of `{domain.topology}`"
@@ -63,10 +63,10 @@ def _words(compiled: Compiled, measure: Measure) -> str:
             if measure.bin is not None
             else f"{words}, for each of the {count} entries in turn"
         )
-    return words + (f"; {_reach(compiled, measure)}" if domain.reaches else "")
+    return words + (f"; {_reach(compiled, measure, policy)}" if domain.reaches else "")
 
 
-def _reach(compiled: Compiled, measure: Measure | PerAtom) -> str:
+def _reach(compiled: Compiled, measure: Measure | PerAtom, policy: Policy) -> str:
     """Which pairs are visited, and why."""
     model, support = compiled.model, measure.support
     if support.cutoff is None:
@@ -83,8 +83,7 @@ def _reach(compiled: Compiled, measure: Measure | PerAtom) -> str:
         return f"{beyond}: the list of the energies has them"
     return (
         f"{beyond}, beyond the energies' {shown(model, farthest, model.units.dimension(LENGTH))}: above "
-        f"{ALL_PAIRS} "
-        f"atoms by a list of their own, if it is shorter than all pairs"
+        f"{policy.all_pairs} atoms by a list of their own, if it is shorter than all pairs"
     )
 
 

@@ -15,7 +15,9 @@ from .scope import Binder, Scope
 def resolve_param(work: Resolution, resolver: Resolver, statement: tree.Declaration, scope: Scope) -> model.Param:
     """A parameter, constant or state with its axes, and its default or what is given in its place."""
     given = work.given.get(statement.name.id)
-    axes, index, default, declared = [], {}, None, None
+    axes: list[model.Axis] = []
+    index: dict[str, Binder] = {}
+    default, declared = None, None
     for axis in statement.axes:
         if axis.range is not None:
             found = resolve_range(work, resolver, axis, scope)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled import killed, pairs_by, program
+from compiled import PAIRS_BY, killed, program
 from interpreted import jumbled
 from reference import PROGRAMS
 
@@ -81,12 +81,9 @@ def test_a_learned_energy_is_conserved():
         + 'run {\n  x = read("bound in Python")\n  v ~ maxwell(0.2)\n  velocity_verlet(dt = 0.005) for 100 record E '
         "every 10\n}\nobserve E = potential + kinetic"
     )
-    with pairs_by("list"):
-        result = (
-            program(text)
-            .bind(states(1)[0], box=L, velocities=np.random.default_rng(1).normal(size=(9, 2)))
-            .run(jax.random.key(0))
-        )
+    v = np.random.default_rng(1).normal(size=(9, 2))
+    system = program(text).bind(states(1)[0], box=L, velocities=v, policy=PAIRS_BY["list"])
+    result = system.run(jax.random.key(0))
     assert np.ptp(result.records["E"]) < 2e-4
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled import pairs_by, program, running
+from compiled import PAIRS_BY, program, running
 from reference import REFERENCE, needs_reference
 
 import mdsl
@@ -28,8 +28,7 @@ def test_elastic_constants_of_silicon():
     )
     a = 2 * 5.43095
     x = np.asarray(mdsl.compile(text).bind().x) * 5.43095 / 5.431
-    with pairs_by("list"):
-        system = mdsl.compile(text).bind(x, box=a)
+    system = mdsl.compile(text).bind(x, box=a, policy=PAIRS_BY["list"])
 
     def stress(strains):
         stretch, shear = strains
@@ -51,8 +50,7 @@ def test_second_derivatives_by_the_box_of_a_crystal():
     a, reach = 1.55, 2.05
     x, edge = fcc(3, a), 3 * a
     compiled = program(f"energy U = sum(i < j) truncated(lennard_jones(1.0, 1.0), {reach})(|x[i] - x[j]|)")
-    with pairs_by("list"):
-        system = compiled.bind(x, box=edge)
+    system = compiled.bind(x, box=edge, policy=PAIRS_BY["list"])
 
     def energy(strains):
         along_x, along_y, shear = strains
@@ -104,8 +102,7 @@ def test_phonons_of_a_chain():
     n, a, reach, m = 12, 1.1, 2.5, 2.0
     compiled = program(f"dim 2\nenergy U = sum(i < j) truncated(lennard_jones(1.0, 1.0), {reach})(|x[i] - x[j]|)")
     x = np.arange(n)[:, None] * (a, 0.0)
-    with pairs_by("list"):
-        system = compiled.bind(x, box=[n * a, np.inf])
+    system = compiled.bind(x, box=[n * a, np.inf], policy=PAIRS_BY["list"])
     hessian = jax.jit(jax.hessian(system.energy))(jnp.asarray(x)).reshape(2 * n, 2 * n)
     np.testing.assert_allclose(hessian, hessian.T, rtol=0, atol=1e-13 * np.abs(hessian).max())
     along, across = lambda r: 4 * (156 * r**-14 - 42 * r**-8), lambda r: 4 * (-12 * r**-14 + 6 * r**-8)
@@ -164,8 +161,8 @@ def test_products_with_the_hessian(precision):
     both modes, and in single precision no NaN."""
     x, rng = jumbled()
     x = np.concatenate([x, [[40.0] * 3]])
-    with pairs_by("list"):
-        system = program(MIXTURE).bind(x, box=80.0, species=rng.integers(0, 2, len(x)), precision=precision)
+    given = {"species": rng.integers(0, 2, len(x)), "precision": precision, "policy": PAIRS_BY["list"]}
+    system = program(MIXTURE).bind(x, box=80.0, **given)
     gradient = jax.grad(lambda p, x: system.energy(x, params=p), (0, 1))
     dtype = jnp.float64 if precision == "double" else jnp.float32
     at = jax.tree.map(lambda a: jnp.asarray(a, dtype), (system.program.params, x))
@@ -216,24 +213,23 @@ def test_runs_with_lists_that_are_rebuilt(scheme, names):
     rng = np.random.default_rng(0)
     edge, places = 6.0, np.stack(np.meshgrid(*[np.arange(4)] * 2, indexing="ij"), -1).reshape(-1, 2) + 0.5
     x, v = places * 1.5 + rng.uniform(-0.1, 0.1, (16, 2)), rng.normal(size=(16, 2))
-    with pairs_by("list"):
-        # Steps are about 0.01 long: the list does not hold for more than a few of them.
-        system = compiled.bind(x, box=edge, velocities=v, skin=0.05)
+    # Steps are about 0.01 long: the list does not hold for more than a few of them.
+    system = compiled.bind(x, box=edge, velocities=v, skin=0.05, policy=PAIRS_BY["list"])
 
-        @jax.jit
-        def outcome(params, x, v, box, key=jax.random.key(0)):
-            result = system.run(key, params=params, x=x, v=v, box=box)
-            return result.records["U"][-2] + jnp.sum(jnp.sin(result.v))
+    @jax.jit
+    def outcome(params, x, v, box, key=jax.random.key(0)):
+        result = system.run(key, params=params, x=x, v=v, box=box)
+        return result.records["U"][-2] + jnp.sum(jnp.sin(result.v))
 
-        args = {name: system.program.params[name] for name in names}, x, v, np.full(2, edge)
-        expected, way = differences(outcome, args)
-        keys = jax.random.split(jax.random.key(0), 2).at[0].set(jax.random.key(0))
-        gradients = jax.jit(jax.vmap(jax.grad(outcome, (0, 1, 2, 3)), (None,) * 4 + (0,)))(*args, keys)
-        first = jax.tree.map(lambda a: a[0], gradients)
-        along = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(way)))
-        np.testing.assert_allclose(along, expected, rtol=2e-6)
-        _, forward = jax.jit(lambda: jax.jvp(outcome, args, jax.tree.map(jnp.asarray, way)))()
-        np.testing.assert_allclose(along, forward, rtol=1e-9)
+    args = {name: system.program.params[name] for name in names}, x, v, np.full(2, edge)
+    expected, way = differences(outcome, args)
+    keys = jax.random.split(jax.random.key(0), 2).at[0].set(jax.random.key(0))
+    gradients = jax.jit(jax.vmap(jax.grad(outcome, (0, 1, 2, 3)), (None,) * 4 + (0,)))(*args, keys)
+    first = jax.tree.map(lambda a: a[0], gradients)
+    along = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(way)))
+    np.testing.assert_allclose(along, expected, rtol=2e-6)
+    _, forward = jax.jit(lambda: jax.jvp(outcome, args, jax.tree.map(jnp.asarray, way)))()
+    np.testing.assert_allclose(along, forward, rtol=1e-9)
 
 
 def test_an_ensemble_of_derivatives_is_one_after_the_other():

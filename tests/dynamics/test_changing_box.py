@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from compiled import HEAD, pairs_by, program, run, running
+from compiled import HEAD, PAIRS_BY, program, run, running
 from reference import PROGRAMS
 from test_cell import LJ, fractions
 
@@ -62,8 +62,7 @@ def test_a_list_holds_while_the_box_changes():
     x = fractions(64) @ (5.6 * np.eye(3))
     found = []
     for traversal in ("all pairs", "list"):
-        with pairs_by(traversal):
-            found.append(prog.bind(x, skin=0.2).run(jax.random.key(0)))
+        found.append(prog.bind(x, skin=0.2, policy=PAIRS_BY[traversal]).run(jax.random.key(0)))
     assert found[1].counts.list_builds > 3
     for name in ("potential", "kinetic"):
         np.testing.assert_allclose(found[0].records[name], found[1].records[name], rtol=1e-9)
@@ -104,14 +103,13 @@ def test_an_energy_follows_the_box_of_its_parameters():
 def test_a_run_can_be_differentiated_by_the_box(traversal):
     prog = running(PACKED, "velocity_verlet(dt = 0.02)", 15, "record U")
     x = fractions(27) * 3.3 * 0.9**2
-    with pairs_by(traversal):
-        system = prog.bind(x, skin=0.3)
-        outcome = lambda D: system.run(jax.random.key(0), params={"D": D}).records["U"][-1]  # noqa: E731
-        slope = jax.grad(outcome)(0.9)
-        compiled = jax.jit(outcome)
-        assert np.isclose(slope, central(compiled, 0.9), rtol=1e-6)
-        if traversal == "all pairs":
-            assert np.isclose(compiled(0.93), outcome(0.93), rtol=1e-10)
+    system = prog.bind(x, skin=0.3, policy=PAIRS_BY[traversal])
+    outcome = lambda D: system.run(jax.random.key(0), params={"D": D}).records["U"][-1]  # noqa: E731
+    slope = jax.grad(outcome)(0.9)
+    compiled = jax.jit(outcome)
+    assert np.isclose(slope, central(compiled, 0.9), rtol=1e-6)
+    if traversal == "all pairs":
+        assert np.isclose(compiled(0.93), outcome(0.93), rtol=1e-10)
 
 
 @pytest.mark.slow

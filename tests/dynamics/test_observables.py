@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled import killed, pairs_by, program, run, running
+from compiled import PAIRS_BY, killed, program, run, running
 from interpreted import jumbled, moved
 from observed import agree
 
@@ -19,8 +20,7 @@ from mdsl.command.options import RunOptions
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.interpret import meaning as interpret
 from mdsl.lowering.dynamics import observing
-from mdsl.lowering.run import execution
-from mdsl.lowering.run import plan as arrangement
+from mdsl.lowering.planning.traversal import beyond
 from mdsl.lowering.run.members import single
 from mdsl.lowering.run.plan import arrange
 from mdsl.model.domains import Pairs
@@ -289,18 +289,15 @@ def test_observables_are_differentiable():
     names = ["debye", "way", "top", "around"]
     system = jumbled(14)
     compiled = running(text, "velocity_verlet(dt = 0.002)", 6, f"record {', '.join(names)} every 3")
-    with pairs_by("list"):
-        bound = compiled.bind(system.x, box=system.lengths, velocities=system.v)
-        weights = dict(zip(names, (1.0, 30.0, 0.5, 2.0)))  # each counts
+    bound = compiled.bind(system.x, box=system.lengths, velocities=system.v, policy=PAIRS_BY["list"])
+    weights = dict(zip(names, (1.0, 30.0, 0.5, 2.0)))  # each counts
 
-        def last(a):
-            records = bound.run(jax.random.key(0), params={"a": a}).records
-            return sum(
-                w * jnp.sum(records[n][-1] * jnp.arange(1.0, 1 + records[n][-1].size)) for n, w in weights.items()
-            )
+    def last(a):
+        records = bound.run(jax.random.key(0), params={"a": a}).records
+        return sum(w * jnp.sum(records[n][-1] * jnp.arange(1.0, 1 + records[n][-1].size)) for n, w in weights.items())
 
-        slope, h = jax.grad(last)(1.0), 1e-5
-        expected = (last(1 + h) - last(1 - h)) / (2 * h)
+    slope, h = jax.grad(last)(1.0), 1e-5
+    expected = (last(1 + h) - last(1 - h)) / (2 * h)
     assert float(slope) == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -438,32 +435,34 @@ observe spread = sum(i) (n[i] - 20)^2
 )
 
 
-def test_sums_beyond_the_list_have_one_of_their_own(monkeypatch):
+ALWAYS = replace(PAIRS_BY["list"], most_of_box=1.0)  # lists for observables too
+
+
+def test_sums_beyond_the_list_have_one_of_their_own():
     """Sums that end farther than the energies, at the parameters of the run, have a list of their own."""
-    monkeypatch.setattr(observing, "MOST_OF_BOX", 1.0)
-    monkeypatch.setattr(execution, "ALL_PAIRS", 1)
-    made = []
-    monkeypatch.setattr(observing, "beyond", lambda *a, make=observing.beyond: made.append(make(*a)) or made[-1])
     system = jumbled(60, edge=5.6, seed=3)
-    agree(FAR, system, "list")
-    (more,) = made
-    assert more.radius == pytest.approx(2.4, abs=1e-5) and more.potential.field.value("n").near
-    assert {m.equation for m in more.potential.field.measures if not m.near and isinstance(m.domain, Pairs)} == {"all"}
-    # With other parameters the list of the energies is enough.
+    agree(FAR, system, "list", policy=ALWAYS)
     compiled = program(FAR)
-    initial = compiled.bind(system.x, box=system.lengths).initial
-    params = {**compiled.params, "dr": 0.06, "rc": 1.2}
-    with pairs_by("list"):
-        planned = arrange(single(compiled.compiled.field, initial, params, jax.random.key(0), "double"))
-    assert {m.equation for m in planned.potential.field.measures if not m.near and isinstance(m.domain, Pairs)} == {
-        "all"
-    }
-    assert (
-        observing.beyond(
-            planned.potential, ("h", "close", "most", "all"), planned.ends, initial.x, initial.cell, initial.periodic
+    bound = compiled.bind(system.x, box=system.lengths)
+
+    def farther(**params):
+        """What is planned for these parameters, and the list that sums have beyond that of the energies."""
+        given = single(
+            compiled.compiled.field, bound.initial, {**compiled.params, **params}, jax.random.key(0), "double"
         )
-        is None
-    )
+        planned = arrange(given, policy=ALWAYS)
+        more = observing.farther(planned.lowered.potential, ("h", "close", "most", "all"), planned.ends)
+        return planned.lowered.potential.field, more, beyond(*given.facts, more.radius, ALWAYS)
+
+    def visited(field):
+        return {m.equation for m in field.measures if not m.near and isinstance(m.domain, Pairs)}
+
+    _, more, plan = farther()
+    assert plan is not None and more.radius == pytest.approx(2.4, abs=1e-5)
+    assert more.potential.field.value("n").near and visited(more.potential.field) == {"all"}
+    # With other parameters the list of the energies is enough.
+    field, _, plan = farther(dr=0.06, rc=1.2)
+    assert visited(field) == {"all"} and plan is None
     assert not any(m.near for m in compiled.compiled.field.measures)  # what holds for any parameters
 
 
@@ -490,22 +489,20 @@ observe c = sum(i) v[i]·v_start[i]
 
 def on_devices():
     """The records of a run of 99 atoms on one device, and on two of which one holds padding."""
-    arrangement.ATOMS_EACH = execution.ALL_PAIRS = 1
-    observing.MOST_OF_BOX = 1.0
     names = ["near", "far", "all", "kinds", "most", "waves", "way", "c"]
     compiled = running(SHARED, "baoab(dt = 0.02, T = 1.0, gamma = 1.0)", 8, f"record {', '.join(names)} every 4")
     x = np.stack(np.meshgrid(*[np.arange(5.0) * 1.2] * 3), -1).reshape(-1, 3)[:99] + 0.1
     found = []
-    for traversal, devices in (("all pairs", 1), ("list", 2)):
-        with pairs_by(traversal):
-            system = compiled.bind(
-                x,
-                box=6.0,
-                velocities=np.random.default_rng(0).normal(size=x.shape),
-                devices=jax.devices()[:devices],
-                skin=0.15,
-            )
-            records = system.run(jax.random.key(1)).records
+    for policy, devices in ((PAIRS_BY["all pairs"], 1), (ALWAYS, 2)):
+        system = compiled.bind(
+            x,
+            box=6.0,
+            velocities=np.random.default_rng(0).normal(size=x.shape),
+            devices=jax.devices()[:devices],
+            skin=0.15,
+            policy=policy,
+        )
+        records = system.run(jax.random.key(1)).records
         layout = type(system._runners["last"].arrangement.layout).__name__
         found.append({"layout": layout, **{name: records[name].tolist() for name in names}})
     return found

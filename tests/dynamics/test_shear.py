@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled import HEAD, killed, pairs_by, running
+from compiled import HEAD, PAIRS_BY, killed, running
 
 import mdsl
 from mdsl.command import run as run_program
@@ -75,8 +75,8 @@ def test_sheared_far_beyond_half_steps_are_those_of_the_interpreter(driver, trav
     observed = "observe way = sum(i) travelled[i]·travelled[i]\nobserve tilt = cell.yx\nobserve low = cell.zx\n"
     prog = running(SOFT + box + observed, scheme, 75, "record U, kinetic, way, tilt, low, volume every 25", head=FLOW)
     x, v = atoms()
-    with pairs_by(traversal):
-        result = prog.bind(x, velocities=v, skin=0.3, **box_of(driver)).run(jax.random.key(0))
+    system = prog.bind(x, velocities=v, skin=0.3, policy=PAIRS_BY[traversal], **box_of(driver))
+    result = system.run(jax.random.key(0))
     (advance,) = (s for s in prog.model.run if isinstance(s, Advance))
     there = interpret.System(x, v=v) if driver is BY_TIME else interpret.System(x, [EDGE] * 3, v=v)
     there = replace(there, start=replace(there, start=None))

@@ -1,18 +1,20 @@
 """Facts that `explain` tells, and the analysis of force evaluations behind one of them."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
 import mdsl
 from mdsl.compiler import compile_source
+from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.source import Source
-from mdsl.lowering.field import costs as limits
 from mdsl.lowering.field.schedule import force_evaluations
+from mdsl.lowering.planning.policy import Policy
+from mdsl.lowering.planning.traversal import Facts, plan
 from mdsl.model.box_dependencies import explicit_time
 from mdsl.model.nodes import Advance
 from mdsl.report.explain import atoms_of_run, explain
+from mdsl.start.builders import start
 
 HEAD = (
     "use units.lj\nuse pair (lennard_jones, truncated, force_shifted, shifted)\nuse integrators (velocity_verlet, "
@@ -170,12 +172,23 @@ def test_atoms_in_a_declared_box():
     assert found == 100 and lengths == pytest.approx((10.0,) * 3)
 
 
-def test_the_limits_are_those_of_the_driver():
-    """`run.traversal` imports JAX, so its text is read: its numbers are those of `costs`, or the same."""
-    source = Path(limits.__file__).parents[1].joinpath("run", "traversal.py").read_text()
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id in ("ALL_PAIRS", "MOST_ALL_PAIRS", "SKIN", "SPACING"):
-            assert ast.literal_eval(node.value) == getattr(limits, node.targets[0].id)
+@pytest.mark.parametrize("atoms", (4, 6, 8))
+def test_explain_says_what_a_run_does(atoms):
+    """Both ask one planner, here by another policy."""
+    policy = Policy(all_pairs=250, of_cutoff=0.1, of_spacing=0.0)
+    program = compiled(LJ + f"run {{ x = sc(a = 1.1, cells = {atoms}) velocity_verlet(dt = 0.005) for 1 }}")
+    text = explain(program, policy)
+    initial = start(program.model, program.folder, 0, {})
+    facts = Facts(initial.atoms, initial.cell, initial.periodic, 2.5, x=initial.x)
+    assert "up to 250 atoms" in text and "radius cutoff + skin = 2.75" in text
+    if atoms == 4:  # 4.4 is shorter than 5
+        assert "the run will be refused" in text
+        with pytest.raises(Rejected):
+            plan(program.field, facts, policy)
+        return
+    found = plan(program.field, facts, policy)
+    assert found.listed == ("neighbour lists" in fact(text, "here")) == (atoms == 8)
+    assert found.radius == pytest.approx(2.75 if found.listed else 2.5)
 
 
 # -- dynamics, units, derivatives --------------------------------------------------------------------------

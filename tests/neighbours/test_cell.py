@@ -13,8 +13,9 @@ import mdsl
 from mdsl.files.reading import read
 from mdsl.files.trajectories import open_trajectory
 from mdsl.lowering.geometry.cell import of_matrix
-from mdsl.lowering.geometry.on_host import nearest
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
+from mdsl.lowering.planning.on_host import nearest
 
 LJ = "param sigma = 1.0\nenergy U = sum(i < j) force_shifted(lennard_jones(sigma, 1), 1.9*sigma)(|x[i] - x[j]|)"
 SKEW = np.array([[5.0, 0, 0], [2.1, 5.2, 0], [-1.7, 3.4, 5.6]])
@@ -59,7 +60,7 @@ def test_lists_hold_all_pairs_of_skew_boxes(name):
     r = np.linalg.norm(apart, axis=-1)
     assert np.allclose(np.where(closest < radius, closest, radius), np.minimum(r[:7], radius))
 
-    plan = neighbours.plan(len(x), cell, periodic, radius, x)
+    plan = capacity.plan(len(x), cell, periodic, radius, x)
     build = jax.jit(functools.partial(neighbours.build, plan))
     found = build(jnp.asarray(x, jnp.float32), of_matrix(jnp.asarray(cell, jnp.float32), True), radius)
     assert not bool(found.overflow)

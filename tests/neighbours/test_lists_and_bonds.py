@@ -1,10 +1,12 @@
 """Bonds by rows, and skins that follow how long lists hold: neither changes what a run computes."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
-from compiled import TRAVERSALS, pairs_by, program, run, running
+from compiled import PAIRS_BY, TRAVERSALS, program, run, running
 
-from mdsl.lowering.field.costs import best_skin
+from mdsl.lowering.planning.traversal import best_skin
 from mdsl.lowering.run.driver import Runner
 from mdsl.lowering.run.members import single
 from mdsl.lowering.traversals.bonds import by_rows
@@ -80,15 +82,14 @@ def test_a_skin_that_is_adapted_changes_no_result():
         head=HEAD,
     )
     ends, builds = [], []
-    with jax.enable_x64(True), pairs_by("list"):
+    with jax.enable_x64(True):
         system = text.bind(x, box=box, velocities=v, precision="double")
         members = single(
             system.program.compiled.field, system.initial, system.program.internal(None), jax.random.key(3), "double"
         )
-        runner = Runner(members)
-        for skin in (None, runner.arrangement.traversal.skin):
-            runner.prepare(members)
-            runner.execution.skin = skin
+        first = Runner(members, policy=PAIRS_BY["list"]).arrangement.traversal.skin
+        for skin in (None, first):
+            runner = Runner(members, policy=replace(PAIRS_BY["list"], skin=skin))
             ends.append(runner.run(Silent()).x)
             builds.append(runner.counts.list_builds)
     difference = ends[0] - ends[1]

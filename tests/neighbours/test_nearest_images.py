@@ -10,7 +10,7 @@ from compiled import HEAD, running
 
 import mdsl
 from mdsl.lowering.geometry import cell as traced
-from mdsl.lowering.geometry import on_host
+from mdsl.lowering.planning import on_host
 from mdsl.model import nearest_image
 
 rng = np.random.default_rng(3)

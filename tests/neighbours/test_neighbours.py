@@ -15,6 +15,7 @@ import quick
 from mdsl.lowering.kernels.staged import Staged
 from mdsl.lowering.neighbours import columns
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.schedules import all_pairs_sum, each_other_sum, row_sum, slot_sum
 
 
@@ -42,7 +43,7 @@ def compiled(plan):
 
 
 def check(x, lengths, periodic, radius, dtype=np.float32, plan=None):
-    plan = plan or neighbours.plan(len(x), lengths, periodic, radius, x)
+    plan = plan or capacity.plan(len(x), lengths, periodic, radius, x)
     found = compiled(plan)(jnp.asarray(x, dtype), jnp.asarray(lengths, dtype), radius)
     assert not found.overflow
     order = np.asarray(found.order)
@@ -100,55 +101,55 @@ def test_stray_atom_and_moved_cluster():
     x = gas(500, (8.0, 8.0, 8.0)) - 400.0  # no box to be in
     plan, _ = check(x, (1.0, 1.0, 1.0), (False,) * 3, 2.5)
     x[0] += 150.0
-    check(x, (1.0, 1.0, 1.0), (False,) * 3, 2.5, plan=neighbours.plan(500, (1.0,) * 3, (False,) * 3, 2.5, x))
+    check(x, (1.0, 1.0, 1.0), (False,) * 3, 2.5, plan=capacity.plan(500, (1.0,) * 3, (False,) * 3, 2.5, x))
 
 
 def test_planned_without_positions():
     lengths = (12.0, 12.0, 12.0)
-    plan = neighbours.plan(1500, lengths, (True,) * 3, 2.5)
+    plan = capacity.plan(1500, lengths, (True,) * 3, 2.5)
     x = gas(1500, lengths)
     for _ in range(3):
         found = compiled(plan)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
         if not found.overflow:
             break
-        plan = neighbours.grow(plan, found.needed)
+        plan = capacity.grow(plan, found.needed)
     check(x, lengths, (True,) * 3, 2.5, plan=plan)
 
 
 def test_overflow_is_told_and_cured():
     lengths, periodic = (10.0, 10.0, 10.0), (True,) * 3
     x = gas(900, lengths)
-    plan = neighbours.plan(900, lengths, periodic, 2.5, x)
+    plan = capacity.plan(900, lengths, periodic, 2.5, x)
     small = dataclasses.replace(plan, slots=8)
     found = compiled(small)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
     assert found.overflow
-    assert neighbours.grow(small, found.needed).window == plan.window
+    assert capacity.grow(small, found.needed).window == plan.window
     small = dataclasses.replace(small, window=20)
     found = compiled(small)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
     assert found.overflow
-    grown = neighbours.grow(small, found.needed)  # the slots that a cut window shows may be too few
+    grown = capacity.grow(small, found.needed)  # the slots that a cut window shows may be too few
     found = compiled(grown)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.5)
-    check(x, lengths, periodic, 2.5, plan=neighbours.grow(grown, found.needed))
+    check(x, lengths, periodic, 2.5, plan=capacity.grow(grown, found.needed))
 
 
 def test_shrunken_box_is_told_and_cured():
     lengths, periodic = np.array((10.1, 10.1, 10.1)), (True,) * 3
     x = gas(900, lengths)
-    plan = neighbours.plan(900, lengths, periodic, 2.5, x)
+    plan = capacity.plan(900, lengths, periodic, 2.5, x)
     found = compiled(plan)(jnp.asarray(x * 0.95, jnp.float32), jnp.asarray(lengths * 0.95), 2.5)
     assert found.overflow
-    grown = neighbours.grow(plan, found.needed)
+    grown = capacity.grow(plan, found.needed)
     while True:
         found = compiled(grown)(jnp.asarray(x * 0.95, jnp.float32), jnp.asarray(lengths * 0.95), 2.5)
         if not found.overflow:
             break
-        grown = neighbours.grow(grown, found.needed)
+        grown = capacity.grow(grown, found.needed)
     check(x * 0.95, lengths * 0.95, periodic, 2.5, plan=grown)
 
 
 def test_short_box_is_refused():
     with pytest.raises(ValueError, match="twice the list radius"):
-        neighbours.plan(10, (4.0, 9.0, 9.0), (True,) * 3, 2.5)
+        capacity.plan(10, (4.0, 9.0, 9.0), (True,) * 3, 2.5)
 
 
 def test_ranges_of_rows():
@@ -171,7 +172,7 @@ def test_ranges_of_rows():
 def test_under_cond_and_vmap():
     lengths = jnp.asarray((8.0, 8.0, 8.0))
     x = jnp.stack([jnp.asarray(gas(300, (8.0,) * 3, seed), jnp.float32) for seed in range(2)])
-    plan = neighbours.plan(300, (8.0,) * 3, (True,) * 3, 2.5)
+    plan = capacity.plan(300, (8.0,) * 3, (True,) * 3, 2.5)
     plan = dataclasses.replace(plan, slots=80, window=150)
     old = compiled(plan)(x[0], lengths, 2.5)
 
@@ -193,7 +194,7 @@ def test_ways_to_order_atoms(cells):
     """Which way is taken depends on the numbers of atoms, columns and bins; ranks need columns that are not too
     full."""
     n, rng = 70_000, np.random.default_rng(0)
-    plan = neighbours.Plan(n, (True,) * 3, cells, window=1, slots=4)
+    plan = capacity.Plan(n, (True,) * 3, cells, window=1, slots=4)
     sort = jax.jit(functools.partial(columns._order, plan), compiler_options=quick.OPTIONS)
     along = rng.integers(0, cells[-1], n)
     for crowded in (0.0, 0.9, 1.0):
@@ -209,7 +210,7 @@ def test_what_stood_in_the_place_of_a_list_does_not_matter(n, parts, lengths):
     has atoms is full, so that it does not reach the padding."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(gas(n, lengths), jnp.float32)
-    plan = neighbours.plan(n, lengths, (False,) * 3, 2.5, x)
+    plan = capacity.plan(n, lengths, (False,) * 3, 2.5, x)
     whole, count = compiled(plan)(x, jnp.asarray(lengths), 2.5), -(-n // parts)
 
     @functools.partial(jax.jit, donate_argnums=1, compiler_options=quick.OPTIONS)
@@ -245,7 +246,7 @@ def test_schedules_agree(n):
     lengths = (9.0, 9.0, 9.0)
     x = gas(n, lengths)
     x[: n // 20] = x[0]  # atoms that coincide are pairs
-    plan = neighbours.plan(n, lengths, (True,) * 3, 2.6, x)
+    plan = capacity.plan(n, lengths, (True,) * 3, 2.6, x)
     found = compiled(plan)(jnp.asarray(x, jnp.float32), jnp.asarray(lengths), 2.6)
     x = x[np.asarray(found.order)]
     q = np.linspace(1.0, 2.0, n)
@@ -283,10 +284,11 @@ SHARDED = (
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 3)
 from mdsl.lowering.neighbours import columns, lists as neighbours
+from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.schedules import Shards, slot_sum
 n, lengths = 1000, jnp.full(3, 11.0)
 x = jnp.asarray(np.random.default_rng(0).random((n, 3)) * 11, jnp.float32)
-plan = neighbours.plan(n, (11.0,) * 3, (True,) * 3, 2.5, x)
+plan = capacity.plan(n, (11.0,) * 3, (True,) * 3, 2.5, x)
 jit = lambda f: jax.jit(f, compiler_options=OPTIONS)
 whole = jit(lambda x: neighbours.build(plan, x, lengths, 2.5))(x)
 
@@ -324,22 +326,19 @@ sys.path[:0] = sys.argv[1].split(":")
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import mdsl
-import mdsl.lowering.run.plan as arrangement
-from compiled import HEAD, pairs_by
+from compiled import HEAD, PAIRS_BY
 from mdsl.lowering.run.execution import Execution
-arrangement.ATOMS_EACH = 1
 calls, listed, advance = [], Execution.listed, Execution.advance
 Execution.listed = lambda *given: calls.append("list") or listed(*given)
 Execution.advance = lambda *given: calls.append("chunk") or advance(*given)
 text = HEAD + "energy U = sum(i < j) force_shifted(lennard_jones(1.0, 1.0), 1.5)(|x[i] - x[j]|)"
 text += "run { x = fcc(density = 0.8, cells = 3)  v ~ maxwell(2)  velocity_verlet(dt = 0.04) for 1000 }"
-with pairs_by("list"):
-    try:
-        mdsl.compile(text).bind(devices=jax.devices(), skin=0.1).run(jax.random.key(0))
-    except mdsl.Rejected as error:
-        assert [d.id for d in error.diagnostics] == ["blow-up"]
-        assert calls[::-1].index("chunk") > 3  # lists since the last state that is known to be sound
-        print("told")
+try:
+    mdsl.compile(text).bind(devices=jax.devices(), skin=0.1, policy=PAIRS_BY["list"]).run(jax.random.key(0))
+except mdsl.Rejected as error:
+    assert [d.id for d in error.diagnostics] == ["blow-up"]
+    assert calls[::-1].index("chunk") > 3  # lists since the last state that is known to be sound
+    print("told")
 """
 
 

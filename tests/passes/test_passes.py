@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import quick
 import sympy
-from compiled import HEAD, apart, pairs_by
+from compiled import HEAD, PAIRS_BY, apart
 from interpreted import moved
 from varied import cases, names
 
@@ -84,10 +84,10 @@ def bind(program, case, traversal="all pairs", **more):
         species=species,
         velocities=s.v,
         masses=masses,
+        policy=PAIRS_BY[traversal],
         **more,
     )
-    with pairs_by(traversal):
-        assert (system._energies.energies.plan is None) == (traversal == "all pairs")
+    assert system.traversal.listed == (traversal == "list")
     return system
 
 

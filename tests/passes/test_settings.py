@@ -171,3 +171,42 @@ def test_quantities_that_do_not_go_together_are_both_marked():
 
 def test_all_settings_that_are_wrong_are_told():
     assert [d.span.text for d in rejected("sigm=1", "epsi=2")] == ["sigm", "epsi"]
+
+
+FOREIGN = """use units.lj
+species A
+table u = tabulated("u.txt")
+data q[atoms]
+learned net = mlp(1, hidden, 1)
+const hidden = 3
+state heat = 0
+param a = 1
+energy U = sum(i < j) (a*q[i]*q[j] + net(r) + u(r))*(if r < 1 then 1 - r else 0) where r = |x[i] - x[j]|
+"""
+
+
+@pytest.fixture
+def with_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("u.txt").write_text("".join(f"{0.1 * k} {(2 - 0.1 * k) ** 2}\n" for k in range(1, 21)))
+
+
+def test_networks_and_states(with_table):
+    model = compiled("hidden=5", "heat=2*a", program=FOREIGN).model
+    assert model.param("net").learned.sizes == (1, 5, 1)
+    assert defaults(model)["heat"] == 2 and model.param("heat").lifetime == "state"
+
+
+@pytest.mark.parametrize(
+    "text, message, help",
+    [
+        ("q=1", "`q` is data, which come with the atoms", "a `param` can be set"),
+        ("u=1", "`u` is a function that is read from a file", "change the file"),
+        ("net=1", "`net` is a learned function", "--params weights.safetensors"),
+        ("A=1", "the program has no parameter `A`", "its parameters are"),
+    ],
+)
+def test_what_has_no_default_cannot_be_set(text, message, help, with_table):
+    (found,) = rejected(text, program=FOREIGN)
+    assert (found.id, found.message) == ("unknown-parameter", message) and help in found.help
+    assert found.span.source.name == "--set" and found.span.text == text.partition("=")[0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from compiled import HEAD, killed, pairs_by, running
+from compiled import HEAD, PAIRS_BY, killed, running
 from killing import contents
 from scipy.linalg import expm
 from test_cell import fractions
@@ -70,8 +70,8 @@ def test_a_list_holds_while_the_volume_changes():
     x, v, edge = system(64, 4.6)
     found = []
     for traversal in ("all pairs", "list"):
-        with pairs_by(traversal):
-            found.append(prog.bind(x, box=edge, velocities=v, skin=0.2).run(jax.random.key(0)))
+        bound = prog.bind(x, box=edge, velocities=v, skin=0.2, policy=PAIRS_BY[traversal])
+        found.append(bound.run(jax.random.key(0)))
     assert found[1].counts.list_builds > 2
     for name in ("conserved", "volume"):
         np.testing.assert_allclose(found[0].records[name], found[1].records[name], rtol=1e-9)

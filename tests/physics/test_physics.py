@@ -12,10 +12,11 @@ import sys
 import jax
 import numpy as np
 import pytest
-from compiled import HEAD, apart, bound, everything, pairs_by, program, run, running
+from compiled import HEAD, PAIRS_BY, apart, bound, everything, program, run, running
 from scipy import stats
 
 import mdsl
+from mdsl.lowering.planning.policy import DEFAULT
 
 MELT = (
     "energy U = sum(i < j) force_shifted(lennard_jones(1, 1), 2.5)(|x[i] - x[j]|)\nobserve E = potential + "
@@ -34,19 +35,18 @@ def cluster(n=8, seed=2):
 
 
 @functools.cache
-def crystal(cells=4, T=1.0, seed=0):
+def crystal(cells=4, T=1.0, seed=0, policy=DEFAULT):
     """A perfect fcc crystal with velocities, from the builders."""
     text = (
         f"{MELT}run {{\n  x = fcc(density = 0.8442, cells = {cells})\n  v ~ maxwell({T})\n  velocity_verlet(dt = "
         f"0.004) for 200 record E, p, U every 10\n}}"
     )
-    return program(text).bind(seed=seed)
+    return program(text).bind(seed=seed, policy=policy)
 
 
 @functools.cache
 def melt():
-    with pairs_by("all pairs"):
-        return crystal().run(jax.random.key(0))
+    return crystal(policy=PAIRS_BY["all pairs"]).run(jax.random.key(0))
 
 
 # -- velocity Verlet -----------------------------------------------------------------------------------
@@ -312,14 +312,12 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 import numpy as np
 import mdsl
-from compiled import pairs_by
+from compiled import PAIRS_BY
 program = mdsl.compile(sys.argv[1])
 ends = []
-import mdsl.lowering.run.plan
-mdsl.lowering.run.plan.ATOMS_EACH = 1  # two devices even for so few atoms
 for traversal, devices in (("all pairs", 1), ("list", 2)):
-    with pairs_by(traversal):
-        result = program.bind(seed=3, devices=jax.devices()[:devices], skin=0.15).run(jax.random.key(7))
+    system = program.bind(seed=3, devices=jax.devices()[:devices], skin=0.15, policy=PAIRS_BY[traversal])
+    result = system.run(jax.random.key(7))
     ends.append([result.x.tolist(), result.v.tolist(), result.records["U"].tolist(), result.records["P"].tolist(), result.counts.list_builds])
 print(json.dumps(ends))
 """

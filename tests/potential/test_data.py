@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from compiled import TRAVERSALS, bound, everything, pairs_by
+from compiled import PAIRS_BY, TRAVERSALS, bound, everything
 
 import mdsl
 from mdsl.command.cli import main
@@ -103,10 +103,8 @@ def test_a_run_reads_data_in_flows_and_observables():
     start = System(x, np.full(3, 5.0), species=species, params=data, topologies={"bonds": bonds})
     advance = program.model.run[-1]
     rows, end = interpret.run(program.model, advance, start, 6, observe=("U", "Q", "near"))
-    with pairs_by("list"):
-        result = program.bind(x, box=5.0, species=species, data=data, topologies={"bonds": bonds}).run(
-            jax.random.key(0)
-        )
+    given = {"species": species, "data": data, "topologies": {"bonds": bonds}, "policy": PAIRS_BY["list"]}
+    result = program.bind(x, box=5.0, **given).run(jax.random.key(0))
     for name in ("U", "Q", "near"):
         np.testing.assert_allclose(result.records[name], [r[name] for r in rows[::3]], rtol=1e-9)
     np.testing.assert_allclose(result.x, end.x % 5.0, atol=1e-10)

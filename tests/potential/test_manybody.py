@@ -7,6 +7,7 @@ from compiled import apart, bound, everything, program, run, running
 from interpreted import jumbled
 
 import mdsl
+from mdsl.lowering.planning.policy import Policy
 from mdsl.report.dump import dump
 
 BELL = "def bell(a)(r) = if r < a then (1 - r/a)^3 else 0\n"
@@ -162,21 +163,20 @@ def test_blocks_of_atoms_add_up(monkeypatch):
 
 
 @pytest.mark.slow
-def test_room_for_neighbours_grows(monkeypatch):
+def test_room_for_neighbours_grows():
     """Sums over triples make room for what the first positions need; where that is not enough, nothing is lost."""
     x, box = atoms(20, 4.0)
     text = running(THREE, "velocity_verlet(dt = 0.001)", 5, "record three")
-    enough, expected = text.bind(x % box, box=box), run(text, x % box, box=box)
-    monkeypatch.setattr("mdsl.lowering.run.traversal.MORE_LEGS", 0.0)
-    monkeypatch.setattr("mdsl.lowering.run.traversal.CLOSER", 0.0)
-    little = text.bind(x % box, box=box)
-    found = run(text, x % box, box=box)
+    enough = text.bind(x % box, box=box)
+    little = text.bind(x % box, box=box, policy=Policy(legs=0.0, closer=0.0))
+    expected, found = enough.run(jax.random.key(0)), little.run(jax.random.key(0))
     assert found.counts.regrown >= 1 and expected.counts.regrown == 0
     assert np.array_equal(found.x, expected.x) and np.array_equal(found.records["three"], expected.records["three"])
-    assert np.isnan(jax.jit(little.energy)(little.x)) and little._energies.energies.legs == 2
+    assert np.isnan(jax.jit(little.energy)(little.x)) and little.traversal.legs == 2
     assert np.isnan(jax.jvp(jax.grad(little.energy), (little.x,), (np.ones_like(little.x),))[1]).all()
-    monkeypatch.undo()
-    assert float(little.energy()) == pytest.approx(float(enough.energy()), rel=1e-12)
+    far = text.bind(np.arange(20.0)[:, None] * (3.0, 0.0, 0.0), box=60.0)  # no atom has a neighbour
+    assert far.traversal.legs == 2 and np.isnan(jax.jit(lambda x: far.energy(x, box=box))(enough.x))
+    assert float(far.energy(enough.x, box=box)) == pytest.approx(float(enough.energy()), rel=1e-12)
 
 
 def test_an_atom_alone_leaves_the_others_their_forces():

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from compiled import TRAVERSALS, apart, bound, everything, program, run, running
+from compiled import PAIRS_BY, TRAVERSALS, apart, bound, everything, program, run, running
 from reference import lammps
 
 import mdsl
@@ -303,17 +303,15 @@ def test_nearly_straight_angles():
 @pytest.mark.parametrize("traversal", ["all pairs", pytest.param("list", marks=pytest.mark.slow)])
 def test_derivatives_of_a_run(traversal):
     data = lammps("kg_chains_200")
-    system = chain_program().bind(data["x0"], velocities=data["v0"], **chains())
+    more = chains() | {"velocities": data["v0"], "policy": PAIRS_BY[traversal]}
+    system = chain_program().bind(data["x0"], **more)
 
     def outcome(k):
         return system.run(jax.random.key(0), params={"k_bond": k}, steps=4).records["bond"][-1]
 
-    from compiled import pairs_by
-
-    with pairs_by(traversal):
-        found = float(jax.jit(jax.grad(outcome))(30.0))
-        up, down = (float(outcome(30.0 + h)) for h in (1e-3, -1e-3))
-        assert float(jax.jit(outcome)(30.0)) == pytest.approx(float(outcome(30.0)), rel=1e-12)
+    found = float(jax.jit(jax.grad(outcome))(30.0))
+    up, down = (float(outcome(30.0 + h)) for h in (1e-3, -1e-3))
+    assert float(jax.jit(outcome)(30.0)) == pytest.approx(float(outcome(30.0)), rel=1e-12)
     assert found == pytest.approx((up - down) / 2e-3, rel=1e-6)
 
 
@@ -327,16 +325,14 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_x64", True)
 import numpy as np
 import test_topologies as here
-from compiled import apart, pairs_by
-import mdsl.lowering.run.plan as arrangement
-arrangement.ATOMS_EACH = 1
+from compiled import PAIRS_BY, apart
 data = here.lammps("kg_chains_200")
 x, v, more = data["x0"][:199], data["v0"][:199], here.chains()
 more["topologies"] = {k: t[(t < 199).all(axis=1)] for k, t in more["topologies"].items()}
 found = []
 for traversal, devices in (("all pairs", 1), ("list", 2)):
-    with pairs_by(traversal):
-        found.append(here.chain_program().bind(x, velocities=v, devices=jax.devices()[:devices], **more).run(jax.random.key(0)))
+    more |= {"devices": jax.devices()[:devices], "policy": PAIRS_BY[traversal]}
+    found.append(here.chain_program().bind(x, velocities=v, **more).run(jax.random.key(0)))
 assert found[1].counts.list_builds > 1
 print(apart(found[0].x, found[1].x, data["box"]))
 for name in found[0].records:

@@ -10,7 +10,7 @@ import ase.io
 import jax
 import numpy as np
 import pytest
-from compiled import killed, pairs_by
+from compiled import PAIRS_BY, killed
 from killing import contents
 
 import mdsl
@@ -19,7 +19,7 @@ from mdsl.command import ensemble as run_batch
 from mdsl.command.options import RunOptions, setting, sweep, sweeps
 from mdsl.command.run import run_file
 from mdsl.grammar.diagnostics import Rejected
-from mdsl.lowering.dynamics import replicas
+from mdsl.lowering.planning.policy import Policy
 
 RAFT = """use units.lj
 use integrators (brownian)
@@ -78,11 +78,10 @@ RUNS = {
 )
 def test_a_batch_is_a_loop_over_runs(name, traversal):
     head, run, params = RUNS[name]
-    system = mdsl.compile(f"{head}run {{ {run} }}").bind()
+    system = mdsl.compile(f"{head}run {{ {run} }}").bind(policy=PAIRS_BY[traversal])
     keys = jax.random.split(jax.random.key(3), 3)
-    with pairs_by(traversal):
-        batch = system.run(keys, params=params)
-        runs = [system.run(key, params={n: v[k] for n, v in params.items()}) for k, key in enumerate(keys)]
+    batch = system.run(keys, params=params)
+    runs = [system.run(key, params={n: v[k] for n, v in params.items()}) for k, key in enumerate(keys)]
     assert batch.x.shape == (3, *system.x.shape) and not np.allclose(batch.x[0], batch.x[1])
     for k, one in enumerate(runs):
         rows = len(one.records["step"])
@@ -202,8 +201,7 @@ run {
     options = RunOptions(
         seed=2, precision="double", quiet=True, out=tmp_path / "batch", replicas=2, sweeps=(sweep("density=0.8,1.1"),)
     )
-    with pairs_by("list"):
-        run_file(path, options)
+    run_file(path, options, PAIRS_BY["list"])
     told = json.loads((tmp_path / "batch" / "run.json").read_text())
     assert told["list_builds"] > 0
     for k in (1, 2):
@@ -345,14 +343,13 @@ run {
 @pytest.mark.parametrize("traversal", ["all pairs", pytest.param("list", marks=pytest.mark.slow)])
 def test_a_replica_that_blows_up_leaves_the_others_alone(traversal):
     """They do what they do beside one that does not; it is named, its records end, and it ends as NaN."""
-    system = mdsl.compile(LOST).bind()
+    system = mdsl.compile(LOST).bind(policy=PAIRS_BY[traversal])
     keys = jax.random.split(jax.random.key(0), 4)
     params = {"tick": np.array([2.0, 0.01, 0.005, 0.01]), "eps": np.array([1e5, 1.0, 2.0, 1.0])}
-    with pairs_by(traversal):
-        with pytest.warns(UserWarning, match="1 of 4 replicas.*of replica 0"):
-            batch = system.run(keys, params=params)
-        harmless = {n: np.concatenate([v[1:2], v[1:]]) for n, v in params.items()}
-        whole = system.run(keys, params=harmless)  # as many replicas: nothing is compiled anew
+    with pytest.warns(UserWarning, match="1 of 4 replicas.*of replica 0"):
+        batch = system.run(keys, params=params)
+    harmless = {n: np.concatenate([v[1:2], v[1:]]) for n, v in params.items()}
+    whole = system.run(keys, params=harmless)  # as many replicas: nothing is compiled anew
     assert list(batch.lost) == [0] and not whole.lost
     found = batch.lost[0]
     assert (
@@ -387,6 +384,28 @@ def test_where_no_replica_is_left_the_run_ends():
     )
     with pytest.raises(Rejected, match="wrong-shape"):
         system.run(jax.random.split(jax.random.key(0), (2, 2)))
+
+
+def test_a_replica_is_lost_after_statements_that_ended_at_different_steps():
+    """Whoever stands in for it has done other steps before; the others, and their numbers of steps, are unmoved."""
+    system = mdsl.compile(
+        FLUID
+        + "param tick = 0.01\nrun { x ~ uniform(atoms = 20, density = 0.5)  fire(dt = 0.1) until largest(i) |f[i]| < "
+        "0.03, at most 300  baoab(dt = tick, T = 1, gamma = 1) for 20 record K every 5 }"
+    ).bind()
+    keys, params = jax.random.split(jax.random.key(3), 3), {"eps": np.array([0.5, 1.0, 4.0])}
+    whole = system.run(keys, params=params)
+    first = int(np.argmin(whole.statements[0].steps))  # the one that was done first
+    others = [k for k in range(3) if k != first]
+    assert whole.statements[0].steps[first] < whole.statements[0].steps[others].min()
+    with pytest.warns(UserWarning, match="1 of 3 replicas"):
+        found = system.run(keys, params={**params, "tick": np.where(np.arange(3) == first, 5.0, 0.01)})
+    assert list(found.lost) == [first]
+    for a, b in zip(found.statements, whole.statements):
+        assert a.steps[others].tolist() == b.steps[others].tolist()
+    assert found.step[others].tolist() == whole.step[others].tolist()
+    for name, values in whole.records.items():
+        np.testing.assert_allclose(found.records[name][others], values[others], rtol=1e-9)
 
 
 def test_a_lost_replica_waits_for_no_condition():
@@ -457,15 +476,14 @@ def test_a_lost_replica_on_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ("random forces", "a condition"))
-def test_groups_of_replicas_are_replicas(name, monkeypatch):
+def test_groups_of_replicas_are_replicas(name):
     """Replicas that go through the loop in groups, one group after the other, do what they do together."""
     head, run, params = RUNS[name]
     keys = jax.random.split(jax.random.key(3), 4)
     params = {name: [*values, values[0]] for name, values in params.items()}
 
     def batch(rows):
-        monkeypatch.setattr(replicas, "ROWS", rows)
-        system = mdsl.compile(f"{head}run {{ {run} }}").bind()
+        system = mdsl.compile(f"{head}run {{ {run} }}").bind(policy=Policy(rows_together=rows))
         found = system.run(keys, params=params)
         return found, system._runners["batch"].arrangement.layout.group
 
@@ -501,11 +519,9 @@ use integrators (velocity_verlet)
 param a = 0.0
 energy U = sum(i < j) if r < 1.5 then a*(1 - r/1.5)^2*(r - 0.5) else 0  where r = |x[i] - x[j]|
 run { x ~ uniform(atoms = 40, density = 0.2) velocity_verlet(dt = 0.02) for 60 record U every 20 }"""
-    system = mdsl.compile(text).bind()
-    with pairs_by("list"):
-        batch = system.run(jax.random.split(jax.random.key(0), 2), params={"a": np.array([0.0, -40.0])})
-    with pairs_by("all pairs"):
-        one = mdsl.compile(text).bind().run(jax.random.key(0), params={"a": -40.0})
+    listed, whole = (mdsl.compile(text).bind(policy=PAIRS_BY[name]) for name in ("list", "all pairs"))
+    batch = listed.run(jax.random.split(jax.random.key(0), 2), params={"a": np.array([0.0, -40.0])})
+    one = whole.run(jax.random.key(0), params={"a": -40.0})
     assert batch.counts.regrown > 0
     np.testing.assert_allclose(batch.records["U"][1], one.records["U"], rtol=1e-7)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from compiled import pairs_by
+from compiled import PAIRS_BY
 
 import mdsl
 from mdsl.interpret import meaning as interpret
@@ -83,9 +83,8 @@ def test_lists_are_built_when_an_atom_has_moved_by_half_the_skin():
     """The interpreter carries out the same steps, and where atoms are at each force decides."""
     text = f"{HEAD}run {{ x = fcc(density = 0.9, cells = 2) v ~ maxwell(4)  velocity_verlet(dt = 0.01) for 40 }}"
     program, skin, steps = mdsl.compile(text), 0.15, 40
-    bound = program.bind(skin=skin)
-    with pairs_by("list"):
-        counts = bound.run(jax.random.key(0)).counts
+    bound = program.bind(skin=skin, policy=PAIRS_BY["list"])
+    counts = bound.run(jax.random.key(0)).counts
     advance = next(s for s in program.model.run if isinstance(s, Advance))
     system = System(bound.x, bound.box, bound.v)
     at, expected = system.x, 1
@@ -140,13 +139,13 @@ class Watch:
 
 @pytest.mark.parametrize("traversal", ("all pairs", "list"))
 def test_nothing_is_compiled_after_the_first_steps(traversal):
-    system = mdsl.compile(HEAD + RUN).bind(skin=0.3)
-    with pairs_by(traversal), compilations() as compiled:
+    system = mdsl.compile(HEAD + RUN).bind(skin=0.3, policy=PAIRS_BY[traversal])
+    with compilations() as compiled:
         leaves = system.program.internal(None)
         runner = Runner(
             single(system.program.compiled.field, system.initial, leaves, jax.random.key(0), "double"),
             None,
-            system.skin,
+            system.policy,
         )
         watch = Watch(compiled)
         runner.run(watch, seconds=0.0)  # the shortest chunks, the most calls

@@ -14,6 +14,7 @@ import mdsl
 from mdsl.command import cli
 from mdsl.grammar.catalogue import CATALOGUE
 from mdsl.grammar.diagnostics import EXIT_STATUS, Rejected
+from mdsl.lowering.planning.policy import Policy
 
 LJ = """use units.lj
 use pair (lennard_jones, force_shifted)
@@ -289,10 +290,7 @@ use integrators (velocity_verlet)
 energy U = sum(i < j) if r < 1.5 then -200*(1.5 - r)^2 else 0 where r = |x[i] - x[j]|
 run { x ~ uniform(atoms = 600, density = 1.0) velocity_verlet(dt = 0.005) for 2000 }
 """
-    import mdsl.lowering.run.execution as execution
-
-    with patch.object(execution, "MOST_GROWTHS", 1):
-        found, status = rejected(lambda: lj(text).bind().run(jax.random.key(0)))
+    found, status = rejected(lambda: lj(text).bind(policy=Policy(most_growths=1)).run(jax.random.key(0)))
     assert (found.id, status) == ("neighbour-overflow", 1)
 
 

@@ -6,7 +6,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from compiled import killed, pairs_by
+from compiled import PAIRS_BY, killed
 from killing import contents
 
 import mdsl
@@ -70,15 +70,15 @@ class Points:
         return lambda *_: None
 
 
-def runner_of(text: str, replicas: int | None) -> Runner:
+def runner_of(text: str, replicas: int | None, traversal: str) -> Runner:
     system = mdsl.compile(f"{HEAD}run {{ {text} }}").bind(seed=1)
     field, params = system.program.compiled.field, system.program.internal(None)
-    key = jax.random.key(0)
+    key, policy = jax.random.key(0), PAIRS_BY[traversal]
     if replicas is None:
-        return Runner(members.single(field, system.initial, params, key, "double"))
+        return Runner(members.single(field, system.initial, params, key, "double"), policy=policy)
     keys = jax.random.split(key, replicas)
     each = [members.Member(system.initial, {**params, "eps": np.float64(4.0 + k)}, key) for k, key in enumerate(keys)]
-    return Runner(members.batch(field, each, "double"))
+    return Runner(members.batch(field, each, "double"), policy=policy)
 
 
 def alike(a, b) -> bool:
@@ -96,22 +96,21 @@ def state_of(final) -> tuple:
 )
 def test_a_run_goes_on_bit_for_bit(name):
     traversal, replicas, text = RUNS[name]
-    with pairs_by(traversal):
-        runner = runner_of(text, replicas)
-        whole, again = Points(), Points(pause=True)
-        final = runner.run(whole)
-        assert traversal == "all pairs" or runner.counts.list_builds > 4
-        # Nothing follows a clock.
+    runner = runner_of(text, replicas, traversal)
+    whole, again = Points(), Points(pause=True)
+    final = runner.run(whole)
+    assert traversal == "all pairs" or runner.counts.list_builds > 4
+    # Nothing follows a clock.
+    runner.prepare(runner.members)
+    assert alike(state_of(runner.run(again)), state_of(final))
+    assert again.chunks == whole.chunks and alike(again.out, whole.out)
+    for k in range(0, len(whole.points), 3):
+        already, snapshot, place = whole.points[k]
         runner.prepare(runner.members)
-        assert alike(state_of(runner.run(again)), state_of(final))
-        assert again.chunks == whole.chunks and alike(again.out, whole.out)
-        for k in range(0, len(whole.points), 3):
-            already, snapshot, place = whole.points[k]
-            runner.prepare(runner.members)
-            rest = Points()
-            end = runner.run(rest, snapshot=snapshot, place=place)
-            assert alike(state_of(end), state_of(final)), (k, place)
-            assert rest.chunks == whole.chunks[k + 1 :] and alike(rest.out, whole.out[already:]), (k, place)
+        rest = Points()
+        end = runner.run(rest, snapshot=snapshot, place=place)
+        assert alike(state_of(end), state_of(final)), (k, place)
+        assert rest.chunks == whole.chunks[k + 1 :] and alike(rest.out, whole.out[already:]), (k, place)
 
 
 def test_chunks_end_at_the_same_steps_wherever_a_run_goes_on():
@@ -135,13 +134,13 @@ def test_files_of_a_resumed_run_are_those_of_a_run_in_one_piece(options, tmp_pat
         ' baoab(dt = 0.01, T = 1, gamma = 1) for 30 record E every 6 write "b.xtc" every 15 write "c.extxyz" every 10 }'
     )
     given = RunOptions(seed=3, precision="double", quiet=True, **options)
-    with pairs_by("list"):
-        run_program.run_file(path, RunOptions(**{**vars(given), "out": tmp_path / "whole"}))
-        for step in (45,) if not options else (15, 45):
-            folder = tmp_path / f"parts {step}"
-            killed(path, RunOptions(**{**vars(given), "out": folder}), step)
-            assert cli.main(["run", str(path), "--resume", str(folder), "--quiet"]) == 0
-            assert contents(folder) == contents(tmp_path / "whole")
+    lists = PAIRS_BY["list"]
+    run_program.run_file(path, RunOptions(**{**vars(given), "out": tmp_path / "whole"}), lists)
+    for step in (45,) if not options else (15, 45):
+        folder = tmp_path / f"parts {step}"
+        killed(path, RunOptions(**{**vars(given), "out": folder}), step, lists)
+        assert run_program.run_file(path, RunOptions(resume=folder, quiet=True), lists) == 0
+        assert contents(folder) == contents(tmp_path / "whole")
 
 
 def test_a_run_that_is_resumed_elsewhere_is_told_so(tmp_path, capsys):

@@ -1,7 +1,6 @@
 """Compiled programs for the tests: how pairs are found, and all that an energy gives at once."""
 
-import contextlib
-import importlib
+import functools
 from dataclasses import replace
 
 import jax
@@ -11,9 +10,11 @@ import pytest
 import mdsl
 from mdsl.command import listener as run_listener
 from mdsl.command import run as run_program
+from mdsl.lowering.planning.policy import DEFAULT, Policy
 
 HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian, nose_hoover, csvr, berendsen)\n"
 TRAVERSALS = ("all pairs", "list")
+PAIRS_BY = {"all pairs": Policy(all_pairs=10**6), "list": Policy(all_pairs=1, atoms_each=1)}  # of few atoms too
 
 
 def program(text, head=HEAD):
@@ -25,37 +26,17 @@ def running(text, scheme, steps=100, record="", head=HEAD):
     return program(f'{text}\nrun {{\n  x = read("bound in Python")\n  {scheme} for {steps} {record}\n}}', head)
 
 
-@contextlib.contextmanager
-def pairs_by(traversal):
-    """Within, systems find their pairs by a neighbour list, or by visiting all, whatever their size."""
-    limit = {"all pairs": 10**6, "list": 1}[traversal]
-    with contextlib.ExitStack() as stack:
-        patched = False
-        for name in ("run.traversal", "field.costs"):
-            with contextlib.suppress(ImportError):
-                module = importlib.import_module(f"mdsl.lowering.{name}")
-                if hasattr(module, "ALL_PAIRS"):
-                    stack.callback(setattr, module, "ALL_PAIRS", module.ALL_PAIRS)
-                    module.ALL_PAIRS = limit
-                    patched = True
-        assert patched
-        yield
-
-
 def bound(program, x, traversal="all pairs", **more):
     """A bound system that finds pairs as told."""
-    system = program.bind(x, **more)
-    with pairs_by(traversal):
-        plan = system._energies.energies.plan
-    assert (plan is None) == (traversal == "all pairs")
+    system = program.bind(x, policy=PAIRS_BY[traversal], **more)
+    assert system.traversal.listed == (traversal == "list")
     return system
 
 
 def run(program, x, key=0, traversal="all pairs", params=None, steps=None, **more):
     """Bind and run."""
-    with pairs_by(traversal):
-        result = program.bind(x, **more).run(jax.random.key(key), params=params, steps=steps)
-    return result
+    system = program.bind(x, policy=PAIRS_BY[traversal], **more)
+    return system.run(jax.random.key(key), params=params, steps=steps)
 
 
 def everything(system, x=None, params=None, box=None):
@@ -66,15 +47,10 @@ def everything(system, x=None, params=None, box=None):
     return tuple(np.asarray(a) for a in _everything(system)(x, params, box))
 
 
+@functools.lru_cache(maxsize=4)
 def _everything(system):
-    if not hasattr(system, "_tested"):
-        function = jax.jit(
-            lambda x, params, box: tuple(
-                f(x, params=params, box=box) for f in (system.energy, system.forces, system.virial)
-            )
-        )
-        object.__setattr__(system, "_tested", function)
-    return system._tested
+    functions = system.energy, system.forces, system.virial
+    return jax.jit(lambda x, params, box: tuple(f(x, params=params, box=box) for f in functions))
 
 
 def apart(a, b, box):
@@ -85,7 +61,7 @@ def apart(a, b, box):
     return np.abs(d - np.where(np.isfinite(box), box, 0.0) * whole).max()
 
 
-def killed(path, options, step=0):
+def killed(path, options, step=0, policy=DEFAULT):
     """Run a program file that is cut off at its first checkpoint from a step on."""
     checkpoint = run_listener.Listener.checkpoint
 
@@ -97,4 +73,4 @@ def killed(path, options, step=0):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run_listener.Listener, "checkpoint", last)
         with pytest.raises(KeyboardInterrupt):
-            run_program.run_file(path, replace(options, checkpoint=0.0))
+            run_program.run_file(path, replace(options, checkpoint=0.0), policy)

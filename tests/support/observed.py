@@ -1,7 +1,7 @@
 """What a compiled program records at given positions and velocities, beside what the interpreter says of it."""
 
 import numpy as np
-from compiled import HEAD, pairs_by, running
+from compiled import HEAD, PAIRS_BY, running
 
 from mdsl.interpret import meaning as interpret
 from mdsl.model.nodes import Advance
@@ -23,17 +23,15 @@ def compared(program, system, names, traversal="all pairs", **more):
     model, s = program.model, system
     box = None if model.box is not None else np.where(s.periodic, s.lengths, np.inf)
     given = {"species": s.species} if model.species else {}
-    with pairs_by(traversal):
-        bound = program.bind(
-            s.x,
-            box=box,
-            velocities=s.v,
-            masses=None if model.param("m") else s.masses,
-            topologies=s.topologies or None,
-            **given,
-            **more,
-        )
-        records = bound.run(jax.random.key(0)).records
+    bound = program.bind(
+        s.x,
+        box=box,
+        velocities=s.v,
+        masses=None if model.param("m") else s.masses,
+        topologies=s.topologies or None,
+        **{"policy": PAIRS_BY[traversal], **given, **more},
+    )
+    records = bound.run(jax.random.key(0)).records
     return {name: (records[name][0], interpret.observe(model, name, system)) for name in names}
 
 

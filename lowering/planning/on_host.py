@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 
 def as_matrix(box) -> np.ndarray:
@@ -56,5 +55,7 @@ def with_images(
 
 def most_near(x: np.ndarray, cell: np.ndarray, periodic: Sequence[bool], reach: float) -> int:
     """The most atoms, or images of atoms, that one atom has within ``reach``."""
+    from scipy.spatial import cKDTree  # slow to import
+
     points, _ = with_images(np.asarray(x, float), cell, periodic, reach)
     return int(cKDTree(points).query_ball_point(points[: len(x)], reach, return_length=True).max()) - 1

@@ -1,0 +1,1 @@
+"""How pairs are found for so many atoms in such a box, and for how much there is room."""
