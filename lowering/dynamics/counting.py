@@ -23,7 +23,7 @@ from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.jax_internals import SymbolicZero
 from mdsl.lowering.kernels.globals import Globals
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, walk
+from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, names_in, walk
 
 from .state import Inputs, State
 
@@ -46,7 +46,7 @@ class Counted:
 def deciding(field: Field, combination: Combination, measures: Iterable[Measure]) -> frozenset[str]:
     """What decides in which bins an observable counts; or, where it depends on atoms through conditions alone, what
     these look at. ``measures``: its sums."""
-    measures, names = tuple(measures), {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
+    measures, names = tuple(measures), names_in(combination)
     binned = [m.bin for m in measures if m.bin is not None]
     if not binned and not names & {"potential", "virial", *(t.name for t in field.terms)}:
         moving = [m for m in measures if _of_atoms(m.summand, True)]

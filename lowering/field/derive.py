@@ -12,7 +12,7 @@ import sympy
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault, not_yet
-from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, transform, walk
+from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, names_in, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
 from mdsl.symbolic.components import by_components
 from mdsl.symbolic.magnitude import derivative
@@ -40,13 +40,7 @@ def derive(model: Model) -> Field:
     leaves = Leaves()
     potential = to_sympy(transform(sums.potential(), by_components(model.dim)), leaves)
     terms, measures = [], []
-    hidden = {
-        n.symbol
-        for leaf in leaves.exprs.values()
-        if not isinstance(leaf, Read)
-        for n in walk(leaf)
-        if isinstance(n, Read)
-    }
+    hidden = names_in(tuple(leaf for leaf in leaves.exprs.values() if not isinstance(leaf, Read)))
     for total in sums.totals:
         if total.name in hidden:
             raise not_yet(
@@ -107,9 +101,8 @@ def _weights(sums: Sums, inner: tuple[str, ...], potential: sympy.Expr, leaves: 
             weight += leaves.symbol(Read(AdjointOf(total.name), type=SCALAR))
         weights[total.number] = weight
         if weight != 0:
-            summands = [total.reduce.body]
-            summands += [sums.within[w].summand for w in _needed(sums, summands)]
-            read |= {n.symbol for e in summands for n in walk(e) if isinstance(n, Read)}.intersection(inner)
+            within = (sums.within[w].summand for w in _needed(sums, [total.reduce.body]))
+            read |= names_in((total.reduce.body, *within)).intersection(inner)
     return weights
 
 
@@ -142,7 +135,7 @@ def _needed(sums: Sums, summands: list[Expr]) -> set[str]:
     needed: set[str] = set()
     pending = list(summands)
     while pending:
-        found = {n.symbol for n in walk(pending.pop()) if isinstance(n, Read) and n.symbol in sums.within} - needed
+        found = names_in(pending.pop()) & sums.within.keys() - needed
         needed |= found
         pending += [sums.within[name].summand for name in found]
     return needed

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mdsl.model.domains import Domain, Each, Members, Others, Pairs, Triples
-from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, walk
+from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, names_in, walk
 
 from .names import AdjointOf, SumOf, Symbol
 
@@ -181,7 +181,7 @@ class Field:
         return {
             m.name: m
             for m in self.measures
-            if isinstance(m.domain, Each) and m.axis is None and not names & _reads(m.summand)
+            if isinstance(m.domain, Each) and m.axis is None and not names & names_in(m.summand)
         }
 
     @cached_property
@@ -192,7 +192,7 @@ class Field:
     @cached_property
     def pulled(self) -> frozenset[str]:
         """The sums over atoms that read forces."""
-        return frozenset(name for name, m in self.on_the_spot.items() if "f" in _reads(m.summand))
+        return frozenset(name for name, m in self.on_the_spot.items() if "f" in names_in(m.summand))
 
     @property
     def due(self) -> frozenset[str]:
@@ -203,7 +203,7 @@ class Field:
     def beside(self) -> tuple[Measure, ...]:
         """The sums that the value of an energy reads, and by which the potential has no derivative: those of a
         condition, or that are multiplied by 0, or that cancel."""
-        read = {name for c in self.combinations if c.kind == "energy" for name in _reads(c.expr)}
+        read = names_in(tuple(c for c in self.combinations if c.kind == "energy"))
         return tuple(m for m in self.measures if m.name in read)
 
     @cached_property
@@ -277,7 +277,7 @@ class Field:
         while pending:
             here = [pending.pop()]
             here += [v.summand for v in self.needed(here)]
-            new = {n for e in here for n in _reads(e)}.intersection(self.inner) - found
+            new = names_in(tuple(here)).intersection(self.inner) - found
             found |= new
             pending += [self.sum(name).summand for name in new]
         return tuple(name for name in self.inner if name in found)
@@ -296,7 +296,3 @@ class Field:
                     names.add(node.symbol)
                     pending.append(value.summand)
         return tuple(v for v in self.values if v.name in names)
-
-
-def _reads(expr: Expr) -> set[str]:
-    return {n.symbol for n in walk(expr) if isinstance(n, Read)}

@@ -24,6 +24,7 @@ from mdsl.model.nodes import (
     Read,
     Reduce,
     children,
+    names_in,
     rebuild,
     transform,
     walk,
@@ -275,7 +276,7 @@ class Sums:
 
     def _new_sums(self, expr: Expr) -> list[Expr]:
         """The summands of the sums that an expression reads."""
-        names = {n.symbol for n in walk(expr) if isinstance(n, Read)}
+        names = names_in(expr)
         return [t.reduce.body for t in self.totals if t.name in names]
 
     def _value(self, reduce: Reduce, equation: str, axis: Axis | None = None) -> str:

@@ -20,7 +20,7 @@ from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH
 from mdsl.model.domains import Members, Triples
 from mdsl.model.faults import place
-from mdsl.model.nodes import Model, Read, Table, Tabulated, walk
+from mdsl.model.nodes import Model, Table, Tabulated, names_in, walk
 from mdsl.start.initial import Initial
 
 
@@ -196,7 +196,7 @@ def _candidates(field: Field) -> list[Term | PerAtom]:
         *(v for v in field.values if v.pairs and v.adjoint is not None),
     )
     names = {v.name for v in field.values} | {*field.inner}
-    return [s for s in sums if not any(isinstance(n, Read) and n.symbol in names for n in walk(s.summand))]
+    return [s for s in sums if names.isdisjoint(names_in(s.summand))]
 
 
 def _close_pairs(

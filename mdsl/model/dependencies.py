@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .nodes import Advance, Equation, Expr, Model, Read, walk
+from .nodes import Advance, Equation, Expr, Model, Read, names_in, walk
 from .traverse import inside
 
 
@@ -25,7 +25,7 @@ def energetic(model: Model) -> tuple[Equation, ...]:
     names = {e.name for e in model.of_kind("energy")}
     pending = list(names)
     while pending:
-        read = {n.symbol for n in walk(bodies[pending.pop()]) if isinstance(n, Read)}
+        read = names_in(bodies[pending.pop()])
         found = (read & bodies.keys()) - names
         names |= found
         pending += found

@@ -32,7 +32,7 @@ from .domains import Domain
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .expr import Expr, hashed_once
 from .functions import Extern, Network
-from .traverse import children, rebuild, transform, walk  # noqa: F401
+from .traverse import children, inside, rebuild, transform, walk  # noqa: F401
 from .units import UnitSystem
 
 EACH = "·"  # the implicit atom of a flow
@@ -312,3 +312,8 @@ class Model:
     def data(self) -> tuple[Param, ...]:
         """What comes with the atoms."""
         return tuple(p for p in self.params if p.data is not None)
+
+
+def names_in(item: object) -> set[str]:
+    """The names that are read in an item, a Model or any part of one."""
+    return {node.symbol for expr in inside(item) for node in walk(expr) if isinstance(node, Read)}

@@ -20,7 +20,7 @@ from mdsl.model.dimensions import LENGTH
 from mdsl.model.domains import Pairs
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Read, Reduce, walk
+from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Read, Reduce, names_in, walk
 from mdsl.model.traverse import inside
 
 from .atom_data import shape_of
@@ -121,7 +121,7 @@ def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
         computed = ({s.target for s in advance.body} | {s.name for s in advance.states}) - states.keys() - {*FIELDS}
         for reduce in (n for e in exprs for n in walk(e) if isinstance(n, Reduce)):
             # Sums over pairs of what flows compute are refused later.
-            if not any(isinstance(n, Read) and n.symbol in computed for n in walk(reduce)):
+            if computed.isdisjoint(names_in(reduce)):
                 yield reduce, states
 
 

@@ -27,10 +27,10 @@ from mdsl.model.nodes import (
     Model,
     Output,
     Param,
-    Read,
     Reduce,
     Setup,
     Slope,
+    names_in,
     walk,
 )
 from mdsl.model.traverse import inside
@@ -301,7 +301,7 @@ def _used(model: Model) -> set[str]:
     schemes = {s.symbol: s for s in model.schemes}
     found: set[str] = set()
     pending = [s for s in (*functions, *schemes) if "." not in s]
-    pending += [n.symbol for e in _expressions(model) for n in walk(e) if isinstance(n, Read)]
+    pending += names_in(tuple(_expressions(model)))
     pending += [s.scheme for s in model.run if isinstance(s, Advance)]
     while pending:
         symbol = pending.pop()
@@ -309,10 +309,10 @@ def _used(model: Model) -> set[str]:
             continue
         found.add(symbol)
         if symbol in functions:
-            pending += [n.symbol for n in walk(functions[symbol].value) if isinstance(n, Read)]
+            pending += names_in(functions[symbol])
         if symbol in schemes:
             pending += schemes[symbol].invoked()
-            pending += [n.symbol for e in inside(schemes[symbol]) for n in walk(e) if isinstance(n, Read)]
+            pending += names_in(schemes[symbol])
     return found
 
 
