@@ -22,8 +22,9 @@ from mdsl.lowering.field.field import Combination, Field, Measure
 from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.jax_internals import SymbolicZero
 from mdsl.lowering.kernels.globals import Globals
+from mdsl.model.dependencies import closure
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, names_in, walk
+from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, names_in
 
 from .state import Inputs, State
 
@@ -68,17 +69,13 @@ def _of_atoms(expr: Expr, conditions: bool) -> bool:
 
 def _behind(field: Field, exprs: Iterable[Expr]) -> frozenset[str]:
     """All that expressions read, through sums and per-atom values."""
-    sums = {s.name: s for s in (*field.terms, *field.measures)}
-    names: set[str] = set()
-    pending = list(exprs)
-    while pending:
-        for node in walk(pending.pop()):
-            if not isinstance(node, Read) or node.symbol in names:
-                continue
-            names.add(node.symbol)
-            for behind in (sums.get(node.symbol), field.value(node.symbol)):
-                pending += [e for e in (behind and behind.summand, getattr(behind, "bin", None)) if e is not None]
-    return frozenset(names)
+    sums = {s.name: s for s in (*field.terms, *field.measures, *field.values)}
+
+    def behind(name: str) -> set[str]:
+        found = sums.get(name)
+        return set() if found is None else names_in((found.summand, getattr(found, "bin", None)))
+
+    return frozenset(closure(names_in(tuple(exprs)), behind))
 
 
 def decided(names: frozenset[str], state: State, inputs: Inputs, known: Globals):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import sympy
 
 from mdsl.grammar.diagnostics import Rejected
+from mdsl.model.dependencies import closure
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault, not_yet
 from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, names_in, transform, walk
@@ -132,13 +133,9 @@ def _nothing_computed(field: Field, advance: Advance) -> None:
 
 def _needed(sums: Sums, summands: list[Expr]) -> set[str]:
     """The per-atom values that these summands depend on."""
-    needed: set[str] = set()
-    pending = list(summands)
-    while pending:
-        found = names_in(pending.pop()) & sums.within.keys() - needed
-        needed |= found
-        pending += [sums.within[name].summand for name in found]
-    return needed
+    within = sums.within
+    read = names_in(tuple(summands)) & within.keys()
+    return closure(read, lambda name: names_in(within[name].summand) & within.keys())
 
 
 def _no_atoms_left(model: Model, equation, expr: Expr) -> None:

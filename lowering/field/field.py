@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from mdsl.model.dependencies import closure
 from mdsl.model.domains import Domain, Each, Members, Others, Pairs, Triples
 from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, names_in, walk
 
@@ -272,27 +273,18 @@ class Field:
 
     def within(self, exprs) -> tuple[str, ...]:
         """The sums that these summands read, also through per-atom values and other such sums, in order."""
-        found: set[str] = set()
-        pending = list(exprs) if self.inner else []
-        while pending:
-            here = [pending.pop()]
-            here += [v.summand for v in self.needed(here)]
-            new = names_in(tuple(here)).intersection(self.inner) - found
-            found |= new
-            pending += [self.sum(name).summand for name in new]
+        if not self.inner:
+            return ()
+
+        def behind(summands: tuple[Expr, ...]) -> set[str]:
+            return names_in((*summands, *(v.summand for v in self.needed(summands)))) & {*self.inner}
+
+        found = closure(behind(tuple(exprs)), lambda name: behind((self.sum(name).summand,)))
         return tuple(name for name in self.inner if name in found)
 
     def needed(self, exprs) -> tuple[PerAtom, ...]:
         """The per-atom values that some expressions read, with all that these need, in order."""
-        names: set[str] = set()
-        pending = list(exprs)
-        while pending:
-            for node in walk(pending.pop()):
-                if (
-                    isinstance(node, Read)
-                    and node.symbol not in names
-                    and (value := self.value(node.symbol)) is not None
-                ):
-                    names.add(node.symbol)
-                    pending.append(value.summand)
+        summands = {v.name: v.summand for v in self.values}
+        read = names_in(tuple(exprs)) & summands.keys()
+        names = closure(read, lambda name: names_in(summands[name]) & summands.keys())
         return tuple(v for v in self.values if v.name in names)

@@ -15,7 +15,7 @@ from mdsl.model.dependencies import reads as all_reads
 from mdsl.model.drift import drift
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.literals import constant_value
-from mdsl.model.nodes import EACH, Advance, Draw, Expr, Op, Read, Update, names_in, walk
+from mdsl.model.nodes import Advance, Draw, Expr, Op, Update, names_in, reads_each
 from mdsl.model.traverse import inside
 
 from .field import Field
@@ -225,8 +225,6 @@ def per_atom(body: Sequence[Statement]) -> set[str]:
     for statement in body:
         if isinstance(statement, Draw):
             found |= {statement.target} if statement.per_atom else set()
-        elif isinstance(statement, Update) and any(
-            isinstance(n, Read) and EACH in n.indices for n in walk(statement.value)
-        ):
+        elif isinstance(statement, Update) and reads_each(statement.value):
             found.add(statement.target)
     return found - {*FIELDS}

@@ -317,3 +317,20 @@ class Model:
 def names_in(item: object) -> set[str]:
     """The names that are read in an item, a Model or any part of one."""
     return {node.symbol for expr in inside(item) for node in walk(expr) if isinstance(node, Read)}
+
+
+def reads_each(expr: Expr) -> bool:
+    """Whether an expression of a flow is another for each atom."""
+    return any(isinstance(node, Read) and EACH in node.indices for node in walk(expr))
+
+
+def bound(expr: Expr) -> tuple[str, ...]:
+    """The names that a node gives to what is inside it."""
+    match expr:
+        case Reduce(domain=domain):
+            return domain.binders
+        case Lambda(parameters=parameters):
+            return parameters
+        case Slope(variable=variable) | Area(variable=variable):
+            return (variable,)
+    return ()

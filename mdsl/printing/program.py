@@ -12,10 +12,10 @@ from pathlib import PurePath
 from mdsl.grammar import tree
 from mdsl.grammar.layout.format import format_expression, format_statement
 from mdsl.grammar.layout.statements import step as step_text
+from mdsl.model.dependencies import closure
 from mdsl.model.nodes import (
     EACH,
     Advance,
-    Area,
     Box,
     Derived,
     Equation,
@@ -27,9 +27,9 @@ from mdsl.model.nodes import (
     Model,
     Output,
     Param,
-    Reduce,
+    Scheme,
     Setup,
-    Slope,
+    bound,
     names_in,
     walk,
 )
@@ -297,23 +297,14 @@ def _expressions(model: Model) -> list[Expr]:
 
 def _used(model: Model) -> set[str]:
     """The functions and schemes that a program declares, and those of modules that it uses in the end."""
-    functions = {f.symbol: f for f in model.functions}
-    schemes = {s.symbol: s for s in model.schemes}
-    found: set[str] = set()
-    pending = [s for s in (*functions, *schemes) if "." not in s]
-    pending += names_in(tuple(_expressions(model)))
-    pending += [s.scheme for s in model.run if isinstance(s, Advance)]
-    while pending:
-        symbol = pending.pop()
-        if symbol in found or symbol not in functions and symbol not in schemes:
-            continue
-        found.add(symbol)
-        if symbol in functions:
-            pending += names_in(functions[symbol])
-        if symbol in schemes:
-            pending += schemes[symbol].invoked()
-            pending += names_in(schemes[symbol])
-    return found
+    items = {item.symbol: item for item in (*model.functions, *model.schemes)}
+
+    def behind(symbol: str) -> set[str]:
+        item = items.get(symbol)
+        return names_in(item).union(item.invoked() if isinstance(item, Scheme) else ())
+
+    start = names_in(tuple(_expressions(model))).union(s.scheme for s in model.run if isinstance(s, Advance))
+    return closure(start.union(s for s in items if "." not in s), behind) & items.keys()
 
 
 def _locals(model: Model, used: set[str]) -> set[str]:
@@ -332,11 +323,5 @@ def _locals(model: Model, used: set[str]) -> set[str]:
             found |= {s.name for s in step.states} | {e.name for e in step.observes}
     for e in (*_expressions(model), *(f.value for f in model.functions if f.symbol in used)):
         for node in walk(e):
-            match node:
-                case Lambda(parameters=parameters):
-                    found |= set(parameters)
-                case Slope(variable=variable) | Area(variable=variable):
-                    found.add(variable)
-                case Reduce(domain=domain):
-                    found |= set(domain.binders)
+            found |= {*bound(node)}
     return found - {EACH}
