@@ -30,6 +30,7 @@ WITH_JAX = (
     "lowering.jax_version",
     "lowering.tracing",
     "lowering.jax_internals",
+    "lowering.arrays",
     "lowering.geometry",
     "lowering.neighbours",
     "lowering.kernels",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mdsl.lowering.geometry.cell import Cell
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Count, Flag, Key, Labels, Params, PerAtom, RowLabels, Rows, Scalar, Slots, Values
+    from mdsl.lowering.neighbours.lists import Needed
 
 # How far a state is: its force is not known; it stands between two steps; the head of a step is done.
 NEW, BETWEEN, WAITING = (np.int32(k) for k in range(3))
@@ -28,26 +32,26 @@ class State(NamedTuple):
     ``at``; () where the box never changes. partners: see `bonds`.
     """
 
-    x: tuple
-    v: tuple
-    f: tuple
-    images: tuple
-    held: Mapping[str, object]
-    ids: object
-    species: object
-    mass: object
-    slots: object
-    at: tuple
-    kept: Mapping[str, object]
-    used: object
-    step: object
-    phase: object
-    flag: object
-    evaluations: object
-    needed: object
-    met: object
-    cell: Cell | tuple = ()
-    built: Cell | tuple = ()
+    x: tuple[Rows, ...]
+    v: tuple[Rows, ...]
+    f: tuple[Rows, ...]
+    images: tuple[Rows, ...]
+    held: Values
+    ids: RowLabels
+    species: RowLabels
+    mass: Rows
+    slots: Slots
+    at: tuple[Rows, ...]
+    kept: Values
+    used: Count
+    step: Count
+    phase: Count
+    flag: Count
+    evaluations: Count
+    needed: Needed
+    met: Flag
+    cell: Cell | tuple[()] = ()
+    built: Cell | tuple[()] = ()
     partners: Mapping[str, tuple] = {}
 
 
@@ -61,22 +65,22 @@ class Inputs(NamedTuple):
     t: the time at step ``origin``; cell: the box, where it never changes; began: how the statement of dynamics began,
     () where nothing reads it; skin: what the list holds beyond the cutoff, None: what was planned."""
 
-    params: Mapping[str, object]
+    params: Params
     cell: Cell
-    masses: object
-    species: object
-    key: object
-    t: object
-    origin: object
-    began: object = ()
-    skin: object = None
+    masses: PerAtom
+    species: Labels
+    key: Key
+    t: Scalar
+    origin: Count
+    began: Began | tuple[()] = ()
+    skin: Scalar | None = None
 
 
 class Began(NamedTuple):
     """Atoms when a statement of dynamics began: positions, box vectors to add to them, velocities, tuples of [N] arrays
     in the user's order; and the time."""
 
-    x: tuple
-    images: tuple
-    v: tuple
-    t: object
+    x: tuple[PerAtom, ...]
+    images: tuple[PerAtom, ...]
+    v: tuple[PerAtom, ...]
+    t: Scalar

@@ -8,12 +8,14 @@ works on numbers of NumPy and of JAX alike.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from mdsl.model.nodes import Expr, Model, Number, Op, Read, walk
 
-Interval = tuple[object, object]  # the least and the largest; of a condition whether it can be false, can be true
+# The least and the largest, numbers of NumPy or of JAX; of a condition whether it can be false, can be true.
+Interval = tuple[Any, Any]
 
 _RISING = {"exp": "exp", "tanh": "tanh", "atan": "arctan", "sinh": "sinh"}
 

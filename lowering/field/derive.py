@@ -54,8 +54,8 @@ def derive(model: Model) -> Field:
     for total in sums.totals:
         weight = weights[total.number]
         if weight == 0:
-            measure, equation = work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)
-            measures.append(measure if equation is None else series.with_axis(measure, equation))
+            measure, of = work.measure(total.number, total.equation, total.reduce), model.equation(total.equation)
+            measures.append(measure if of is None else series.with_axis(measure, of))
             continue
         domain = total.reduce.domain
         terms.append(
@@ -112,7 +112,7 @@ def _nothing_computed(field: Field, advance: Advance) -> None:
     compute or remember, which changes in between."""
     read = {name for statement in statements(advance) for name in reads(statement)}
     changing = (
-        {s.target for s in advance.body}
+        {s.target for s in advance.statements}
         | {s.name for s in advance.states}
         | {p.name for p in field.model.params if p.lifetime == "state"}
     )

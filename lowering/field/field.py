@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mdsl.model.dependencies import closure
-from mdsl.model.domains import Domain, Each, Members, Others, Pairs, Triples
+from mdsl.model.domains import Centred, Domain, Each, Members, Others, Pairs, Triples
 from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, names_in, walk
 
 from .names import AdjointOf, SumOf, Symbol
@@ -110,7 +110,7 @@ class PerAtom:
     name: str
     equation: str
     centre: str
-    domain: Domain | None
+    domain: Centred | None
     summand: Expr
     support: Support
     depth: int
@@ -188,7 +188,8 @@ class Field:
     @cached_property
     def far(self) -> frozenset[str]:
         """The other sums: they are known only after an evaluation of the energies at the present positions."""
-        return frozenset(s.name for s in (*self.terms, *self.measures) if s.name is not None) - self.on_the_spot.keys()
+        sums: tuple[Term | Measure, ...] = (*self.terms, *self.measures)
+        return frozenset(s.name for s in sums if s.name is not None) - self.on_the_spot.keys()
 
     @cached_property
     def pulled(self) -> frozenset[str]:
@@ -265,11 +266,10 @@ class Field:
 
     def sum(self, name: str) -> Measure:
         """What is added up in a sum."""
-        measure = next((m for m in self.measures if m.name == name), None)
-        if measure is not None:
-            return measure
-        term = next(t for t in self.terms if t.name == name)
-        return Measure(term.number, term.equation, term.domain, term.summand, True, term.support)
+        for t in self.terms:
+            if t.number is not None and t.name == name:
+                return Measure(t.number, t.equation, t.domain, t.summand, True, t.support)
+        return next(m for m in self.measures if m.name == name)
 
     def within(self, exprs) -> tuple[str, ...]:
         """The sums that these summands read, also through per-atom values and other such sums, in order."""

@@ -48,15 +48,11 @@ class LegValues:
         ends = self.ends(expr, binders)
         if not ends or isinstance(expr, Op) and expr.op == "displacement":
             return expr
-        if len(ends) == 1 and expr.type is not None and expr.type.kind in ("scalar", "bool"):
+        if len(ends) == 1 and expr.type.kind in ("scalar", "bool"):
             (end,) = ends
             part = renamed(expr, {binders[0]: CENTRE, binders[end]: END})
             return Read(self.names.setdefault(part, HoistedPart(len(self.names))), (binders[end],), type=expr.type)
-        if (
-            isinstance(expr, Op)
-            and expr.op == "mul"
-            and all(f.type is not None and f.type.kind == "scalar" for f in _factors(expr))
-        ):
+        if isinstance(expr, Op) and expr.op == "mul" and all(f.type.kind == "scalar" for f in _factors(expr)):
             return self._product(expr, binders)
         parts = children(expr)
         new = tuple(self.lift(c, binders) for c in parts)

@@ -22,8 +22,8 @@ class Symbol(str):
         symbol.parts = parts
         return symbol
 
-    def __getnewargs__(self) -> tuple[object, ...]:  # for copies
-        return self.parts
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:  # for copies
+        return type(self), self.parts
 
 
 class SumOf(Symbol):

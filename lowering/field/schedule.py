@@ -51,7 +51,7 @@ class ForceEvaluations:
 
 def statements(advance: Advance) -> tuple[Statement, ...]:
     """What a step of a statement of dynamics does, in order."""
-    return advance.body if advance.until is None else (*advance.body, Check(advance.until))
+    return advance.statements if advance.until is None else (*advance.statements, Check(advance.until))
 
 
 def reads(statement: Statement) -> set[str]:
@@ -139,7 +139,7 @@ def cut(field: Field, advance: Advance) -> Cut:
     read = {name for s in body for name in reads(s)}
     within = names_in(far_sums(field, read))
     by_time = "t" in within or explicit_time(field.model)
-    drifts = advance.dt is not None and any(drift(s) is not None for s in advance.body)
+    drifts = advance.dt is not None and any(drift(s) is not None for s in advance.statements)
     timed = drifts and (by_time or _reads_time(field, body))
     evaluations = force_evaluations(
         body,
@@ -180,8 +180,9 @@ def _reads_time(field: Field, body: Sequence[Statement]) -> bool:
 
 def advances_wholly(advance: Advance) -> bool:
     """Whether it is proved that atoms drift for the time `dt` in a step, so that nothing is left to its end."""
-    parts = [_share(h, advance.dt) for s in advance.body if (h := drift(s)) is not None]
-    return bool(parts) and None not in parts and abs(sum(parts) - 1) < 1e-12
+    parts = [_share(h, advance.dt) for s in advance.statements if (h := drift(s)) is not None]
+    known = [p for p in parts if p is not None]
+    return len(known) == len(parts) > 0 and abs(sum(known) - 1) < 1e-12
 
 
 def _share(expr: Expr, whole: Expr | None) -> float | None:
@@ -198,8 +199,8 @@ def _share(expr: Expr, whole: Expr | None) -> float | None:
             found = _share(a, whole)
             return None if found is None else -found
         case Op(op="add" | "sub" as op, args=(a, b)):
-            found = _share(a, whole), _share(b, whole)
-            return None if None in found else found[0] + (found[1] if op == "add" else -found[1])
+            one, other = _share(a, whole), _share(b, whole)
+            return None if one is None or other is None else one + (other if op == "add" else -other)
         case Op(op="mul", args=(a, b)):
             for factor, rest in ((a, b), (b, a)):
                 times, found = constant_value(factor), _share(rest, whole)

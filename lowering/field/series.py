@@ -11,25 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mdsl.model.domains import Triples
-from mdsl.model.nodes import BOOL, SCALAR, Axis, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
+from mdsl.model.nodes import BOOL, SCALAR, Axis, Entry, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
 from mdsl.model.traverse import mapped
 
 from .field import Measure
 from .names import Symbol
 
 ENTRY = Symbol("entry")  # the number of the range, as sums and combinations read it
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The number of the range as the index of an array; of a per-atom value over a range that begins with ``start``,
-    perhaps a fixed ``number`` of it."""
-
-    start: int = 0
-    number: int | None = None
-
-    def __str__(self) -> str:
-        return "k" if self.number is None else str(self.number)
 
 
 # -- references to entries -------------------------------------------------------------------------------
@@ -51,7 +39,9 @@ def written_out(model: Model) -> Model:
     def reference(node: Expr) -> Expr:
         if isinstance(node, Op) and any(isinstance(a, Label) for a in node.args):
             return replace(node, args=tuple(_number(a, model) for a in node.args))
-        other = model.equation(node.symbol) if isinstance(node, Read) and node.indices else None
+        if not isinstance(node, Read) or not node.indices:
+            return node
+        other = model.equation(node.symbol)
         if other is None or other.series is None or other.kind == "quantity":
             return node
         (index,) = node.indices
@@ -72,20 +62,17 @@ def _at(expr: Expr, binder: str | None, entry: Expr) -> Expr:
     """An expression with a number in the place of an index of a range: of that name, or ENTRY. The entries of per-atom
     values stay such."""
     symbol, old = (binder, binder) if binder is not None else (ENTRY, Entry())
-    fixed = binder is None and isinstance(entry, Number)
-    new = int(entry.value) if isinstance(entry, Number) else Entry()
+    number = int(entry.value) if isinstance(entry, Number) else None
+    fixed, new = number if binder is None else None, Entry() if number is None else number
 
     def rule(node: Expr) -> Expr:
-        if isinstance(node, Read) and node.symbol == symbol and not node.indices:
-            return replace(entry, span=node.span, via=node.via)
-        if (
-            isinstance(node, Read)
-            and fixed
-            and any(isinstance(i, Entry) and i.number is None for i in node.indices[1:])
-        ):
-            return replace(node, indices=(node.indices[0], replace(node.indices[1], number=new)))
-        if isinstance(node, Read) and old in node.indices:
-            return replace(node, indices=tuple(new if i == old else i for i in node.indices))
+        match node:
+            case Read(symbol=name, indices=()) if name == symbol:
+                return replace(entry, span=node.span, via=node.via)
+            case Read(indices=(atom, Entry(number=None) as own)) if fixed is not None:
+                return replace(node, indices=(atom, replace(own, number=fixed)))
+            case Read(indices=indices) if old in indices:
+                return replace(node, indices=tuple(new if i == old else i for i in indices))
         return node
 
     return transform(expr, rule)
@@ -110,7 +97,7 @@ def with_axis(measure: Measure, equation: Equation) -> Measure:
 
 def bounded(measure: Measure) -> Expr:
     """The summand of a histogram as it is in any of its entries at all: what goes beyond the last is left out."""
-    if measure.bin is None:
+    if measure.bin is None or measure.axis is None:
         return measure.summand
     inside = Op("le", (measure.bin, Number(float(measure.axis.last), type=SCALAR)), type=BOOL)
     return Op("choose", (inside, measure.summand, Number(0.0, type=SCALAR)), type=measure.summand.type)
@@ -124,7 +111,7 @@ def reads_entry(expr: Expr) -> bool:
 
 
 def size(axis: Axis) -> int:
-    return axis.last + 1 - axis.first
+    return axis.count
 
 
 def at_entry(expr: Expr, axis: Axis | None):
@@ -170,7 +157,7 @@ def _condition(condition: Expr, value: Expr) -> _Delta | None:
     match condition:
         case Op(op="eq", args=(a, b)):
             bin = _solved(a, b) or _solved(b, a)
-            return bin and _Delta(bin, value)
+            return None if bin is None else _Delta(bin, value)
         case Op(op="and", args=(a, b)):
             for first, other in ((a, b), (b, a)):
                 if (found := _condition(first, value)) is not None:

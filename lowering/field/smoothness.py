@@ -8,6 +8,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.interpret.species_pairs import pair_constant
+from mdsl.model.dimensions import ONE
 from mdsl.model.domains import Pairs
 from mdsl.model.faults import fault
 from mdsl.model.nodes import Read, Tabulated, walk
@@ -16,7 +17,7 @@ from mdsl.passes.finite import knows
 from mdsl.passes.given import unknown_functions
 
 from .field import CUTOFF, Field, PerAtom, Term
-from .series import at_entry, size
+from .series import at_entry
 
 BELOW = 1e-6  # of the cutoff
 NEGLIGIBLE = 1e-9  # of the scale of the function, against rounding
@@ -51,22 +52,21 @@ class Cutoff:
 def cutoffs(field: Field) -> tuple[Cutoff, ...]:
     """The end of every pair term, and of every sum over neighbours that energies are made of."""
     values = [v for v in field.values if v.pairs and v.adjoint is not None]
-    return tuple(_cutoff(field, s) for s in (*(t for t in field.terms if isinstance(t.domain, Pairs)), *values))
+    sums: list[Term | PerAtom] = [*(t for t in field.terms if isinstance(t.domain, Pairs)), *values]
+    return tuple(_cutoff(field, s) for s in sums)
 
 
 def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
-    if term.support.cutoff is None:
-        return Cutoff(term, None, 0.0, 0.0)
-
     support = term.support
-    parts = (support.cutoff, term.support.jump, term.support.kink)
-    sampled = not all(knows(field.model, e) for e in parts)
+    if support.cutoff is None or support.jump is None or support.kink is None:
+        return Cutoff(term, None, 0.0, 0.0)
+    sampled = not all(knows(field.model, e) for e in (support.cutoff, support.jump, support.kink))
     data = sample_data(field.model, max(1, len(field.model.species)), 1.0, np.random.default_rng(7)) if sampled else {}
     ends = pair_constant(field.model, support.cutoff, term.binders, data=data)
     numbers = (
         at_entry(support.each, term.axis)
         if support.each is not None
-        else [support.cutoff] * (1 if term.axis is None else size(term.axis))
+        else [support.cutoff] * (1 if term.axis is None else term.axis.count)
     )
     own = [pair_constant(field.model, e, term.binders, data=data) for e in numbers]
 
@@ -90,7 +90,7 @@ def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
         # What has no value at the cutoff itself, such as exp(1/(r - rc)), has one just below.
         return float(max(np.where(np.isfinite(at), at, below).ravel(), key=abs))
 
-    rc, jump, kink = float(ends.max()), largest(term.support.jump), largest(term.support.kink)
+    rc, jump, kink = float(ends.max()), largest(support.jump), largest(support.kink)
     scale = max(abs(jump), abs(kink) * rc)
     # The terms that cancel in a shifted function are of the size of the unshifted one; that is not known here,
     # so a residue is called negligible when it is small in absolute terms too.
@@ -103,24 +103,23 @@ def _cutoff(field: Field, term: Term | PerAtom) -> Cutoff:
 
 def _halfway(term: Term | PerAtom) -> float:
     """How large the functions of tables in a term are at half of their reach; 0 where there are none."""
-    curves = {
-        id(n.curves): n.curves for n in walk(term.summand) if isinstance(n, Tabulated) and n.curves.end is not None
-    }
-    values = [abs(c.value(range(len(c.values)), 0, (c.first + c.end) / 2)).max() for c in curves.values()]
-    return float(max(values, default=0.0))
+    tables = {id(n.curves): n.curves for n in walk(term.summand) if isinstance(n, Tabulated)}
+    middles = [(c, (c.first + c.end) / 2) for c in tables.values() if c.end is not None]
+    return float(max((abs(c.value(range(len(c.values)), 0, x)).max() for c, x in middles), default=0.0))
 
 
 def cutoff_warnings(field: Field) -> list[Diagnostic]:
     """A warning for each pair term whose energy or force jumps at its cutoff."""
     units = field.model.units
+    equations = {e.name: e for e in field.model.equations}
     found: list[Diagnostic] = []
     for end in cutoffs(field):
         if end.cutoff is None or not (end.jump or end.kink):
             continue
-        equation = field.model.equation(end.term.equation)
+        equation = equations[end.term.equation]
         what = "the energy" if isinstance(end.term, Term) else f"`{equation.name}`"
         if end.jump:
-            dimension = equation.body.type.dimension
+            dimension = equation.body.type.dimension or ONE
             shown = end.jump * units.shown_per_internal(dimension)
             value = f"{shown:.4g} {units.display(dimension).text}".strip()
             by = "" if end.sampled else f" by {value}"

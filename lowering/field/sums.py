@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mdsl.model.domains import Domain
+from mdsl.model.domains import Centred, Domain
 from mdsl.model.faults import not_yet
 from mdsl.model.nodes import (
     EACH,
@@ -57,7 +57,7 @@ class Within:
     name: str
     equation: str
     centre: str
-    domain: Domain | None
+    domain: Centred | None
     summand: Expr
     depth: int
     axis: Axis | None = None
@@ -111,11 +111,11 @@ class Sums:
         if equation.name not in self.within:
             centre, body = equation.binders[0], equation.body
             outside, self._axis = self._axis, equation.series
-            if isinstance(body, Reduce) and body.domain.centre == centre:
-                domain = body.domain
-                summand = self._summand(body, equation.name)
+            domain: Centred | None = None
+            if isinstance(body, Reduce) and isinstance(body.domain, Centred) and body.domain.centre == centre:
+                domain, summand = body.domain, self._summand(body, equation.name)
             else:
-                domain, summand = None, self._inside(body, equation.name, {centre})
+                summand = self._inside(body, equation.name, {centre})
             self._axis = outside
             if equation.series is not None and (
                 call := next((n for n in walk(summand) if isinstance(n, Call) and any(_whole(a) for a in n.args)), None)
@@ -144,7 +144,7 @@ class Sums:
     def _taken_out(self, expr: Expr, name: str) -> Expr:
         match expr:
             case Reduce(domain=domain):
-                if domain.centre is not None:
+                if isinstance(domain, Centred):
                     raise AssertionError(f"a sum over {domain} outside of all sums")
                 number = self._number()
                 body = self._summand(expr, name)
@@ -182,7 +182,7 @@ class Sums:
     def _read(self, expr: Expr, name: str, bound: set[str], memo) -> Expr:
         match expr:
             case Reduce(domain=domain):
-                if domain.centre is None:
+                if not isinstance(domain, Centred):
                     return self._collective(expr, name)
                 body = self._summand(expr, name)
                 axis = self._axis if reads_entry(body) else None
@@ -202,7 +202,7 @@ class Sums:
                         f"a sum around one atom that depends on another atom, {named}, is not lowered yet",
                         expr,
                     )
-                value = self._value(replace(expr, body=body), name, axis)
+                value = self._value(replace(expr, body=body), domain, name, axis)
                 return Read(
                     value,
                     (domain.centre, *(() if axis is None else (Entry(axis.first),))),
@@ -227,11 +227,9 @@ class Sums:
             case Read(symbol=symbol, indices=indices):
                 other = self.model.equation(symbol)
                 if other is not None and indices:
-                    indices = (
-                        indices[0],
-                        *(Entry(other.series.first, i if isinstance(i, int) else None) for i in indices[1:]),
-                    )
-                    return replace(expr, symbol=self.quantity(other), indices=indices)
+                    start = 0 if other.series is None else other.series.first
+                    entries = (Entry(start, i if isinstance(i, int) else None) for i in indices[1:])
+                    return replace(expr, symbol=self.quantity(other), indices=(indices[0], *entries))
                 if other is not None and other.series is None or symbol == "potential":
                     return self._collective(expr, name)
                 if other is not None:
@@ -264,7 +262,7 @@ class Sums:
         self._pairs = False
         found = self._outside(expr, name)
         self._axis, self._range, self._pairs = outside
-        if found.type is not None and found.type.kind == "matrix" or any(map(reads_entry, self._new_sums(found))):
+        if found.type.kind == "matrix" or any(map(reads_entry, self._new_sums(found))):
             help = "an energy or observable may be any function of sums: multiply out what stands in the outer sum"
             raise not_yet(
                 self.model.source,
@@ -279,11 +277,12 @@ class Sums:
         names = names_in(expr)
         return [t.reduce.body for t in self.totals if t.name in names]
 
-    def _value(self, reduce: Reduce, equation: str, axis: Axis | None = None) -> str:
+    def _value(self, reduce: Reduce, domain: Centred, equation: str, axis: Axis | None) -> str:
         """The name of a sum around an atom; two that differ by the names of their indices are one."""
-        names = dict(zip(reduce.domain.atoms, "ijk"))
+        names = dict(zip(domain.atoms, "ijk"))
+        domain = domain.renamed(names)
         usual = Reduce(
-            reduce.domain.renamed(names),
+            domain,
             renamed(reduce.body, names),
             span=reduce.span,
             via=reduce.via,
@@ -291,9 +290,7 @@ class Sums:
         )
         if (usual, axis) not in self._anonymous:
             name = self._anonymous[usual, axis] = SumOf(self._number())
-            self.within[name] = Within(
-                name, equation, "i", usual.domain, usual.body, self._depth(usual.body, usual.domain), axis
-            )
+            self.within[name] = Within(name, equation, "i", domain, usual.body, self._depth(usual.body, domain), axis)
         return self._anonymous[usual, axis]
 
     def _place(self, component: Expr, equation: str) -> str:
@@ -314,7 +311,7 @@ class Sums:
 
 def _whole(expr: Expr) -> bool:
     """Whether this is a quantity over a range, all of it."""
-    return isinstance(expr, Read) and bool(expr.indices) and expr.type is not None and expr.type.kind == "array"
+    return isinstance(expr, Read) and bool(expr.indices) and expr.type.kind == "array"
 
 
 def _free(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozenset[str]:

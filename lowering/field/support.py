@@ -41,8 +41,8 @@ def reach(e: sympy.Expr, s: sympy.Symbol) -> Reach | None:
                 return Reach(found.cutoff, e.xreplace({factor: found.inner}))
         return None
     if e.is_Add:
-        parts = [reach(term, s) for term in e.args]
-        if any(p is None for p in parts):
+        parts = [p for term in e.args if (p := reach(term, s)) is not None]
+        if len(parts) < len(e.args):
             return None
         if all(p.cutoff.is_number for p in parts):
             cutoff = sympy.Max(*(p.cutoff for p in parts))
@@ -81,8 +81,7 @@ def _piecewise(e: sympy.Piecewise, s: sympy.Symbol) -> Reach | None:
         return reach(value, s)
     rest = others[0][0] if len(others) == 1 else sympy.Piecewise(*others, evaluate=False)
     after, own = reach(rest, s), reach(value, s)
-    start = None if own is None else upper_bound(_otherwise(condition), s)
-    if start is not None:
+    if own is not None and (start := upper_bound(_otherwise(condition), s)) is not None:
         before = _nearer(Reach(start, rest), after)
         return before if own.cutoff == 0 else _farther(own, before)
     if after is None:

@@ -110,7 +110,7 @@ class Derivation:
             leaves,
             lambda leaf: self.is_data(leaf) and not (pairs and leaf.indices != summand.binders[:1]),
         )
-        return Term(
+        term = Term(
             number,
             summand.equation,
             summand.domain,
@@ -123,8 +123,8 @@ class Derivation:
             data,
             summand.axis,
             inner=self.by_inner(kernel, summand, leaves),
-            **self.by_networks(kernel, summand, leaves),
         )
+        return self.by_networks(term, kernel, summand, leaves)
 
     # -- leaves --------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Derivation:
 
     def is_number(self, leaf: Read) -> bool:
         """Whether this is a per-atom value, of which sums over tuples read numbers only."""
-        if leaf.symbol in self.values and leaf.type is not None and leaf.type.kind == "array":
+        if leaf.symbol in self.values and leaf.type.kind == "array":
             help = "call the function in a quantity, and read that"
             raise not_yet(
                 self.model.source,
@@ -202,8 +202,8 @@ class Derivation:
             )
         return leaf.symbol in self.values
 
-    def by_networks(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> dict[str, object]:
-        """What a term holds of the weights that it reads."""
+    def by_networks(self, term: Term, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> Term:
+        """A term with the weights that it reads."""
         learned = {p.name for p in self.model.params if p.learned is not None}
         networks = tuple(
             leaf
@@ -211,11 +211,9 @@ class Derivation:
             if isinstance(leaf, Read) and leaf.symbol in learned and symbol in kernel.free_symbols
         )
         if not networks:
-            return {}
-        return {
-            "networks": networks,
-            "weighted": self.formula(summand.weight * kernel, leaves, summand.body),
-        }
+            return term
+        weighted = self.formula(summand.weight * kernel, leaves, summand.body)
+        return replace(term, networks=networks, weighted=weighted)
 
     def is_data(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -246,7 +244,7 @@ class Derivation:
         if summand.domain.reaches or len(summand.binders) == 2:
             leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
             support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
-        return Term(
+        term = Term(
             number,
             summand.equation,
             summand.domain,
@@ -259,8 +257,8 @@ class Derivation:
             self.slopes(kernel, summand, leaves, self.is_data),
             summand.axis,
             inner=self.by_inner(kernel, summand, leaves),
-            **self.by_networks(kernel, summand, leaves),
         )
+        return self.by_networks(term, kernel, summand, leaves)
 
     # -- per-atom values -----------------------------------------------------------------------------------
 
@@ -315,6 +313,7 @@ class Derivation:
                 via=body.via,
             )
 
+        everywhere: Domain
         if domain is None:
             everywhere, summand = Each((centre,)), weighted(centre, body)
         elif isinstance(domain, Around):
@@ -337,7 +336,7 @@ class Derivation:
 
     def end(self, domain: Domain, summand: Expr) -> Support:
         """How far a sum over pairs or triples for an observable reaches: the pair, or each leg of a triple."""
-        if summand.type is not None and summand.type.kind != "scalar":
+        if summand.type.kind not in ("scalar", "untyped"):
             return Support(None, why="this is only looked for in sums of numbers")
         binders = domain.atoms
         d = (

@@ -21,7 +21,7 @@ from .field import Gradient
 VECTOR = Type("vector", None)
 TINY = 1e-36  # squared lengths below it have no direction
 
-Part = tuple[Expr | None, Expr]  # a factor (None: 1) and a displacement
+Part = tuple[Expr | None, Op]  # a factor (None: 1) and a displacement
 
 
 # -- vectors as sums of displacements --------------------------------------------------------------------
@@ -35,7 +35,10 @@ def oriented(binders: Sequence[str], dim: int) -> Callable[[Expr], Expr]:
     written = by_components(dim)
 
     def order(point: Expr) -> int:
-        return place[point.indices[0]] if isinstance(point, Read) and point.indices else len(place)
+        match point:
+            case Read(indices=(str() as atom, *_)):
+                return place[atom]
+        return len(place)
 
     def rule(expr: Expr) -> Expr:
         if not isinstance(expr, Op):
@@ -50,8 +53,8 @@ def oriented(binders: Sequence[str], dim: int) -> Callable[[Expr], Expr]:
             parts = linear(expr.args[0])
             return written(expr) if parts is None else op("sqrt", _dot(parts, parts, order))
         if expr.op == "dot" and expr.type.kind == "scalar":
-            parts = [linear(a) for a in expr.args]
-            return written(expr) if None in parts else _dot(*parts, order)
+            a, b = map(linear, expr.args)
+            return written(expr) if a is None or b is None else _dot(a, b, order)
         if expr.op in COMPONENTS:
             vector = expr.args[0]
             if vector.type.kind == "point":
@@ -63,7 +66,7 @@ def oriented(binders: Sequence[str], dim: int) -> Callable[[Expr], Expr]:
     return rule
 
 
-def linear(vector: Expr) -> list[Part] | None:
+def linear(vector: Expr) -> Sequence[Part] | None:
     """A vector as displacements with factors; None where it is something else."""
     match vector:
         case Op(op="displacement", args=(Read(), Read())):
@@ -74,7 +77,7 @@ def linear(vector: Expr) -> list[Part] | None:
             first, second = linear(a), linear(b)
             if vector.op == "sub":
                 second = _scaled(second, Number(-1.0, type=SCALAR))
-            return None if first is None or second is None else first + second
+            return None if first is None or second is None else [*first, *second]
         case Op(op="mul", args=(a, b)):
             return _scaled(linear(b), a) if b.type.kind == "vector" else _scaled(linear(a), b)
         case Op(op="div", args=(a, b)):
@@ -82,12 +85,12 @@ def linear(vector: Expr) -> list[Part] | None:
     return None
 
 
-def _scaled(parts: list[Part] | None, by: Expr) -> list[Part] | None:
-    return parts and [(by if factor is None else op("mul", factor, by), d) for factor, d in parts]
+def _scaled(parts: Sequence[Part] | None, by: Expr) -> list[tuple[Expr, Op]] | None:
+    return None if parts is None else [(by if factor is None else op("mul", factor, by), d) for factor, d in parts]
 
 
-def _dot(a: list[Part], b: list[Part], order: Callable[[Expr], int]) -> Expr:
-    def rank(displacement: Expr) -> tuple[int, ...]:
+def _dot(a: Sequence[Part], b: Sequence[Part], order: Callable[[Expr], int]) -> Expr:
+    def rank(displacement: Op) -> tuple[int, ...]:
         return tuple(order(point) for point in displacement.args)
 
     terms = []
@@ -98,7 +101,7 @@ def _dot(a: list[Part], b: list[Part], order: Callable[[Expr], int]) -> Expr:
     return _sum(terms)
 
 
-def _sum(terms: list[tuple[Expr | None, Expr]]) -> Expr:
+def _sum(terms: Sequence[tuple[Expr | None, Expr]]) -> Expr:
     values = [value if factor is None else op("mul", factor, value) for factor, value in terms]
     total = values[0]
     for value in values[1:]:
@@ -126,7 +129,7 @@ def by_cosine(kernel: sympy.Expr, leaves: Leaves, rewrite: Callable[[Expr], Expr
     return kernel
 
 
-def between(a: Expr, b: Expr) -> Expr:
+def between(a: Expr, b: Expr) -> Op:
     return Op("displacement", (a, b), type=VECTOR)
 
 
@@ -197,7 +200,7 @@ class Slopes:
     def __init__(self, dim: int):
         self.dim = dim
         self.parts: dict[Expr, list[tuple[Expr, ...]]] = {}  # for each displacement vectors, by their components
-        self.along: dict[Expr, list[Part] | None] = {}  # the same vectors, where they are sums of displacements
+        self.along: dict[Expr, list[tuple[Expr, Op]] | None] = {}  # the same, where they are sums of displacements
 
     def add(self, leaf: Expr, slope: Expr) -> bool:
         """Add what a leaf contributes, ``slope`` being the derivative by it; False where it cannot be said."""
@@ -211,7 +214,7 @@ class Slopes:
             self._put(displacement, tuple(op(c, part) for c in COMPONENTS[: self.dim]), _scaled(linear(vector), slope))
         return found is not None
 
-    def _put(self, displacement: Expr, components: tuple[Expr, ...], parts: list[Part] | None) -> None:
+    def _put(self, displacement: Expr, components: tuple[Expr, ...], parts: list[tuple[Expr, Op]] | None) -> None:
         self.parts.setdefault(displacement, []).append(components)
         before = self.along.setdefault(displacement, [])
         self.along[displacement] = None if before is None or parts is None else before + parts

@@ -8,18 +8,22 @@ short. F is held by its entries below the diagonal, row by row, as tilts are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
 from .cell import Cell
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Vector
 
-def _row(flip: tuple, k: int) -> tuple:
+
+def _row(flip: Vector, k: int) -> Vector:
     first = k * (k - 1) // 2
     return flip[first : first + k]
 
 
-def flipped(cell: Cell, flip: tuple) -> Cell:
+def flipped(cell: Cell, flip: Vector) -> Cell:
     """F·cell."""
     tilts = []
     for k in range(len(cell.edges)):
@@ -31,11 +35,12 @@ def flipped(cell: Cell, flip: tuple) -> Cell:
     return Cell(cell.edges, tuple(tilts))
 
 
-def between(old: Cell, new: Cell) -> tuple:
+def between(old: Cell, new: Cell) -> Vector:
     """F with new = F·old, of two boxes that span the same lattice."""
     found: list = []
     for k in range(len(old.edges)):
-        rest, turns = [a - b for a, b in zip(new.row(k)[:k], old.row(k)[:k])], [0.0] * k
+        rest = [a - b for a, b in zip(new.row(k)[:k], old.row(k)[:k])]
+        turns: list[Numbers | float] = [0.0] * k
         for j in reversed(range(k)):
             turns[j] = jnp.round(rest[j] / old.edges[j])
             for i, entry in enumerate(old.row(j)[:j]):
@@ -44,17 +49,17 @@ def between(old: Cell, new: Cell) -> tuple:
     return tuple(found)
 
 
-def reducing(cell: Cell, periodic: Sequence[bool]) -> tuple:
+def reducing(cell: Cell, periodic: Sequence[bool]) -> Vector:
     """F after which no tilt is more than half of the edge of its axis, where that repeats."""
     found: list = []
     rows = [cell.row(0)]
     for k in range(1, len(cell.edges)):
-        row, taken = list(cell.row(k)), [0.0] * k
+        row = list(cell.row(k))
+        taken: list[Numbers | float] = [0.0] * k
         for j in reversed(range(k)):
             if periodic[j] and periodic[k]:
-                turns = -jnp.round(row[j] / cell.edges[j])
-                row[: j + 1] = [a + turns * b for a, b in zip(row, rows[j])]
-                taken[j] = turns
+                taken[j] = -jnp.round(row[j] / cell.edges[j])
+                row[: j + 1] = [a + taken[j] * b for a, b in zip(row, rows[j])]
         # `rows` are reduced already: in the vectors of `cell` they are those, and what was taken from them.
         turns = list(taken)
         for j in range(k):
@@ -65,7 +70,7 @@ def reducing(cell: Cell, periodic: Sequence[bool]) -> tuple:
     return tuple(found)
 
 
-def images_in(images: Sequence, flip: tuple) -> tuple:
+def images_in(images: Vector, flip: Vector) -> Vector:
     """n' with n'·F = n: how often the vectors of F·cell are to be added where those of the cell were n times."""
     found = list(images)
     for k in reversed(range(len(found))):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
@@ -13,16 +12,19 @@ from mdsl.lowering.tracing import is_traced
 
 from .cell import Cell, nearest, of_matrix, wrap
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Numbers, Vector
+
 
 class Space(NamedTuple):
     """displacement(a, b): from b to a, [..., d]; shift(x, dx): where x + dx is; distance(a, b): [...]."""
 
-    displacement: Callable
-    shift: Callable
-    distance: Callable
+    displacement: Callable[[Numbers, Numbers], Numbers]
+    shift: Callable[[Numbers, Numbers], Numbers]
+    distance: Callable[[Numbers, Numbers], Numbers]
 
 
-def space(image: Callable[[jax.Array], jax.Array], inside: Callable[[jax.Array], jax.Array]) -> Space:
+def space(image: Callable[[Numbers], Numbers], inside: Callable[[Numbers], Numbers]) -> Space:
     """``image`` brings a displacement to its nearest image, ``inside`` a position into the box."""
 
     def displacement(a, b):
@@ -89,7 +91,7 @@ def _boxed(cell: Callable[[int], Cell], axes: Sequence[bool] | None) -> Space:
             raise Rejected(Diagnostic("wrong-shape", f"there are {len(axes)} flags for {dim} axes"))
         return (True,) * dim if axes is None else tuple(bool(a) for a in axes)
 
-    def columns(x) -> tuple:
+    def columns(x: Numbers) -> Vector:
         return tuple(x[..., k] for k in range(x.shape[-1]))
 
     def image(d):

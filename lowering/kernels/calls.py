@@ -20,7 +20,7 @@ def call(expr: Call, args: Sequence):
     """The value of a call: ``args`` are numbers in rows of any shape and, where their type is an array, [C, rows]. A
     derivative by an array is an array [C, rows]."""
     learned = isinstance(expr.body, Network)
-    arrays = [a.type is not None and a.type.kind == "array" for a in expr.args[learned:]]
+    arrays = [a.type.kind == "array" for a in expr.args[learned:]]
     inputs = [jnp.asarray(a) for a in args[learned:]]
     dtype = (
         jnp.result_type(float, *(a.dtype for a in inputs))

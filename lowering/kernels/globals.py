@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,20 +18,23 @@ from mdsl.model.nodes import Axis, Expr, Model, Param, Read, Species, TableOf, n
 from .emit import evaluate
 from .ranges import pick
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Integers, Labels, Numbers, Params, PerAtom, RowLabels, Rows, Scalar, Value, Values
+
 
 @dataclass
 class Globals:
     """What expressions without atoms can read."""
 
     model: Model
-    params: Mapping[str, object]
+    params: Params
     cell: Cell | None = None
-    t: object = 0.0
+    t: Scalar = 0.0
     n_atoms: int = 0
     degrees_of_freedom: float = 0.0
-    more: Mapping[str, object] = field(default_factory=dict)  # sums, `virial`, memory
+    more: Values = field(default_factory=dict)  # sums, `virial`, memory
 
-    def read(self, expr: Read):
+    def read(self, expr: Read) -> Value:
         symbol = expr.symbol
         if symbol in self.more:
             return self.more[symbol]
@@ -65,10 +69,10 @@ class Globals:
                 return volume(self.cell)
         raise AssertionError(f"{symbol} is not a global quantity")
 
-    def value(self, expr: Expr):
+    def value(self, expr: Expr) -> Value:
         return evaluate(expr, self.read, no_displacement)
 
-    def table(self, expr: Expr, indices: tuple[str, ...]):
+    def table(self, expr: Expr, indices: tuple[str, ...]) -> Numbers:
         """The values of an expression for every pair of species: an array [S, S] over (first, second atom)."""
         count = max(1, len(self.model.species))
         species = (jnp.arange(count)[:, None], jnp.arange(count)[None, :])
@@ -77,13 +81,13 @@ class Globals:
 
 
 def reader(
-    known: Globals, names: Container[str], row: Callable[[str, str], object], axis: Axis | None = None
-) -> Callable[[Read], object]:
+    known: Globals, names: Container[str], row: Callable[[str, str], Value], axis: Axis | None = None
+) -> Callable[[Read], Value]:
     """What Reads of atoms are worth: of ``names`` the values ``row(atom, name)`` of the atoms for which an index
     stands, or the entry that is read; else the entry of a parameter for their ``species``; and what is one for all.
     ``axis``: the range of the term at hand, see `ranges.pick`."""
 
-    def read(node: Read):
+    def read(node: Read) -> Value:
         atom = next((i for i in node.indices if isinstance(i, str)), None)
         if atom is None:
             return (0.0,) * known.model.dim if node.symbol == "origin" else known.read(node)
@@ -94,7 +98,7 @@ def reader(
     return read
 
 
-def entry(model: Model, node: Read, species: Callable[[str], object]) -> tuple:
+def entry(model: Model, node: Read, species: Callable[[str], Integers]) -> tuple[Integers, ...]:
     """The indices of the entry of a parameter that is read, one for each of its axes: numbers, or arrays where
     ``species`` gives them for an atom."""
     found = []
@@ -124,26 +128,26 @@ def leaves(model: Model) -> tuple[Param, ...]:
     return tuple(p for p in model.params if p.lifetime == "param" and depends(p, model) <= fixed)
 
 
-def defaults(model: Model) -> dict[str, object]:
+def defaults(model: Model) -> dict[str, Numbers]:
     """The default of every free parameter: a scalar, or an array with one entry for each label of each axis."""
     everything = complete(model, {})
     return {p.name: everything[p.name] for p in leaves(model)}
 
 
-def weights(model: Model, seed: int) -> dict[str, object]:
+def weights(model: Model, seed: int) -> dict[str, Numbers]:
     """The weights that learned functions begin with, by a seed."""
     return {p.name: jnp.asarray(p.learned.initial(seed), float) for p in model.params if p.learned is not None}
 
 
-def initial_params(model: Model, given: Mapping[str, object] | None = None) -> dict[str, object]:
+def initial_params(model: Model, given: Params | None = None) -> dict[str, Numbers | float]:
     """The free parameters: defaults, with those given in their place."""
     return {**defaults(model), **(given or {})}
 
 
-def complete(model: Model, given: Mapping[str, object]) -> dict[str, object]:
+def complete(model: Model, given: Params) -> dict[str, Numbers]:
     """Values of all parameters, constants and data, from those given and from defaults that may build on them. Data
     of single atoms are in the user's order."""
-    values: dict[str, object] = {}
+    values: dict[str, Numbers] = {}
     pending = [p for p in model.params if p.data is None or p.name in given]
     while pending:
         ready = [p for p in pending if depends(p, model) <= values.keys()]
@@ -156,12 +160,12 @@ def complete(model: Model, given: Mapping[str, object]) -> dict[str, object]:
     return values
 
 
-def data_of(model: Model, params: Mapping[str, object], ids) -> dict[str, object]:
+def data_of(model: Model, params: Params, ids: RowLabels) -> dict[str, Rows]:
     """The data of the rows with these ``ids``, by name."""
     return {p.name: params[p.name][ids] for p in model.data if p.per_atom}
 
 
-def masses_of(model: Model, params: Mapping[str, object], masses, species):
+def masses_of(model: Model, params: Params, masses: PerAtom, species: Labels) -> PerAtom:
     """[N]: the masses of atoms, from the parameter ``m`` where there is one, so that they are differentiable, else as
     ``masses`` has them. ``params``: all parameters."""
     param = model.param("m")
@@ -171,7 +175,7 @@ def masses_of(model: Model, params: Mapping[str, object], masses, species):
     return value[species] if param.axes else jnp.broadcast_to(value, masses.shape)
 
 
-def default(model: Model, param: Param, values: Mapping[str, object]):
+def default(model: Model, param: Param, values: Params) -> Numbers:
     if param.learned is not None:
         return jnp.asarray(param.learned.initial(), float)
     if param.table is not None:
@@ -200,12 +204,8 @@ def default(model: Model, param: Param, values: Mapping[str, object]):
     return jnp.broadcast_to(value, shape)
 
 
-def farthest(model: Model, params: Mapping[str, object], cutoff: Expr, binders: tuple[str, ...]):
+def farthest(model: Model, params: Params, cutoff: Expr, binders: tuple[str, ...]) -> Scalar:
     """The largest value of a cutoff over all pairs of atoms. ``params``: all parameters and data, internal units."""
-    import jax.numpy as jnp
-
-    from mdsl.lowering.kernels.globals import Globals
-
     if not varies(cutoff, model):
         return jnp.max(Globals(model, params).table(cutoff, binders))
 

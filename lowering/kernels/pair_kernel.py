@@ -291,8 +291,7 @@ def atom_arrays(expr: Expr, model: Model) -> set[str]:
 
 def _zeros(zero, expr: Expr, dim: int):
     """Where the sum of an expression begins, in its shape."""
-    kind = "scalar" if expr.type is None else expr.type.kind
-    return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(kind, zero)
+    return {"vector": (zero,) * dim, "matrix": ((zero,) * dim,) * dim}.get(expr.type.kind, zero)
 
 
 def _conditional(cutoff: Expr) -> bool:

@@ -66,7 +66,7 @@ def several(leaf: Read, axis: Axis | None) -> tuple[int, ...]:
     """How many numbers for each row a derivative by ``leaf`` has in a term over a range: (), or (C,)."""
     if keeps(leaf, axis):
         return (size(axis),)
-    return (leaf.type.size,) if leaf.type is not None and leaf.type.kind == "array" else ()
+    return (leaf.type.size,) if leaf.type.kind == "array" else ()
 
 
 def spread_out(values, axis: Axis | None, shape: tuple[int, ...], keep: bool):

@@ -33,9 +33,9 @@ has shrunk so far that the columns are too narrow for the radius, raises
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -45,6 +45,10 @@ from mdsl.lowering.planning.capacity import Needed, overflows
 from . import columns
 from .slots import fill
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Count, Flag, Labels, Numbers, PerAtom, Positions, Scalar, Slots
+    from mdsl.lowering.planning.capacity import Plan
+
 
 class NeighbourList(NamedTuple):
     """order: `[N]` int32, caller's index of the atom at each sorted position.
@@ -52,13 +56,20 @@ class NeighbourList(NamedTuple):
     needed, overflow: whether the list is complete, and what would make it so.
     """
 
-    order: jax.Array
-    slots: jax.Array
+    order: Labels
+    slots: Slots
     needed: Needed
-    overflow: jax.Array
+    overflow: Flag
 
 
-def build(plan, positions, box, radius, rows=None, into=None):
+def build(
+    plan: Plan,
+    positions: Positions | Sequence[PerAtom],
+    box: Cell | Numbers,
+    radius: Scalar,
+    rows: tuple[Count, int] | None = None,
+    into: Slots | None = None,
+) -> NeighbourList:
     """The list of the atoms within `radius` of each other.
 
     positions: `[N, d]`, or d arrays `[N]`; need not be wrapped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ from mdsl.lowering.traversals.topologies import IDS, TupleSums, inverse, reads
 from mdsl.model.nodes import Axis, Expr
 
 from .potential import Potential
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Count, Labels, Slots, Values, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,25 +37,25 @@ class Configuration:
 
     potential: Potential
     known: Globals
-    atoms: Mapping[str, object]
-    slots: object
+    atoms: Values
+    slots: Slots | None
     layout: Layout
-    used: object
+    used: Count | None
     driven: bool
     legs: int | None
     differentiable: bool
-    nearest: Callable
-    place: object
+    nearest: Callable[[Vector], Vector]
+    place: Labels | None
 
     @classmethod
     def of(
         cls,
         potential: Potential,
         known: Globals,
-        atoms: Mapping[str, object],
-        slots,
+        atoms: Values,
+        slots: Slots | None,
         layout: Layout | None = None,
-        used=None,
+        used: Count | None = None,
         driven: bool = False,
         legs: int | None = None,
     ) -> Configuration:
@@ -90,7 +94,7 @@ class Configuration:
         """In which sums are added up: that of the positions."""
         return self.atoms["x"][0].dtype
 
-    def with_rows(self, rows: Mapping[str, object]) -> Configuration:
+    def with_rows(self, rows: Values) -> Configuration:
         """The same with more values of each atom."""
         return replace(self, atoms={**self.atoms, **rows})
 

@@ -6,13 +6,15 @@ the same kind as the energy, so no pair is differentiated by JAX and nothing is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from mdsl.lowering.geometry.cell import volume
+from mdsl.lowering.geometry.cell import Cell, volume
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
@@ -24,6 +26,9 @@ from .configuration import Configuration
 from .evaluation import Result, evaluate
 from .potential import Potential, marked
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Flag, Labels, Numbers, Params, PerAtom, Positions, Scalar, Values
+
 
 @dataclass(frozen=True, eq=False)
 class Energies:
@@ -31,18 +36,18 @@ class Energies:
 
     potential: Potential
     traversal: Traversal
-    masses: object
-    species: object
+    masses: PerAtom
+    species: Labels
     dof: float
 
     @property
     def model(self):
         return self.potential.model
 
-    def globals(self, params, cell) -> Globals:
+    def globals(self, params: Params, cell: Cell) -> Globals:
         return Globals(self.model, params, cell, 0.0, len(self.masses), self.dof)
 
-    def result(self, params, x, cell, outputs: frozenset[str]) -> tuple[Result, object]:
+    def result(self, params: Params, x: Positions, cell: Cell, outputs: frozenset[str]) -> tuple[Result, Flag]:
         """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
         known = self.globals(params, cell)
         if x.dtype != self.potential.dtype:  # far from the box, pair kernels of lower precision would round too much
@@ -74,19 +79,19 @@ class Energies:
         force = tuple(c[back] for c in result.force)
         return replace(result, force=force), good & ~found.overflow
 
-    def fits(self, params, cell):
+    def fits(self, params: Params, cell: Cell) -> Flag:
         """Whether nearest images are enough for the cutoff, which is not so in a traced box that is skew the wrong way:
         its edges are NaN."""
         return nearest_image.fits(cell.edges, self.potential.geometry.periodic, self.potential.cutoff(params))
 
-    def total(self, sums, params, cell):
+    def total(self, sums: Values, params: Params, cell: Cell) -> Scalar:
         """The potential energy from the values of its sums."""
         known = self.globals(params, cell)
         known.more = sums
         return sum(known.value(c.expr) for c in self.potential.field.combinations if c.kind == "energy")
 
     @cached_property
-    def energy(self):
+    def energy(self) -> Callable[[Params, Positions, Cell], Scalar]:
         """``energy(params, x, cell)``: params are all parameters, x [N, d], cell the box. NaN where a list
         overflowed."""
 
@@ -112,16 +117,16 @@ class Energies:
 
         return energy
 
-    def forces(self, params, x, cell):
+    def forces(self, params: Params, x: Positions, cell: Cell) -> Positions:
         """[N, d]; NaN where a list overflowed."""
         result, good = self.result(params, x, cell, frozenset({FORCE}))
         return marked(jnp.stack(result.force, axis=1), good)
 
-    def virial(self, params, x, cell):
+    def virial(self, params: Params, x: Positions, cell: Cell) -> Numbers:
         """[d, d]: the sum of r f over all interactions, minus the derivative of the energy by a strain."""
         result, good = self.result(params, x, cell, frozenset({FORCE, VIRIAL}))
         return marked(jnp.array(result.virial), good)
 
-    def complete(self, leaves):
+    def complete(self, leaves: Params) -> Params:
         """All parameters from the free ones."""
         return complete(self.model, leaves)

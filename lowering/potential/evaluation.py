@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,9 @@ from .pair_terms import pair_rows
 from .slopes import by_data, by_networks, gathered
 from .triple_terms import around
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Matrix, Numbers, Rows, Scalar, Value, Values
+
 
 @dataclass(frozen=True)
 class Result:
@@ -47,11 +51,11 @@ class Result:
     the derivative of the potential by each entry of the cell, at fixed positions; ``slopes``: by parameters, in their
     shape."""
 
-    force: tuple
-    sums: Mapping[str, object]
-    virial: tuple
-    box: tuple
-    slopes: Mapping[str, object]
+    force: tuple[Rows, ...]
+    sums: Values
+    virial: Matrix
+    box: tuple[Scalar, ...]
+    slopes: Mapping[str, Numbers]
 
 
 def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measure, ...] = ()) -> Result:
@@ -89,7 +93,7 @@ def evaluate(now: Configuration, outputs: frozenset[str], measures: tuple[Measur
     return Result(tuple(found.force), found.sums, rows, tuple(found.box), found.slopes)
 
 
-def with_numbers(now: Configuration, numbers: Mapping[str, object]) -> Configuration:
+def with_numbers(now: Configuration, numbers: Values) -> Configuration:
     """The configuration with more numbers that are one for all: sums by name."""
     return replace(now, known=replace(now.known, more={**now.known.more, **numbers}))
 
@@ -139,11 +143,11 @@ class _Totals:
     """What has been added up so far; ``force`` by axes, ``virial`` by components, ``box`` by the entries of the
     cell."""
 
-    force: list
-    virial: list
-    box: list
-    sums: dict[str, object] = field(default_factory=dict)
-    slopes: dict[str, object] = field(default_factory=dict)
+    force: list[Rows]
+    virial: list[Scalar]
+    box: list[Scalar]
+    sums: dict[str, Value] = field(default_factory=dict)
+    slopes: dict[str, Numbers] = field(default_factory=dict)
 
     @classmethod
     def none(cls, now: Configuration) -> _Totals:
@@ -152,7 +156,7 @@ class _Totals:
             [jnp.zeros_like(c) for c in now.atoms["x"]], zero, [jnp.zeros((), now.dtype) for _ in now.known.cell.leaves]
         )
 
-    def add_slope(self, name: str, value) -> None:
+    def add_slope(self, name: str, value: Numbers) -> None:
         self.slopes[name] = self.slopes[name] + value if name in self.slopes else value
 
 
@@ -182,7 +186,7 @@ def _active(terms: Iterable[Term], outputs: frozenset[str]) -> tuple[Term, ...]:
     return tuple(t for t in terms if outputs - {ENERGY} or outputs and t.number is not None)
 
 
-def _pair_sums(now: Configuration, rows: Mapping[str, object], sums: Iterable[Term | Measure], found: _Totals) -> None:
+def _pair_sums(now: Configuration, rows: Values, sums: Iterable[Term | Measure], found: _Totals) -> None:
     """Totals of pair sums from those of each row, in which every pair stands twice."""
     for name in (s.name for s in sums if s.name is not None):
         if name in rows:
@@ -190,7 +194,7 @@ def _pair_sums(now: Configuration, rows: Mapping[str, object], sums: Iterable[Te
 
 
 def _pair_outputs(
-    now: Configuration, pairs: Mapping[str, object], outputs: frozenset[str], terms: tuple[Term, ...], found: _Totals
+    now: Configuration, pairs: Values, outputs: frozenset[str], terms: tuple[Term, ...], found: _Totals
 ) -> None:
     add = now.layout.add
     if FORCE in outputs:
@@ -275,7 +279,7 @@ def _atoms(now: Configuration, term: Term, outputs: frozenset[str], found: _Tota
         found.add_slope(leaf.symbol, gathered(now, leaf, term, (rows,)))
 
 
-def _expansion(now: Configuration, sums: Mapping[str, object], slopes: Mapping[str, object]):
+def _expansion(now: Configuration, sums: Values, slopes: Mapping[str, Numbers]) -> Scalar:
     """The derivative of the potential by the logarithm of the volume, where it depends on the volume itself."""
     combinations = [c.expr for c in now.field.combinations if c.kind == "energy"]
     known = now.known

@@ -24,6 +24,7 @@ This module is the way in; `evaluate` holds the interpreter itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ _quiet = np.errstate(all="ignore")  # infinities and NaN mean what IEEE 754 says
 
 
 @_quiet
-def evaluate(model: Model, expr: Expr, system: System, **binders: int | np.ndarray) -> object:
+def evaluate(model: Model, expr: Expr, system: System, **binders: int | np.ndarray) -> Any:
     """What an expression is worth. ``binders`` give a meaning to its free indices: an atom, or an array of M atoms
     (then the result has a leading axis of length M). Points come back as coordinates, functions as functions."""
     arrays = {name: np.asarray(index) for name, index in binders.items()}
@@ -73,7 +74,7 @@ def virial(model: Model, system: System) -> np.ndarray:
 
 
 @_quiet
-def observe(model: Model, name: str, system: System) -> object:
+def observe(model: Model, name: str, system: System) -> Any:
     """The value of an observe, an energy, or a builtin; of an observe over a range [entries, ...]."""
     return recorded(Interpreter(model, system), name)
 
@@ -107,7 +108,7 @@ def param_gradient(model: Model, system: System, name: str, of: str = "potential
 
 
 @_quiet
-def constant(model: Model, expr: Expr, values: Mapping[str, object] | None = None) -> object:
+def constant(model: Model, expr: Expr, values: Mapping[str, object] | None = None) -> Any:
     """A float, array, text (also of a label) or function: what an expression is worth that looks at no atoms.
 
     ``values`` are those of params that differ from their default, and of builtins that are known (``N``). A table

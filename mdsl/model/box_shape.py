@@ -41,7 +41,7 @@ def forms(advance: Advance, cell: int, dim: int) -> list[tuple[Update, int]]:
         known[state.name] = entries(state.value, known, dim)
     while True:
         before, found = dict(known), []
-        for statement in advance.body or ():
+        for statement in advance.statements:
             if isinstance(statement, Update):
                 new = entries(statement.value, known, dim)
                 if statement.op == "+=" or statement.target in before:
@@ -54,13 +54,13 @@ def forms(advance: Advance, cell: int, dim: int) -> list[tuple[Update, int]]:
 
 
 def _changes(advance: Advance) -> bool:
-    return any(isinstance(s, Update) and s.target == "cell" for s in advance.body or ())
+    return any(isinstance(s, Update) and s.target == "cell" for s in advance.statements)
 
 
 def entries(expr: Expr, known: Mapping[str, Entries], dim: int) -> Entries:
     """Which entries of a matrix or vector may be other than 0; none of a number, which has none."""
-    kind = None if expr.type is None else expr.type.kind
-    if isinstance(expr, Number) or kind not in (None, "matrix", "vector"):
+    kind = expr.type.kind
+    if isinstance(expr, Number) or kind not in ("untyped", "matrix", "vector"):
         return frozenset()
     every = frozenset(product(range(dim), repeat=1 if kind == "vector" else 2))
     match expr:

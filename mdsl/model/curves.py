@@ -13,6 +13,7 @@ from functools import cached_property
 from math import perm
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 LEAST = 5  # knots
 HOLD, CONTINUE, STOP, REPEAT = "hold", "continue", "stop", "repeat"
@@ -104,7 +105,7 @@ class Curves:
         cube = np.concatenate([s[..., :-1] + s[..., 1:] - 2 * rise, last], axis=-1)
         return np.stack([f, s, square, cube])
 
-    def value(self, which: np.ndarray, order: int, x: np.ndarray, extended: bool = False) -> np.ndarray:
+    def value(self, which: ArrayLike, order: int, x: ArrayLike, extended: bool = False) -> np.ndarray:
         """The ``order``-th derivative of curve ``which`` at ``x``. extended: without the end, to see what is just
         before it."""
         which, x = np.broadcast_arrays(np.asarray(which, int), np.asarray(x, float))

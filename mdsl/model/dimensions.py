@@ -1,4 +1,4 @@
-"""Physical dimensions, products of powers of length, mass, time, temperature and charge; and types, which have one."""
+"""Physical dimensions: products of powers of length, mass, time, temperature and charge."""
 
 from __future__ import annotations
 
@@ -65,29 +65,3 @@ NAMED = {
     "acceleration": LENGTH / TIME**2,
     "entropy": ENERGY / TEMPERATURE,
 }
-
-
-@dataclass(frozen=True)
-class Type:
-    """``kind`` is scalar, vector, point, matrix, array (of ``size`` numbers), bool, text, label, index or function.
-
-    ``dimension`` is None where any will do: the literal 0.
-    """
-
-    kind: str
-    dimension: Dimension | None = ONE
-    size: int = 0
-
-    def __str__(self) -> str:
-        if self.kind == "scalar":
-            return "a number" if self.dimension is None or self.dimension.is_one else str(self.dimension)
-        if self.kind in ("vector", "matrix") and self.dimension is not None and not self.dimension.is_one:
-            return f"a {self.kind} of {self.dimension}"
-        if self.kind == "array":
-            return f"an array of {self.size} numbers"
-        return {"bool": "a condition", "index": "an atom"}.get(self.kind, f"a {self.kind}")
-
-
-SCALAR = Type("scalar")
-UNKNOWN = Type("unknown", None)  # of what is wrong, which has been said
-BOOL = Type("bool")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from .expr import Expr
 
@@ -24,8 +24,6 @@ class Domain:
 
     binders: tuple[str, ...]
 
-    centre: ClassVar[str | None] = None  # the atom, bound outside, around which it is; else the sum is one for all
-    excluded: ClassVar[tuple[str, ...]] = ()  # topologies whose pairs are left out
     reaches: ClassVar[bool] = False  # whether a neighbour list has its pairs, or the legs of its triples
     tuples: ClassVar[bool] = False  # whether there are several displacements between its atoms
     symmetric: ClassVar[bool] = False  # whether the last two binders play the same part
@@ -33,9 +31,14 @@ class Domain:
     @property
     def atoms(self) -> tuple[str, ...]:
         """The atoms of a summand, the centre first."""
-        return self.binders if self.centre is None else (self.centre, *self.binders)
+        return self.binders
 
-    def renamed(self, names: Mapping[str, str]) -> Domain:
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Topologies whose pairs are left out."""
+        return ()
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
         """The same domain of other indices."""
         return replace(self, binders=tuple(names.get(b, b) for b in self.binders))
 
@@ -45,10 +48,21 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class _Centred(Domain):
+class Centred(Domain):
+    """Around the atom ``centre``, which is bound outside; a sum over any other domain is one for all."""
+
     centre: str
 
-    def renamed(self, names: Mapping[str, str]) -> Domain:
+    @property
+    def atoms(self) -> tuple[str, ...]:
+        return (self.centre, *self.binders)
+
+    @property
+    def everywhere(self) -> Domain:
+        """What it is made of around all atoms."""
+        raise NotImplementedError
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
         return replace(super().renamed(names), centre=names.get(self.centre, self.centre))
 
 
@@ -74,14 +88,13 @@ class Pairs(Domain):
 
 
 @dataclass(frozen=True)
-class Others(_Centred):
+class Others(Centred):
     excluded: tuple[str, ...] = ()
 
     reaches = True
 
     @property
     def everywhere(self) -> Pairs:
-        """The pairs that it is made of around all atoms."""
         return Pairs(self.atoms, self.excluded)
 
     def __str__(self) -> str:
@@ -102,12 +115,11 @@ class Triples(Domain):
 
 
 @dataclass(frozen=True)
-class Around(_Centred):
+class Around(Centred):
     reaches = tuples = symmetric = True
 
     @property
     def everywhere(self) -> Triples:
-        """The triples that it is made of around all atoms."""
         return Triples(self.atoms)
 
     def __str__(self) -> str:

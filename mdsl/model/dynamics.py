@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from mdsl.grammar.source import Span
 
+from .expr import UNTYPED, Expr, Type
+
 if TYPE_CHECKING:
-    from .nodes import Equation, Expr, Type
+    from .nodes import Equation
 
 
 FIELDS = ("x", "v", "cell")  # what every scheme can change
@@ -62,7 +64,7 @@ class State:
     value: Expr
     span: Span = field(compare=False, repr=False)
     axis: tuple[str, Expr, Expr] | None = None
-    type: Type | None = None
+    type: Type = UNTYPED
     param: tuple[str, int | None] | None = None
 
 
@@ -163,6 +165,11 @@ class Advance:
     until: Expr | None = None
     states: tuple[State, ...] = ()
     observes: tuple[Equation, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Update | Draw, ...]:
+        """What a step does, once the scheme is written out."""
+        return self.body or ()
 
     def observe(self, name: str) -> Equation | None:
         return next((e for e in self.observes if e.name == name), None)

@@ -22,6 +22,7 @@ class Network:
 
     name: str
     sizes: tuple[int, ...]
+    span: Span = field(compare=False, repr=False)
 
     @property
     def inputs(self) -> int:
@@ -78,7 +79,7 @@ class Extern:
 
     name: str
     parameters: tuple[str, ...]
-    span: Span | None = field(compare=False, repr=False, default=None)
+    span: Span = field(compare=False, repr=False)
     function: Callable | None = field(compare=False, repr=False, default=None)
 
     @property

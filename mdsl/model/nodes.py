@@ -27,10 +27,10 @@ from mdsl.grammar.source import Source, Span
 from mdsl.grammar.tree import Unit
 
 from .curves import Curves
-from .dimensions import BOOL, ONE, SCALAR, UNKNOWN, Dimension, Type  # noqa: F401
+from .dimensions import ONE, Dimension
 from .domains import Domain
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
-from .expr import Expr, hashed_once
+from .expr import BOOL, SCALAR, UNKNOWN, UNTYPED, Expr, Type, hashed_once  # noqa: F401
 from .functions import Extern, Network
 from .traverse import children, inside, rebuild, transform, walk  # noqa: F401
 from .units import UnitSystem
@@ -63,8 +63,9 @@ class Species:
 @dataclass(frozen=True)
 class Read(Expr):
     symbol: str
-    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from.
-    indices: tuple[str | int | Species | Expr, ...] = ()
+    # A binder, a whole number, or a fixed species; until `inline` also what a whole number is computed from; in the
+    # Field also the number of a range.
+    indices: tuple[Index, ...] = ()
 
 
 @hashed_once
@@ -85,6 +86,21 @@ class Reduce(Expr):
 @dataclass(frozen=True)
 class Label(Expr):
     species: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The number of the range as the index of an array; of a per-atom value over a range that begins with ``start``,
+    perhaps a fixed ``number`` of it."""
+
+    start: int = 0
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return "k" if self.number is None else str(self.number)
+
+
+Index = str | int | Species | Entry | Expr
 
 
 @hashed_once
@@ -176,6 +192,11 @@ class Axis:
     first: int = 0
     last: int = -1
 
+    @property
+    def count(self) -> int:
+        """How many whole numbers a range has."""
+        return self.last + 1 - self.first
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -220,7 +241,7 @@ class Param:
     axes: tuple[Axis, ...]
     default: Expr | None
     span: Span = field(compare=False, repr=False)
-    type: Type | None = None
+    type: Type = UNTYPED
     binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
     table: Table | None = None
     data: Data | None = None
@@ -292,6 +313,14 @@ class Model:
 
     def param(self, name: str) -> Param | None:
         return next((p for p in self.params if p.name == name), None)
+
+    def declaration(self, name: str) -> Param:
+        """What declares this parameter."""
+        return next(p for p in self.params if p.name == name)
+
+    def table(self, name: str) -> Table:
+        """What the `table` statement of this name gives it."""
+        return next(p.table for p in self.params if p.name == name and p.table is not None)
 
     def foreign(self, name: str) -> Network | Extern | None:
         """What a learned or extern function computes."""

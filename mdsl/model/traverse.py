@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from typing import TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints, overload
 
 from .expr import Expr
 
 T = TypeVar("T")
+Rewrite = Callable[[Expr], Expr]
 
 
 def places(item: object, name: str = "model") -> Iterator[tuple[str, Expr]]:
@@ -32,7 +33,11 @@ def inside(item: object) -> list[Expr]:
     return [expr for _, expr in places(item)]
 
 
-def mapped(item: T, rewrite: Callable[[Expr], Expr]) -> T:
+@overload
+def mapped(item: Expr, rewrite: Rewrite) -> Expr: ...
+@overload
+def mapped(item: T, rewrite: Rewrite) -> T: ...
+def mapped(item: Any, rewrite: Rewrite) -> Any:
     """The item with the expression in each of its places rewritten; itself where all stay as they are."""
     if isinstance(item, Expr):
         return rewrite(item)
@@ -42,16 +47,18 @@ def mapped(item: T, rewrite: Callable[[Expr], Expr]) -> T:
     return parts if any(a is not b for a, b in zip(parts, item)) else item
 
 
-def _refilled(item: T, rewrite: Callable[[Expr], Expr]) -> T:
+def _refilled(item: Any, rewrite: Rewrite) -> Any:
     old = {name: getattr(item, name) for name in _holding(type(item))}
     new = {name: mapped(value, rewrite) for name, value in old.items()}
     return replace(item, **new) if any(new[name] is not value for name, value in old.items()) else item
 
 
-@cache
-def _holding(kind: type) -> tuple[str, ...]:
+def _found(kind: type) -> tuple[str, ...]:
     """The fields of a class in which expressions can stand."""
     return tuple(name for name, hint in _hints(kind).items() if _can_hold(hint, frozenset({kind})))
+
+
+_holding: Callable[[type], tuple[str, ...]] = cache(_found)
 
 
 def _can_hold(hint: object, seen: frozenset[type]) -> bool:
@@ -113,7 +120,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
             stack.extend(reversed(children(node)))
 
 
-def transform(expr: Expr, rule: Callable[[Expr], Expr], memo: dict[int, Expr] | None = None) -> Expr:
+def transform(expr: Expr, rule: Rewrite, memo: dict[int, Expr] | None = None) -> Expr:
     """Rewrite bottom-up: ``rule(node)`` sees each node after its children, once."""
     memo = {} if memo is None else memo
     known = memo.get(id(expr))

@@ -115,14 +115,14 @@ def _product(op: str, args: tuple[Type, ...], context: Context) -> Type:
         help = "the product of a matrix is `A·b`" if "matrix" in kinds else None
         raise Mismatch("wrong-type", f"cannot multiply {a} and {b}", help)
     kind = b.kind if a.kind == "scalar" else a.kind
-    return Type(kind, None if a.dimension is None or b.dimension is None else a.dimension * b.dimension)
+    return Type(kind, a.times(b))
 
 
 def _quotient(op: str, args: tuple[Type, ...], context: Context) -> Type:
     a, b = args
     if b.kind != "scalar" or a.kind not in ("scalar", "vector", "matrix"):
         raise Mismatch("wrong-type", f"cannot divide {a} by {b}")
-    return Type(a.kind, None if a.dimension is None or b.dimension is None else a.dimension / b.dimension)
+    return Type(a.kind, a.over(b))
 
 
 def _power(op: str, args: tuple[Type, ...], context: Context) -> Type:
@@ -210,7 +210,7 @@ def _dot(op: str, args: tuple[Type, ...], context: Context) -> Type:
     a, b = args
     if "matrix" in (a.kind, b.kind) and {a.kind, b.kind} <= {"vector", "matrix"}:
         kind = "matrix" if a.kind == b.kind else "vector"
-        return Type(kind, None if a.dimension is None or b.dimension is None else a.dimension * b.dimension)
+        return Type(kind, a.times(b))
     return _vectors("·", args)
 
 
@@ -231,7 +231,7 @@ def _vectors(name: str, args: tuple[Type, ...]) -> Type:
     if a.kind != "vector" or b.kind != "vector":
         help = "numbers are multiplied with `*`" if a.kind == b.kind == "scalar" else None
         raise Mismatch("wrong-type", f"`{name}` wants two vectors, not {a} and {b}", help)
-    return Type("scalar", None if a.dimension is None or b.dimension is None else a.dimension * b.dimension)
+    return Type("scalar", a.times(b))
 
 
 def _three(context: Context, what: str) -> None:

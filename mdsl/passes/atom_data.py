@@ -40,7 +40,7 @@ def internal_data(model: Model, given: Mapping[str, object], atoms: int) -> dict
     """The data of a program in internal units, from numbers in the units in which they are declared. What is given
     beyond them (further columns of a file) does not matter. Raises Rejected: ``missing-data``, ``wrong-shape``,
     ``not-finite``."""
-    return {p.name: _values(model, p, given, atoms) for p in model.data}
+    return {p.name: _values(model, p, given, atoms) * p.data.size for p in model.params if p.data is not None}
 
 
 def _values(model: Model, param: Param, given: Mapping[str, object], atoms: int) -> np.ndarray:
@@ -81,7 +81,7 @@ def _values(model: Model, param: Param, given: Mapping[str, object], atoms: int)
         raise Rejected(
             Diagnostic("not-finite", f"the data `{name}`{place} hold a number that is not finite", param.span)
         )
-    return symmetric(param, values) * param.data.size
+    return symmetric(param, values)
 
 
 def symmetric(param: Param, values):
@@ -172,4 +172,5 @@ def shape_of(model: Model, param: Param, atoms: int) -> tuple[int, ...]:
 
 def columns(model: Model, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The data of single atoms, [N] each, in the units in which they are declared: for files."""
-    return {p.name: np.asarray(data[p.name]) / p.data.size for p in model.data if p.per_atom}
+    declared = {p.name: p.data for p in model.params if p.data is not None and p.per_atom}
+    return {name: np.asarray(data[name]) / its.size for name, its in declared.items()}

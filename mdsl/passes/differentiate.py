@@ -40,18 +40,14 @@ def _open(variable: str, body: Expr) -> tuple[sympy.Expr, sympy.Symbol, Leaves]:
     return kernel, symbol, leaves
 
 
-def _slope(expr: Expr) -> Expr:
-    if not isinstance(expr, Slope):
-        return expr
+def _slope(expr: Slope) -> Expr:
     kernel, symbol, leaves = _open(expr.variable, expr.body)
     slope = derivative(kernel, symbol)
     leaves.exprs[symbol] = expr.at
     return replace(from_sympy(slope, leaves, like=expr), type=expr.type)
 
 
-def _area(expr: Expr) -> Expr:
-    if not isinstance(expr, Area):
-        return expr
+def _area(expr: Area) -> Expr:
     try:
         kernel, symbol, leaves = _open(expr.variable, expr.body)
         lower, upper = (_bound(b, leaves) for b in (expr.lower, expr.upper))
@@ -74,8 +70,10 @@ def differentiate(model: Model) -> tuple[Model, list[Diagnostic]]:
     report: list[Diagnostic] = []
 
     def rule(expr: Expr) -> Expr:
+        if not isinstance(expr, Slope | Area):
+            return expr
         try:
-            return _area(_slope(expr))
+            return _slope(expr) if isinstance(expr, Slope) else _area(expr)
         except Hidden:
             what = "D" if isinstance(expr, Slope) else "integral"
             notes = ("its variable is read inside a sum or a vector",)
@@ -101,7 +99,7 @@ def differentiate(model: Model) -> tuple[Model, list[Diagnostic]]:
     return mapped(model, lambda expr: transform(expr, rule)), report
 
 
-def _text(model: Model, term: sympy.Basic, expr: Area) -> str:
+def _text(model: Model, term: sympy.Basic, expr: Expr) -> str:
     """A term in the language, over the names of its leaves."""
     if term.has(Lookup):
         return "a tabulated function"

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mdsl.grammar.diagnostics import Diagnostic
-from mdsl.model.curves import REPEAT, STOP, Curves
+from mdsl.model.curves import REPEAT, STOP
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Expr, Model, Op, Param, Read, Reduce, Slope, Tabulated, transform, walk
+from mdsl.model.nodes import Expr, Model, Op, Read, Reduce, Slope, Table, Tabulated, transform, walk
 from mdsl.model.traverse import mapped
 
 SAID = ("beyond", "period")
@@ -23,23 +23,24 @@ SAID = ("beyond", "period")
 def settle_ends(model: Model) -> tuple[Model, list[Diagnostic]]:
     """The Model with tables that say what they are outside of their knots."""
     report = list(_without_period(model))
-    open_ends = {p.name: p for p in model.params if _open(p)}
+    open_ends = {p.name: p.table for p in model.params if p.table is not None and _open(p.table)}
     if not open_ends:
         return model, report
     of_pairs = {name for e in model.equations for name in _of_pairs(e.body)}
-    stopped: dict[str, Curves] = {
-        name: replace(p.table.curves, end=None, beyond=STOP) for name, p in open_ends.items() if name not in of_pairs
+    stopped = {
+        name: replace(table, curves=replace(table.curves, end=None, beyond=STOP))
+        for name, table in open_ends.items()
+        if name not in of_pairs
     }
 
     def rule(expr: Expr) -> Expr:
-        is_stopped = isinstance(expr, Tabulated) and expr.table in stopped
-        return replace(expr, curves=stopped[expr.table]) if is_stopped else expr
+        if isinstance(expr, Tabulated) and expr.table in stopped:
+            return replace(expr, curves=stopped[expr.table].curves)
+        return expr
 
     model = mapped(model, lambda expr: transform(expr, rule))
-    params = (
-        replace(p, table=replace(p.table, curves=stopped[p.name])) if p.name in stopped else p for p in model.params
-    )
-    return replace(model, params=tuple(params)), report
+    params = tuple(replace(p, table=stopped.get(p.name, p.table)) for p in model.params)
+    return replace(model, params=params), report
 
 
 def _without_period(model: Model) -> Iterator[Diagnostic]:
@@ -59,11 +60,10 @@ def _without_period(model: Model) -> Iterator[Diagnostic]:
                 )
 
 
-def _open(param: Param) -> bool:
+def _open(table: Table) -> bool:
     """Whether the statement of a table leaves open what comes behind the last knot."""
-    if param.table is None or param.table.call[0] != "tabulated":
-        return False
-    return not any(name in SAID for name, _ in param.table.call[2])
+    reader, _, options = table.call
+    return reader == "tabulated" and not any(name in SAID for name, _ in options)
 
 
 def _of_pairs(body: Expr) -> Iterator[str]:

@@ -117,8 +117,9 @@ def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
     """The sums in statements of dynamics, and numbers for the states that they read."""
     for advance in (s for s in model.run if isinstance(s, Advance)):
         exprs = inside((advance.body, advance.observes, advance.until))
-        states = {s.name: np.array([1.3]) for s in advance.states if s.type is not None and s.type.kind == "scalar"}
-        computed = ({s.target for s in advance.body} | {s.name for s in advance.states}) - states.keys() - {*FIELDS}
+        states = {s.name: np.array([1.3]) for s in advance.states if s.type.kind == "scalar"}
+        computed = {s.target for s in advance.statements} | {s.name for s in advance.states}
+        computed -= {*states, *FIELDS}
         for reduce in (n for e in exprs for n in walk(e) if isinstance(n, Reduce)):
             # Sums over pairs of what flows compute are refused later.
             if computed.isdisjoint(names_in(reduce)):
@@ -128,11 +129,11 @@ def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
 def _entries(equation: Equation) -> dict[str, np.ndarray]:
     """Numbers for the index of an observable or quantity over a range: some of the range, each several times."""
     axis = equation.series
-    return {} if axis is None else {equation.binders[-1]: axis.first + np.arange(PAIRS) % (axis.last + 1 - axis.first)}
+    return {} if axis is None else {equation.binders[-1]: axis.first + np.arange(PAIRS) % axis.count}
 
 
 def _entry_count(equation: Equation) -> tuple[int, ...]:
-    return () if equation.series is None else (equation.series.last + 1 - equation.series.first,)
+    return () if equation.series is None else (equation.series.count,)
 
 
 def _bound_inside(reduce: Reduce) -> set[str]:
@@ -140,7 +141,7 @@ def _bound_inside(reduce: Reduce) -> set[str]:
 
 
 def _is_length(model: Model, param: Param) -> bool:
-    return param.type is not None and param.type.dimension == model.units.dimension(LENGTH)
+    return param.type.dimension == model.units.dimension(LENGTH)
 
 
 def sample_data(model: Model, atoms: int, scale: float, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -28,9 +28,9 @@ def misgiven(model: Model, given: Iterable[tree.Declaration], externs: Mapping[s
             help = "change the file, or name another in the program"
         yield Diagnostic("unknown-parameter", what, name.span, help=help)
     names = [e.name for e in model.externs]
-    for name in (n for n in externs if n not in names):
-        help = suggest(name, names) or "declare it: `extern f(r)`"
-        yield Diagnostic("missing-extern", f"the program has no extern `{name}`", help=help)
+    for extern in (n for n in externs if n not in names):
+        help = suggest(extern, names) or "declare it: `extern f(r)`"
+        yield Diagnostic("missing-extern", f"the program has no extern `{extern}`", help=help)
 
 
 def missing_externs(model: Model) -> list[Diagnostic]:

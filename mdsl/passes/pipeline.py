@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.nodes import (
     EACH,
+    UNTYPED,
     Advance,
     Apply,
     Area,
@@ -91,8 +92,8 @@ def _declared(model: Model) -> set[str]:
     flows = [s for s in model.run if isinstance(s, Advance)]
     found = {EACH, *BUILTINS, *(n for p in model.params for n in (p.name, p.binder) if n is not None)}
     found |= {n for e in model.equations for n in (e.name, *e.binders)}
-    found |= {s.target for a in flows for s in a.body or ()}
-    return found | {s.name for a in flows for s in (*a.states, *a.observes)}
+    found |= {s.target for a in flows for s in a.statements}
+    return found.union(*({*(s.name for s in a.states), *(e.name for e in a.observes)} for a in flows))
 
 
 def _is_name(index: object) -> bool:
@@ -100,7 +101,7 @@ def _is_name(index: object) -> bool:
 
 
 def _verify_type(name: str, node: Expr, after: Pass) -> None:
-    if node.type is None:
+    if node.type is UNTYPED:
         raise AssertionError(f"after {after.name}, {name} holds {node} without a type")
     if (
         isinstance(node, Op)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from mdsl.model.dimensions import LENGTH, ONE, Dimension
 from mdsl.model.literals import constant_value
-from mdsl.model.nodes import Call, Expr, Model, Number, Op, Read, Reduce, TableOf, Tabulated, Type, children
+from mdsl.model.nodes import UNTYPED, Call, Expr, Model, Number, Op, Read, Reduce, TableOf, Tabulated, Type, children
 from mdsl.model.traverse import mapped
 from mdsl.model.typing_rules import Context, Mismatch, type_of
 
@@ -24,7 +24,7 @@ def redimension(model: Model) -> Model:
     if model.units.reduced:
         return model
     work = _Redimension(model)
-    return mapped(model, lambda e: e if e.type is None else work.fit(e, e.type.dimension))
+    return mapped(model, lambda e: e if e.type is UNTYPED else work.fit(e, e.type.dimension))
 
 
 class _Redimension:
@@ -45,7 +45,7 @@ class _Redimension:
             case Reduce(body=body):
                 return self.type(body)
             case Tabulated(table=table, order=order, at=at):
-                known = self.model.param(table).table
+                known = self.model.table(table)
                 found = self.type(at)
                 if found is None or found.dimension not in (None, known.argument):
                     return None
@@ -53,8 +53,8 @@ class _Redimension:
             case Call():
                 return Type("scalar")
             case Op(op=op, args=args):
-                types = tuple(self.type(a) for a in args)
-                if None in types:
+                types = tuple(t for a in args if (t := self.type(a)) is not None)
+                if len(types) < len(args):
                     return None
                 exponent = constant_value(args[1], self.dim) if op == "pow" else None
                 try:
@@ -79,7 +79,7 @@ class _Redimension:
             case TableOf(entries=entries):
                 return replace(e, entries=tuple((k, self.fit(v, wanted)) for k, v in entries))
             case Tabulated(table=table, at=at):
-                return replace(e, at=self.fit(at, self.model.param(table).table.argument))
+                return replace(e, at=self.fit(at, self.model.table(table).argument))
             case Call(args=args):
                 return replace(e, args=tuple(self.fit(a, ONE) for a in args))
             case Op(op=op, args=args):
@@ -110,8 +110,8 @@ class _Redimension:
     def _alike(self, args: tuple[Expr, ...], wanted: Dimension | None) -> tuple[Expr, ...]:
         """Parts of one dimension: that of a part which has variables, if none is wanted."""
         if wanted is None:
-            sure = sorted((a for a in args if self.type(a) is not None), key=_variables)
-            wanted = self.type(sure[-1]).dimension if sure else None
+            sure = [t for a in sorted(args, key=_variables) if (t := self.type(a)) is not None]
+            wanted = sure[-1].dimension if sure else None
         return tuple(self.fit(a, wanted) for a in args)
 
     def _product(self, op: str, args: tuple[Expr, ...], wanted: Dimension | None) -> tuple[Expr, ...]:

@@ -22,6 +22,7 @@ from mdsl.model.nodes import (
     Call,
     Derivative,
     Expr,
+    Index,
     Integral,
     Label,
     Lambda,
@@ -135,13 +136,13 @@ class Expressions:
     def __init__(self, model: Model, names: Names):
         self.model = model
         self.names = names
-        self.definitions: list[tree.Def] = []  # helpers of places without a `where`
+        self.definitions: list[tree.Statement] = []  # helpers of places without a `where`
         self.free: dict[int, tuple[Expr, frozenset[str]]] = {}
 
     def expr(self, e: Expr, place: Place) -> tree.Expr:
         if id(e) in place.known:
             return name_of(place.known[id(e)])
-        if id(e) in place.shared and not (self.free_names(e) & place.locals):
+        if place.helpers is not None and id(e) in place.shared and not (self.free_names(e) & place.locals):
             name = self.names.fresh(_stem(e))
             place.helpers.append(tree.Binding(NOWHERE, identifier(name), (), self._expr(e, place)))
             place.known[id(e)] = name
@@ -179,25 +180,25 @@ class Expressions:
                 map(Read, parameters)
             ):
                 return name_of(op)
-            case Lambda(parameters=(parameter,), body=Tabulated(order=0, at=Read(symbol=symbol, indices=()))) if (
-                symbol == parameter
+            case Lambda(parameters=(name,), body=Tabulated(order=0, at=Read(symbol=symbol, indices=())) as table) if (
+                symbol == name
             ):
-                return self._table(e.body)
+                return self._table(table)
             case Lambda():
                 return self.function(e, place, "g")
             case Call():
                 return self._foreign(e, place)
             case Tabulated(order=order, at=at):
-                function = self._table(e)
+                curve = self._table(e)
                 for _ in range(order):
-                    function = call(name_of("D"), function)
-                return call(function, self.expr(at, place))
+                    curve = call(name_of("D"), curve)
+                return call(curve, self.expr(at, place))
             case Slope(variable=variable, body=body, at=at):
                 slope = call(name_of("D"), self._expr(Lambda((variable,), body), place))
                 return call(slope, self.expr(at, place))
             case Area(variable=variable, body=body, lower=lower, upper=upper):
-                bounds = (self.expr(bound, place) for bound in (lower, upper))
-                return call(name_of("integral"), self._expr(Lambda((variable,), body), place), *bounds)
+                limits = (self.expr(bound, place) for bound in (lower, upper))
+                return call(name_of("integral"), self._expr(Lambda((variable,), body), place), *limits)
         raise TypeError(f"no text for {e!r}")
 
     def _read(self, e: Read, place: Place) -> tree.Expr:
@@ -209,7 +210,7 @@ class Expressions:
         name = place.renamed.get(e.symbol, e.symbol) if e.symbol in place.locals else e.symbol
         return tree.Index(NOWHERE, name_of(name), tuple(self._place(i, place) for i in e.indices))
 
-    def _place(self, index: str | int | Species | Expr, place: Place) -> tree.Expr:
+    def _place(self, index: Index, place: Place) -> tree.Expr:
         """An index; that of a loop, or one that is computed, is an expression."""
         if isinstance(index, Expr):
             return self.expr(index, place)
@@ -222,7 +223,7 @@ class Expressions:
         if not e.by:
             return call(name_of(e.function), *(self.expr(a, place) for a in inputs))
         if len(inputs) == 1:
-            function = name_of(e.function)
+            function: tree.Expr = name_of(e.function)
             for _ in e.by:
                 function = call(name_of("D"), function)
             return call(function, self.expr(inputs[0], place))
@@ -240,7 +241,7 @@ class Expressions:
             else name_of(e.table)
         )
 
-    def _index(self, index: str | int | Species) -> tree.Expr:
+    def _index(self, index: Index) -> tree.Expr:
         match index:
             case int():
                 return tree.Number(NOWHERE, str(index))
@@ -268,6 +269,7 @@ class Expressions:
 
     def domain(self, domain: Domain) -> tree.Domain:
         atoms = tuple(map(self.names.index, domain.atoms))
+        node: tree.Domain
         match domain:
             case Each():
                 node = tree.Each(NOWHERE, *atoms)
@@ -361,11 +363,7 @@ def _size(e: Expr, sizes: dict[int, int]) -> int:
 
 def _stem(e: Expr) -> str:
     if isinstance(e, Op):
-        return (
-            {"norm": "r", "displacement": "d", "sub": "d"}.get(e.op, "q")
-            if e.type is None or e.type.kind != "bool"
-            else "c"
-        )
+        return {"norm": "r", "displacement": "d", "sub": "d"}.get(e.op, "q") if e.type.kind != "bool" else "c"
     return "total"
 
 

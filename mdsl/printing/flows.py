@@ -48,7 +48,7 @@ class Schemes:
         )
 
     def state(self, state: State, place: Place) -> tree.Step:
-        axes = ()
+        axes: tuple[tree.Axis, ...] = ()
         if state.axis is not None:
             variable, first, last = state.axis
             place = place.inside((variable,))
@@ -74,7 +74,7 @@ class Schemes:
         self, body, place: Place, at_top: dict[str, tuple[str, int | None]] | None = None
     ) -> tuple[tree.Step, ...]:
         """``at_top``: the targets that stand for states at the top level, and the entry of those."""
-        out = []
+        out: list[tree.Step] = []
         for step in body:
             match step:
                 case Update(target=target, op=op, value=value, index=index):
@@ -88,8 +88,8 @@ class Schemes:
                     )
                     out.append(tree.Update(NOWHERE, identifier(name), op, self.exprs.expr(value, place), place_))
                 case Draw(target=target, distribution=distribution, args=args):
-                    drawn = name_of(distribution)
-                    drawn = call(drawn, *(self.exprs.expr(a, place) for a in args)) if args else drawn
+                    given = [self.exprs.expr(a, place) for a in args]
+                    drawn = call(name_of(distribution), *given) if args else name_of(distribution)
                     out.append(tree.Draw(NOWHERE, identifier(place.renamed.get(target, target)), drawn))
                 case Invoke(symbol=symbol, args=args):
                     out.append(call(name_of(self.names.symbol(symbol)), *(self.exprs.expr(a, place) for a in args)))
@@ -116,7 +116,7 @@ class Schemes:
             for n, _ in advance.options
         }
         at_top = {s.name: s.param for s in advance.states if s.param is not None}
-        targets = {s.target for s in advance.body} | {s.name for s in advance.states}
+        targets = {s.target for s in advance.statements} | {s.name for s in advance.states}
         targets -= {*FIELDS, *at_top}
         hidden = self.names.globals | {n for n, _ in advance.options}
         renamed = {t: self.names.fresh(t) for t in sorted(targets) if t in hidden}
@@ -128,7 +128,7 @@ class Schemes:
                     values[id(node)] = parameters[same]
         place = Place(locals=frozenset(targets), known=values, renamed=renamed)
         states = [s for s in advance.states if s.param is None]
-        body = self.body(states, advance.observes, (), place) + self.steps(advance.body, replace(place), at_top)
+        body = self.body(states, advance.observes, (), place) + self.steps(advance.statements, replace(place), at_top)
         kind = "minimizer" if advance.dt is None else "integrator"
         key = (advance.scheme, kind, tuple(parameters.values()), body)
         if key not in self.integrators:

@@ -80,7 +80,10 @@ def unit_of(units: UnitSystem, dimension: Dimension) -> tree.Unit | None:
 
 @cache
 def _unit(text: str) -> tree.Unit:
-    return parse(Source("<unit>", f"const a = 1 [{text}]")).statements[0].value.unit
+    match parse(Source("<unit>", f"const a = 1 [{text}]")).statements:
+        case (tree.Declaration(value=tree.Number(unit=tree.Unit() as unit)),):
+            return unit
+    raise AssertionError(f"{text} is no unit")
 
 
 @cache

@@ -16,6 +16,7 @@ from mdsl.model.dependencies import closure
 from mdsl.model.nodes import (
     EACH,
     Advance,
+    Axis,
     Box,
     Derived,
     Equation,
@@ -29,6 +30,7 @@ from mdsl.model.nodes import (
     Param,
     Scheme,
     Setup,
+    Table,
     bound,
     names_in,
     walk,
@@ -63,7 +65,7 @@ def print_params(model: Model) -> list[str]:
 def printed_steps(model: Model, advance: Advance) -> list[str]:
     """The updates and draws of a statement of dynamics, each as it stands in an integrator; options by name."""
     at_top = {s.name: s.param for s in advance.states if s.param is not None}
-    steps = _Printer(model).schemes.steps(advance.body, _by_option(advance), at_top)
+    steps = _Printer(model).schemes.steps(advance.statements, _by_option(advance), at_top)
     return [step_text(step) for step in steps]
 
 
@@ -175,6 +177,8 @@ class _Printer:
             return tree.Data(
                 NOWHERE, identifier(param.name), tuple(_axis(a, None) for a in param.axes), param.data.unit
             )
+        if param.default is None:
+            raise AssertionError(f"{param.name} has no value")
         locals_ = frozenset({param.binder} if param.binder else ())
         value = self.exprs.expr(param.default, Place(locals=locals_))
         axes = tuple(_axis(a, param.binder) for a in param.axes)
@@ -182,13 +186,13 @@ class _Printer:
 
     def tables(self) -> list[tree.Statement]:
         """A statement for each file that is read."""
-        statements: dict[int, list[Param]] = {}
+        statements: dict[int, tuple[Table, list[Param]]] = {}
         for param in self.model.params:
             if param.table is not None:
-                statements.setdefault(id(param.table.call), []).append(param)
+                statements.setdefault(id(param.table.call), (param.table, []))[1].append(param)
         out: list[tree.Statement] = []
-        for params in statements.values():
-            reader, path, options = params[0].table.call
+        for table, params in statements.values():
+            reader, path, options = table.call
             items = tuple(
                 tree.TableItem(NOWHERE, identifier(p.name), tuple(_axis(a, None) for a in p.axes)) for p in params
             )
@@ -220,14 +224,15 @@ class _Printer:
         value = self.exprs.expr(body, Place(helpers=helpers, shared=shared(body)))
         return tree.Def(NOWHERE, identifier(self.names.symbol(function.symbol)), tuple(groups), value, tuple(helpers))
 
-    def equation(self, equation: Equation) -> tree.Statement:
+    def equation(self, equation: Equation) -> tree.Equation:
         helpers: list[tree.Binding] = []
         series = equation.series
-        *atoms, index = equation.binders if series else (*equation.binders, None)
-        place = Place(frozenset(() if index is None else (index,)), helpers, shared=shared(equation.body))
+        own = frozenset(equation.binders[-1:] if series is not None else ())
+        place = Place(own, helpers, shared=shared(equation.body))
         value = self.exprs.expr(equation.body, place)
-        axes = tuple(tree.Axis(NOWHERE, self.names.index(b)) for b in atoms) + (
-            () if index is None else (_axis(series, index),)
+        axes = tuple(
+            _axis(series, b) if series is not None and b in own else tree.Axis(NOWHERE, self.names.index(b))
+            for b in equation.binders
         )
         return tree.Equation(NOWHERE, equation.kind, identifier(equation.name), axes, value, tuple(helpers))
 
@@ -238,25 +243,19 @@ class _Printer:
             NOWHERE, tuple(self.setup(s) if isinstance(s, Setup) else self.advance(s) for s in self.model.run)
         )
 
-    def setup(self, setup: Setup) -> tree.Node:
-        options: dict[str, tree.Expr | list[tree.Expr]] = {}
+    def setup(self, setup: Setup) -> tree.Update | tree.Draw:
+        options: dict[str, list[tree.Expr]] = {}
         for name, value in setup.options:
-            plain, _, component = name.partition(".")
-            written = self.exprs.expr(value, Place())
-            if component:
-                options.setdefault(plain, []).append(written)
-            else:
-                options[plain] = written
+            options.setdefault(name.partition(".")[0], []).append(self.exprs.expr(value, Place()))
         named = tuple(
-            tree.Named(NOWHERE, n, tree.Tuple(NOWHERE, tuple(v)) if isinstance(v, list) else v)
-            for n, v in options.items()
+            tree.Named(NOWHERE, n, v[0] if len(v) == 1 else tree.Tuple(NOWHERE, tuple(v))) for n, v in options.items()
         )
         builder = tree.Call(NOWHERE, name_of(setup.builder), (), named)
         if BUILDERS[setup.builder].op == "~":
             return tree.Draw(NOWHERE, identifier(setup.target), builder)
         return tree.Update(NOWHERE, identifier(setup.target), "=", builder)
 
-    def advance(self, advance: Advance) -> tree.Node:
+    def advance(self, advance: Advance) -> tree.Advance:
         if advance.body is None:
             name, parameters = self.names.symbol(advance.scheme), {n: n for n, _ in advance.options}
         else:
@@ -272,7 +271,7 @@ class _Printer:
             until,
         )
 
-    def output(self, output: Output) -> tree.Node:
+    def output(self, output: Output) -> tree.Record | tree.Write:
         every = None if output.every is None else self.exprs.expr(output.every, Place())
         if output.kind == "write":
             path, *names = output.names
@@ -280,8 +279,8 @@ class _Printer:
         return tree.Record(NOWHERE, tuple(map(identifier, output.names)), every)
 
 
-def _axis(axis, binder: str | None) -> tree.Axis:
-    if axis.kind != "range":
+def _axis(axis: Axis, binder: str | None) -> tree.Axis:
+    if binder is None or axis.kind != "range":
         return tree.Axis(NOWHERE, axis.kind)
     ends = (tree.Number(NOWHERE, str(axis.first)), tree.Number(NOWHERE, str(axis.last)))
     return tree.Axis(NOWHERE, binder, tree.Range(NOWHERE, *ends))
@@ -319,7 +318,7 @@ def _locals(model: Model, used: set[str]) -> set[str]:
         }
     for step in model.run:
         if isinstance(step, Advance):
-            found |= {n for n, _ in step.options} | {s.target for s in step.body or ()}
+            found |= {n for n, _ in step.options} | {s.target for s in step.statements}
             found |= {s.name for s in step.states} | {e.name for e in step.observes}
     for e in (*_expressions(model), *(f.value for f in model.functions if f.symbol in used)):
         for node in walk(e):

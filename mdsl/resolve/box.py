@@ -39,7 +39,9 @@ def _triclinic(
     resolver: Resolver, statement: tree.Box, vectors: tuple[tree.Expr, ...], scope: Scope
 ) -> model.Box | None:
     """``triclinic((ax, 0, 0), (bx, by, 0), (cx, cy, cz))``; `free` in the place of a vector that does not repeat."""
-    dim, edges, tilts = len(vectors), [], []
+    dim = len(vectors)
+    edges: list[model.Expr | None] = []
+    tilts: list[model.Expr] = []
     help = "box triclinic((ax, 0), (bx, by))" if dim == 2 else "box triclinic((ax, 0, 0), (bx, by, 0), (cx, cy, cz))"
     for k, vector in enumerate(vectors):
         if isinstance(vector, tree.Name) and vector.id == "free":

@@ -29,8 +29,8 @@ class Builder:
     meaning: str
     dim: int | None = None  # the dimension of space it needs
 
-    def option(self, name: str) -> Option | None:
-        return next((o for o in self.options if o.name == name), None)
+    def option(self, name: str) -> Option:
+        return next(o for o in self.options if o.name == name)
 
 
 _LATTICE = (

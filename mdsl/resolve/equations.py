@@ -51,7 +51,7 @@ def _series(work: Resolution, resolver: Resolver, statement: tree.Equation, scop
     if more:
         resolver.error("not-yet", "an observe of two ranges is not implemented yet", more[0])
         return None
-    axis = resolve_range(work, resolver, first, scope)
+    axis = resolve_range(work, resolver, first.range, scope)
     if axis is None:
         return None
     inner = scope.inside({first.name: Binder(first.name, "range", span=first.span)})
@@ -78,7 +78,7 @@ def _ranged_quantity(
     if index.name == atom.name:
         resolver.error("duplicate-name", f"`{index.name}` is bound twice", index)
         return None
-    declared = index if index.range is not None else range_of(work, statement, index.name, scope)
+    declared = index.range or range_of(work, statement, index.name, scope)
     if declared is None:
         help = (
             f"a range is said, `quantity {statement.name.id}[{atom.name}, {index.name} in 1..16]`, or is "

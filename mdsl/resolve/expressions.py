@@ -147,30 +147,32 @@ class Resolver:
                     help=f"write `{symbol}[i]`",
                 )
             case Global(kind="table", symbol=symbol, arity=arity) if not arity or symbol not in self.tables:
-                return self.tabulated(entity, (), node)
-            case Global(kind="param" | "equation" | "table", arity=arity) if arity:
+                return self.tabulated(symbol, (), node)
+            case Global(kind="param" | "equation" | "table" as kind, symbol=symbol, arity=arity) if arity:
                 if self.in_flow and arity == 1:
                     indices = (model.EACH,)
                     return (
-                        self.tabulated(entity, indices, node)
-                        if entity.kind == "table"
-                        else model.Read(entity.symbol, indices, span=node.span)
+                        self.tabulated(symbol, indices, node)
+                        if kind == "table"
+                        else model.Read(symbol, indices, span=node.span)
                     )
                 help = f"such as `{node.id}[{', '.join('ijk'[:arity])}]` in a sum"
                 return self.error(
                     "wrong-index", f"`{node.id}` is an array: it needs {some_indices(arity)}", node, help=help
                 )
-        return model.Read(entity.symbol, span=node.span)
+            case Global(symbol=symbol):
+                return model.Read(symbol, span=node.span)
+        raise AssertionError(f"{type(entity).__name__} has no meaning")
 
-    def tabulated(self, entity: Global, indices: tuple, node: tree.Node) -> model.Expr:
+    def tabulated(self, symbol: str, indices: tuple[model.Index, ...], node: tree.Node) -> model.Expr:
         """A function of a table, `F[i]`."""
-        param = self.tables.get(entity.symbol)
-        if param is None:  # its file is wrong, which has been said
+        param = self.tables.get(symbol)
+        if param is None or param.table is None:  # its file is wrong, which has been said
             return model.Read("?", span=node.span, type=model.UNKNOWN)
         number = model.Type("scalar")
-        which = model.Read(entity.symbol, indices, type=number) if indices else model.Number(0.0, type=number)
+        which = model.Read(symbol, indices, type=number) if indices else model.Number(0.0, type=number)
         at = model.Read(ARGUMENT, span=node.span)
-        body = model.Tabulated(entity.symbol, which, 0, at, curves=param.table.curves, span=node.span)
+        body = model.Tabulated(symbol, which, 0, at, curves=param.table.curves, span=node.span)
         return model.Lambda((ARGUMENT,), body, span=node.span)
 
     def _where(self, bound: Bound, node: tree.Name, scope: Scope) -> model.Expr:
@@ -255,7 +257,7 @@ class Resolver:
             )
             return self.error("wrong-index", f"`{name}` has no indices", node, secondary=named)
         if entity.kind == "table" and entity.symbol not in self.tables:
-            return self.tabulated(entity, (), node)
+            return self.tabulated(entity.symbol, (), node)
         per_atom = entity.kind == "builtin" and BUILTINS[entity.symbol].per_atom
         arity = 1 if per_atom else entity.arity
         if entity.kind == "param" and name == "m" and arity == 0 and len(node.indices) == 1:
@@ -309,7 +311,7 @@ class Resolver:
             else:
                 return self.error("wrong-index", "an index is an index of a sum, a species or a whole number", index)
         if entity.kind == "table":
-            return self.tabulated(entity, tuple(indices), node)
+            return self.tabulated(entity.symbol, tuple(indices), node)
         return model.Read(entity.symbol, tuple(indices), span=node.span)
 
     def _of_local(self, node: tree.Index, entity: Local, scope: Scope) -> model.Expr:
@@ -344,17 +346,16 @@ class Resolver:
     # -- calls -----------------------------------------------------------------------------------------
 
     def _call(self, node: tree.Call, scope: Scope) -> model.Expr:
-        entity = scope.find(node.function.id) if isinstance(node.function, tree.Name) else None
+        name = node.function.id if isinstance(node.function, tree.Name) else ""
+        entity = scope.find(name)
         if isinstance(entity, Global) and entity.kind in ("param", "equation", "builtin"):
             array = entity.arity or entity.kind == "builtin" and BUILTINS[entity.symbol].per_atom
             help = (
-                f"an index stands in brackets: `{node.function.id}[i]`"
+                f"an index stands in brackets: `{name}[i]`"
                 if array
                 else "a product is written with `*`, an index in brackets [ ]"
             )
-            return self.error(
-                "not-a-function", f"`{node.function.id}` is a value, not a function", node.function, help=help
-            )
+            return self.error("not-a-function", f"`{name}` is a value, not a function", node.function, help=help)
         for named in node.named:
             self.error(
                 "wrong-arguments",

@@ -63,7 +63,7 @@ class _Block:
     outside: Scope
     parameters: dict[str, Entity]
     states: dict[str, Entity] = field(default_factory=dict)
-    locals: dict[str, Entity] = field(default_factory=dict)
+    locals: dict[str, Local] = field(default_factory=dict)
 
     @property
     def memory(self) -> Scope:
@@ -81,14 +81,15 @@ class _Block:
         earlier = self.parameters.get(name.id) or self.states.get(name.id) or BUILT_IN.get(name.id)
         if earlier is not None:
             self.resolver.report.append(duplicate(name, earlier.span))
-        if len(node.axes) > 1 or node.axes and node.axes[0].range is None:
+        given = next((a.range for a in node.axes), None)
+        if len(node.axes) > 1 or node.axes and given is None:
             self.resolver.error(
                 "bad-axis", f"a state has at most one axis, a range such as `{name.id}[k in 1..3]`", node.axes[-1]
             )
-        elif node.axes:
-            (given,) = node.axes
-            axis = given.name, self.number(given.range.first, scope), self.number(given.range.last, scope)
-            scope = scope.inside({given.name: Binder(given.name, "range", span=given.span)})
+        elif given is not None:
+            (index,) = node.axes
+            axis = index.name, self.number(given.first, scope), self.number(given.last, scope)
+            scope = scope.inside({index.name: Binder(index.name, "range", span=index.span)})
         value = self.number(node.value, scope)
         self.states[name.id] = Local(name.id, span=name.span, state=True, arity=int(axis is not None))
         return model.State(name.id, value, node.span, axis)
@@ -117,7 +118,7 @@ class _Block:
     def steps(
         self, body: tuple[tree.Step, ...], scope: Scope
     ) -> tuple[model.Update | model.Draw | model.Invoke | model.Loop, ...]:
-        out = []
+        out: list[model.Update | model.Draw | model.Invoke | model.Loop | None] = []
         for step in body:
             match step:
                 case tree.Update():
@@ -219,14 +220,12 @@ class _Block:
         return model.Draw(target.id, id, step.span, tuple(self.number(a, scope) for a in given))
 
     def invoke(self, step: tree.Call, scope: Scope) -> model.Invoke | None:
-        name = step.function.id
+        name = step.function.id if isinstance(step.function, tree.Name) else ""
         entity = scope.find(name)
         if not (isinstance(entity, Global) and entity.kind == "scheme"):
             if not self.resolver.is_lost(name, entity):
-                known = [
-                    n for n in scope.visible() if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"
-                ]
-                self.resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=near(name, known))
+                help = near(name, scope.of_kind("scheme"))
+                self.resolver.error("unknown-name", f"there is no flow `{name}` here", step, help=help)
             return None
         for named in step.named:
             self.resolver.error(
@@ -250,7 +249,10 @@ def observes(
 def schemes_mean_the_prelude(work: Resolution, program: model.Model, prelude: Module, main: Module) -> None:
     """A scheme of a module that reads `kinetic` means that of every program: the program then has no other."""
     taken = prelude.declared.keys() & main.declared.keys()
-    items = {**{s.symbol: s for s in program.schemes}, **{f.symbol: f for f in program.functions}}
+    items: dict[str, model.Scheme | model.Function] = {
+        **{s.symbol: s for s in program.schemes},
+        **{f.symbol: f for f in program.functions},
+    }
     pending = [s.scheme for s in program.run if isinstance(s, model.Advance)]
     seen: set[str] = set()
     while pending and taken:

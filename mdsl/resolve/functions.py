@@ -60,7 +60,7 @@ def learned_declaration(work: Resolution, resolver: Resolver, statement: tree.Le
             help=f"for several numbers declare several networks: `{kind}({', '.join(map(str, sizes[:-1]))}, 1)`",
         )
         return None
-    network = Network(name, tuple(sizes))
+    network = Network(name, tuple(sizes), statement.span)
     if network.count > MOST_WEIGHTS:
         resolver.error(
             "bad-network",

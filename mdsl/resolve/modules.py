@@ -24,10 +24,8 @@ def library_modules() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".mdsl").replace("/", ".") for name in names))
 
 
-def library_source(module: str) -> Source | None:
-    """The text of a module of the standard library, or None."""
-    if module not in library_modules():
-        return None
+def library_source(module: str) -> Source:
+    """The text of a module of the standard library."""
     name = module.replace(".", "/") + ".mdsl"
     return Source(f"stdlib/{name}", resources.files("mdsl.stdlib").joinpath(name).read_text(encoding="utf-8"))
 
@@ -60,7 +58,7 @@ def load(use: tree.Use, folder: Path | None) -> tuple[str, tree.Program]:
     """
     module = ".".join(use.module)
     own = folder.joinpath(*use.module).with_suffix(".mdsl") if folder else None
-    source = library_source(module)
+    source = library_source(module) if module in library_modules() else None
     if own is not None and own.is_file():
         if source is not None:
             raise Rejected(

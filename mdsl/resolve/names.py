@@ -17,7 +17,7 @@ from . import modules
 from . import units as unit_library
 from .scope import Entity, Global, Scope
 
-BUILT_IN: Mapping[str, Entity] = {
+BUILT_IN: Mapping[str, Global] = {
     **{name: Global("builtin", name) for name in BUILTINS},
     **{name: Global("operator", name) for name in (*CALLABLE, *FUNCTIONALS)},
 }
@@ -30,10 +30,13 @@ class Module:
     name: str  # "" for the program
     program: tree.Program
     scope: Scope
-    declared: dict[str, Entity] = field(default_factory=dict)
+    declared: dict[str, Global] = field(default_factory=dict)
 
     def symbol(self, name: str) -> str:
         return f"{self.name}.{name}" if self.name else name
+
+
+Array = tree.Declaration | tree.Data | tree.Equation
 
 
 @dataclass
@@ -48,16 +51,22 @@ class Resolution:
     order: list[Module] = field(default_factory=list)
     loading: list[str] = field(default_factory=list)
     known_units: dict[str, UnitValue] = field(default_factory=dict)
-    units: UnitSystem | None = None
-    ambient: dict[str, Entity] = field(default_factory=dict)  # the constants of the unit system
+    system: UnitSystem | None = None  # of units
+    ambient: dict[str, Global] = field(default_factory=dict)  # the constants of the unit system
     topologies: dict[str, int] = field(default_factory=dict)
     following: list[tree.TopologyItem] = field(default_factory=list)  # topologies that follow from others
-    species: dict[str, Entity] = field(default_factory=dict)
+    species: dict[str, Global] = field(default_factory=dict)
     tables: dict[str, Param] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)  # constants that are written as a number
-    arrays: dict[str, tuple[tree.Statement, Scope]] = field(default_factory=dict)  # with the index of a range
+    arrays: dict[str, tuple[Array, Scope]] = field(default_factory=dict)  # with the index of a range
     states: set[str] = field(default_factory=set)  # at the top level: what flows may change
     lost: set[str] = field(default_factory=set)  # names that a wrong `use` would have brought; "*module": any
+
+    @property
+    def units(self) -> UnitSystem:
+        if self.system is None:
+            raise AssertionError("the unit system is not known yet")
+        return self.system
 
     def outside(self) -> Scope:
         """What can be read by what is given: all that the program sees, and the parameters of all modules."""
@@ -72,7 +81,7 @@ def collect(work: Resolution, name: str, program: tree.Program) -> Module:
     ambient = Scope(work.ambient, Scope(BUILT_IN))
     module = Module(name, program, Scope(names, ambient))
     work.loading.append(name)
-    imported: dict[str, Entity] = {}
+    imported: dict[str, Global] = {}
     for statement in program.statements:
         try:
             if isinstance(statement, tree.Use):
@@ -86,13 +95,14 @@ def collect(work: Resolution, name: str, program: tree.Program) -> Module:
     work.loading.pop()
     names.update(imported)
     for key, entity in module.declared.items():
-        if key in imported and imported[key] != entity:
+        other = imported.get(key, entity)
+        if other != entity:
             work.report.append(
                 Diagnostic(
                     "duplicate-name",
                     f"`{key}` is both declared here and taken from a module",
                     entity.span,
-                    secondary=(Label(imported[key].span, "declared in the module"),) if imported[key].span else (),
+                    secondary=(Label(other.span, "declared in the module"),) if other.span else (),
                     help="name what the `use` statement takes: `use module (name, ...)`",
                 )
             )
@@ -110,12 +120,12 @@ def _lose(work: Resolution, use: tree.Use, found: set[str] | None = None) -> Non
         work.lost -= names if use.names is None else names & found
 
 
-def import_module(work: Resolution, use: tree.Use, imported: dict[str, Entity]) -> None:
+def import_module(work: Resolution, use: tree.Use, imported: dict[str, Global]) -> None:
     name = ".".join(use.module)
     if name in work.loading:
         raise Rejected(Diagnostic("cyclic-definition", f"module `{name}` uses itself", use.span))
     if name not in work.loaded:
-        if use.module[0] == "units" and len(use.module) > 1 and name != "units.names" and work.units is not None:
+        if use.module[0] == "units" and len(use.module) > 1 and name != "units.names" and work.system is not None:
             raise Rejected(
                 Diagnostic(
                     "repeated-statement",
@@ -126,7 +136,7 @@ def import_module(work: Resolution, use: tree.Use, imported: dict[str, Entity]) 
             )
         found, program = modules.load(use, work.folder)
         work.loaded[found] = collect(work, found, program)
-    if work.units is not None and name == f"units.{work.units.name}" and "kB" not in work.ambient:
+    if work.system is not None and name == f"units.{work.units.name}" and "kB" not in work.ambient:
         work.lost.add("kB")
         raise Rejected(
             Diagnostic(
@@ -165,7 +175,7 @@ def import_module(work: Resolution, use: tree.Use, imported: dict[str, Entity]) 
 
 
 def _declare(work: Resolution, module: Module, statement: tree.Statement) -> None:
-    def add(identifier: tree.Identifier, entity: Entity) -> None:
+    def add(identifier: tree.Identifier, entity: Global) -> None:
         name = identifier.id
         earlier = module.declared.get(name) or BUILT_IN.get(name)
         # The masses are the user's to give, and `D` is too good a name to keep from diameters.
@@ -198,7 +208,7 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 raise Rejected(
                     Diagnostic("misplaced", "a unit system has a module of its own", statement.span, help=help)
                 )
-            work.units = unit_library.system(module.name.removeprefix("units."), statement, work.known_units)
+            work.system = unit_library.system(module.name.removeprefix("units."), statement, work.known_units)
         case tree.SpeciesDecl(names=names):
             for identifier in names:
                 if identifier.id in work.species:
@@ -214,20 +224,21 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 work.topologies[item.name.id] = len(item.indices)
                 work.following += [item] if item.value is not None else []
                 declared("topology", item.name)
-        case tree.Declaration() | tree.Data():
-            declared("param", statement.name, len(statement.axes))
-            work.arrays[statement.name.id] = statement, module.scope
-            kind = statement.kind if isinstance(statement, tree.Declaration) else "data"
-            if kind == "const" and isinstance(value := work.given.get(statement.name.id, statement).value, tree.Number):
-                work.numbers[statement.name.id] = value.value
+        case tree.Data(name=name, axes=axes):
+            declared("param", name, len(axes))
+            work.arrays[name.id] = statement, module.scope
+        case tree.Declaration(kind=kind, name=name, axes=axes):
+            declared("param", name, len(axes))
+            work.arrays[name.id] = statement, module.scope
+            if kind == "const" and isinstance(value := work.given.get(name.id, statement).value, tree.Number):
+                work.numbers[name.id] = value.value
             if kind == "state":
-                work.states.add(statement.name.id)
-            declares_units = any(isinstance(s, tree.UnitSystem) for s in module.program.statements)
-            if kind == "const" and declares_units:
-                work.ambient[statement.name.id] = module.declared[statement.name.id]
+                work.states.add(name.id)
+            if kind == "const" and any(isinstance(s, tree.UnitSystem) for s in module.program.statements):
+                work.ambient[name.id] = module.declared[name.id]
         case tree.TableDecl(items=items):
-            for item in items:
-                declared("table", item.name, len(item.axes))
+            for table in items:
+                declared("table", table.name, len(table.axes))
         case tree.Def():
             declared("function", statement.name)
         case tree.Equation():

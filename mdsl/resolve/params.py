@@ -20,7 +20,7 @@ def resolve_param(work: Resolution, resolver: Resolver, statement: tree.Declarat
     default, declared = None, None
     for axis in statement.axes:
         if axis.range is not None:
-            found = resolve_range(work, resolver, axis, scope)
+            found = resolve_range(work, resolver, axis.range, scope)
             if found is None:
                 continue
             axes.append(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def resolve(
     work = Resolution(folder, {d.name.id: d for d in given if d.name.id != "kB"}, externs or {})
     program = parse(source)
     main = collect(work, "", program)
-    assumed = work.units is None
+    assumed = work.system is None
     if assumed:
         if not any(isinstance(s, tree.Use) and s.module[0] == "units" for s in program.statements):
             work.report.append(
@@ -57,11 +57,9 @@ def resolve(
     prelude = work.loaded.get("prelude") or collect(work, "prelude", parse(modules.library_source("prelude")))
     shadowed = {n: e for n, e in prelude.declared.items() if n not in main.declared}
     # The program may name its own observable `pressure`; the built-in one then steps back.
-    main_names = Scope(main.scope.names, Scope(shadowed, main.scope.parent))
-    main.scope = main_names
     work.tables = read_tables(work)
-    for name, entity in work.species.items():  # those of a table are not declared
-        main.scope.names.setdefault(name, entity)
+    # Species of a table are not declared.
+    main.scope = Scope({**work.species, **main.scope.names}, Scope(shadowed, main.scope.parent))
     for module in work.order:
         if module is not main and module is not prelude:
             # Modules see the prelude as it is: a program's own `pressure` is not theirs.
@@ -125,7 +123,8 @@ def _following(work: Resolution) -> tuple[model.Derived, ...]:
 def _one_name_space(work: Resolution, built: _Built, prelude: Module, main: Module) -> None:
     """Values have one name space in all modules: two with one name would be taken for each other."""
     seen: dict[str, model.Param | model.Equation | model.Extern] = {}
-    for item in (*built.params, *built.equations, *built.externs):
+    items: list[model.Param | model.Equation | model.Extern] = [*built.params, *built.equations, *built.externs]
+    for item in items:
         earlier = seen.setdefault(item.name, item)
         if earlier is not item:
             first = Label(earlier.span, "first declared here")
@@ -170,7 +169,7 @@ def _resolver(work: Resolution, in_flow: bool = False) -> Resolver:
     return Resolver(work.units, work.known_units, work.topologies, work.report, in_flow, work.lost, work.tables)
 
 
-def _once(work: Resolution, statements: list[tree.Statement], word: str) -> None:
+def _once(work: Resolution, statements: Sequence[tree.Statement], word: str) -> None:
     for extra in statements[1:]:
         work.report.append(
             Diagnostic(
@@ -186,7 +185,8 @@ def _declarations(work: Resolution, module: Module, built: _Built, keep: Mapping
     _once(work, [s for s in module.program.statements if isinstance(s, tree.Box)], "box")
     _once(work, [s for s in module.program.statements if isinstance(s, tree.Dim)], "dim")
     for statement in module.program.statements:
-        if keep is not None and getattr(statement, "name", None) and statement.name.id not in keep:
+        name = getattr(statement, "name", None)
+        if keep is not None and name is not None and name.id not in keep:
             continue
         before = len(work.report)
         item = _declaration(work, module, statement, built)
@@ -194,7 +194,7 @@ def _declarations(work: Resolution, module: Module, built: _Built, keep: Mapping
         if broken:  # what is wrong may be why a name is not used
             work.report[before:] = [d for d in work.report[before:] if d.severity == "error"]
         elif item is not None and _stands(module, statement):
-            target = {
+            target: dict[type, list] = {
                 model.Param: built.params, model.Function: built.functions, model.Equation: built.equations,
                 model.Scheme: built.schemes,
                 model.Extern: built.externs,

@@ -15,19 +15,19 @@ from .scope import Global, Scope
 MOST_ENTRIES = 100_000  # of a range
 
 
-def resolve_range(work: Resolution, resolver: Resolver, axis: tree.Axis, scope: Scope) -> model.Axis | None:
-    """The axis ``k in 1..16``, whose ends are whole numbers or constants."""
-    first, last = (whole_number(work, b, scope) for b in (axis.range.first, axis.range.last))
+def resolve_range(work: Resolution, resolver: Resolver, range: tree.Range, scope: Scope) -> model.Axis | None:
+    """The axis of ``k in 1..16``, whose ends are whole numbers or constants."""
+    first, last = (whole_number(work, b, scope) for b in (range.first, range.last))
     if first is None or last is None or last < first:
         resolver.error(
             "bad-axis",
             "a range goes from a whole number up to another",
-            axis.range,
+            range,
             help="its ends are written as numbers, or as a `const` that is a number",
         )
         return None
     if last - first >= MOST_ENTRIES:
-        resolver.error("bad-axis", f"a range has at most {MOST_ENTRIES:_} numbers", axis.range)
+        resolver.error("bad-axis", f"a range has at most {MOST_ENTRIES:_} numbers", range)
         return None
     return model.Axis("range", first, last)
 
@@ -45,8 +45,8 @@ def whole_number(work: Resolution, node: tree.Expr, scope: Scope) -> int | None:
 
 def range_of(
     work: Resolution, statement: tree.Equation, index: str, scope: Scope, seen: frozenset[str] = frozenset()
-) -> tree.Axis | None:
-    """The axis of the first array that a statement reads with an index."""
+) -> tree.Range | None:
+    """The range of the first array that a statement reads with an index."""
     for node in _nodes(statement):
         if not (isinstance(node, tree.Index) and isinstance(node.base, tree.Name)):
             continue
@@ -57,7 +57,7 @@ def range_of(
         for place, axis in zip(node.indices, array.axes):
             if isinstance(place, tree.Name) and place.id == index:
                 if axis.range is not None:
-                    return axis
+                    return axis.range
                 if isinstance(array, tree.Equation) and array is not statement and axis is not array.axes[0]:
                     return range_of(work, array, axis.name, home, seen | {entity.symbol})
     return None

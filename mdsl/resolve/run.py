@@ -48,7 +48,9 @@ def resolve_run(
     return tuple(steps)
 
 
-def _in_order(resolver: Resolver, statement: tree.Node, set_up: dict[str, tree.Node], places: bool) -> None:
+def _in_order(
+    resolver: Resolver, statement: tree.Update | tree.Draw | tree.Advance, set_up: dict[str, tree.Node], places: bool
+) -> None:
     """First x, once; then v, once; then dynamics. ``set_up`` is what stands before the statement, ``places``
     whether any statement sets up x."""
     if isinstance(statement, tree.Advance):
@@ -118,7 +120,7 @@ def _setup(
         resolver.error("bad-dimension", f"a {builder.meaning} has {builder.dim} dimensions, the program {dim}", value)
         return None
     options: list[tuple[str, model.Expr]] = []
-    for name_, node_ in _bind(resolver, value, tuple(o.name for o in builder.options)):
+    for name_, node_ in _bind(resolver, name, value, tuple(o.name for o in builder.options)):
         kind = builder.option(name_).kind
         if kind == "species":
             options.append((name_, _species(resolver, scope, node_, species)))
@@ -142,16 +144,16 @@ def _usage(name: str, builder: Builder) -> str:
     return f"{name}({', '.join(o.name if o.required else f'[{o.name}]' for o in builder.options)})"
 
 
-def _bind(resolver: Resolver, call: tree.Call, names: tuple[str, ...]) -> list[tuple[str, tree.Expr]]:
+def _bind(resolver: Resolver, function: str, call: tree.Call, names: tuple[str, ...]) -> list[tuple[str, tree.Expr]]:
     """The options of a call by name; arguments without a name take the names in order."""
     bound: dict[str, tree.Expr] = {}
     if len(call.args) > len(names):
         resolver.error(
             "wrong-arguments",
-            f"`{call.function.id}` takes at most {len(names)} option{'' if len(names) == 1 else 's'}, but is given "
+            f"`{function}` takes at most {len(names)} option{'' if len(names) == 1 else 's'}, but is given "
             f"{len(call.args)}",
             call,
-            help=f"`{call.function.id}({', '.join(names)})`",
+            help=f"`{function}({', '.join(names)})`",
         )
     for name, value in zip(names, call.args):
         bound[name] = value
@@ -159,7 +161,7 @@ def _bind(resolver: Resolver, call: tree.Call, names: tuple[str, ...]) -> list[t
         if named.name not in names:
             resolver.error(
                 "unknown-option",
-                f"`{call.function.id}` has no option `{named.name}`",
+                f"`{function}` has no option `{named.name}`",
                 named,
                 help=suggest(named.name, names) or f"its options are {', '.join(names)}",
             )
@@ -208,7 +210,7 @@ def _species(resolver: Resolver, scope: Scope, node: tree.Expr, species: tuple[s
 def _advance(
     resolver: Resolver, scope: Scope, node: tree.Advance, schemes: dict[str, model.Scheme], paths: dict[str, tree.Node]
 ):
-    name = node.call.function.id
+    name = node.call.function.id if isinstance(node.call.function, tree.Name) else ""
     entity = scope.find(name)
     scheme = schemes.get(entity.symbol) if isinstance(entity, Global) else None
     own = observes(scheme, schemes) if scheme is not None else {}
@@ -217,14 +219,11 @@ def _advance(
     if resolver.is_lost(name, entity):
         return None
     if not (isinstance(entity, Global) and entity.kind == "scheme"):
-        known = [
-            n for n in set(scope.visible()) if isinstance(scope.find(n), Global) and scope.find(n).kind == "scheme"
-        ]
         resolver.error(
             "unknown-name",
             f"there is no integrator `{name}` here",
             node.call.function,
-            help=near(name, known)
+            help=near(name, scope.of_kind("scheme"))
             or "take one from the library, such as `use integrators (velocity_verlet)`; `mdsl list integrators` "
             "shows all",
         )
@@ -239,7 +238,7 @@ def _advance(
             help=f"integrator my_scheme(dt) {{ {name}(dt) }}",
         )
         return None
-    options = tuple((n, resolver.expr(v, scope)) for n, v in _bind(resolver, node.call, scheme.parameters))
+    options = tuple((n, resolver.expr(v, scope)) for n, v in _bind(resolver, name, node.call, scheme.parameters))
     missing = [p for p in scheme.parameters if p not in dict(options) and scheme.default(p) is None]
     if missing and not _strange(node.call, scheme.parameters):
         resolver.error(
@@ -297,11 +296,10 @@ def _output(
     names = []
     for identifier in node.names:
         entity: Entity | None = scope.find(identifier.id)
-        kind = entity.kind if isinstance(entity, Global) else None
-        if (
-            kind == "equation"
+        if isinstance(entity, Global) and (
+            entity.kind == "equation"
             and (entity.arity == 0 or entity.series)
-            or kind == "builtin"
+            or entity.kind == "builtin"
             and identifier.id in OBSERVABLE
         ):
             names.append(entity.symbol)
@@ -310,14 +308,7 @@ def _output(
         elif resolver.is_lost(identifier.id, entity):
             continue
         elif entity is None:
-            known = [
-                *own,
-                *(
-                    n
-                    for n in set(scope.visible())
-                    if isinstance(scope.find(n), Global) and (scope.find(n).kind == "equation" or n in OBSERVABLE)
-                ),
-            ]
+            known = [*own, *scope.of_kind("equation"), *(n for n in scope.of_kind("builtin") if n in OBSERVABLE)]
             help = (
                 USUAL.get(identifier.id)
                 or suggest(identifier.id, known)
@@ -332,7 +323,8 @@ def _output(
                 if entity.span and entity.span.source is identifier.span.source
                 else ()
             )
-            resolver.report.append(_not_recordable(identifier, kind or "local", secondary))
+            kind = entity.kind if isinstance(entity, Global) else "local"
+            resolver.report.append(_not_recordable(identifier, kind, secondary))
     return model.Output("record", tuple(names), every, node.span)
 
 

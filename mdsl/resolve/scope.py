@@ -75,9 +75,14 @@ class Scope:
             yield from scope.names
             scope = scope.parent
 
-    def binders(self) -> dict[str, Entity]:
+    def of_kind(self, kind: str) -> list[str]:
+        """The names that stand for such a thing of the top level."""
+        found = ((name, self.find(name)) for name in dict.fromkeys(self.visible()))
+        return [name for name, entity in found if isinstance(entity, Global) and entity.kind == kind]
+
+    def binders(self) -> dict[str, Binder]:
         """The atom indices in scope, innermost wins."""
-        found: dict[str, Entity] = {}
+        found: dict[str, Binder] = {}
         scope: Scope | None = self
         while scope is not None:
             for name, entity in scope.names.items():

@@ -27,7 +27,7 @@ ANGSTROM, ELECTRONVOLT = UnitValue(1e-10, LENGTH), UnitValue(1.602176634e-19, EN
 def read_tables(work: Resolution) -> dict[str, Param]:
     """The tables of all modules by name; what is wrong with them is reported. A program that declares no species has
     those of the first file with elements."""
-    found: list[tuple[Module, tree.TableDecl, Reader, TableFile, tuple]] = []
+    found: list[tuple[Module, tree.TableDecl, Reader, TableFile, tree.Text, tuple]] = []
     for module in work.order:
         for statement in module.program.statements:
             if isinstance(statement, tree.TableDecl):
@@ -38,25 +38,25 @@ def read_tables(work: Resolution) -> dict[str, Param]:
                         d if d.span else replace(d, span=statement.value.span) for d in rejected.diagnostics
                     ]
     if not work.species:
-        elements = next((file.elements for *_, file, _ in found if file.elements), ())
+        elements = next((file.elements for *_, file, _, _ in found if file.elements), ())
         work.species.update({name: Global("species", name) for name in elements})
     tables: dict[str, Param] = {}
-    for module, statement, reader, file, call in found:
+    for module, statement, reader, file, path, call in found:
         try:
             for item, kind, grid in zip(statement.items, reader.functions, file.functions):
                 if module.declared[item.name.id].span is item.name.span:
-                    tables[item.name.id] = _table(work, statement, item, kind, file, grid, call)
+                    tables[item.name.id] = _table(work, statement, item, kind, file, grid, path, call)
         except Rejected as rejected:
             work.report += rejected.diagnostics
     return tables
 
 
-def _rejected(id: str, message: str, at: tree.Node, **more) -> Rejected:
+def _rejected(id: str, message: str, at: tree.Node | Number, **more) -> Rejected:
     return Rejected(Diagnostic(id, message, at.span, **more))
 
 
-def _read(work: Resolution, statement: tree.TableDecl) -> tuple[Reader, TableFile, tuple]:
-    """The reader that a statement calls, what is in the file, and the call as the Model keeps it."""
+def _read(work: Resolution, statement: tree.TableDecl) -> tuple[Reader, TableFile, tree.Text, tuple]:
+    """The reader that a statement calls, what is in the file, its path, and the call as the Model keeps it."""
     value = statement.value
     if not (isinstance(value, tree.Call) and isinstance(value.function, tree.Name)):
         raise _rejected(
@@ -78,7 +78,7 @@ def _read(work: Resolution, statement: tree.TableDecl) -> tuple[Reader, TableFil
         raise _rejected(
             "wrong-arguments", f"`{name}` takes the name of a file in quotes", value, help=f"`{reader.example}`"
         )
-    _check_names(statement, reader)
+    _check_names(statement, name, reader)
     options = tuple(_option(work, name, named) for named in value.named)
     _check_options(work, reader, value, dict(options))
     path = value.args[0]
@@ -86,12 +86,11 @@ def _read(work: Resolution, statement: tree.TableDecl) -> tuple[Reader, TableFil
         file = read_table((work.folder or Path.cwd()) / path.value, name)
     except Rejected as rejected:
         raise Rejected(*(replace(d, span=path.span) for d in rejected.diagnostics)) from None
-    return reader, file, (name, path.value, options)
+    return reader, file, path, (name, path.value, options)
 
 
-def _check_names(statement: tree.TableDecl, reader: Reader) -> None:
+def _check_names(statement: tree.TableDecl, name: str, reader: Reader) -> None:
     """As many names as the file has functions, each with its axes."""
-    name = statement.value.function.id
     if len(statement.items) != len(reader.functions):
         count = f"{len(reader.functions)} functions" if len(reader.functions) > 1 else "one function"
         raise _rejected(
@@ -134,7 +133,7 @@ def _option(work: Resolution, reader: str, named: tree.Named) -> tuple[str, Expr
         )
     if value.unit is None:
         return named.name, Number(value.value, span=value.span)
-    if work.units is not None and work.units.reduced:
+    if work.units.reduced:
         raise _rejected(
             "unit-in-reduced",
             f"`units.{work.units.name}` has no units: every quantity is a pure number",
@@ -160,7 +159,7 @@ def _beyond(value: tree.Expr) -> Expr:
 
 
 def _check_options(work: Resolution, reader: Reader, call: tree.Call, given: dict[str, Expr]) -> None:
-    reduced = work.units is None or work.units.reduced
+    reduced = work.units.reduced
     if len(given) < len(call.named):
         raise _rejected("wrong-arguments", "an option is given twice", call)
     if reader.functions[0].argument is not None:
@@ -194,12 +193,13 @@ def _table(
     kind: Tabulated,
     file: TableFile,
     grid: Grid,
+    path: tree.Text,
     call: tuple,
 ) -> Param:
     options = dict(call[2])
     argument, per_x = _unit(work, kind.argument, options.get("x"))
     result, per_y = _unit(work, kind.result, options.get("y"))
-    values, number = _for_species(work, statement, file, grid)
+    values, number = _for_species(work, path, file, grid)
     per_value = per_y * (per_x if grid.divided else 1.0)
     end = None if grid.end is None else grid.end * per_x
     curves = Curves(grid.first * per_x, grid.step * per_x, values * per_value, number, end, grid.divided)
@@ -246,15 +246,12 @@ def _unit(work: Resolution, name: str | None, option: Number | None) -> tuple[Di
     return dimension, work.units.to_internal(1.0, file)
 
 
-def _for_species(
-    work: Resolution, statement: tree.TableDecl, file: TableFile, grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
+def _for_species(work: Resolution, path: tree.Text, file: TableFile, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """The curves [C, K] of the program's species, and which of them serves each entry; equal ones are kept once."""
     if not file.elements:
         return grid.values, np.zeros(())
     missing = [name for name in work.species if name not in file.elements]
     if missing:
-        path = statement.value.args[0]
         raise _rejected(
             "missing-entry",
             f"{path.value} holds no functions of {', '.join(missing)}",

@@ -22,7 +22,7 @@ def derived(item: tree.TopologyItem, known: Mapping[str, int], following: set[st
     that follow from others. Raises Rejected."""
     value, width = item.value, len(item.indices)
 
-    def wrong(id: str, message: str, node: tree.Node = value, help: str | None = HELP) -> Rejected:
+    def wrong(id: str, message: str, node: tree.Node = value or item, help: str | None = HELP) -> Rejected:
         return Rejected(Diagnostic(id, message, node.span, help=help))
 
     if not (isinstance(value, tree.Call) and isinstance(value.function, tree.Name)):

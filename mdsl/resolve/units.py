@@ -87,7 +87,8 @@ def system(name: str, statement: tree.UnitSystem, known: Mapping[str, UnitValue]
     entries = {identifier.id: unit for identifier, unit in statement.entries}
     if not entries:
         return UnitSystem(name)
-    shown, internal = [], {}
+    shown: list[Shown] = []
+    internal: dict[str, UnitValue] = {}
     for identifier, unit in statement.entries:
         value = unit_value(unit, known)
         if identifier.id in INTERNAL:
@@ -96,8 +97,8 @@ def system(name: str, statement: tree.UnitSystem, known: Mapping[str, UnitValue]
             shown.append(Shown(unit.span.text.strip().removeprefix("[").removesuffix("]"), value))
     for key, dimension in INTERNAL.items():
         fallback = next((s.unit for s in shown if s.unit.dimension == dimension), None)
-        unit = internal.get(key, fallback)
-        if unit is None or unit.dimension != dimension:
+        found = internal.get(key, fallback)
+        if found is None or found.dimension != dimension:
             raise Rejected(
                 Diagnostic(
                     "bad-unit",
@@ -105,5 +106,6 @@ def system(name: str, statement: tree.UnitSystem, known: Mapping[str, UnitValue]
                     statement.span,
                 )
             )
-        internal[key] = unit
-    return UnitSystem(name, tuple(shown), tuple(internal[key] for key in INTERNAL))
+        internal[key] = found
+    length, mass, energy = (internal[key] for key in INTERNAL)
+    return UnitSystem(name, tuple(shown), (length, mass, energy))

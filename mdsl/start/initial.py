@@ -88,18 +88,13 @@ def _of_place(expr: Expr) -> bool:
     """Whether an expression looks at where a point is, and not only at displacements between atoms."""
     if isinstance(expr, Read) and expr.symbol == "origin":
         return True
-    return (
-        isinstance(expr, Op)
-        and expr.op.startswith("component_")
-        and expr.args[0].type is not None
-        and expr.args[0].type.kind == "point"
-    )
+    return isinstance(expr, Op) and expr.op.startswith("component_") and expr.args[0].type.kind == "point"
 
 
 def _pushes_by_place(advance: Advance) -> bool:
     """Whether a scheme changes velocities by where atoms are, as a wall does that reflects them."""
     places: set[str] = set()  # values of the step that are made of places
-    for step in advance.body or ():
+    for step in advance.statements:
         args = step.args if isinstance(step, Draw) else (step.value,)
         looks = any(_of_place(n) or isinstance(n, Read) and n.symbol in places for expr in args for n in walk(expr))
         if looks and step.target == "v":
@@ -115,7 +110,7 @@ def conserves_momentum(model: Model) -> bool:
     leaves a centre of mass at rest."""
     external = any(_of_place(n) for e in energetic(model) for n in walk(e.body))
     external |= any(_pushes_by_place(a) for a in model.run if isinstance(a, Advance))
-    random = any(isinstance(s, Draw) and s.per_atom for a in model.run if isinstance(a, Advance) for s in a.body or ())
+    random = any(isinstance(s, Draw) and s.per_atom for a in model.run if isinstance(a, Advance) for s in a.statements)
     return not external and not random and not model.frozen
 
 

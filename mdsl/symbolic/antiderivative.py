@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import sympy
 
@@ -33,7 +34,7 @@ class Divergent(NoClosedForm):
     """The integral of the term up to infinity is not finite."""
 
 
-Limit = sympy.Expr  # a value of s, or plus or minus SymPy's infinity
+Limit: TypeAlias = sympy.Expr  # a value of s, or plus or minus SymPy's infinity
 
 
 def definite(f: sympy.Expr, s: sympy.Symbol, lower: Limit, upper: Limit) -> sympy.Expr:
@@ -221,7 +222,7 @@ def _linear(e: sympy.Expr, s: sympy.Symbol, term: sympy.Basic) -> tuple[sympy.Ex
 
 def _quadratic(e: sympy.Expr, s: sympy.Symbol, term: sympy.Basic) -> tuple[sympy.Expr, sympy.Expr, sympy.Expr]:
     """a, b and c of a + b*s + c*s^2."""
-    found = {ZERO: [], ONE: [], sympy.Integer(2): []}
+    found: dict[sympy.Expr, list[sympy.Expr]] = {ZERO: [], ONE: [], sympy.Integer(2): []}
     for part in sympy.Add.make_args(sympy.expand(e, power_base=False, power_exp=False, log=False)):
         constant, power = _monomial(part, s)
         if power not in found:

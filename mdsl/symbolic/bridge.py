@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 
 import sympy
 
@@ -158,9 +159,7 @@ def _to_sympy(expr: Expr, leaves: Leaves, memo: dict[int, sympy.Expr]) -> sympy.
             return number(value)
         case Read(symbol="pi", indices=()):
             return sympy.pi
-        case Op(op=op, args=args) if all(
-            a.type is None or a.type.kind in ("scalar", "bool", "index", "label") for a in args
-        ):
+        case Op(op=op, args=args) if all(a.type.kind in ("scalar", "bool", "index", "label", "untyped") for a in args):
             parts = [to_sympy(a, leaves, memo) for a in args]
             value = _operation(op, parts, expr, leaves)
             # What has no value that is real stays as it is: SymPy's complex numbers do not compare.
@@ -196,9 +195,9 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
         case "norm" | "abs":
             return magnitude(parts[0])
         case "min":
-            return _piecewise(parts[0], _compared("lt", *parts, evaluate=False), parts[1])
+            return _piecewise(parts[0], _compared("lt", parts[0], parts[1], evaluate=False), parts[1])
         case "max":
-            return _piecewise(parts[0], _compared("gt", *parts, evaluate=False), parts[1])
+            return _piecewise(parts[0], _compared("gt", parts[0], parts[1], evaluate=False), parts[1])
         case "choose":
             return _piecewise(parts[1], parts[0], parts[2])
         case "and":
@@ -243,7 +242,7 @@ def from_sympy(
     ``order`` ranks factors: those of one rank are multiplied with each other first, so that later passes find
     what does not depend on the pair in one piece. ``like`` lends its source span.
     """
-    return _Writer(leaves, order or (lambda e: 0), like).expr(expr)
+    return _Writer(leaves, order or (lambda e: 0), like or Expr()).expr(expr)
 
 
 def _real(e: sympy.Expr) -> float | None:
@@ -256,18 +255,21 @@ def _real(e: sympy.Expr) -> float | None:
 
 
 class _Writer:
-    def __init__(self, leaves: Leaves, order: Callable[[sympy.Expr], int], like: Expr | None):
-        self.leaves, self.order = leaves, order
-        self.place = {} if like is None else {"span": like.span, "via": like.via}
+    def __init__(self, leaves: Leaves, order: Callable[[sympy.Expr], int], like: Expr):
+        self.leaves, self.order, self.like = leaves, order, like
         self.memo: dict[sympy.Basic, Expr] = {}
 
     def op(self, name: str, *args: Expr) -> Expr:
         # Dimensions were checked before SymPy saw the expression; from here on only the kind matters.
         kind = BOOL if OPERATORS[name].typing in ("comparison", "logic") else SCALAR
-        return Op(name, args, type=kind, **self.place)
+        return Op(name, args, type=kind, span=self.like.span, via=self.like.via)
+
+    def chain(self, name: str, parts: Iterable[Expr]) -> Expr:
+        """Several joined by an operation of two, from the first on."""
+        return reduce(lambda a, b: self.op(name, a, b), parts)
 
     def number(self, value: float) -> Expr:
-        return Number(value, type=SCALAR, **self.place)
+        return Number(value, type=SCALAR, span=self.like.span, via=self.like.via)
 
     def expr(self, e: sympy.Basic) -> Expr:
         known = self.memo.get(e)
@@ -279,16 +281,16 @@ class _Writer:
         if e in self.leaves.exprs:
             return self.leaves.exprs[e]
         if isinstance(e, Applied):
-            return from_applied(e, tuple(self.expr(a) for a in e.args[1:]), **self.place)
+            return from_applied(e, tuple(self.expr(a) for a in e.args[1:]), self.like)
         if isinstance(e, Lookup):
-            return from_lookup(e, self.expr(e.which), self.expr(e.at), **self.place)
+            return from_lookup(e, self.expr(e.which), self.expr(e.at), self.like)
         if e in (sympy.zoo, sympy.oo, -sympy.oo, sympy.nan, sympy.I):  # what a branch that is not taken may hold
             above = {sympy.nan: 0.0, sympy.I: 0.0, -sympy.oo: -1.0}.get(e, 1.0)
             return self.op("div", self.number(above), self.number(0.0))
         if not e.free_symbols and isinstance(e, sympy.Expr):
-            value = _real(e)
-            if value is not None:
-                return self.number(value)
+            constant = _real(e)
+            if constant is not None:
+                return self.number(constant)
         if e.is_Add:
             terms = sorted(e.args, key=lambda a: (self.order(a), a.could_extract_minus_sign()))
             total = self.expr(terms[0])
@@ -315,11 +317,7 @@ class _Writer:
                 result = self.op("choose", self.expr(condition), self.expr(value), result)
             return result
         if isinstance(e, sympy.And | sympy.Or):
-            name = "and" if isinstance(e, sympy.And) else "or"
-            result = self.expr(e.args[0])
-            for part in e.args[1:]:
-                result = self.op(name, result, self.expr(part))
-            return result
+            return self.chain("and" if isinstance(e, sympy.And) else "or", map(self.expr, e.args))
         if isinstance(e, signum | sympy.sign):
             value, zero = self.expr(e.args[0]), self.number(0.0)
             negative = self.op("choose", self.op("lt", value, zero), self.number(-1.0), zero)
@@ -336,10 +334,7 @@ class _Writer:
         if isinstance(e, magnitude | sympy.Abs):
             return self.op("abs", self.expr(e.args[0]))
         if isinstance(e, sympy.Max | sympy.Min):
-            result = self.expr(e.args[0])
-            for part in e.args[1:]:
-                result = self.op("max" if isinstance(e, sympy.Max) else "min", result, self.expr(part))
-            return result
+            return self.chain("max" if isinstance(e, sympy.Max) else "min", map(self.expr, e.args))
         if e.func in _FUNCTION_NAMES:
             return self.op(_FUNCTION_NAMES[e.func], *map(self.expr, e.args))
         raise NotImplementedError(f"SymPy made {e.func.__name__}, which the language has no operation for")
@@ -348,14 +343,8 @@ class _Writer:
         ranks: dict[int, list[sympy.Expr]] = {}
         for factor in sympy.Mul.make_args(e):
             ranks.setdefault(self.order(factor), []).append(factor)
-        total: Expr | None = None
-        for rank in sorted(ranks):
-            part: Expr | None = None
-            for factor in sorted(ranks[rank], key=lambda f: not f.is_Number):
-                value = self.expr(factor)
-                part = value if part is None else self.op("mul", part, value)
-            total = part if total is None else self.op("mul", total, part)
-        return total
+        groups = (sorted(ranks[rank], key=lambda f: not f.is_Number) for rank in sorted(ranks))
+        return self.chain("mul", (self.chain("mul", map(self.expr, group)) for group in groups))
 
     def power(self, base: sympy.Expr, exponent: sympy.Expr) -> Expr:
         """Whole and half powers by products of the base, its root and their inverse, which others share."""

@@ -66,6 +66,6 @@ def to_applied(expr: Call, args: list[sympy.Expr]) -> Applied:
     return Applied(Body(expr.function, expr.by, expr.body), *args)
 
 
-def from_applied(e: Applied, args: tuple[Expr, ...], **place) -> Call:
+def from_applied(e: Applied, args: tuple[Expr, ...], like: Expr) -> Call:
     function = e.args[0]
-    return Call(function.name, args, function.by, body=function.body, type=SCALAR, **place)
+    return Call(function.name, args, function.by, body=function.body, type=SCALAR, span=like.span, via=like.via)

@@ -42,7 +42,9 @@ def by_components(dim: int) -> Callable[[Expr], Expr]:
 class _Components:
     def __init__(self, dim: int):
         self.dim = dim
-        self.known: dict[int, tuple[Expr, Vector | Matrix]] = {}  # each vector and matrix is taken apart once
+        # Each vector and matrix is taken apart once.
+        self.vectors: dict[int, tuple[Expr, Vector]] = {}
+        self.matrices: dict[int, tuple[Expr, Matrix]] = {}
 
     def number(self, expr: Expr) -> Expr:
         match expr:
@@ -55,26 +57,26 @@ class _Components:
             case Op(op="trace", args=(m,)):
                 return added([row[k] for k, row in enumerate(self.matrix(m))])
             case Op(op=name, args=(m,)) if name.startswith("entry_"):
-                row, column = name[-2:]
-                return self.matrix(m)[AXES.index(row)][AXES.index(column)]
+                row, column = map(AXES.index, name[-2:])
+                return self.matrix(m)[row][column]
         return expr
 
     def vector(self, expr: Expr) -> Vector:
-        if id(expr) not in self.known:
-            self.known[id(expr)] = (expr, self._vector(expr))
-        return self.known[id(expr)][1]
+        if id(expr) not in self.vectors:
+            self.vectors[id(expr)] = (expr, self._vector(expr))
+        return self.vectors[id(expr)][1]
 
     def matrix(self, expr: Expr) -> Matrix:
-        if id(expr) not in self.known:
-            self.known[id(expr)] = (expr, self._matrix(expr))
-        return self.known[id(expr)][1]
+        if id(expr) not in self.matrices:
+            self.matrices[id(expr)] = (expr, self._matrix(expr))
+        return self.matrices[id(expr)][1]
 
     def _vector(self, expr: Expr) -> Vector:
         match expr:
             case Op(op="vector", args=args):
                 return args
-            case Op(op="add" | "sub" | "neg" | "mul" | "div" | "choose", args=args):
-                return tuple(self._entrywise(expr.op, args, lambda v, k=k: self.vector(v)[k]) for k in range(self.dim))
+            case Op(op="add" | "sub" | "neg" | "mul" | "div" | "choose"):
+                return tuple(self._entry(expr, k) for k in range(self.dim))
             case Op(op="cross", args=(a, b)):
                 return cross(self.vector(a), self.vector(b))
             case Op(op="dot", args=(a, b)) if a.type.kind == "matrix":
@@ -88,11 +90,8 @@ class _Components:
         match expr:
             case Read(symbol="identity"):
                 return tuple(tuple(number(float(a == b)) for b in places) for a in places)
-            case Op(op="add" | "sub" | "neg" | "mul" | "div" | "choose", args=args):
-                return tuple(
-                    tuple(self._entrywise(expr.op, args, lambda m, a=a, b=b: self.matrix(m)[a][b]) for b in places)
-                    for a in places
-                )
+            case Op(op="add" | "sub" | "neg" | "mul" | "div" | "choose"):
+                return tuple(tuple(self._entry(expr, a, b) for b in places) for a in places)
             case Op(op="outer", args=(a, b)):
                 return tuple(tuple(op("mul", p, q) for q in self.vector(b)) for p in self.vector(a))
             case Op(op="dot", args=(a, b)):
@@ -106,9 +105,15 @@ class _Components:
                 return inverse(self.matrix(a))
         return tuple(tuple(op(f"entry_{AXES[a]}{AXES[b]}", expr) for b in places) for a in places)
 
-    def _entrywise(self, name: str, args: Sequence[Expr], entry: Callable[[Expr], Expr]) -> Expr:
-        """An operation that does the same to each entry. Numbers and conditions count for all of them."""
-        return op(name, *(entry(a) if a.type.kind in ("vector", "matrix") else a for a in args))
+    def _entry(self, expr: Op, k: int, *column: int) -> Expr:
+        """An entry of what does the same to each. Numbers and conditions count for all of them."""
+
+        def entry(part: Expr) -> Expr:
+            if part.type.kind not in ("vector", "matrix"):
+                return part
+            return self.matrix(part)[k][column[0]] if column else self.vector(part)[k]
+
+        return op(expr.op, *map(entry, expr.args))
 
     def dot(self, a: Vector, b: Vector) -> Expr:
         return added([op("mul", p, q) for p, q in zip(a, b)])
@@ -125,8 +130,8 @@ def inverse(a: Matrix) -> Matrix:
     """By cofactors, of two or three rows."""
     if len(a) == 2:
         (p, q), (r, s) = a
-        turned = ((s, op("neg", q)), (op("neg", r), p))
-        volume = op("sub", op("mul", p, s), op("mul", q, r))
+        turned: Matrix = ((s, op("neg", q)), (op("neg", r), p))
+        volume: Expr = op("sub", op("mul", p, s), op("mul", q, r))
     else:
         columns = [cross(a[(k + 1) % 3], a[(k + 2) % 3]) for k in range(3)]
         volume = added([op("mul", p, q) for p, q in zip(a[0], columns[0])])

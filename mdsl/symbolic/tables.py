@@ -71,5 +71,6 @@ def to_lookup(expr: Tabulated, which: sympy.Expr, at: sympy.Expr) -> Lookup:
     )
 
 
-def from_lookup(e: Lookup, which: Expr, at: Expr, **place) -> Tabulated:
-    return Tabulated(e.table, which, e.order, at, bool(e.args[4]), curves=e.curves, type=SCALAR, **place)
+def from_lookup(e: Lookup, which: Expr, at: Expr, like: Expr) -> Tabulated:
+    extended = bool(e.args[4])
+    return Tabulated(e.table, which, e.order, at, extended, curves=e.curves, type=SCALAR, span=like.span, via=like.via)

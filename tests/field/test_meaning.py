@@ -44,8 +44,8 @@ MORE = {
     ),
     "neighbours that are not bonded": Case(
         CHAIN
-        + "param a = 0.8\ndata q[atoms]\nquantity n[i] = sum(j != i, (i, j) not in bonds) q[j]*(if |x[i] - x[j]| < 1.9 "
-        "then (1.9 - |x[i] - x[j]|)^3 else 0)\nenergy U = sum(i) (n[i]^1.5 + a*q[i]*n[i])\nenergy V = sum(i < j) "
+        + "param a = 0.8\ndata q[atoms]\nquantity n[i] = sum(j != i, (i, j) not in bonds) q[j]*(if |x[i] - x[j]| < 2.9 "
+        "then (2.9 - |x[i] - x[j]|)^3 else 0)\nenergy U = sum(i) (n[i]^1.5 + a*q[i]*n[i])\nenergy V = sum(i < j) "
         "(q[i] - q[j])^2*n[i]*n[j]*exp(-|x[i] - x[j]|)",
         jumbled(7, topologies=TOPOLOGIES, params={"q": np.linspace(0.4, 1.3, 7)}),
     ),
@@ -62,7 +62,7 @@ MORE = {
         moved(jumbled(4, 2), periodic=[False] * 2, lengths=[1.0] * 2),
     ),
     "ends of either sign": Case(
-        "param b = -0.7\nparam c = 1.6\nenergy U = sum(i < j) ((if r < b then 5 else r) + (if b < r then r^2 else 7*r) "
+        "param b = -2.1\nparam c = 1.6\nenergy U = sum(i < j) ((if r < b then 5 else r) + (if b < r then r^2 else 7*r) "
         "+ (if r < c then (r - c)^3 else 0) + (if c < r then exp(-r) else r)) where r = |x[i] - x[j]|",
         jumbled(7),
     ),
@@ -80,13 +80,13 @@ MORE = {
     "sums that are read within sums": Case(
         "param c = 0.7\nquantity n[i] = sum(j != i) (if |x[i] - x[j]| < 1.9 then (1.9 - |x[i] - x[j]|)^3 else 0)\n"
         "observe mean = (sum(i) n[i])/N\nobserve spread = sum(i) (n[i] - mean)^2\nquantity w[i] = n[i]*(spread + c)\n"
-        "energy U = sum(i) (w[i] - mean)^2\nenergy V = c*mean*(sum(i < j) exp(-spread*|x[i] - x[j]|))",
+        "energy U = sum(i) (w[i] - mean)^2\nenergy V = c*mean*(sum(i < j) exp(-mean*|x[i] - x[j]|))",
         jumbled(7),
     ),
     "bins": Case(
         "energy U = sum(i < j) exp(-|x[i] - x[j]|)\n"
-        "observe a[k in -2..5] = sum(i < j) (if k + 1 == floor(4*r) and r > 0.9 then r else 0) where r = |x[i] - "
-        "x[j]|\nobserve b[k in 1..6] = sum(i < j) (if r < 1.4 then (if floor(4*r) == 2 + k then 1/r else 0) else 0) "
+        "observe a[k in -2..5] = sum(i < j) (if k + 1 == floor(4*r) and r > 2 then r else 0) where r = |x[i] - "
+        "x[j]|\nobserve b[k in 1..6] = sum(i < j) (if r < 2 then (if floor(4*r) == 2 + k then 1/r else 0) else 0) "
         "where r = |x[i] - x[j]|\nobserve c[k in -3..6] = sum(i < j) (if 3 - k == floor(4*r) then r else 0) where r = "
         "|x[i] - x[j]|\nobserve d[k in 1..9] = sum(i < j) 2*(if k - 1 == floor(4*r) then -r else 0)/r where r = |x[i] "
         "- x[j]|",

@@ -263,8 +263,21 @@ def test_what_drifts_leave_of_a_step(drifts):
     assert sum(parts.before) == 2 - DRIFTS[drifts]
 
 
-def test_flows_do_not_change_what_a_sum_over_pairs_reads():
-    scheme = "flow damp(h) { w += h  v = exp(-h*Q)*v }\nintegrator mine(dt) { damp(dt) A(dt) }\n"
-    for read in ("sum(i < j) if |x[i] - x[j]| < 1.5 then w else 0", "sum(i) (sum(j != i) w*|x[i] - x[j]|)^2"):
-        with pytest.raises(Rejected, match="cannot read `w`, which flows change"):
-            dynamics(f"state w = 1\nobserve Q = {read}\n" + scheme, "mine(dt = 0.1) for 9")
+SUM = "(sum(i < j) if |x[i] - x[j]| < 1.5 then {} else 0)"
+CHANGED = {  # what is declared, and a scheme that changes what a sum reads
+    "a state": ("state w = 1\nobserve Q = " + SUM.format("w"), "{ w += dt  v = Q*v  A(dt) }"),
+    "an entry": ("state w[k in 0..1] = k\nobserve Q = " + SUM.format("w[1]"), "{ w[1] += dt  v = Q*v  A(dt) }"),
+    "around atoms": (
+        "state w = 1\nobserve Q = sum(i) (sum(j != i) w*|x[i] - x[j]|)^2",
+        "{ w += dt  v = Q*v  A(dt) }",
+    ),
+    "of the scheme": ("", "{ state w = 1  w += dt  v = " + SUM.format("w") + "*v  A(dt) }"),
+    "computed": ("", "{ w = dt  v = " + SUM.format("w") + "*v  A(dt) }"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_flows_do_not_change_what_a_sum_over_pairs_reads(name):
+    declared, scheme = CHANGED[name]
+    with pytest.raises(Rejected, match="cannot read `w`, which flows change"):
+        dynamics(f"{declared}\nintegrator mine(dt) {scheme}\n", "mine(dt = 0.1) for 9")

@@ -1,8 +1,13 @@
 """Wrong compilers: each is the right one with one rule changed, as someone who writes it might get it wrong.
 
 A file `RULE.toml` for each rule: ``old`` stands once in ``file``, ``new`` in its place gives another program for some
-text, ``why`` says what is wrong with it. ``tests`` are those that are tried first. What is not here because it changes
-nothing: `docs/architecture.md`.
+text, ``why`` says what is wrong with it. ``tests`` are those that are tried first.
+
+Not here, since they change nothing that anyone could see: of supports, to go on with a factor that is negative (the
+bound is then infinite), or with a bound that reads the distance (refused later); of terms, to forget earlier parts of a
+component (there is one), or to refuse a cutoff that reads a sum with other words; of hoisting, to lift constant
+exponents (numbers stay); of steps, that `+=` reads its target (what is added to and never read is lost anyway), or to
+hold more than the tail reads (slower); of matrices, cofactors in the other order (the sign cancels).
 """
 
 import tomllib

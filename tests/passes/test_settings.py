@@ -169,6 +169,12 @@ def test_quantities_that_do_not_go_together_are_both_marked():
     assert [s.span.text for s in found.secondary] == ["epsilon", "rc"]
 
 
+def test_a_default_that_is_wrong_is_told_whatever_is_set():
+    program = PROGRAM.replace("depth   = 2*epsilon", "depth   = epsilon + rc")
+    (found,) = rejected("depth=1 [kcal/mol]", program=program)
+    assert (found.id, found.span.text) == ("wrong-unit", "epsilon + rc"), str(found)
+
+
 def test_all_settings_that_are_wrong_are_told():
     assert [d.span.text for d in rejected("sigm=1", "epsi=2")] == ["sigm", "epsi"]
 

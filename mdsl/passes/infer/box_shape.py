@@ -10,11 +10,9 @@ from mdsl.model.nodes import Advance, Model
 
 def check_box(model: Model) -> list[Diagnostic]:
     """Every change of the box that may not keep its form."""
-    found = []
-    if changes_box(model) and "t" in decided_by(model):
-        found.append(
-            Diagnostic("bad-box", "the box is a function of time, and so no flow can change it", model.box.span)
-        )
+    found, box = [], model.box
+    if box is not None and changes_box(model) and "t" in decided_by(model):
+        found.append(Diagnostic("bad-box", "the box is a function of time, and so no flow can change it", box.span))
     for advance in (s for s in model.run if isinstance(s, Advance)):
         for update, form in forms(advance, LOWER, model.dim):
             if form == FULL:

@@ -28,7 +28,7 @@ def infer_param(work: Inference, param: Param) -> Param:
     known = work.params.get(param.name)
     if param.table is not None:
         return replace(param, type=Type("scalar"))
-    if param.data is not None or param.learned is not None:
+    if param.default is None:  # data, and the weights of a network
         return param
     if known is None:
         if param.name in work.active:
@@ -80,8 +80,8 @@ def infer_param(work: Inference, param: Param) -> Param:
 
 def _as_declared(work: Inference, param: Param, default: Expr, kind: Type) -> Type:
     """The type that a program gives a parameter, which a value given from outside has too."""
-    declared = infer_param(work.program, work.program.model.param(param.name)).type
-    if kind.kind != "unknown" and kind.dimension not in (None, declared.dimension):
+    declared = infer_param(work.program, work.program.model.declaration(param.name)).type
+    if declared.dimension is not None and kind.kind != "unknown" and kind.dimension not in (None, declared.dimension):
         shown = work.model.units.display(declared.dimension).text
         help = f"for example --set '{param.name}=1.0 [{shown}]'" if shown else None
         work.fail("wrong-unit", f"`{param.name}` is {declared}, but the value given is {kind}", default, help=help)
@@ -149,7 +149,7 @@ def infer_equation(work: Inference, equation: Equation) -> Equation:
 
 
 def _circle(work: Inference, name: str) -> tuple[str, ...]:
-    """How a definition comes back to itwork."""
+    """How a definition comes back to itself."""
     names = [*work.active[work.active.index(name) :], name]
     return (" needs ".join(f"`{n}`" for n in names),) if len(names) > 2 else ()
 

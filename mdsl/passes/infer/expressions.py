@@ -18,6 +18,7 @@ from mdsl.model.faults import fault, place
 from mdsl.model.literals import constant_value
 from mdsl.model.nodes import (
     UNKNOWN,
+    UNTYPED,
     Advance,
     Area,
     Axis,
@@ -135,12 +136,7 @@ class Inference:
                     self.fail(
                         "wrong-type", f"D differentiates a number by a number, not {body.type} by {at.type}", expr
                     )
-                dimension = (
-                    None
-                    if None in (at.type.dimension, body.type.dimension)
-                    else body.type.dimension / at.type.dimension
-                )
-                return replace(expr, body=body, at=at, type=Type("scalar", dimension))
+                return replace(expr, body=body, at=at, type=Type("scalar", body.type.over(at.type)))
             case Area():
                 return infer_area(self, expr)
             case Call():
@@ -179,9 +175,7 @@ class Inference:
         secondary = tuple(
             Label(a.span, f"this is {a.type}")
             for a in args
-            if a.span is not None
-            and a.span.source is source
-            and not (a.span.start == expr.span.start and a.span.end == expr.span.end)
+            if a.span is not None and a.span.source is source and a.span != expr.span
         )
         notes: tuple[str, ...] = ()
         if expr.span is not None and expr.span.source is not source:
@@ -201,7 +195,7 @@ class Inference:
         said = [
             f"`{name}` is {kind}"
             for name, kind in reads.items()
-            if self.model.param(name) is not None and kind is not None
+            if self.model.param(name) is not None and kind is not UNTYPED
         ]
         return (f"here {', '.join(said)}",) if said else ()
 

@@ -108,7 +108,7 @@ class _Flow:
         # A wrong time step has been said once; the flows would only say it again.
         if len(work.report) == before:
             states = tuple(map(self.state, step.states))
-            body = [self.draw(s) if isinstance(s, Draw) else self.update(s) for s in step.body]
+            body = [self.draw(s) if isinstance(s, Draw) else self.update(s) for s in step.statements]
             states = tuple(replace(s, type=self.known(s.type)) for s in states)
             observes = tuple(replace(e, body=self.observed(e.body)) for e in step.observes)
         work.locals, work.memo = {}, {}
@@ -156,21 +156,20 @@ class _Flow:
             self.work.fail("wrong-type", f"a state is a number, a vector or a matrix, not {kind}", value)
             kind = UNKNOWN
         for node in walk(value):
-            far = isinstance(node, Reduce) and not isinstance(node.domain, Each)
-            if (
-                far
-                or isinstance(node, Read)
-                and node.symbol in ("f", "potential", "virial")
-                and self.work.model.param(node.symbol) is None
-            ):
-                what = "a sum over pairs" if far else f"`{node.symbol}`"
-                self.work.fail(
-                    "not-yet",
-                    f"`{state.name}` cannot begin with {what} yet",
-                    node,
-                    notes=("a state begins before forces are computed",),
-                )
-                break
+            match node:
+                case Reduce(domain=domain) if not isinstance(domain, Each):
+                    what = "a sum over pairs"
+                case Read(symbol="f" | "potential" | "virial" as name) if self.work.model.param(name) is None:
+                    what = f"`{name}`"
+                case _:
+                    continue
+            self.work.fail(
+                "not-yet",
+                f"`{state.name}` cannot begin with {what} yet",
+                node,
+                notes=("a state begins before forces are computed",),
+            )
+            break
         if kind.dimension is None and kind.kind != "unknown":
             kind = self.dimensions.get(state.name, kind)
         self.work.locals[state.name] = kind

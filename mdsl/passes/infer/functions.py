@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def infer_tabulated(work: Inference, expr: Tabulated) -> Expr:
     """A function of a table, at a number of its dimension."""
-    at, table = work.typed(expr.at), work.model.param(expr.table).table
+    at, table = work.typed(expr.at), work.model.table(expr.table)
     expr = replace(expr, which=work.typed(expr.which), at=at)
     argument, result = (work.model.units.dimension(d) for d in (table.argument, table.result))
     if at.type.kind not in ("scalar", "index", "unknown"):
@@ -61,23 +61,20 @@ def infer_call(work: Inference, expr: Call) -> Call:
                 help="divide by a quantity of the same dimension first",
             )
             return expr
-    learned = isinstance(expr.body, Network)
+    sizes = expr.body.sizes if isinstance(expr.body, Network) else ()
     given, arrays = len(inputs), [a for a in inputs if a.type.kind == "array"]
-    if learned and arrays:
+    if sizes and arrays:
         if given > 1:
             work.fail("wrong-arguments", f"{takes}: the entries of one quantity, or numbers one by one", expr)
             return expr
         given = arrays[0].type.size
     if given != expr.body.inputs:
-        span = work.model.param(expr.function).span if learned else expr.body.span
-        help = (
-            f"`mlp({', '.join(map(str, (given, *expr.body.sizes[1:])))})` takes {given}" if learned and given else None
-        )
+        help = f"`mlp({', '.join(map(str, (given, *sizes[1:])))})` takes {given}" if sizes and given else None
         work.fail(
             "wrong-arguments",
             f"{takes}, but is given {given}",
             expr,
-            secondary=(Label(span, "declared here"),),
+            secondary=(Label(expr.body.span, "declared here"),),
             help=help,
         )
         return expr
@@ -99,9 +96,7 @@ def infer_area(work: Inference, expr: Area) -> Expr:
     work.locals[expr.variable] = kind
     body = work.typed(expr.body)
     work.memo = outer
-    result = Type(
-        "scalar", None if None in (kind.dimension, body.type.dimension) else body.type.dimension * kind.dimension
-    )
+    result = Type("scalar", body.type.times(kind))
     if body.type.kind not in ("scalar", "unknown"):
         work.fail("wrong-type", f"integral adds up numbers, not {body.type}", expr)
     if "unknown" in (kind.kind, body.type.kind):

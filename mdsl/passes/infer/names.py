@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mdsl.model.nodes import UNKNOWN, Axis, Read, Species, Type
+from mdsl.model.nodes import UNKNOWN, UNTYPED, Axis, Read, Species, Type
 from mdsl.model.operators import BUILTINS
 
 from .declarations import infer_equation, infer_param
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def infer_read(work: Inference, expr: Read) -> Type:
     """The type of what a name stands for, with its indices."""
     symbol, indices = expr.symbol, expr.indices
-    if expr.type is not None:
+    if expr.type is not UNTYPED:
         return expr.type
     if symbol in work.locals and len(indices) <= 1:
         return work.locals[symbol]
@@ -34,19 +34,20 @@ def infer_read(work: Inference, expr: Read) -> Type:
             elif counts and axis.kind == "range":
                 _entry(work, expr, index, axis)
             elif counts != (axis.kind == "range") or isinstance(index, Species) and axis.kind == "atoms":
-                kind = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
-                work.fail("wrong-index", f"the indices of `{symbol}` are {kind}, which `{index}` is not", expr)
+                wanted = f"whole numbers from {axis.first} to {axis.last}" if axis.kind == "range" else axis.kind
+                work.fail("wrong-index", f"the indices of `{symbol}` are {wanted}, which `{index}` is not", expr)
         return param.type
     equation = work.model.equation(symbol)
     if equation is not None:
-        if equation.series is not None and len(indices) == len(equation.binders):
-            _entry(work, expr, indices[-1], equation.series)
+        series = equation.series
+        if series is not None and len(indices) == len(equation.binders):
+            _entry(work, expr, indices[-1], series)
         if equation.kind == "quantity" and any(isinstance(i, int) or i in work.locals for i in indices[:1]):
             work.fail("wrong-index", f"`{symbol}` is one for each atom, and `{indices[0]}` is a number", expr)
         kind = infer_equation(work, equation).body.type
-        if len(indices) < len(equation.binders) and equation.kind == "quantity" and kind.kind != "unknown":
-            return Type("array", kind.dimension, equation.series.last + 1 - equation.series.first)
-        return kind
+        if series is None or equation.kind != "quantity" or len(indices) == len(equation.binders):
+            return kind
+        return kind if kind.kind == "unknown" else Type("array", kind.dimension, series.count)
     if symbol == "infinity":
         work.fail(
             "misplaced",

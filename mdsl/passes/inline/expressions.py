@@ -7,6 +7,7 @@ name, with sharing: an argument used ten times stays one object.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mdsl.grammar.diagnostics import Diagnostic
@@ -18,6 +19,7 @@ from mdsl.model.literals import constant_truth, constant_value, whole_value
 from mdsl.model.nodes import (
     EACH,
     UNKNOWN,
+    UNTYPED,
     Advance,
     Apply,
     Area,
@@ -97,7 +99,7 @@ class Inliner:
     def begin(self) -> None:
         self.calls, self.given_up = 0, False
 
-    def place(self, values: dict[str, Value], via: tuple[Span, ...]) -> Env:
+    def place(self, values: Mapping[str, Value], via: tuple[Span, ...]) -> Env:
         """Where the expressions of a scheme are evaluated."""
         return Env(dict(values), {EACH: EACH}, via)
 
@@ -120,7 +122,7 @@ class Inliner:
 
     def nothing(self, expr: Expr) -> bool:
         """Whether this names something whose declaration was wrong, which has been said."""
-        if not isinstance(expr, Read) or expr.indices or expr.type is not None:
+        if not isinstance(expr, Read) or expr.indices or expr.type is not UNTYPED:
             return False
         name = expr.symbol
         return name not in BUILTINS and self.model.param(name) is None and self.model.equation(name) is None
@@ -129,8 +131,9 @@ class Inliner:
         name = callee.span.text if callee.span is not None else ""
         shown = f"`{name}`" if name.isidentifier() else "this function"
         message = f"{shown} takes {callee.arity} argument{'' if callee.arity == 1 else 's'}, but is given {given}"
-        help, secondary = None, ()
-        if isinstance(callee, Closure) and name.isidentifier():
+        help: str | None = None
+        secondary: tuple[Place, ...] = ()
+        if isinstance(callee, Closure) and callee.span is not None and name.isidentifier():
             call = f"{name}({', '.join(p.lstrip('·') for p in callee.parameters)})"
             if isinstance(callee.body, Lambda):
                 call += f"({', '.join(callee.body.parameters)})"
@@ -158,7 +161,7 @@ class Inliner:
                 return Closure(parameters, body, env, expr.span)
             case Derivative(function=function):
                 inner = self.value(function, env)
-                if isinstance(inner, Expr):
+                if isinstance(inner, Expr | Cells):
                     return self.fail(
                         "not-a-function",
                         "D takes a function, not a value",
@@ -177,21 +180,21 @@ class Inliner:
             case Integral(function=function, lower=lower, upper=upper):
                 at = replace(expr, via=env.via)
                 inner = self.value(function, env)
-                if isinstance(inner, Expr):
+                if isinstance(inner, Expr | Cells):
                     return self.fail(
                         "not-a-function",
                         "integral takes a function, not a value",
                         replace(function, via=env.via),
                         help="`integral(u, a, b)` is that of u(s) for s from a to b",
                     )
-                bounds = (self.number(self.value(bound, env), replace(bound, via=env.via)) for bound in (lower, upper))
                 variable, body = self.body(inner, at)
-                return Area(variable, body, *bounds, span=at.span, via=at.via)
+                start, end = (self.number(self.value(b, env), replace(b, via=env.via)) for b in (lower, upper))
+                return Area(variable, body, start, end, span=at.span, via=at.via)
             case Apply(function=function, args=args):
                 callee = self.value(function, env)
                 return self.call(callee, tuple(self.value(a, env) for a in args), replace(expr, via=env.via))
-            case Reduce(domain=Over()):
-                return self._over(expr, env)
+            case Reduce(domain=Over() as domain):
+                return self._over(expr, domain, env)
             case Reduce():
                 return self._reduce(expr, env)
             case Op(op="choose", args=(condition, then, otherwise)) if self.folding:
@@ -199,8 +202,8 @@ class Inliner:
                 truth = constant_truth(self.constants(test))
                 if truth is not None:
                     return self.value(then if truth else otherwise, env)
-                parts = (self.number(self.value(c, env), replace(c, via=env.via)) for c in (then, otherwise))
-                return replace(expr, args=(test, *parts), via=env.via)
+                rest = (self.number(self.value(c, env), replace(c, via=env.via)) for c in (then, otherwise))
+                return replace(expr, args=(test, *rest), via=env.via)
             case _:
                 parts = tuple(self.number(self.value(c, env), replace(c, via=env.via)) for c in children(expr))
                 return replace(rebuild(expr, parts), via=env.via)
@@ -245,7 +248,7 @@ class Inliner:
     def whole(self, expr: Expr, env: Env, what: str, id: str = "nonconstant") -> int | None:
         """A whole number that is known when the program is compiled; else None, and a diagnostic."""
         number = self.number(self.value(expr, env), expr)
-        if number.type is not None and number.type.kind == "unknown":
+        if number.type.kind == "unknown":
             return None
         value = constant_value(self.constants(number))
         if value is None:
@@ -287,10 +290,10 @@ class Inliner:
 
         return transform(expr, rule)
 
-    def _over(self, expr: Reduce, env: Env) -> Expr:
+    def _over(self, expr: Reduce, domain: Over, env: Env) -> Expr:
         """A sum over whole numbers is written out."""
-        (name,) = expr.domain.binders
-        first, last = (self.whole(e, env, "a bound of a sum over whole numbers") for e in expr.domain.bounds)
+        (name,) = domain.binders
+        first, last = (self.whole(e, env, "a bound of a sum over whole numbers") for e in domain.bounds)
         if first is None or last is None:
             return Read("?", span=expr.span, via=env.via, type=UNKNOWN)
         parts = []
@@ -317,7 +320,7 @@ class Inliner:
             weights = (Read(callee.name, span=callee.span, via=at.via),) if isinstance(callee.body, Network) else ()
             return Call(callee.name, (*weights, *inputs), body=callee.body, span=at.span, via=at.via)
         if isinstance(callee, Expr):
-            if callee.type is not None and callee.type.kind == "unknown" or self.nothing(callee):
+            if callee.type.kind == "unknown" or self.nothing(callee):
                 return Read("?", span=at.span, via=at.via, type=UNKNOWN)
             return self.fail(
                 "not-a-function",

@@ -23,7 +23,6 @@ from mdsl.model.nodes import (
     Loop,
     Number,
     Op,
-    Param,
     Read,
     Reduce,
     Scheme,
@@ -50,7 +49,7 @@ def inline_advance(work: Inliner, advance: Advance) -> Advance:
     work.begin()
     work.folding = True
     given = dict(advance.options)
-    values: dict[str, Value] = {}
+    values: dict[str, Expr] = {}
     for name in scheme.parameters:
         option = given.get(name, scheme.default(name))
         if option is None:
@@ -89,7 +88,8 @@ class _Statement:
     counts: dict[str, int] = field(default_factory=dict)
     computed: set[str] = field(default_factory=set)  # names of the values that flows compute
     states: dict[str, State] = field(default_factory=dict)
-    owned: dict[tuple[str, str], Value | Cells] = field(default_factory=dict)  # the state of each scheme, by its name
+    owned: dict[tuple[str, str], Read] = field(default_factory=dict)  # the state of each scheme, by its name
+    ranges: dict[tuple[str, str], Cells] = field(default_factory=dict)  # the same of states with a range
     observes: dict[str, Equation] = field(default_factory=dict)
 
     def body(self, scheme: Scheme, values: Mapping[str, Value], via: tuple[Span, ...]) -> None:
@@ -134,8 +134,8 @@ class _Statement:
                     self.invoke(step, values, via)
                 case Draw(target=target, args=args):
                     given = tuple(self.work.number(self.work.value(a, env), a) for a in args)
-                    values[target] = self.local(target, step.per_atom, step.span)
-                    self.out.append(replace(step, target=values[target].symbol, args=given))
+                    values[target] = drawn = self.local(target, step.per_atom, step.span)
+                    self.out.append(replace(step, target=drawn.symbol, args=given))
                 case Update(target=target, value=value):
                     new = self.work.number(self.work.value(value, env), value)
                     if step.state:
@@ -164,8 +164,8 @@ class _Statement:
             return
         if step.op == "+=" and isinstance(old, Expr):
             value = Op("add", (old, value), span=value.span, via=value.via)
-        values[step.target] = self.local(step.target, each, step.span)
-        self.out.append(replace(step, target=values[step.target].symbol, op="=", value=value))
+        values[step.target] = new = self.local(step.target, each, step.span)
+        self.out.append(replace(step, target=new.symbol, op="=", value=value))
 
     def local(self, name: str, each: bool, span: Span) -> Read:
         """A name of its own for a value of a flow, since a flow may be used twice in a step."""
@@ -182,7 +182,7 @@ class _Statement:
 
     # -- memory ----------------------------------------------------------------------------------------
 
-    def state(self, scheme: Scheme, state: State, values: Mapping[str, Value], via: tuple[Span, ...]) -> Value | Cells:
+    def state(self, scheme: Scheme, state: State, values: Mapping[str, Value], via: tuple[Span, ...]) -> Read | Cells:
         """The state of a scheme: one for the statement, in however many places the scheme stands."""
         env = self.work.place(values, via)
         key = (scheme.symbol, state.name)
@@ -194,7 +194,7 @@ class _Statement:
         first, last = (self.work.whole(b, env, f"the range of `{state.name}`") for b in bounds)
         if first is None or last is None:
             return Cells(state.name, 1, (), state.span)
-        known = self.owned.get(key)
+        known = self.ranges.get(key)
         if known is None:
             entries = range(first, last + 1)
             names = tuple(
@@ -206,7 +206,7 @@ class _Statement:
                 )
                 for k in entries
             )
-            known = self.owned[key] = Cells(state.name, first, names, state.span)
+            known = self.ranges[key] = Cells(state.name, first, names, state.span)
         elif (known.first, len(known.names)) != (first, max(0, last + 1 - first)):
             self.fail(
                 "wrong-index",
@@ -254,7 +254,7 @@ class _Statement:
 
     def at_top(self, step: Update, env) -> str | None:
         """The state at the top level that an update changes, which then belongs to this statement too."""
-        param: Param = self.work.model.param(step.target)
+        param = self.work.model.param(step.target)
         k = None
         if param is None or (step.index is None) != (not param.axes):
             if param is not None:
@@ -298,7 +298,8 @@ class _Statement:
         scheme = self.work.schemes.get(step.symbol)
         if scheme is None:
             return  # its declaration was wrong, which has been said
-        least = sum(scheme.default(p) is None for p in scheme.parameters)
+        defaults = [d for d in scheme.defaults if d is not None]  # of the last parameters
+        least = len(scheme.parameters) - len(defaults)
         if not least <= len(step.args) <= len(scheme.parameters):
             count = len(scheme.parameters)
             takes = (
@@ -311,11 +312,9 @@ class _Statement:
         changed, drifts = changes(scheme, self.work.schemes), moves_time(scheme, self.work.schemes)
         env = self.work.place(values, via)
         bound: dict[str, Value] = {}
-        for k, name in enumerate(scheme.parameters):
-            if k < len(step.args):
-                value = self.work.value(step.args[k], env)
-            else:
-                value = self.work.value(scheme.default(name), self.work.place(bound, (*via, step.span)))
+        exprs = (*step.args, *defaults[len(step.args) - least :])
+        for k, (name, expr) in enumerate(zip(scheme.parameters, exprs)):
+            value = self.work.value(expr, env if k < len(step.args) else self.work.place(bound, (*via, step.span)))
             if name not in changed and isinstance(value, Expr) and self.may_change(value, drifts):
                 # An argument has the value that it had at the call, whatever the flow then changes.
                 local = self.local(name, reads_each(value), step.span)
@@ -363,8 +362,8 @@ def changes(scheme: Scheme, schemes: Mapping[str, Scheme], seen: frozenset[str] 
             match step:
                 case Update(target=target, state=True):
                     found.add(target)
-                case Loop(body=inner):
-                    look(inner)
+                case Loop(body=repeated):
+                    look(repeated)
                 case Invoke(symbol=symbol, args=args) if symbol in schemes and symbol not in seen:
                     inner = changes(schemes[symbol], schemes, seen | {scheme.symbol})
                     found.update(
