@@ -264,40 +264,25 @@ class Derivation:
 
     def value(self, within: Within, energetic: bool) -> PerAtom:
         """A per-atom value; ``energetic``: an energy depends on it."""
-        domain, body, centre = within.domain, within.summand, within.centre
-        scalar = body.type.kind == "scalar"
-        if energetic and not scalar:
+        domain, body, axis = within.domain, within.summand, within.axis
+        if energetic and body.type.kind != "scalar":
             raise AssertionError(f"an energy reads `{within.name}`, a {body.type.kind}")
         adjoint = self.adjoint(within) if energetic else None
+        value = PerAtom(
+            within.name, within.equation, within.centre, domain, body, NOWHERE, within.depth, adjoint, axis=axis
+        )
         if domain is None:
-            return PerAtom(
-                within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint, axis=within.axis
-            )
+            return value
         if isinstance(domain, Around):
-            support = adjoint.support if adjoint else self.end(domain, body)
-            return PerAtom(
-                within.name, within.equation, centre, domain, body, support, within.depth, adjoint, axis=within.axis
-            )
-        binders = domain.atoms
-        d = displacement(binders, self.length)
-        plain = transform(body, tuples.oriented(binders, self.model.dim))
-        if not scalar:
-            return PerAtom(within.name, within.equation, centre, domain, plain, NOWHERE, within.depth)
-        leaves = Leaves()
+            return replace(value, support=adjoint.support if adjoint else self.end(domain, body))
+        plain = transform(body, tuples.oriented(domain.atoms, self.model.dim))
+        if body.type.kind != "scalar":
+            return replace(value, summand=plain)
+        d, leaves = displacement(domain.atoms, self.length), Leaves()
         written = to_sympy(plain, leaves)
         s = leaves.symbols.get(Op("dot", (d, d)))
         summand = self.formula(squared_conditions(written, [s]), leaves, body)
-        return PerAtom(
-            within.name,
-            within.equation,
-            centre,
-            domain,
-            summand,
-            self.support(written, s, leaves, body, axis=within.axis),
-            within.depth,
-            adjoint,
-            axis=within.axis,
-        )
+        return replace(value, summand=summand, support=self.support(written, s, leaves, body, axis=axis))
 
     def adjoint(self, within: Within) -> Term:
         """The term that carries derivatives through a per-atom value."""

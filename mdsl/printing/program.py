@@ -296,7 +296,8 @@ def _expressions(model: Model) -> list[Expr]:
 
 def _used(model: Model) -> set[str]:
     """The functions and schemes that a program declares, and those of modules that it uses in the end."""
-    items = {item.symbol: item for item in (*model.functions, *model.schemes)}
+    items: dict[str, Function | Scheme] = {f.symbol: f for f in model.functions}
+    items |= {s.symbol: s for s in model.schemes}
 
     def behind(symbol: str) -> set[str]:
         item = items.get(symbol)
