@@ -24,6 +24,7 @@ from mdsl.model.nodes import (
     Read,
     Reduce,
     children,
+    free_atoms,
     names_in,
     rebuild,
     transform,
@@ -192,9 +193,7 @@ class Sums:
                         "a sum around an atom that depends on the entry of a series is not lowered yet",
                         expr,
                     )
-                further = {i for n in walk(body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {
-                    *domain.atoms
-                }
+                further = free_atoms(body) - {*domain.atoms}
                 if further:
                     named = ", ".join(f"`{i}`" for i in sorted(further))
                     raise not_yet(
@@ -244,7 +243,7 @@ class Sums:
 
     def _collective(self, expr: Expr, name: str) -> Expr:
         """What is one for all, inside a sum: a sum over all that stands by itself, or what is made of such."""
-        further = _free(expr)
+        further = free_atoms(expr)
         if further:
             named = ", ".join(f"`{i}`" for i in sorted(further))
             help = "it must be one number for all; a sum around an atom is `sum(j != i)`"
@@ -312,19 +311,6 @@ class Sums:
 def _whole(expr: Expr) -> bool:
     """Whether this is a quantity over a range, all of it."""
     return isinstance(expr, Read) and bool(expr.indices) and expr.type.kind == "array"
-
-
-def _free(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozenset[str]:
-    """The atoms that an expression reads and does not bind itself."""
-    memo = {} if memo is None else memo
-    if id(expr) not in memo:
-        inner = frozenset(i for c in children(expr) for i in _free(c, memo))
-        if isinstance(expr, Reduce):
-            inner = (inner | {*expr.domain.atoms}) - {*expr.domain.binders}
-        elif isinstance(expr, Read):
-            inner |= {i for i in expr.indices if isinstance(i, str)}
-        memo[id(expr)] = inner
-    return memo[id(expr)]
 
 
 def _component(axis: str, vector: Expr, model: Model) -> Expr:

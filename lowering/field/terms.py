@@ -6,6 +6,7 @@ potential by rho[i], a sum rho[i] = sum(j != i) g(i, j) acts like the pair energ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import sympy
@@ -99,32 +100,15 @@ class Derivation:
             )
         pairs = summand.domain.reaches
         support = self.support(written, s, leaves, body, axis=summand.axis) if pairs else NOWHERE
-        slopes = self.slopes(kernel, summand, leaves, self.is_parameter)
-        # Of a pair the first atom is enough: the list holds every pair both ways round.
-        partials = self.slopes(
-            kernel, summand, leaves, lambda leaf: leaf.symbol in self.values and leaf.indices[:1] == summand.binders[:1]
-        )
-        data = self.slopes(
-            kernel,
-            summand,
-            leaves,
-            lambda leaf: self.is_data(leaf) and not (pairs and leaf.indices != summand.binders[:1]),
-        )
-        term = Term(
-            number,
-            summand.equation,
-            summand.domain,
-            self.formula(kernel, leaves, body),
-            (gradient,),
-            support,
-            slopes,
-            plain,
-            partials,
-            data,
-            summand.axis,
-            inner=self.by_inner(kernel, summand, leaves),
-        )
-        return self.by_networks(term, kernel, summand, leaves)
+        first = summand.binders[:1]  # of a pair this is enough: the list holds every pair both ways round
+
+        def value(leaf: Read) -> bool:
+            return leaf.symbol in self.values and leaf.indices[:1] == first
+
+        def datum(leaf: Read) -> bool:
+            return self.is_data(leaf) and not (pairs and leaf.indices != first)
+
+        return self.by_leaves(number, summand, plain, kernel, leaves, (gradient,), support, value, datum)
 
     # -- leaves --------------------------------------------------------------------------------------------
 
@@ -159,6 +143,44 @@ class Derivation:
             or leaf.symbol in FIXED
             or isinstance(leaf.symbol, SumOf | AdjointOf)
             or self.model.param(leaf.symbol) is not None
+        )
+
+    def by_leaves(
+        self,
+        number: int | None,
+        summand: Summand,
+        plain: Expr,
+        kernel: sympy.Expr,
+        leaves: Leaves,
+        gradients: tuple[Gradient, ...],
+        support: Support,
+        value: Callable[[Read], bool],
+        datum: Callable[[Read], bool],
+    ) -> Term:
+        """The term with these gradients, and the derivatives of its summand by what else it reads: ``value`` and
+        ``datum`` say by which per-atom values and data."""
+
+        def slopes(wanted: Callable[[Read], bool]) -> tuple[tuple[Read, Expr], ...]:
+            return self.slopes(kernel, summand, leaves, wanted)
+
+        learned = {p.name for p in self.model.params if p.learned is not None}
+        reads = (e for symbol, e in leaves.exprs.items() if isinstance(e, Read) and symbol in kernel.free_symbols)
+        networks = tuple(leaf for leaf in reads if leaf.symbol in learned)
+        return Term(
+            number,
+            summand.equation,
+            summand.domain,
+            self.formula(kernel, leaves, summand.body),
+            gradients,
+            support,
+            slopes(self.is_parameter),
+            plain,
+            slopes(value),
+            slopes(datum),
+            summand.axis,
+            networks,
+            self.by_inner(kernel, summand, leaves),
+            self.formula(summand.weight * kernel, leaves, summand.body) if networks else None,
         )
 
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
@@ -202,19 +224,6 @@ class Derivation:
             )
         return leaf.symbol in self.values
 
-    def by_networks(self, term: Term, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> Term:
-        """A term with the weights that it reads."""
-        learned = {p.name for p in self.model.params if p.learned is not None}
-        networks = tuple(
-            leaf
-            for symbol, leaf in leaves.exprs.items()
-            if isinstance(leaf, Read) and leaf.symbol in learned and symbol in kernel.free_symbols
-        )
-        if not networks:
-            return term
-        weighted = self.formula(summand.weight * kernel, leaves, summand.body)
-        return replace(term, networks=networks, weighted=weighted)
-
     def is_data(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
         return param is not None and param.per_atom
@@ -244,21 +253,8 @@ class Derivation:
         if summand.domain.reaches or len(summand.binders) == 2:
             leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
             support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
-        term = Term(
-            number,
-            summand.equation,
-            summand.domain,
-            self.formula(kernel, leaves, body),
-            slopes.gradients(),
-            support,
-            self.slopes(kernel, summand, leaves, self.is_parameter),
-            plain,
-            self.slopes(kernel, summand, leaves, self.is_number),
-            self.slopes(kernel, summand, leaves, self.is_data),
-            summand.axis,
-            inner=self.by_inner(kernel, summand, leaves),
-        )
-        return self.by_networks(term, kernel, summand, leaves)
+        gradients = slopes.gradients()
+        return self.by_leaves(number, summand, plain, kernel, leaves, gradients, support, self.is_number, self.is_data)
 
     # -- per-atom values -----------------------------------------------------------------------------------
 

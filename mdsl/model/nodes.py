@@ -363,3 +363,16 @@ def bound(expr: Expr) -> tuple[str, ...]:
         case Slope(variable=variable) | Area(variable=variable):
             return (variable,)
     return ()
+
+
+def free_atoms(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozenset[str]:
+    """The atoms that an expression reads and does not bind itself."""
+    memo = {} if memo is None else memo
+    if id(expr) not in memo:
+        inner = frozenset(i for c in children(expr) for i in free_atoms(c, memo))
+        if isinstance(expr, Reduce):
+            inner = (inner | {*expr.domain.atoms}) - {*expr.domain.binders}
+        elif isinstance(expr, Read):
+            inner |= {i for i in expr.indices if isinstance(i, str)}
+        memo[id(expr)] = inner
+    return memo[id(expr)]
