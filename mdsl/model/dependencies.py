@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .nodes import Advance, Equation, Expr, Model, Read, names_in
+from .nodes import Advance, Equation, Expr, Function, Model, Read, Scheme, names_in
 from .traverse import inside
 
 
@@ -18,6 +18,19 @@ def closure(start: Iterable[str], behind: Callable[[str], Iterable[str]]) -> set
             found.add(name)
             pending += behind(name)
     return found
+
+
+def used(model: Model, start: Iterable[str]) -> dict[str, Function | Scheme]:
+    """The functions and schemes among these symbols, and those that these use, by symbol."""
+    items: dict[str, Function | Scheme] = {f.symbol: f for f in model.functions}
+    items |= {s.symbol: s for s in model.schemes}
+
+    def behind(symbol: str) -> set[str]:
+        item = items.get(symbol)
+        return names_in(item).union(item.invoked() if isinstance(item, Scheme) else ())
+
+    found = closure(start, behind)
+    return {symbol: item for symbol, item in items.items() if symbol in found}
 
 
 def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:

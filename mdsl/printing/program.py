@@ -12,7 +12,7 @@ from pathlib import PurePath
 from mdsl.grammar import tree
 from mdsl.grammar.layout.format import format_expression, format_statement
 from mdsl.grammar.layout.statements import step as step_text
-from mdsl.model.dependencies import closure
+from mdsl.model.dependencies import used
 from mdsl.model.nodes import (
     EACH,
     Advance,
@@ -28,7 +28,6 @@ from mdsl.model.nodes import (
     Model,
     Output,
     Param,
-    Scheme,
     Setup,
     Table,
     bound,
@@ -296,15 +295,9 @@ def _expressions(model: Model) -> list[Expr]:
 
 def _used(model: Model) -> set[str]:
     """The functions and schemes that a program declares, and those of modules that it uses in the end."""
-    items: dict[str, Function | Scheme] = {f.symbol: f for f in model.functions}
-    items |= {s.symbol: s for s in model.schemes}
-
-    def behind(symbol: str) -> set[str]:
-        item = items.get(symbol)
-        return names_in(item).union(item.invoked() if isinstance(item, Scheme) else ())
-
     start = names_in(tuple(_expressions(model))).union(s.scheme for s in model.run if isinstance(s, Advance))
-    return closure(start.union(s for s in items if "." not in s), behind) & items.keys()
+    declared = (item.symbol for item in (*model.functions, *model.schemes) if "." not in item.symbol)
+    return {*used(model, start.union(declared))}
 
 
 def _locals(model: Model, used: set[str]) -> set[str]:
