@@ -296,8 +296,8 @@ def _expressions(model: Model) -> list[Expr]:
 def _used(model: Model) -> set[str]:
     """The functions and schemes that a program declares, and those of modules that it uses in the end."""
     start = names_in(tuple(_expressions(model))).union(s.scheme for s in model.run if isinstance(s, Advance))
-    declared = (item.symbol for item in (*model.functions, *model.schemes) if "." not in item.symbol)
-    return {*used(model, start.union(declared))}
+    symbols = [*(f.symbol for f in model.functions), *(s.symbol for s in model.schemes)]
+    return {*used(model, start.union(s for s in symbols if "." not in s))}
 
 
 def _locals(model: Model, used: set[str]) -> set[str]:
