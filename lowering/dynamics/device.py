@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,13 @@ from mdsl.lowering.kernels.changing_box import carried, repeating, strain
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import FORCE
 from mdsl.lowering.planning import capacity
-from mdsl.lowering.potential.configuration import Configuration
-from mdsl.lowering.potential.evaluation import Result, evaluate
-from mdsl.lowering.potential.potential import Potential
+from mdsl.lowering.potential.evaluation import evaluate
 from mdsl.lowering.traversals.bonds import PARTNERS, no_partners
+from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.layout import Layout
+from mdsl.lowering.traversals.potential import Potential
 from mdsl.lowering.traversals.topologies import IDS
+from mdsl.lowering.traversals.totals import Totals
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.box_shape import becomes_skew
@@ -29,6 +31,11 @@ from mdsl.model.box_shape import becomes_skew
 from .history import looking_back, reads, unwrapped
 from .remat import noted
 from .state import BLOW_UP, FINE, NEW, OVERFLOW, STALE, STATE, TOO_SMALL, Inputs, State
+
+if TYPE_CHECKING:
+    from jax.typing import DTypeLike
+
+    from mdsl.lowering.arrays import Count, Value
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +52,7 @@ class Dynamics:
     plan: capacity.Plan | None
     skin: float
     dof: float
-    dtype: object
+    dtype: DTypeLike
     legs: int | None = None  # room for neighbours in sums over triples; None: for all
     traced: bool = False  # inside transformations: no loop may have a length that is known only when it runs
     changing: bool = False
@@ -100,7 +107,7 @@ class Dynamics:
         """[N] in the user's order."""
         return masses_of(self.model, complete(self.model, inputs.params), inputs.masses, inputs.species)
 
-    def atoms(self, state: State, inputs: Inputs) -> dict[str, object]:
+    def atoms(self, state: State, inputs: Inputs) -> dict[str, Value]:
         """What expressions can read of each atom, in rows."""
         values = {
             "x": state.x,
@@ -129,7 +136,7 @@ class Dynamics:
         outputs: frozenset[str],
         measures=(),
         legs: int | None = None,
-    ) -> Result:
+    ) -> Totals:
         """The potential and sums over atoms at the positions of a state. There is no force on frozen atoms."""
         result = evaluate(
             self.configuration(state, inputs, known, driven=not self.traced, legs=legs), outputs, measures
@@ -233,7 +240,7 @@ class Dynamics:
         built = self.layout.program(rebuild, ("inputs", STATE._replace(slots=()), "slots"), STATE, donated=(2,))
         return lambda inputs, state: built(inputs, state._replace(slots=()), state.slots)
 
-    def flag(self, state: State, inputs: Inputs, stale: int = STALE, spent: float = 1.0) -> object:
+    def flag(self, state: State, inputs: Inputs, stale: int = STALE, spent: float = 1.0) -> Count:
         """Whether the list still holds at the positions of a state, and whether these are still sound. ``spent``: the
         part of the skin that may be used up."""
         at, inputs = state.at, self.now(inputs, state)

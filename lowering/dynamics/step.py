@@ -6,9 +6,9 @@ and stored. Runs in chunks (`chunks`) and runs inside transformations (`traced`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from mdsl.lowering.kernels.changing_box import carried, declared, free_kept
 from mdsl.lowering.kernels.emit import evaluate
 from mdsl.lowering.kernels.globals import Globals, data_of, reader
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, VIRIAL
-from mdsl.lowering.potential.configuration import each_sum
+from mdsl.lowering.traversals.each import each_sum
 from mdsl.model.drift import drift
 from mdsl.model.nodes import Advance, Draw, Expr, Read, Update
 from mdsl.model.nodes import State as Memory
@@ -28,6 +28,9 @@ from mdsl.model.nodes import State as Memory
 from . import noise
 from .device import Dynamics
 from .state import STALE_INSIDE, WAITING, Inputs, State
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Scalar, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class Step:
     parts: Cut
     inputs: Inputs
     start: Globals
-    dt: object
+    dt: Scalar
 
     @classmethod
     def of(cls, dynamics: Dynamics, advance: Advance, inputs: Inputs) -> Step:
@@ -103,7 +106,7 @@ class Step:
         )
         known = with_memory(known, state.kept, self.advance.states)
         result = dynamics.evaluated(state, self.inputs, known, outputs, measures, legs=dynamics.legs)
-        found = {**result.sums, "virial": result.virial}
+        found = {**result.sums, "virial": result.tensor}
         kept = state.kept | {
             name: jax.tree.map(lambda a: jnp.asarray(a, dynamics.dtype), found[name]) for name in parts.sums
         }
@@ -202,7 +205,7 @@ def _new(update: Update, value, old):
 # -- values ----------------------------------------------------------------------------------------------
 
 
-def with_memory(known: Globals, memory: Mapping[str, object], states: tuple[Memory, ...]) -> Globals:
+def with_memory(known: Globals, memory: Values, states: tuple[Memory, ...]) -> Globals:
     """What expressions without atoms can read within a step: states too."""
     params = dict(known.params)
     for state in states:
@@ -219,8 +222,8 @@ def value_of(
     expr: Expr,
     dynamics: Dynamics,
     state: State,
-    values: Mapping[str, object],
-    memory: Mapping[str, object],
+    values: Values,
+    memory: Values,
     inputs: Inputs,
     known: Globals,
     states: tuple[Memory, ...],
