@@ -8,7 +8,7 @@ compiled once, the force once for each statement, and every force is computed wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,16 @@ from .device import Dynamics
 from .state import BETWEEN, FINE, NEW, STATE, WAITING, Inputs, State
 from .step import Step, value_of
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Value, Values
+
 AHEAD = 0.75  # of the skin, which a list may have used up where forces are evaluated within a step too
 
 
 def begin(dynamics: Dynamics, advance: Advance):
     """``begin(inputs, state) -> memory``: what the states of a statement start from."""
 
-    def begin(inputs: Inputs, state: State) -> dict[str, object]:
+    def begin(inputs: Inputs, state: State) -> dict[str, Value]:
         known = dynamics.known(dynamics.now(inputs, state), inputs.t)
         return {
             s.name: value_of(s.value, dynamics, state, {}, {}, inputs, known, advance.states) for s in advance.states
@@ -36,7 +39,7 @@ def begin(dynamics: Dynamics, advance: Advance):
     return dynamics.layout.program(begin, ("inputs", STATE), "all")
 
 
-def enter(dynamics: Dynamics, advance: Advance, state: State, memory: Mapping[str, object]) -> State:
+def enter(dynamics: Dynamics, advance: Advance, state: State, memory: Values) -> State:
     """A state that stands between steps, made ready for a statement of dynamics whose states are ``memory``."""
     parts, dim = cut(dynamics.potential.field, advance), dynamics.dim
     types = {s.target: Type("vector") if s.per_atom else Type("scalar") for s in advance.body if isinstance(s, Draw)}

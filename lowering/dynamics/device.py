@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,11 @@ from .history import looking_back, reads, unwrapped
 from .remat import noted
 from .state import BLOW_UP, FINE, NEW, OVERFLOW, STALE, STATE, TOO_SMALL, Inputs, State
 
+if TYPE_CHECKING:
+    from jax.typing import DTypeLike
+
+    from mdsl.lowering.arrays import Count, Value
+
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
@@ -46,7 +52,7 @@ class Dynamics:
     plan: capacity.Plan | None
     skin: float
     dof: float
-    dtype: object
+    dtype: DTypeLike
     legs: int | None = None  # room for neighbours in sums over triples; None: for all
     traced: bool = False  # inside transformations: no loop may have a length that is known only when it runs
     changing: bool = False
@@ -101,7 +107,7 @@ class Dynamics:
         """[N] in the user's order."""
         return masses_of(self.model, complete(self.model, inputs.params), inputs.masses, inputs.species)
 
-    def atoms(self, state: State, inputs: Inputs) -> dict[str, object]:
+    def atoms(self, state: State, inputs: Inputs) -> dict[str, Value]:
         """What expressions can read of each atom, in rows."""
         values = {
             "x": state.x,
@@ -234,7 +240,7 @@ class Dynamics:
         built = self.layout.program(rebuild, ("inputs", STATE._replace(slots=()), "slots"), STATE, donated=(2,))
         return lambda inputs, state: built(inputs, state._replace(slots=()), state.slots)
 
-    def flag(self, state: State, inputs: Inputs, stale: int = STALE, spent: float = 1.0) -> object:
+    def flag(self, state: State, inputs: Inputs, stale: int = STALE, spent: float = 1.0) -> Count:
         """Whether the list still holds at the positions of a state, and whether these are still sound. ``spent``: the
         part of the skin that may be used up."""
         at, inputs = state.at, self.now(inputs, state)

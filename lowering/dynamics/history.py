@@ -3,16 +3,20 @@ positions that no box has wrapped."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import Cell, combination
 from mdsl.lowering.traversals.topologies import inverse
-from mdsl.model.nodes import Read, walk
-from mdsl.model.traverse import inside
+from mdsl.model.nodes import names_in
 
 from .state import Began, Inputs, State
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Value
 
 BACK = ("travelled", "v_start", "t_start")
 
@@ -24,10 +28,9 @@ def looks_back(field: Field) -> bool:
 
 def reads(field: Field, names: tuple[str, ...]) -> bool:
     """Whether observables or dynamics read one of these."""
-    exprs = inside(tuple((c.expr,) for c in field.combinations))
-    exprs += inside(tuple((m.summand, m.bin) for m in field.measures))
-    exprs += inside(tuple((a.body, a.until, a.states, a.observes) for a in field.dynamics))
-    return any(isinstance(n, Read) and n.symbol in names for e in exprs for n in walk(e))
+    measures = tuple((m.summand, m.bin) for m in field.measures)
+    dynamics = tuple((a.body, a.until, a.states, a.observes) for a in field.dynamics)
+    return not names_in((field.combinations, measures, dynamics)).isdisjoint(names)
 
 
 def began(state: State, t) -> Began:
@@ -41,7 +44,7 @@ def began(state: State, t) -> Began:
     return Began(*(tuple(c[back] for c in rows) for rows in (x, images, state.v)), t)
 
 
-def looking_back(state: State, inputs: Inputs, cell: Cell) -> dict[str, object]:
+def looking_back(state: State, inputs: Inputs, cell: Cell) -> dict[str, Value]:
     """Rows: how far atoms have come since the statement began, exactly 0 at its beginning; and how they began."""
     first = jax.tree.map(lambda a: a[state.ids], inputs.began._replace(t=state.ids))
     way = combination(cell, tuple(a - b for a, b in zip(state.images, first.images)))

@@ -6,9 +6,9 @@ and stored. Runs in chunks (`chunks`) and runs inside transformations (`traced`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,9 @@ from . import noise
 from .device import Dynamics
 from .state import STALE_INSIDE, WAITING, Inputs, State
 
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Scalar, Values
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -40,7 +43,7 @@ class Step:
     parts: Cut
     inputs: Inputs
     start: Globals
-    dt: object
+    dt: Scalar
 
     @classmethod
     def of(cls, dynamics: Dynamics, advance: Advance, inputs: Inputs) -> Step:
@@ -202,7 +205,7 @@ def _new(update: Update, value, old):
 # -- values ----------------------------------------------------------------------------------------------
 
 
-def with_memory(known: Globals, memory: Mapping[str, object], states: tuple[Memory, ...]) -> Globals:
+def with_memory(known: Globals, memory: Values, states: tuple[Memory, ...]) -> Globals:
     """What expressions without atoms can read within a step: states too."""
     params = dict(known.params)
     for state in states:
@@ -219,8 +222,8 @@ def value_of(
     expr: Expr,
     dynamics: Dynamics,
     state: State,
-    values: Mapping[str, object],
-    memory: Mapping[str, object],
+    values: Values,
+    memory: Values,
     inputs: Inputs,
     known: Globals,
     states: tuple[Memory, ...],

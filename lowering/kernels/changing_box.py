@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
@@ -11,8 +11,13 @@ from mdsl.model.nodes import Model
 
 from .globals import Globals
 
+if TYPE_CHECKING:
+    from jax.typing import DTypeLike
 
-def declared(model: Model, params: Mapping[str, object], t, n_atoms: int, dtype) -> Cell:
+    from mdsl.lowering.arrays import Params, Scalar
+
+
+def declared(model: Model, params: Params, t: Scalar, n_atoms: int, dtype: DTypeLike) -> Cell:
     """The box that a program declares, for all parameters and a time; the edge is 1 where it is free."""
     known = Globals(model, params, None, t, n_atoms)
     edges = model.box.edges * model.dim if len(model.box.edges) == 1 else model.box.edges

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,9 @@ from mdsl.model.nodes import Call, Expr, Number, Op, Read, Tabulated
 
 from .calls import call
 from .tables import lookup
+
+if TYPE_CHECKING:
+    from mdsl.lowering.arrays import Value, Vector
 
 SCALARS: dict[str, Callable] = {
     "add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "div": jnp.divide, "neg": jnp.negative,
@@ -36,8 +40,8 @@ SCALARS: dict[str, Callable] = {
 HALVES = range(3, 65, 2)  # powers of a root that are no powers of what is under it
 MOST_SQUARINGS = 12  # of the exponential of a matrix: exact up to a size of a thousand
 
-Read_ = Callable[[Read], object]
-Displacement = Callable[[object, object], tuple]
+Read_ = Callable[[Read], "Value"]
+Displacement = Callable[["Vector", "Vector"], "Vector"]
 
 
 @dataclass
@@ -178,7 +182,7 @@ def _length(v: tuple):
 GEOMETRY: dict[str, Callable] = {"angle": angle, "dihedral": dihedral}
 
 
-def power(base, exponent: Expr, value: Callable[[Expr], object]):
+def power(base, exponent: Expr, value: Callable[[Expr], Value]):
     """A power; whole and half exponents by products and roots, which cost little and have derivatives at 0."""
     if isinstance(exponent, Number):
         p = exponent.value
