@@ -29,6 +29,8 @@ ENDS = {
     "u(r)*end(r, 3)": 3,
     "end(r, rc) + end(r, 2)": 2.5,
     "sin(end(r, 2))": 2,
+    "log1p(2*end(r, 2))": 2,
+    "log(2*end(r, 2))": None,
     "cos(end(r, 2))": None,
     "if r < 3 then end(r, 2) else 0": 2,
     "if r*r < 4 then u(r) else 0": 2,
