@@ -9,7 +9,7 @@ instead of an AttributeError in the middle of a trace. No other module reads `ja
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -242,14 +242,18 @@ def operation(
     batched: Callable,
     jvp: Callable,
     transpose: Callable,
+    platforms: Mapping[str, Callable] | None = None,
 ) -> Primitive:
-    """An operation of JAX. ``evaluate`` is what it is compiled as, ``impl`` what it does outside of transformations;
-    ``types``: of its results from those of its operands; ``several``: whether its results are a list."""
+    """An operation of JAX. ``evaluate`` is what it is compiled as, for these ``platforms`` what they have;
+    ``impl``: what it does outside of transformations; ``types``: of its results from those of its operands;
+    ``several``: whether its results are a list."""
     primitive = Primitive(name)
     primitive.multiple_results = several
     primitive.def_impl(impl)
     primitive.def_abstract_eval(types)
-    find("register_lowering")(primitive, find("lower_fun")(evaluate, multiple_results=several))
+    for platform, function in {None: evaluate, **(platforms or {})}.items():
+        rule = find("lower_fun")(function, multiple_results=several)
+        find("register_lowering")(primitive, rule, platform=platform)
     find("primitive_batchers")[primitive] = batched
     find("primitive_jvps")[primitive] = jvp
     find("primitive_transposes")[primitive] = transpose

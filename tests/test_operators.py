@@ -10,8 +10,7 @@ import pytest
 
 from mdsl.interpret import dual, values
 from mdsl.lowering.field import cutoff_bounds
-from mdsl.lowering.field.singularities import SINGULAR
-from mdsl.lowering.kernels import emit, pair_kernel
+from mdsl.lowering.kernels import emit
 from mdsl.model.nodes import SCALAR, Number, Op, Read, Type
 from mdsl.model.operators import CALLABLE, OPERATORS
 from mdsl.model.typing_rules import RULES
@@ -26,7 +25,7 @@ TENSORS |= {op for op in OPERATORS if op.startswith(("component_", "entry_"))}
 NUMBERS = [op for op in OPERATORS if op not in TENSORS | POINTS | set(LOGIC)]
 # Where a function of one number is compared: within its domain, and away from jumps.
 DOMAIN = {"log": (0.2, 3.0), "sqrt": (0.2, 3.0), "asin": (-0.9, 0.9), "acos": (-0.9, 0.9), "tan": (-1.2, 1.2)}
-DOMAIN |= {"pow": (0.3, 2.5), "floor": (0.1, 0.9), "round": (0.6, 1.4)}
+DOMAIN |= {"log1p": (-0.8, 3.0), "pow": (0.3, 2.5), "floor": (0.1, 0.9), "round": (0.6, 1.4)}
 
 
 def kinds(op):
@@ -114,7 +113,7 @@ def test_vectors_and_matrices_are_the_same_in_jax(op):
 
 # Cutoffs are made of numbers; these have no bounds, and a cutoff that needs them is refused (`bounded`).
 WITHOUT_BOUNDS = {"sin", "cos", "tan", "asin", "acos", "cosh", "erf", "erfc", "atan2", "floor", "round", "eq", "ne"}
-WITHOUT_BOUNDS |= {"norm"} | TENSORS | POINTS
+WITHOUT_BOUNDS |= {"norm", "log1p"} | TENSORS | POINTS
 
 
 def test_bounds_are_known_or_refused():
@@ -144,15 +143,22 @@ UNGUARDED = {"tan": "its poles are not numbers of floating point", "atan2": "0/0
 
 
 def test_singular_operators_are_guarded():
-    assert {*SINGULAR, *SMOOTH, *STEPS, *UNGUARDED} | TENSORS | POINTS == set(OPERATORS)
-    for op, (place, harmless) in SINGULAR.items():
+    found = {op: o.singular for op, o in OPERATORS.items() if o.singular is not None}
+    assert {*found, *SMOOTH, *STEPS, *UNGUARDED} | TENSORS | POINTS == set(OPERATORS)
+    for op, (place, harmless) in found.items():
         args = [Number(0.5) for _ in range(OPERATORS[op].arity)]
         args[place] = Read("a", type=SCALAR)
         slope = jax.grad(lambda a, e=Op(op, tuple(args), type=SCALAR): emit.evaluate(e, lambda _: a, None))
         assert np.isfinite(slope(harmless)), op
 
 
+@pytest.mark.parametrize("op", [op for op, o in OPERATORS.items() if o.typing == "elementary" and o.cost > 1])
+def test_what_ends_is_0_where_its_argument_is(op):
+    with np.errstate(divide="ignore"):
+        assert OPERATORS[op].ends == (meaning(op, [np.zeros(1)]) == 0)[0]
+
+
 def test_costly_operators_have_a_cost():
     """Which kernels are computed in two stages follows from it: functions that take many operations each."""
     elementary = {op for op, o in OPERATORS.items() if o.typing == "elementary"} - {"floor", "round"}
-    assert elementary | {"atan2"} == set(pair_kernel.COSTS)
+    assert elementary | {"atan2"} == {op for op, o in OPERATORS.items() if o.cost > 1}

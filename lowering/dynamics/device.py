@@ -17,12 +17,13 @@ from mdsl.lowering.kernels.changing_box import carried, repeating, strain
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import FORCE
 from mdsl.lowering.planning import capacity
-from mdsl.lowering.potential.configuration import Configuration
-from mdsl.lowering.potential.evaluation import Result, evaluate
-from mdsl.lowering.potential.potential import Potential
+from mdsl.lowering.potential.evaluation import evaluate
 from mdsl.lowering.traversals.bonds import PARTNERS, no_partners
+from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.layout import Layout
+from mdsl.lowering.traversals.potential import Potential
 from mdsl.lowering.traversals.topologies import IDS
+from mdsl.lowering.traversals.totals import Totals
 from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.box_shape import becomes_skew
@@ -135,7 +136,7 @@ class Dynamics:
         outputs: frozenset[str],
         measures=(),
         legs: int | None = None,
-    ) -> Result:
+    ) -> Totals:
         """The potential and sums over atoms at the positions of a state. There is no force on frozen atoms."""
         result = evaluate(
             self.configuration(state, inputs, known, driven=not self.traced, legs=legs), outputs, measures

@@ -20,7 +20,7 @@ from mdsl.lowering.kernels.changing_box import carried, declared, free_kept
 from mdsl.lowering.kernels.emit import evaluate
 from mdsl.lowering.kernels.globals import Globals, data_of, reader
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, VIRIAL
-from mdsl.lowering.potential.configuration import each_sum
+from mdsl.lowering.traversals.each import each_sum
 from mdsl.model.drift import drift
 from mdsl.model.nodes import Advance, Draw, Expr, Read, Update
 from mdsl.model.nodes import State as Memory
@@ -106,7 +106,7 @@ class Step:
         )
         known = with_memory(known, state.kept, self.advance.states)
         result = dynamics.evaluated(state, self.inputs, known, outputs, measures, legs=dynamics.legs)
-        found = {**result.sums, "virial": result.virial}
+        found = {**result.sums, "virial": result.tensor}
         kept = state.kept | {
             name: jax.tree.map(lambda a: jnp.asarray(a, dynamics.dtype), found[name]) for name in parts.sums
         }

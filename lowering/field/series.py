@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mdsl.model.domains import Triples
 from mdsl.model.nodes import BOOL, SCALAR, Axis, Entry, Equation, Expr, Label, Model, Number, Op, Read, transform, walk
 from mdsl.model.traverse import mapped
 
@@ -86,8 +85,7 @@ def with_axis(measure: Measure, equation: Equation) -> Measure:
     if not reads_entry(measure.summand):
         return measure
     measure = replace(measure, axis=equation.series)
-    counted = measure.op == "sum" and not isinstance(measure.domain, Triples)
-    found = _delta(measure.summand) if counted else None
+    found = _delta(measure.summand) if measure.op == "sum" and measure.domain.counted else None
     if found is None or reads_entry(found.bin):
         return measure
     # In the one entry to which it belongs, the number of the entry is the bin.

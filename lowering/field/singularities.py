@@ -11,12 +11,9 @@ branch with `r < rc` is taken there.
 from __future__ import annotations
 
 from mdsl.model.nodes import Expr, Number, Op, Read, children, walk
+from mdsl.model.operators import OPERATORS
 
 from .names import HoistedPart, Symbol
-
-# Of which of its arguments an operation may have no derivative, and a number of which it has.
-SINGULAR = {"div": (1, 1.0), "log": (0, 1.0), "sqrt": (0, 1.0), "asin": (0, 0.0), "acos": (0, 0.0), "pow": (0, 1.0)}
-
 
 SQUARE = Symbol("square")  # the squared distance of the pair at hand
 
@@ -24,12 +21,11 @@ SQUARE = Symbol("square")  # the squared distance of the pair at hand
 def singular(expr: Expr, touching: bool) -> tuple[int, float] | None:
     """Which argument of an expression has to be kept from singular points, and by which number; None: none.
     ``touching``: the branch in which it stands is taken where atoms lie at one place."""
-    if not isinstance(expr, Op) or expr.op not in SINGULAR:
+    if not isinstance(expr, Op) or (found := OPERATORS[expr.op].singular) is None:
         return None
-    place, _ = found = SINGULAR[expr.op]
     if expr.op == "pow" and isinstance(expr.args[1], Number) and (p := expr.args[1].value) == int(p) and p >= 0:
         return None
-    return None if expr.op not in ("asin", "acos") and positive(expr.args[place], touching) else found
+    return None if expr.op not in ("asin", "acos") and positive(expr.args[found[0]], touching) else found
 
 
 def positive(expr: Expr, touching: bool) -> bool:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import sympy
 
-from mdsl.symbolic.bridge import floor
-from mdsl.symbolic.magnitude import magnitude
+from mdsl.model.operators import OPERATORS
+from mdsl.symbolic.bridge import FUNCTIONS, floor
 from mdsl.symbolic.tables import Lookup
 
 # Functions that are 0 where their argument is.
-ENDING = (sympy.sin, sympy.tan, sympy.sinh, sympy.tanh, sympy.atan, sympy.asin, sympy.erf, magnitude)
+ENDING = tuple(FUNCTIONS[name] for name, operator in OPERATORS.items() if operator.ends)
 
 
 @dataclass(frozen=True)

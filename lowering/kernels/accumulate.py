@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from mdsl.lowering.field.series import size
+from mdsl.model.nodes import Axis
+
 BLOCK = 8192  # numbers that are added one after the other
 
 
@@ -23,6 +26,23 @@ def scattered(shape: tuple[int, ...], entry: tuple, values):
         return zeros.at[entry].add(values)
     blocks = jnp.arange(values.size, dtype=jnp.int32) // BLOCK
     return jnp.sum(jnp.zeros((-(-values.size // BLOCK), *shape), values.dtype).at[(blocks, *entry)].add(values), axis=0)
+
+
+def binned(axis: Axis, bins, values, valid, dtype):
+    """[K] for each component of values: these, added at their bins, where these are numbers of the range."""
+    count = size(axis)
+    place = jnp.asarray(bins) - axis.first
+    hit = valid & (place == jnp.floor(place)) & (place >= 0) & (place < count)
+    index = jnp.where(hit, place, count).astype(jnp.int32)  # the others go beyond the end
+    shape = jnp.broadcast_shapes(index.shape, *(jnp.shape(v) for v in jax.tree.leaves(values)), jnp.shape(hit))
+    index, hit = jnp.broadcast_to(index, shape).ravel(), jnp.broadcast_to(hit, shape).ravel()
+
+    def add(v):
+        return scattered((count + 1,), (index,), jnp.where(hit, jnp.broadcast_to(v, shape).ravel(), 0).astype(dtype))[
+            :count
+        ]
+
+    return jax.tree.map(add, values)
 
 
 @jax.tree_util.register_dataclass

@@ -14,13 +14,12 @@ from mdsl.interpret.expressions import Interpreter
 from mdsl.interpret.rows import Rows
 from mdsl.lowering.field.field import Field, PerAtom, Term
 from mdsl.lowering.field.series import at_entry
-from mdsl.lowering.planning.on_host import nearest, widths, with_images
-from mdsl.lowering.traversals.topologies import Topologies
+from mdsl.lowering.planning.on_host import nearest
+from mdsl.lowering.traversals.domains import over
 from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH
-from mdsl.model.domains import Members, Triples
 from mdsl.model.faults import place
-from mdsl.model.nodes import Model, Read, Table, Tabulated, walk
+from mdsl.model.nodes import Model, Table, Tabulated, names_in, walk
 from mdsl.start.initial import Initial
 
 
@@ -150,16 +149,8 @@ def _rows(
     field: Field, initial: Initial, x: np.ndarray
 ) -> Iterator[tuple[Term | PerAtom, tuple[np.ndarray, ...], Rows]]:
     """Each sum in which someone could be to blame, with the atoms that could be, as arrays and as rows."""
-    topologies = Topologies(initial.topologies, len(x))
     for term in _candidates(field):
-        if term.domain.reaches:
-            atoms = _close_pairs(x, initial, topologies, frozenset(term.domain.excluded))
-        else:
-            atoms = (
-                tuple(initial.topologies[term.domain.topology].T)
-                if isinstance(term.domain, Members)
-                else (np.arange(len(x)),)
-            )
+        atoms = over(term).suspects(term.domain, initial, x)
         if len(atoms[0]):
             yield term, atoms, Rows(len(atoms[0]), dict(zip(term.binders, atoms)))
 
@@ -190,36 +181,7 @@ def culprit(field: Field, initial: Initial, params: Mapping[str, object], x: np.
 
 
 def _candidates(field: Field) -> list[Term | PerAtom]:
-    """What can be told of a few atoms alone: sums of energies that read no per-atom values, and go over no triples."""
-    sums = (
-        *(t for t in field.terms if not isinstance(t.domain, Triples)),
-        *(v for v in field.values if v.pairs and v.adjoint is not None),
-    )
+    """What can be told of a few atoms alone: sums of energies that read no per-atom values."""
+    sums = (*field.terms, *(v for v in field.values if v.domain is not None and v.adjoint is not None))
     names = {v.name for v in field.values} | {*field.inner}
-    return [s for s in sums if not any(isinstance(n, Read) and n.symbol in names for n in walk(s.summand))]
-
-
-def _close_pairs(
-    x: np.ndarray, initial: Initial, topologies: Topologies, excluded: frozenset[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs among which the strongest interaction is: the nearest neighbour of each atom, and all pairs of few
-    atoms."""
-    from scipy.spatial import cKDTree
-
-    if len(x) < 2:
-        return np.empty(0, int), np.empty(0, int)
-    partners = topologies.partners(excluded) if excluded else np.empty((0, len(x)), int)
-    if len(x) <= 200:
-        first, other = np.triu_indices(len(x), 1)
-        kept = (partners[:, first] != other).all(axis=0)
-        return first[kept], other[kept]
-    if not np.isfinite(x).all():
-        return np.empty(0, int), np.empty(0, int)
-    # Images within a third of the box of it, in case the nearest neighbour of an atom is one of them.
-    points, owner = with_images(x, initial.cell, initial.periodic, float(np.min(widths(initial.cell))) / 3)
-    _, near = cKDTree(points).query(points[: len(x)], k=min(2 + len(partners), len(x)))
-    first = np.repeat(np.arange(len(x)), near.shape[1])
-    other = owner[near.ravel()]
-    kept = (first != other) & (partners[:, first] != other).all(axis=0)
-    first, other = first[kept], other[kept]
-    return np.minimum(first, other), np.maximum(first, other)
+    return [s for s in sums if over(s).suspects is not None and names.isdisjoint(names_in(s.summand))]

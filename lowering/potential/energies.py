@@ -19,12 +19,13 @@ from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.planning.traversal import Traversal
+from mdsl.lowering.traversals.configuration import Configuration
+from mdsl.lowering.traversals.potential import Potential, marked
 from mdsl.lowering.traversals.topologies import IDS, inverse
+from mdsl.lowering.traversals.totals import Totals
 from mdsl.model import nearest_image
 
-from .configuration import Configuration
-from .evaluation import Result, evaluate
-from .potential import Potential, marked
+from .evaluation import evaluate
 
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Flag, Labels, Numbers, Params, PerAtom, Positions, Scalar, Values
@@ -47,7 +48,7 @@ class Energies:
     def globals(self, params: Params, cell: Cell) -> Globals:
         return Globals(self.model, params, cell, 0.0, len(self.masses), self.dof)
 
-    def result(self, params: Params, x: Positions, cell: Cell, outputs: frozenset[str]) -> tuple[Result, Flag]:
+    def result(self, params: Params, x: Positions, cell: Cell, outputs: frozenset[str]) -> tuple[Totals, Flag]:
         """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
         known = self.globals(params, cell)
         if x.dtype != self.potential.dtype:  # far from the box, pair kernels of lower precision would round too much
@@ -125,7 +126,7 @@ class Energies:
     def virial(self, params: Params, x: Positions, cell: Cell) -> Numbers:
         """[d, d]: the sum of r f over all interactions, minus the derivative of the energy by a strain."""
         result, good = self.result(params, x, cell, frozenset({FORCE, VIRIAL}))
-        return marked(jnp.array(result.virial), good)
+        return marked(jnp.array(result.tensor), good)
 
     def complete(self, leaves: Params) -> Params:
         """All parameters from the free ones."""

@@ -11,7 +11,7 @@ import numpy as np
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.kernels.globals import complete
 from mdsl.lowering.planning.traversal import Facts
-from mdsl.lowering.potential.potential import Geometry, Potential
+from mdsl.lowering.traversals.potential import Geometry, Potential
 from mdsl.lowering.traversals.topologies import Topologies
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.box_shape import changes_box

@@ -29,8 +29,8 @@ from mdsl.lowering.geometry.cell import Cell
 from mdsl.lowering.kernels.changing_box import carried, declared
 from mdsl.lowering.kernels.globals import complete
 from mdsl.lowering.planning.policy import Policy
-from mdsl.lowering.potential.potential import marked
 from mdsl.lowering.traversals.layout import OneDevice
+from mdsl.lowering.traversals.potential import marked
 from mdsl.lowering.traversals.topologies import inverse
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.nodes import Advance

@@ -21,9 +21,8 @@ from mdsl.model.nodes import Model
 
 from .topologies import Topologies, TupleSums
 
-PARTNERS = Symbol(
-    "partners"
-)  # among the values of atoms: for each topology, and each end that a row can be, partners [E, n]
+# Among the values of atoms: for each topology, and each end that a row can be, partners [E, n].
+PARTNERS = Symbol("partners")
 MOST_VISITS = 6  # of a bond: where partners are spread so unevenly that there were more, forces are scattered instead
 
 

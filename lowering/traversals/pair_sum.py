@@ -31,7 +31,7 @@ from mdsl.lowering.jax_internals import Jaxpr
 from mdsl.lowering.neighbours.gather import padded, take
 
 from .parity import MIXED, Both, both_ways
-from .schedules import all_pairs_in_blocks, listed_sum
+from .schedules import ELSEWHERE, LISTED, all_pairs_in_blocks
 
 CONSTANT, OWN, OTHER = "constant", "own", "other"
 SWAPPED = {CONSTANT: CONSTANT, OWN: OTHER, OTHER: OWN}
@@ -113,8 +113,9 @@ def pair_sum(body: Callable, slots, atoms, zeros, *, excluded=None):
 # -- the operation ---------------------------------------------------------------------------------------
 
 
-def _evaluate(*operands, what: PairSum) -> list:
-    return _over_axes(partial(_sums, what=what), what.batch)(*operands)
+def _evaluate(*operands, what: PairSum, platform: str = "") -> list:
+    """The sums by the schedule of a platform."""
+    return _over_axes(partial(_sums, what=what, schedule=LISTED.get(platform, ELSEWHERE)), what.batch)(*operands)
 
 
 def _over_axes(function: Callable, batch: tuple[tuple[bool, ...], ...]) -> Callable:
@@ -123,7 +124,7 @@ def _over_axes(function: Callable, batch: tuple[tuple[bool, ...], ...]) -> Calla
     return function
 
 
-def _sums(*operands, what: PairSum) -> list:
+def _sums(*operands, what: PairSum, schedule: Callable) -> list:
     lists, arrays = operands[: what.lists], operands[what.lists :]
     own, other = ({k: arrays[k] for s, k in what.reads if s == side} for side in (OWN, OTHER))
     n = next(iter((own | other).values())).shape[0]
@@ -145,7 +146,7 @@ def _sums(*operands, what: PairSum) -> list:
 
     zeros = [jnp.zeros(n, v.aval.dtype) for v in what.body.outvars]
     if what.listed:
-        return listed_sum(body, lists[0], own, other, zeros)
+        return schedule(body, lists[0], own, other, zeros)
     everyone = other or {0: jnp.zeros(n)}  # how many atoms there are is read off them
     return all_pairs_in_blocks(body, own, everyone, zeros, excluded=lists[0] if lists else None)
 
@@ -334,8 +335,9 @@ pair_sum_p = internals.operation(
     _evaluate,
     _types,
     several=True,
-    impl=jax.jit(_evaluate, static_argnames="what"),
+    impl=jax.jit(lambda *operands, what: pair_sum_p.bind(*operands, what=what), static_argnames="what"),
     batched=_batched,
     jvp=_jvp,
     transpose=_transpose,
+    platforms={name: partial(_evaluate, platform=name) for name in LISTED},
 )

@@ -8,9 +8,9 @@ last axis, which is the row; an axis before it holds several numbers of each,
 `[C, n]`.  Displacements, nearest images and cutoffs are the kernel's own business,
 and increments where `valid` is false must be zero.
 
-listed_sum     one of the next two, as suits the machine
 slot_sum       loop over neighbour slots, vectorised over rows: CPUs
 row_sum        all slots gathered, one reduction: GPUs
+listed_sum     one of these two, by what it is compiled for (`LISTED`)
 all_pairs_sum  no list: small systems
 each_other_sum the same, one other atom after the other: the smallest systems, and ensembles of these
 slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a function of the caller: histograms
@@ -37,13 +37,6 @@ MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ROWS = 8192  # that are gone through together where there are many more, so that their sums stay in the cache
 SMALLEST = 100  # atoms up to which `each_other_sum` is the faster way to visit all pairs
 ATOMS = "atoms"  # name of the mesh axis
-
-
-def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):
-    """As `slot_sum`, by the schedule of the machine. That of GPUs is tested, but was never timed on one."""
-    if jax.default_backend() == "cpu":
-        return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
-    return row_sum(body, slots, own, others, zeros, rows=rows)
 
 
 def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2):
@@ -116,14 +109,27 @@ def _slots_of_rows(body, slots, first, own, others, zeros, rows, used, unroll):
     return total
 
 
-def row_sum(body, slots, own, others, zeros, *, rows=None):
-    """As `slot_sum`, with all slots gathered at once: `[K, n]` terms, reduced over K."""
+def row_sum(body, slots, own, others, zeros, *, rows=None, used=None):
+    """As `slot_sum`, with all slots gathered at once: `[K, n]` terms, reduced over K, unused ones too."""
     n = slots.shape[1]
     rows = lax.iota(slots.dtype, n) if rows is None else rows
     others = jax.tree.map(padded, others)
     other = jax.tree.map(lambda values: take(values, slots), others)
     own = jax.tree.map(_beside, own)
     return _reduced(body(own, other, slots != rows), slots.shape, zeros)
+
+
+LISTED = {"cpu": slot_sum}  # by what a program is compiled for
+ELSEWHERE = row_sum  # tested, but never timed on a GPU
+
+
+def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):
+    """As `slot_sum`, by the schedule for what the program is compiled for: that is known when it is lowered."""
+
+    def by(schedule):
+        return lambda: schedule(body, slots, own, others, zeros, rows=rows, used=used)
+
+    return lax.platform_dependent(default=by(ELSEWHERE), **{name: by(schedule) for name, schedule in LISTED.items()})
 
 
 def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):

@@ -119,9 +119,7 @@ class TupleSums:
 
     def filled(self, domain, values):
         """One value for each tuple."""
-        if isinstance(values, tuple):
-            return tuple(self.filled(domain, v) for v in values)
-        return self.filled_by(domain.topology, values)
+        return jax.tree.map(lambda v: self.filled_by(domain.topology, v), values)
 
     def filled_by(self, topology: str, values):
         values = jnp.asarray(values, self.dtype)
@@ -130,7 +128,7 @@ class TupleSums:
         )
 
     def sum(self, term: Term | Measure):
-        return _total(self.filled(term.domain, self.value(term.domain, term.summand)))
+        return jax.tree.map(jnp.sum, self.filled(term.domain, self.value(term.domain, term.summand)))
 
     def add(self, term: Term, outputs: frozenset[str], virial: list, box: list) -> None:
         """Add the forces of one term to those of its tuples, and to the virial and the derivative by the box."""
@@ -190,10 +188,6 @@ class TupleSums:
 
 def _apart(a, b) -> tuple:
     return tuple(p - q for p, q in zip(a, b))
-
-
-def _total(values):
-    return tuple(_total(v) for v in values) if isinstance(values, tuple) else jnp.sum(values)
 
 
 def _may_be_undefined(summand: Expr) -> bool:

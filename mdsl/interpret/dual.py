@@ -169,6 +169,7 @@ power = elementwise(
 
 exp = elementwise(np.exp, lambda a: exp(a))
 log = elementwise(np.log, lambda a: 1.0 / a)
+log1p = elementwise(np.log1p, lambda a: 1.0 / (1.0 + a))
 sqrt = elementwise(np.sqrt, lambda a: 0.5 / sqrt(a))
 sin = elementwise(np.sin, lambda a: cos(a))
 cos = elementwise(np.cos, lambda a: -sin(a))

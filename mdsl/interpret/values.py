@@ -19,6 +19,8 @@ from functools import reduce
 
 import numpy as np
 
+from mdsl.model.operators import ELEMENTARY
+
 from . import dual
 from .dual import Number, bilinear, linear, primal
 
@@ -221,19 +223,8 @@ OPERATIONS: dict[str, Callable] = {
     "and": np.logical_and,
     "or": np.logical_or,
     "not": np.logical_not,
+    **{name: getattr(dual, name) for name in ELEMENTARY},
     "exp": exponential,
-    "log": dual.log,
-    "sin": dual.sin,
-    "cos": dual.cos,
-    "tan": dual.tan,
-    "asin": dual.asin,
-    "acos": dual.acos,
-    "atan": dual.atan,
-    "sinh": dual.sinh,
-    "cosh": dual.cosh,
-    "tanh": dual.tanh,
-    "erf": dual.erf,
-    "erfc": dual.erfc,
     "sqrt": dual.sqrt,
     "atan2": dual.atan2,
     "floor": dual.floor,

@@ -27,6 +27,7 @@ class Domain:
     reaches: ClassVar[bool] = False  # whether a neighbour list has its pairs, or the legs of its triples
     tuples: ClassVar[bool] = False  # whether there are several displacements between its atoms
     symmetric: ClassVar[bool] = False  # whether the last two binders play the same part
+    counted: ClassVar[bool] = True  # whether a histogram over it visits it once
 
     @property
     def atoms(self) -> tuple[str, ...]:
@@ -104,6 +105,7 @@ class Others(Centred):
 @dataclass(frozen=True)
 class Triples(Domain):
     reaches = tuples = symmetric = True
+    counted = False
 
     @property
     def around(self) -> Around:

@@ -6,15 +6,32 @@ Every stage that gives operations a meaning (the interpreter, SymPy, JAX) is a t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Operator:
-    """``typing`` names the rule of `infer` that checks the arguments and gives the result's type."""
+    """``typing`` names the rule of `infer` that checks the arguments and gives the result's type; ``cost``: how many
+    operations of arithmetic it takes; ``singular``: of which argument it may have no derivative, and a number of which
+    it has; ``ends``: it is 0 where its argument is."""
 
     arity: int
     typing: str
     meaning: str
+    cost: int = 1
+    singular: tuple[int, float] | None = None
+    ends: bool = False
+
+
+COSTLY = 10
+ELEMENTARY: dict[str, dict[str, Any]] = {  # functions of one number, and what is known of each
+    "exp": {}, "log": {"singular": (0, 1.0)}, 
+    "log1p": {"meaning": "log(1 + a), exact for a small a", "singular": (0, 0.0), "ends": True},
+    "sin": {"ends": True}, "cos": {}, "tan": {"ends": True},
+    "asin": {"singular": (0, 0.0), "ends": True}, "acos": {"singular": (0, 0.0)}, "atan": {"ends": True},
+    "sinh": {"ends": True}, "cosh": {}, "tanh": {"ends": True},
+    "erf": {"ends": True}, "erfc": {},
+}  # fmt: skip
 
 
 OPERATORS: dict[str, Operator] = {
@@ -26,8 +43,8 @@ OPERATORS: dict[str, Operator] = {
     ),
     "neg": Operator(1, "negation", "-a"),
     "mul": Operator(2, "product", "a*b"),
-    "div": Operator(2, "quotient", "a/b"),
-    "pow": Operator(2, "power", "a^b"),
+    "div": Operator(2, "quotient", "a/b", singular=(1, 1.0)),
+    "pow": Operator(2, "power", "a^b", singular=(0, 1.0)),
     # choice
     "choose": Operator(3, "choice", "if a then b else c"),
     "lt": Operator(2, "comparison", "a < b"),
@@ -41,12 +58,14 @@ OPERATORS: dict[str, Operator] = {
     "not": Operator(1, "logic", "not a"),
     # elementary functions of pure numbers
     **{
-        name: Operator(1, "elementary", f"{name}(a)")
-        for name in ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc")
+        name: Operator(1, "elementary", cost=COSTLY, **{"meaning": f"{name}(a)", **known})
+        for name, known in ELEMENTARY.items()
     },
-    "sqrt": Operator(1, "root", "the square root"),
-    "abs": Operator(1, "negation", "the magnitude of a number"),
-    "atan2": Operator(2, "direction", "the angle of the direction with components b, a to the first axis, -pi to pi"),
+    "sqrt": Operator(1, "root", "the square root", singular=(0, 1.0)),
+    "abs": Operator(1, "negation", "the magnitude of a number", ends=True),
+    "atan2": Operator(
+        2, "direction", "the angle of the direction with components b, a to the first axis, -pi to pi", COSTLY
+    ),
     "floor": Operator(1, "elementary", "the largest whole number that is not above a number; its derivative is 0"),
     "round": Operator(1, "elementary", "the nearest whole number, halves to even; its derivative is 0"),
     "min": Operator(2, "sum", "the smaller of two numbers"),
@@ -70,7 +89,7 @@ OPERATORS: dict[str, Operator] = {
 
 # What a program may call, by these names; the rest has its own notation.
 CALLABLE = (
-    "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
+    "exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
     "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "diagonal",
     "angle", "dihedral",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from functools import reduce
 import sympy
 
 from mdsl.model.nodes import BOOL, SCALAR, Call, Expr, Number, Op, Read, Tabulated
-from mdsl.model.operators import OPERATORS
+from mdsl.model.operators import ELEMENTARY, OPERATORS
 
 from .calls import Applied, from_applied, to_applied
 from .magnitude import magnitude, signum
@@ -31,6 +31,19 @@ class atan2(sympy.Function):
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
         y, x = self.args
         return (x if argindex == 1 else -y) / (x**2 + y**2)
+
+
+class log1p(sympy.Function):
+    """log(1 + a), where SymPy would add before it takes the logarithm."""
+
+    nargs = 1
+
+    @classmethod
+    def eval(cls, a: sympy.Expr) -> sympy.Expr | None:
+        return sympy.log(1 + a) if a.is_Rational else None
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return 1 / (1 + self.args[0])
 
 
 class _Steps(sympy.Function):
@@ -50,11 +63,8 @@ class nearest(_Steps):
     pass
 
 
-_FUNCTIONS = {
-    name: getattr(sympy, name)
-    for name in ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc")
-}
-_FUNCTIONS |= {"atan2": atan2, "floor": floor, "round": nearest}
+_OWN = {"log1p": log1p, "atan2": atan2, "floor": floor, "round": nearest, "abs": magnitude}
+FUNCTIONS = _OWN | {name: getattr(sympy, name) for name in ELEMENTARY if name not in _OWN}
 _RELATIONS = {"lt": sympy.Lt, "le": sympy.Le, "gt": sympy.Gt, "ge": sympy.Ge, "eq": sympy.Eq, "ne": sympy.Ne}
 _HOLDS = {
     "lt": operator.lt,
@@ -68,7 +78,7 @@ _RELATION_NAMES = {
     sympy.StrictLessThan: "lt", sympy.LessThan: "le", sympy.StrictGreaterThan: "gt", sympy.GreaterThan: "ge",
     sympy.Equality: "eq", sympy.Unequality: "ne",
 }  # fmt: skip
-_FUNCTION_NAMES = {function: name for name, function in _FUNCTIONS.items()}
+_FUNCTION_NAMES = {function: name for name, function in FUNCTIONS.items()}
 
 
 def number(value: float) -> sympy.Expr:
@@ -208,8 +218,8 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
             return sympy.Not(parts[0])
     if op in _RELATIONS:
         return _compared(op, *parts)
-    if op in _FUNCTIONS:
-        return _FUNCTIONS[op](*parts)
+    if op in FUNCTIONS:
+        return FUNCTIONS[op](*parts)
     return leaves.symbol(expr)
 
 

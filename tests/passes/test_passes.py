@@ -412,8 +412,8 @@ IN_LOWERING = {
     ),
     "slopes of a table are those of the own species": (
         planted(
-            "lowering.potential.evaluation",
-            "gathered",
+            "lowering.traversals.pairs",
+            "by_parameter",
             lambda right: lambda *a: right(*a) * (1 if np.ndim(right(*a)) < 2 else np.eye(3)),
         ),
         "species table",
@@ -442,7 +442,7 @@ IN_LOWERING = {
         "all pairs",
     ),
     "images are truncated": (
-        planted("lowering.potential.potential", "jnp.round", lambda right: jax.numpy.floor),
+        planted("lowering.traversals.potential", "jnp.round", lambda right: jax.numpy.floor),
         "one pair function",
         "all pairs",
     ),

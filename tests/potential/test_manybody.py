@@ -8,6 +8,7 @@ from interpreted import jumbled
 
 import mdsl
 from mdsl.lowering.planning.policy import Policy
+from mdsl.lowering.traversals import schedules
 from mdsl.report.dump import dump
 
 BELL = "def bell(a)(r) = if r < a then (1 - r/a)^3 else 0\n"
@@ -148,7 +149,7 @@ observe P = pressure
 @pytest.mark.slow
 def test_blocks_of_atoms_add_up(monkeypatch):
     """Runs take atoms with about as many legs together, and compute what depends on one leg once; functions do not."""
-    monkeypatch.setattr("mdsl.lowering.traversals.legs.BLOCK", 7)
+    monkeypatch.setattr("mdsl.lowering.neighbours.legs.BLOCK", 7)
     x, box = atoms(33, 4.0)
     x, dt = x % box, 0.001
     text = running(THREE + CROWD, f"velocity_verlet(dt = {dt})", 1, "record three, apart, P every 1")
@@ -229,8 +230,8 @@ def test_the_schedule_of_gpus_gives_the_same(monkeypatch):
     )
     x, box = atoms(20, 4.0)
     found = {}
-    for machine in ("cpu", "gpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda machine=machine: machine)
+    for machine, schedule in (("cpu", schedules.slot_sum), ("gpu", schedules.row_sum)):
+        monkeypatch.setitem(schedules.LISTED, "cpu", schedule)
         system = bound(text, x % box, "list", box=box)
         slope = jax.jit(jax.grad(lambda c, system=system: (system.forces(params={"c": c}) ** 2).sum()))(1.2)
         found[machine] = (slope, run(text, x % box, traversal="list", box=box).x)

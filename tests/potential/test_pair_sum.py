@@ -112,6 +112,16 @@ def test_all_pairs_at_once(monkeypatch):
     agree(jax.jit(lambda: TRANSFORMED["grad"](unlisted))(), expected)
 
 
+@pytest.mark.parametrize("sums", (listed, lambda *given: traversal.listed_sum(*given)), ids=("operation", "loop"))
+@pytest.mark.parametrize("platform, loops", (("cpu", True), ("cuda", False)))
+def test_the_schedule_is_of_what_a_program_is_compiled_for(sums, platform, loops):
+    """And not of the machine on which it is traced."""
+    atoms = ATOMS | {"s": SPECIES}
+    given = (PARAMS, ATOMS) if sums is listed else (kernel(PARAMS), SLOTS, atoms, atoms, ZEROS)
+    text = jax.jit(lambda: sums(*given)).trace().lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.while" in text) == loops and ("stablehlo.reduce" in text) != loops
+
+
 def test_no_scatter_and_nothing_for_each_pair():
     """In the program of a gradient: neither an operation that scatters nor an array with an entry for each slot."""
     params = PARAMS | {"many": PARAMS["many"][:3]}

@@ -26,10 +26,7 @@ OPERATORS = {
     "and": "(if {a} > 0.3 and {b} > 0.3 then {a}^2 else {b})",
     "or": "(if {a} > 0.7 or {b} > 0.7 then {a}^2 else {b})",
     "not": "(if not {a} > 0.5 then {a}^2 else {b})",
-    **{
-        f: f"{f}({{a}})"
-        for f in ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc")
-    },
+    **{f: f"{f}({{a}})" for f in "exp log log1p sin cos tan asin acos atan sinh cosh tanh erf erfc".split()},
     "sqrt": "sqrt({a})",
     "abs": "abs({a} - 0.55)",
     "atan2": "atan2({a}, {b})",

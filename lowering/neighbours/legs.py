@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from mdsl.lowering.neighbours.gather import take
+from .gather import take
 
 BITS = 32  # of a word
 BLOCK = 2048  # atoms whose legs are in the fast memory at a time
