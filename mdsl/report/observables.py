@@ -57,7 +57,7 @@ def _words(compiled: Compiled, measure: Measure, policy: Policy) -> str:
     )
     words = f"sum over {what}" if measure.op == "sum" else f"the {measure.op} over {what}"
     if measure.axis is not None:
-        count = measure.axis.last + 1 - measure.axis.first
+        count = measure.axis.count
         words = (
             f"histogram over {what}, each visited once"
             if measure.bin is not None
