@@ -23,8 +23,9 @@ from mdsl.lowering.field.field import Combination, Field, Measure
 from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.jax_internals import SymbolicZero
 from mdsl.lowering.kernels.globals import Globals
+from mdsl.model.dependencies import closure
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, walk
+from mdsl.model.nodes import Advance, Expr, Model, Op, Read, children, names_in
 
 from .state import Inputs, State
 
@@ -50,7 +51,7 @@ class Counted:
 def deciding(field: Field, combination: Combination, measures: Iterable[Measure]) -> frozenset[str]:
     """What decides in which bins an observable counts; or, where it depends on atoms through conditions alone, what
     these look at. ``measures``: its sums."""
-    measures, names = tuple(measures), {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
+    measures, names = tuple(measures), names_in(combination)
     binned = [m.bin for m in measures if m.bin is not None]
     if not binned and not names & {"potential", "virial", *(t.name for t in field.terms)}:
         moving = [m for m in measures if _of_atoms(m.summand, True)]
@@ -72,17 +73,13 @@ def _of_atoms(expr: Expr, conditions: bool) -> bool:
 
 def _behind(field: Field, exprs: Iterable[Expr]) -> frozenset[str]:
     """All that expressions read, through sums and per-atom values."""
-    sums = {s.name: s for s in (*field.terms, *field.measures)}
-    names: set[str] = set()
-    pending = list(exprs)
-    while pending:
-        for node in walk(pending.pop()):
-            if not isinstance(node, Read) or node.symbol in names:
-                continue
-            names.add(node.symbol)
-            for behind in (sums.get(node.symbol), field.value(node.symbol)):
-                pending += [e for e in (behind and behind.summand, getattr(behind, "bin", None)) if e is not None]
-    return frozenset(names)
+    sums = {s.name: s for s in (*field.terms, *field.measures, *field.values)}
+
+    def behind(name: str) -> set[str]:
+        found = sums.get(name)
+        return set() if found is None else names_in((found.summand, getattr(found, "bin", None)))
+
+    return frozenset(closure(names_in(tuple(exprs)), behind))
 
 
 def decided(names: frozenset[str], state: State, inputs: Inputs, known: Globals):

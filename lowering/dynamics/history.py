@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import Cell, combination
 from mdsl.lowering.traversals.topologies import inverse
-from mdsl.model.nodes import Read, walk
-from mdsl.model.traverse import inside
+from mdsl.model.nodes import names_in
 
 from .state import Began, Inputs, State
 
@@ -29,10 +28,9 @@ def looks_back(field: Field) -> bool:
 
 def reads(field: Field, names: tuple[str, ...]) -> bool:
     """Whether observables or dynamics read one of these."""
-    exprs = inside(tuple((c.expr,) for c in field.combinations))
-    exprs += inside(tuple((m.summand, m.bin) for m in field.measures))
-    exprs += inside(tuple((a.body, a.until, a.states, a.observes) for a in field.dynamics))
-    return any(isinstance(n, Read) and n.symbol in names for e in exprs for n in walk(e))
+    measures = tuple((m.summand, m.bin) for m in field.measures)
+    dynamics = tuple((a.body, a.until, a.states, a.observes) for a in field.dynamics)
+    return not names_in((field.combinations, measures, dynamics)).isdisjoint(names)
 
 
 def began(state: State, t) -> Began:

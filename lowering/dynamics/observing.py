@@ -25,7 +25,7 @@ from mdsl.lowering.potential.series_sums import series_sums
 from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.potential import Potential
 from mdsl.lowering.traversals.topologies import IDS
-from mdsl.model.nodes import Advance, Read, walk
+from mdsl.model.nodes import Advance, Read, names_in
 
 from . import counting as edges
 from .device import Dynamics
@@ -96,12 +96,12 @@ class Wanted:
     def of(cls, field: Field, names: tuple[str, ...], advance: Advance | None = None) -> Wanted:
         own = {e.name: Combination(e.name, "observe", e.body) for e in (advance.observes if advance else ())}
         combinations = tuple(own.get(n) or field.combination(n) or Combination(n, "builtin", Read(n)) for n in names)
-        reads = frozenset(n.symbol for c in combinations for n in walk(c.expr) if isinstance(n, Read))
+        reads = frozenset(names_in(combinations))
         return cls(combinations, reads, tuple(m for m in field.measures if m.name in reads))
 
     def of_one(self, combination: Combination) -> tuple[Measure, ...]:
         """The sums of one of them."""
-        names = {n.symbol for n in walk(combination.expr) if isinstance(n, Read)}
+        names = names_in(combination)
         return tuple(m for m in self.measures if m.name in names)
 
 
@@ -113,7 +113,7 @@ def observer(dynamics: Dynamics, advance: Advance, names: tuple[str, ...], more:
     wanted = Wanted.of(field, names, advance)
     outputs = {ENERGY} if any(t.name in wanted.reads for t in field.terms) or "potential" in wanted.reads else set()
     outputs |= {VIRIAL} if "virial" in wanted.reads else set()
-    forces = any(isinstance(n, Read) and n.symbol == "f" for e in _summands(wanted.measures) for n in walk(e))
+    forces = "f" in names_in(tuple(_summands(wanted.measures)))
     gaining = {m.number for m in wanted.measures if more is not None and _gains(m, field, more.potential.field)}
     listed = tuple(m for m in wanted.measures if m.number not in gaining)
     counted = (

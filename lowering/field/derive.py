@@ -10,9 +10,10 @@ from dataclasses import replace
 import sympy
 
 from mdsl.grammar.diagnostics import Rejected
+from mdsl.model.dependencies import closure
 from mdsl.model.dynamics import FIELDS
-from mdsl.model.faults import fault
-from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, transform, walk
+from mdsl.model.faults import fault, not_yet
+from mdsl.model.nodes import EACH, SCALAR, Advance, Expr, Model, Read, names_in, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
 from mdsl.symbolic.components import by_components
 from mdsl.symbolic.magnitude import derivative
@@ -40,23 +41,14 @@ def derive(model: Model) -> Field:
     leaves = Leaves()
     potential = to_sympy(transform(sums.potential(), by_components(model.dim)), leaves)
     terms, measures = [], []
-    hidden = {
-        n.symbol
-        for leaf in leaves.exprs.values()
-        if not isinstance(leaf, Read)
-        for n in walk(leaf)
-        if isinstance(n, Read)
-    }
+    hidden = names_in(tuple(leaf for leaf in leaves.exprs.values() if not isinstance(leaf, Read)))
     for total in sums.totals:
         if total.name in hidden:
-            raise Rejected(
-                fault(
-                    model.source,
-                    "not-yet",
-                    "an energy of a sum of vectors or matrices is not lowered yet",
-                    total.reduce,
-                    help="an energy may be any function of sums of numbers, such as `|(sum(i) ..., sum(i) ..., 0)|`",
-                )
+            raise not_yet(
+                model.source,
+                "an energy of a sum of vectors or matrices is not lowered yet",
+                total.reduce,
+                help="an energy may be any function of sums of numbers, such as `|(sum(i) ..., sum(i) ..., 0)|`",
             )
     weights = _weights(sums, inner, potential, leaves)
     for total in sums.totals:
@@ -110,9 +102,8 @@ def _weights(sums: Sums, inner: tuple[str, ...], potential: sympy.Expr, leaves: 
             weight += leaves.symbol(Read(AdjointOf(total.name), type=SCALAR))
         weights[total.number] = weight
         if weight != 0:
-            summands = [total.reduce.body]
-            summands += [sums.within[w].summand for w in _needed(sums, summands)]
-            read |= {n.symbol for e in summands for n in walk(e) if isinstance(n, Read)}.intersection(inner)
+            within = (sums.within[w].summand for w in _needed(sums, [total.reduce.body]))
+            read |= names_in((total.reduce.body, *within)).intersection(inner)
     return weights
 
 
@@ -132,26 +123,19 @@ def _nothing_computed(field: Field, advance: Advance) -> None:
                 "sums over atoms may: `sum(i) ...`",
                 "a factor that does not depend on the pair may stand before the sum",
             )
-            raise Rejected(
-                fault(
-                    field.model.source,
-                    "not-yet",
-                    f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet",
-                    found,
-                    notes=notes,
-                )
+            raise not_yet(
+                field.model.source,
+                f"a sum over pairs in a flow cannot read `{found.symbol}`, which flows change, yet",
+                found,
+                notes=notes,
             )
 
 
 def _needed(sums: Sums, summands: list[Expr]) -> set[str]:
     """The per-atom values that these summands depend on."""
-    needed: set[str] = set()
-    pending = list(summands)
-    while pending:
-        found = {n.symbol for n in walk(pending.pop()) if isinstance(n, Read) and n.symbol in sums.within} - needed
-        needed |= found
-        pending += [sums.within[name].summand for name in found]
-    return needed
+    within = sums.within
+    read = names_in(tuple(summands)) & within.keys()
+    return closure(read, lambda name: names_in(within[name].summand) & within.keys())
 
 
 def _no_atoms_left(model: Model, equation, expr: Expr) -> None:

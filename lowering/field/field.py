@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from mdsl.model.dependencies import closure
 from mdsl.model.domains import Centred, Domain, Each, Members, Others, Pairs, Triples
-from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, walk
+from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, names_in, walk
 
 from .names import AdjointOf, SumOf, Symbol
 
@@ -181,7 +182,7 @@ class Field:
         return {
             m.name: m
             for m in self.measures
-            if isinstance(m.domain, Each) and m.axis is None and not names & _reads(m.summand)
+            if isinstance(m.domain, Each) and m.axis is None and not names & names_in(m.summand)
         }
 
     @cached_property
@@ -193,7 +194,7 @@ class Field:
     @cached_property
     def pulled(self) -> frozenset[str]:
         """The sums over atoms that read forces."""
-        return frozenset(name for name, m in self.on_the_spot.items() if "f" in _reads(m.summand))
+        return frozenset(name for name, m in self.on_the_spot.items() if "f" in names_in(m.summand))
 
     @property
     def due(self) -> frozenset[str]:
@@ -204,7 +205,7 @@ class Field:
     def beside(self) -> tuple[Measure, ...]:
         """The sums that the value of an energy reads, and by which the potential has no derivative: those of a
         condition, or that are multiplied by 0, or that cancel."""
-        read = {name for c in self.combinations if c.kind == "energy" for name in _reads(c.expr)}
+        read = names_in(tuple(c for c in self.combinations if c.kind == "energy"))
         return tuple(m for m in self.measures if m.name in read)
 
     @cached_property
@@ -268,31 +269,18 @@ class Field:
 
     def within(self, exprs) -> tuple[str, ...]:
         """The sums that these summands read, also through per-atom values and other such sums, in order."""
-        found: set[str] = set()
-        pending = list(exprs) if self.inner else []
-        while pending:
-            here = [pending.pop()]
-            here += [v.summand for v in self.needed(here)]
-            new = {n for e in here for n in _reads(e)}.intersection(self.inner) - found
-            found |= new
-            pending += [self.sum(name).summand for name in new]
+        if not self.inner:
+            return ()
+
+        def behind(summands: tuple[Expr, ...]) -> set[str]:
+            return names_in((*summands, *(v.summand for v in self.needed(summands)))) & {*self.inner}
+
+        found = closure(behind(tuple(exprs)), lambda name: behind((self.sum(name).summand,)))
         return tuple(name for name in self.inner if name in found)
 
     def needed(self, exprs) -> tuple[PerAtom, ...]:
         """The per-atom values that some expressions read, with all that these need, in order."""
-        names: set[str] = set()
-        pending = list(exprs)
-        while pending:
-            for node in walk(pending.pop()):
-                if (
-                    isinstance(node, Read)
-                    and node.symbol not in names
-                    and (value := self.value(node.symbol)) is not None
-                ):
-                    names.add(node.symbol)
-                    pending.append(value.summand)
+        summands = {v.name: v.summand for v in self.values}
+        read = names_in(tuple(exprs)) & summands.keys()
+        names = closure(read, lambda name: names_in(summands[name]) & summands.keys())
         return tuple(v for v in self.values if v.name in names)
-
-
-def _reads(expr: Expr) -> set[str]:
-    return {n.symbol for n in walk(expr) if isinstance(n, Read)}

@@ -15,7 +15,7 @@ from mdsl.model.dependencies import reads as all_reads
 from mdsl.model.drift import drift
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.literals import constant_value
-from mdsl.model.nodes import EACH, Advance, Draw, Expr, Op, Read, Update, walk
+from mdsl.model.nodes import Advance, Draw, Expr, Op, Update, names_in, reads_each
 from mdsl.model.traverse import inside
 
 from .field import Field
@@ -56,7 +56,7 @@ def statements(advance: Advance) -> tuple[Statement, ...]:
 
 def reads(statement: Statement) -> set[str]:
     """The names of values that a statement reads."""
-    found = {n.symbol for e in inside(statement) for n in walk(e) if isinstance(n, Read)}
+    found = names_in(statement)
     return found | {statement.target} if isinstance(statement, Update) and statement.op == "+=" else found
 
 
@@ -137,7 +137,7 @@ def cut(field: Field, advance: Advance) -> Cut:
     """Where a step is cut; without any evaluation, at its beginning."""
     body = statements(advance)
     read = {name for s in body for name in reads(s)}
-    within = {n.symbol for e in far_sums(field, read) for n in walk(e) if isinstance(n, Read)}
+    within = names_in(far_sums(field, read))
     by_time = "t" in within or explicit_time(field.model)
     drifts = advance.dt is not None and any(drift(s) is not None for s in advance.statements)
     timed = drifts and (by_time or _reads_time(field, body))
@@ -226,8 +226,6 @@ def per_atom(body: Sequence[Statement]) -> set[str]:
     for statement in body:
         if isinstance(statement, Draw):
             found |= {statement.target} if statement.per_atom else set()
-        elif isinstance(statement, Update) and any(
-            isinstance(n, Read) and EACH in n.indices for n in walk(statement.value)
-        ):
+        elif isinstance(statement, Update) and reads_each(statement.value):
             found.add(statement.target)
     return found - {*FIELDS}

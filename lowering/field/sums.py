@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.domains import Centred, Domain
-from mdsl.model.faults import fault
+from mdsl.model.faults import not_yet
 from mdsl.model.nodes import (
     EACH,
     SCALAR,
@@ -25,6 +24,8 @@ from mdsl.model.nodes import (
     Read,
     Reduce,
     children,
+    free_atoms,
+    names_in,
     rebuild,
     transform,
     walk,
@@ -121,14 +122,11 @@ class Sums:
                 call := next((n for n in walk(summand) if isinstance(n, Call) and any(_whole(a) for a in n.args)), None)
             ):
                 help = "call it in a quantity without a range, and read that"
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        "a quantity over a range that calls a function of an array is not lowered yet",
-                        call,
-                        help=help,
-                    )
+                raise not_yet(
+                    self.model.source,
+                    "a quantity over a range that calls a function of an array is not lowered yet",
+                    call,
+                    help=help,
                 )
             self.within[equation.name] = Within(
                 equation.name, equation.name, centre, domain, summand, self._depth(summand, domain), equation.series
@@ -162,14 +160,8 @@ class Sums:
                 (other := self.model.equation(symbol)) is not None and other.kind == "quantity" and EACH in expr.indices
             ):
                 help = "a flow may read sums over atoms and pairs, and of quantities, that are one number for all"
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        f"a flow cannot read `{symbol}`, a quantity of each atom, yet",
-                        expr,
-                        help=help,
-                    )
+                raise not_yet(
+                    self.model.source, f"a flow cannot read `{symbol}`, a quantity of each atom, yet", expr, help=help
                 )
         return rebuild(expr, tuple(self._outside(c, name) for c in children(expr)))
 
@@ -196,26 +188,18 @@ class Sums:
                 body = self._summand(expr, name)
                 axis = self._axis if reads_entry(body) else None
                 if reads_entry(body) and axis is None:
-                    raise Rejected(
-                        fault(
-                            self.model.source,
-                            "not-yet",
-                            "a sum around an atom that depends on the entry of a series is not lowered yet",
-                            expr,
-                        )
+                    raise not_yet(
+                        self.model.source,
+                        "a sum around an atom that depends on the entry of a series is not lowered yet",
+                        expr,
                     )
-                further = {i for n in walk(body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {
-                    *domain.atoms
-                }
+                further = free_atoms(body) - {*domain.atoms}
                 if further:
                     named = ", ".join(f"`{i}`" for i in sorted(further))
-                    raise Rejected(
-                        fault(
-                            self.model.source,
-                            "not-yet",
-                            f"a sum around one atom that depends on another atom, {named}, is not lowered yet",
-                            expr,
-                        )
+                    raise not_yet(
+                        self.model.source,
+                        f"a sum around one atom that depends on another atom, {named}, is not lowered yet",
+                        expr,
                     )
                 value = self._value(replace(expr, body=body), domain, name, axis)
                 return Read(
@@ -233,14 +217,11 @@ class Sums:
                 )
             case Read(symbol="origin") if self._pairs:
                 help = "take it by its components, such as `x[i].x`"
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        "where an atom is, as a vector, in a sum over pairs or triples is not lowered yet",
-                        expr,
-                        help=help,
-                    )
+                raise not_yet(
+                    self.model.source,
+                    "where an atom is, as a vector, in a sum over pairs or triples is not lowered yet",
+                    expr,
+                    help=help,
                 )
             case Read(symbol=symbol, indices=indices):
                 other = self.model.equation(symbol)
@@ -251,9 +232,7 @@ class Sums:
                 if other is not None and other.series is None or symbol == "potential":
                     return self._collective(expr, name)
                 if other is not None:
-                    raise Rejected(
-                        fault(self.model.source, "not-yet", f"`{symbol}` inside a sum is not lowered yet", expr)
-                    )
+                    raise not_yet(self.model.source, f"`{symbol}` inside a sum is not lowered yet", expr)
                 return expr
         parts = tuple(self._inside(c, name, bound, memo) for c in children(expr))
         if isinstance(expr, Op) and expr.op.startswith("component_") and parts[0] is not expr.args[0]:
@@ -264,19 +243,15 @@ class Sums:
 
     def _collective(self, expr: Expr, name: str) -> Expr:
         """What is one for all, inside a sum: a sum over all that stands by itself, or what is made of such."""
-        further = _free(expr)
+        further = free_atoms(expr)
         if further:
             named = ", ".join(f"`{i}`" for i in sorted(further))
             help = "it must be one number for all; a sum around an atom is `sum(j != i)`"
-            raise Rejected(
-                fault(
-                    self.model.source,
-                    "not-yet",
-                    f"a sum over all inside a sum that depends on an atom of the outer one, {named}, is not "
-                    f"lowered yet",
-                    expr,
-                    help=help,
-                )
+            raise not_yet(
+                self.model.source,
+                f"a sum over all inside a sum that depends on an atom of the outer one, {named}, is not lowered yet",
+                expr,
+                help=help,
             )
         if expr.type.kind == "vector":
             parts = tuple(self._collective(_component(a, expr, self.model), name) for a in "xyz"[: self.model.dim])
@@ -288,20 +263,17 @@ class Sums:
         self._axis, self._range, self._pairs = outside
         if found.type.kind == "matrix" or any(map(reads_entry, self._new_sums(found))):
             help = "an energy or observable may be any function of sums: multiply out what stands in the outer sum"
-            raise Rejected(
-                fault(
-                    self.model.source,
-                    "not-yet",
-                    "this sum inside a sum is not lowered yet: it is a matrix, or another for each entry of a series",
-                    expr,
-                    help=help,
-                )
+            raise not_yet(
+                self.model.source,
+                "this sum inside a sum is not lowered yet: it is a matrix, or another for each entry of a series",
+                expr,
+                help=help,
             )
         return found
 
     def _new_sums(self, expr: Expr) -> list[Expr]:
         """The summands of the sums that an expression reads."""
-        names = {n.symbol for n in walk(expr) if isinstance(n, Read)}
+        names = names_in(expr)
         return [t.reduce.body for t in self.totals if t.name in names]
 
     def _value(self, reduce: Reduce, domain: Centred, equation: str, axis: Axis | None) -> str:
@@ -339,19 +311,6 @@ class Sums:
 def _whole(expr: Expr) -> bool:
     """Whether this is a quantity over a range, all of it."""
     return isinstance(expr, Read) and bool(expr.indices) and expr.type.kind == "array"
-
-
-def _free(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozenset[str]:
-    """The atoms that an expression reads and does not bind itself."""
-    memo = {} if memo is None else memo
-    if id(expr) not in memo:
-        inner = frozenset(i for c in children(expr) for i in _free(c, memo))
-        if isinstance(expr, Reduce):
-            inner = (inner | {*expr.domain.atoms}) - {*expr.domain.binders}
-        elif isinstance(expr, Read):
-            inner |= {i for i in expr.indices if isinstance(i, str)}
-        memo[id(expr)] = inner
-    return memo[id(expr)]
 
 
 def _component(axis: str, vector: Expr, model: Model) -> Expr:

@@ -6,6 +6,7 @@ potential by rho[i], a sum rho[i] = sum(j != i) g(i, j) acts like the pair energ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import sympy
@@ -13,7 +14,7 @@ import sympy
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.domains import Around, Domain, Each
-from mdsl.model.faults import fault
+from mdsl.model.faults import not_yet
 from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 from mdsl.symbolic.components import COMPONENTS
@@ -99,32 +100,15 @@ class Derivation:
             )
         pairs = summand.domain.reaches
         support = self.support(written, s, leaves, body, axis=summand.axis) if pairs else NOWHERE
-        slopes = self.slopes(kernel, summand, leaves, self.is_parameter)
-        # Of a pair the first atom is enough: the list holds every pair both ways round.
-        partials = self.slopes(
-            kernel, summand, leaves, lambda leaf: leaf.symbol in self.values and leaf.indices[:1] == summand.binders[:1]
-        )
-        data = self.slopes(
-            kernel,
-            summand,
-            leaves,
-            lambda leaf: self.is_data(leaf) and not (pairs and leaf.indices != summand.binders[:1]),
-        )
-        term = Term(
-            number,
-            summand.equation,
-            summand.domain,
-            self.formula(kernel, leaves, body),
-            (gradient,),
-            support,
-            slopes,
-            plain,
-            partials,
-            data,
-            summand.axis,
-            inner=self.by_inner(kernel, summand, leaves),
-        )
-        return self.by_networks(term, kernel, summand, leaves)
+        first = summand.binders[:1]  # of a pair this is enough: the list holds every pair both ways round
+
+        def value(leaf: Read) -> bool:
+            return leaf.symbol in self.values and leaf.indices[:1] == first
+
+        def datum(leaf: Read) -> bool:
+            return self.is_data(leaf) and not (pairs and leaf.indices != first)
+
+        return self.by_leaves(number, summand, plain, kernel, leaves, (gradient,), support, value, datum)
 
     # -- leaves --------------------------------------------------------------------------------------------
 
@@ -140,14 +124,11 @@ class Derivation:
         """That no energy reads a vector or matrix of each atom. Raises Rejected: ``not-yet``."""
         for node in walk(expr):
             if isinstance(node, Read) and node.symbol in self.values and node.type.kind in ("vector", "matrix"):
-                raise Rejected(
-                    fault(
-                        self.model.source,
-                        "not-yet",
-                        f"an energy of a {node.type.kind} for each atom is not lowered yet",
-                        node,
-                        help="write a quantity for each of its components",
-                    )
+                raise not_yet(
+                    self.model.source,
+                    f"an energy of a {node.type.kind} for each atom is not lowered yet",
+                    node,
+                    help="write a quantity for each of its components",
                 )
 
     def formula(self, expr: sympy.Expr, leaves: Leaves, like: Expr) -> Expr:
@@ -162,6 +143,44 @@ class Derivation:
             or leaf.symbol in FIXED
             or isinstance(leaf.symbol, SumOf | AdjointOf)
             or self.model.param(leaf.symbol) is not None
+        )
+
+    def by_leaves(
+        self,
+        number: int | None,
+        summand: Summand,
+        plain: Expr,
+        kernel: sympy.Expr,
+        leaves: Leaves,
+        gradients: tuple[Gradient, ...],
+        support: Support,
+        value: Callable[[Read], bool],
+        datum: Callable[[Read], bool],
+    ) -> Term:
+        """The term with these gradients, and the derivatives of its summand by what else it reads: ``value`` and
+        ``datum`` say by which per-atom values and data."""
+
+        def slopes(wanted: Callable[[Read], bool]) -> tuple[tuple[Read, Expr], ...]:
+            return self.slopes(kernel, summand, leaves, wanted)
+
+        learned = {p.name for p in self.model.params if p.learned is not None}
+        reads = (e for symbol, e in leaves.exprs.items() if isinstance(e, Read) and symbol in kernel.free_symbols)
+        networks = tuple(leaf for leaf in reads if leaf.symbol in learned)
+        return Term(
+            number,
+            summand.equation,
+            summand.domain,
+            self.formula(kernel, leaves, summand.body),
+            gradients,
+            support,
+            slopes(self.is_parameter),
+            plain,
+            slopes(value),
+            slopes(datum),
+            summand.axis,
+            networks,
+            self.by_inner(kernel, summand, leaves),
+            self.formula(summand.weight * kernel, leaves, summand.body) if networks else None,
         )
 
     def slopes(self, kernel: sympy.Expr, summand: Summand, leaves: Leaves, wanted) -> tuple[tuple[Read, Expr], ...]:
@@ -197,29 +216,13 @@ class Derivation:
         """Whether this is a per-atom value, of which sums over tuples read numbers only."""
         if leaf.symbol in self.values and leaf.type.kind == "array":
             help = "call the function in a quantity, and read that"
-            raise Rejected(
-                fault(
-                    self.model.source,
-                    "not-yet",
-                    "a function of an array in a sum over triples or a topology is not lowered yet",
-                    leaf,
-                    help=help,
-                )
+            raise not_yet(
+                self.model.source,
+                "a function of an array in a sum over triples or a topology is not lowered yet",
+                leaf,
+                help=help,
             )
         return leaf.symbol in self.values
-
-    def by_networks(self, term: Term, kernel: sympy.Expr, summand: Summand, leaves: Leaves) -> Term:
-        """A term with the weights that it reads."""
-        learned = {p.name for p in self.model.params if p.learned is not None}
-        networks = tuple(
-            leaf
-            for symbol, leaf in leaves.exprs.items()
-            if isinstance(leaf, Read) and leaf.symbol in learned and symbol in kernel.free_symbols
-        )
-        if not networks:
-            return term
-        weighted = self.formula(summand.weight * kernel, leaves, summand.body)
-        return replace(term, networks=networks, weighted=weighted)
 
     def is_data(self, leaf: Read) -> bool:
         param = self.model.param(leaf.symbol)
@@ -250,60 +253,32 @@ class Derivation:
         if summand.domain.reaches or len(summand.binders) == 2:
             leg = tuples.between(*(Read("x", (b,)) for b in summand.binders[:2]))
             support = self.support(written, leaves.symbols.get(Op("dot", (leg, leg))), leaves, body, ends=False)
-        term = Term(
-            number,
-            summand.equation,
-            summand.domain,
-            self.formula(kernel, leaves, body),
-            slopes.gradients(),
-            support,
-            self.slopes(kernel, summand, leaves, self.is_parameter),
-            plain,
-            self.slopes(kernel, summand, leaves, self.is_number),
-            self.slopes(kernel, summand, leaves, self.is_data),
-            summand.axis,
-            inner=self.by_inner(kernel, summand, leaves),
-        )
-        return self.by_networks(term, kernel, summand, leaves)
+        gradients = slopes.gradients()
+        return self.by_leaves(number, summand, plain, kernel, leaves, gradients, support, self.is_number, self.is_data)
 
     # -- per-atom values -----------------------------------------------------------------------------------
 
     def value(self, within: Within, energetic: bool) -> PerAtom:
         """A per-atom value; ``energetic``: an energy depends on it."""
-        domain, body, centre = within.domain, within.summand, within.centre
-        scalar = body.type.kind == "scalar"
-        if energetic and not scalar:
+        domain, body, axis = within.domain, within.summand, within.axis
+        if energetic and body.type.kind != "scalar":
             raise AssertionError(f"an energy reads `{within.name}`, a {body.type.kind}")
         adjoint = self.adjoint(within) if energetic else None
+        value = PerAtom(
+            within.name, within.equation, within.centre, domain, body, NOWHERE, within.depth, adjoint, axis=axis
+        )
         if domain is None:
-            return PerAtom(
-                within.name, within.equation, centre, None, body, NOWHERE, within.depth, adjoint, axis=within.axis
-            )
+            return value
         if isinstance(domain, Around):
-            support = adjoint.support if adjoint else self.end(domain, body)
-            return PerAtom(
-                within.name, within.equation, centre, domain, body, support, within.depth, adjoint, axis=within.axis
-            )
-        binders = domain.atoms
-        d = displacement(binders, self.length)
-        plain = transform(body, tuples.oriented(binders, self.model.dim))
-        if not scalar:
-            return PerAtom(within.name, within.equation, centre, domain, plain, NOWHERE, within.depth)
-        leaves = Leaves()
+            return replace(value, support=adjoint.support if adjoint else self.end(domain, body))
+        plain = transform(body, tuples.oriented(domain.atoms, self.model.dim))
+        if body.type.kind != "scalar":
+            return replace(value, summand=plain)
+        d, leaves = displacement(domain.atoms, self.length), Leaves()
         written = to_sympy(plain, leaves)
         s = leaves.symbols.get(Op("dot", (d, d)))
         summand = self.formula(squared_conditions(written, [s]), leaves, body)
-        return PerAtom(
-            within.name,
-            within.equation,
-            centre,
-            domain,
-            summand,
-            self.support(written, s, leaves, body, axis=within.axis),
-            within.depth,
-            adjoint,
-            axis=within.axis,
-        )
+        return replace(value, summand=summand, support=self.support(written, s, leaves, body, axis=axis))
 
     def adjoint(self, within: Within) -> Term:
         """The term that carries derivatives through a per-atom value."""
@@ -423,14 +398,11 @@ class Derivation:
         )
 
     def no_derivative(self, leaf: Expr, body: Expr, note: str) -> Rejected:
-        return Rejected(
-            fault(
-                self.model.source,
-                "not-yet",
-                "this geometry has no derivative in this version",
-                leaf if leaf.span else body,
-                notes=(note,),
-            )
+        return not_yet(
+            self.model.source,
+            "this geometry has no derivative in this version",
+            leaf if leaf.span else body,
+            notes=(note,),
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from mdsl.lowering.field.cutoff_bounds import Interval, interval, varies
 from mdsl.lowering.field.series import ENTRY, Entry
 from mdsl.lowering.geometry.cell import Cell, volume
-from mdsl.model.nodes import Axis, Expr, Model, Param, Read, Species, TableOf, walk
+from mdsl.model.nodes import Axis, Expr, Model, Param, Read, Species, TableOf, names_in
 
 from .emit import evaluate
 from .ranges import pick
@@ -119,8 +119,7 @@ def no_displacement(a, b):
 
 def depends(param: Param, model: Model) -> frozenset[str]:
     """The parameters that the default of a parameter is made of."""
-    names = {n.symbol for n in walk(param.default) if isinstance(n, Read)} if param.default is not None else set()
-    return frozenset(n for n in names if model.param(n) is not None)
+    return frozenset(n for n in names_in(param.default) if model.param(n) is not None)
 
 
 def leaves(model: Model) -> tuple[Param, ...]:

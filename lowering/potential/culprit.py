@@ -19,7 +19,7 @@ from mdsl.lowering.traversals.domains import over
 from mdsl.model.curves import STOP
 from mdsl.model.dimensions import ENERGY, LENGTH
 from mdsl.model.faults import place
-from mdsl.model.nodes import Model, Read, Table, Tabulated, walk
+from mdsl.model.nodes import Model, Table, Tabulated, names_in, walk
 from mdsl.start.initial import Initial
 
 
@@ -184,5 +184,4 @@ def _candidates(field: Field) -> list[Term | PerAtom]:
     """What can be told of a few atoms alone: sums of energies that read no per-atom values."""
     sums = (*field.terms, *(v for v in field.values if v.domain is not None and v.adjoint is not None))
     names = {v.name for v in field.values} | {*field.inner}
-    alone = (s for s in sums if over(s).suspects is not None)
-    return [s for s in alone if not any(isinstance(n, Read) and n.symbol in names for n in walk(s.summand))]
+    return [s for s in sums if over(s).suspects is not None and names.isdisjoint(names_in(s.summand))]

@@ -284,7 +284,7 @@ class Interpreter:
     def _for_each_entry(self, equation: Equation) -> Number:
         """[N, entries]: a quantity over a range, for all atoms and all its numbers."""
         atom, index = equation.binders
-        shape = (len(self.system.x), equation.series.last + 1 - equation.series.first)
+        shape = (len(self.system.x), equation.series.count)
         atoms, entries = (a.ravel() for a in np.indices(shape))
         every = Rows(len(atoms), {atom: atoms, index: entries + equation.series.first})
         full = dual.add(
@@ -338,7 +338,7 @@ class Interpreter:
 
     def _length(self, axis: Axis) -> int:
         lengths = {"species": lambda: len(self.model.species), "atoms": lambda: len(self.system.x)}
-        return lengths.get(axis.kind, lambda: axis.last + 1 - axis.first)()
+        return lengths.get(axis.kind, lambda: axis.count)()
 
     def _table(self, table: TableOf, axes: int) -> Number:
         """A table over species, [S] or [S, S]: entry A-B is also B-A, unless that has its own. The rest is NaN."""
@@ -378,7 +378,7 @@ def _placed(number: Number, labels: tuple[int, ...], shape: tuple[int, ...]) -> 
 def recorded(now: Interpreter, name: str) -> object:
     """What a record holds of an energy, observable or builtin: of a series [entries, ...]."""
     equation = now.model.equation(name)
-    entries = None if equation is None or equation.series is None else equation.series.last + 1 - equation.series.first
+    entries = None if equation is None or equation.series is None else equation.series.count
     return plain(now.value(Read(name), Rows(entries or 1)), now, entries)
 
 

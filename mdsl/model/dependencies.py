@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from .nodes import Advance, Equation, Expr, Model, Read, walk
+from collections.abc import Callable, Iterable
+
+from .nodes import Advance, Equation, Expr, Function, Model, Read, Scheme, names_in
 from .traverse import inside
+
+
+def closure(start: Iterable[str], behind: Callable[[str], Iterable[str]]) -> set[str]:
+    """These names, and all that lie behind them."""
+    found: set[str] = set()
+    pending = [*start]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += behind(name)
+    return found
+
+
+def used(model: Model, start: Iterable[str]) -> dict[str, Function | Scheme]:
+    """The functions and schemes among these symbols, and those that these use, by symbol."""
+    items: dict[str, Function | Scheme] = {f.symbol: f for f in model.functions}
+    items |= {s.symbol: s for s in model.schemes}
+
+    def behind(symbol: str) -> set[str]:
+        item = items.get(symbol)
+        return names_in(item).union(item.invoked() if isinstance(item, Scheme) else ())
+
+    found = closure(start, behind)
+    return {symbol: item for symbol, item in items.items() if symbol in found}
 
 
 def reads(model: Model, exprs: tuple[Expr | None, ...]) -> frozenset[str]:
     """All that expressions read, also through the defaults of parameters."""
-    names: set[str] = set()
-    pending = [e for e in exprs if e is not None]
-    while pending:
-        for node in walk(pending.pop()):
-            if isinstance(node, Read) and node.symbol not in names:
-                names.add(node.symbol)
-                param = model.param(node.symbol)
-                pending += [param.default] if param is not None and param.default is not None else []
-    return frozenset(names)
+
+    def behind(name: str) -> set[str]:
+        param = model.param(name)
+        return set() if param is None else names_in(param.default)
+
+    return frozenset(closure(names_in(exprs), behind))
 
 
 def energetic(model: Model) -> tuple[Equation, ...]:
     """The energies, and all quantities and observables that they are made of."""
     bodies = {e.name: e.body for e in model.equations}
-    names = {e.name for e in model.of_kind("energy")}
-    pending = list(names)
-    while pending:
-        read = {n.symbol for n in walk(bodies[pending.pop()]) if isinstance(n, Read)}
-        found = (read & bodies.keys()) - names
-        names |= found
-        pending += found
+    names = closure((e.name for e in model.of_kind("energy")), lambda name: names_in(bodies[name]) & bodies.keys())
     return tuple(e for e in model.equations if e.name in names)
 
 
@@ -43,9 +61,9 @@ def weighs(model: Model) -> bool:
             continue
         exprs += inside((step.body, step.until, step.states, step.observes))
         exprs += [Read(name) for output in step.outputs for name in output.names]
-    seen: set[str] = set()
-    while exprs:
-        names = reads(model, tuple(exprs)) - seen
-        seen |= names
-        exprs = [equation.body for name in names if (equation := model.equation(name)) is not None]
-    return "m" in seen
+
+    def behind(name: str) -> frozenset[str]:
+        equation = model.equation(name)
+        return frozenset() if equation is None else reads(model, (equation.body,))
+
+    return "m" in closure(reads(model, tuple(exprs)), behind)

@@ -119,6 +119,7 @@ class Triples(Domain):
 @dataclass(frozen=True)
 class Around(Centred):
     reaches = tuples = symmetric = True
+    counted = False
 
     @property
     def everywhere(self) -> Triples:

@@ -10,7 +10,7 @@ then that of the middle.
 from __future__ import annotations
 
 from .dynamics import Draw, Update
-from .nodes import EACH, Expr, Number, Op, Read, Type, walk
+from .nodes import EACH, Expr, Number, Op, Read, Type, reads_each
 
 SCALAR = Type("scalar")
 
@@ -33,7 +33,7 @@ def _times(expr: Expr) -> Expr | None:
         case Op(op="mul", args=(a, b)):
             for factor, rest in ((a, b), (b, a)):
                 found = _times(rest)
-                if found is not None and not _each(factor):
+                if found is not None and not reads_each(factor):
                     return (
                         factor
                         if isinstance(found, Number) and found.value == 1
@@ -41,13 +41,9 @@ def _times(expr: Expr) -> Expr | None:
                     )
         case Op(op="div", args=(a, b)):
             found = _times(a)
-            return None if found is None or _each(b) else _scalar(expr, "div", found, b)
+            return None if found is None or reads_each(b) else _scalar(expr, "div", found, b)
     return None
 
 
 def _scalar(like: Expr, op: str, *args: Expr) -> Expr:
     return Op(op, args, type=SCALAR, span=like.span, via=like.via)
-
-
-def _each(expr: Expr) -> bool:
-    return any(isinstance(n, Read) and EACH in n.indices for n in walk(expr))

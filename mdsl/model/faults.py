@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mdsl.grammar.diagnostics import Diagnostic, Label
+from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected
 from mdsl.grammar.source import Source, Span
 
 from .nodes import Expr
@@ -22,3 +22,8 @@ def fault(source: Source, id: str, message: str, expr: Expr, secondary: tuple[La
     if span is not expr.span and expr.span is not None:
         secondary = (Label(expr.span, "in this formula"), *secondary)
     return Diagnostic(id, message, span, secondary=secondary, **more)
+
+
+def not_yet(source: Source, message: str, expr: Expr, **more) -> Rejected:
+    """What is raised of what means something and is not lowered."""
+    return Rejected(fault(source, "not-yet", message, expr, **more))

@@ -32,7 +32,7 @@ from .domains import Domain
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .expr import BOOL, SCALAR, UNKNOWN, UNTYPED, Expr, Type, hashed_once  # noqa: F401
 from .functions import Extern, Network
-from .traverse import children, rebuild, transform, walk  # noqa: F401
+from .traverse import children, inside, rebuild, transform, walk  # noqa: F401
 from .units import UnitSystem
 
 EACH = "·"  # the implicit atom of a flow
@@ -341,3 +341,38 @@ class Model:
     def data(self) -> tuple[Param, ...]:
         """What comes with the atoms."""
         return tuple(p for p in self.params if p.data is not None)
+
+
+def names_in(item: object) -> set[str]:
+    """The names that are read in an item, a Model or any part of one."""
+    return {node.symbol for expr in inside(item) for node in walk(expr) if isinstance(node, Read)}
+
+
+def reads_each(expr: Expr) -> bool:
+    """Whether an expression of a flow is another for each atom."""
+    return any(isinstance(node, Read) and EACH in node.indices for node in walk(expr))
+
+
+def bound(expr: Expr) -> tuple[str, ...]:
+    """The names that a node gives to what is inside it."""
+    match expr:
+        case Reduce(domain=domain):
+            return domain.binders
+        case Lambda(parameters=parameters):
+            return parameters
+        case Slope(variable=variable) | Area(variable=variable):
+            return (variable,)
+    return ()
+
+
+def free_atoms(expr: Expr, memo: dict[int, frozenset[str]] | None = None) -> frozenset[str]:
+    """The atoms that an expression reads and does not bind itself."""
+    memo = {} if memo is None else memo
+    if id(expr) not in memo:
+        inner = frozenset(i for c in children(expr) for i in free_atoms(c, memo))
+        if isinstance(expr, Reduce):
+            inner = (inner | {*expr.domain.atoms}) - {*expr.domain.binders}
+        elif isinstance(expr, Read):
+            inner |= {i for i in expr.indices if isinstance(i, str)}
+        memo[id(expr)] = inner
+    return memo[id(expr)]

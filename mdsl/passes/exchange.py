@@ -20,7 +20,7 @@ from mdsl.model.dimensions import LENGTH
 from mdsl.model.domains import Pairs
 from mdsl.model.dynamics import FIELDS
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Read, Reduce, walk
+from mdsl.model.nodes import Advance, Equation, Expr, Model, Param, Reduce, free_atoms, names_in, walk
 from mdsl.model.traverse import inside
 
 from .atom_data import shape_of
@@ -59,11 +59,7 @@ ENDS = "the two ends play the same part: make it symmetric in them"
 def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = {}) -> bool:  # noqa: B006
     """Whether exchanging the last two atoms of a domain leaves the summand as it is, at random places."""
     names = reduce.domain.atoms
-    if {i for n in walk(reduce.body) if isinstance(n, Read) for i in n.indices if isinstance(i, str)} - {
-        *names,
-        *entries,
-        *_bound_inside(reduce),
-    }:
+    if free_atoms(reduce.body) - {*names, *entries}:
         return True  # it depends on atoms further out, which is refused later
     if unknown_functions(reduce.body):
         return True  # what is not known cannot be tried
@@ -122,7 +118,7 @@ def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:
         computed -= {*states, *FIELDS}
         for reduce in (n for e in exprs for n in walk(e) if isinstance(n, Reduce)):
             # Sums over pairs of what flows compute are refused later.
-            if not any(isinstance(n, Read) and n.symbol in computed for n in walk(reduce)):
+            if computed.isdisjoint(names_in(reduce)):
                 yield reduce, states
 
 
@@ -134,10 +130,6 @@ def _entries(equation: Equation) -> dict[str, np.ndarray]:
 
 def _entry_count(equation: Equation) -> tuple[int, ...]:
     return () if equation.series is None else (equation.series.count,)
-
-
-def _bound_inside(reduce: Reduce) -> set[str]:
-    return {b for n in walk(reduce.body) if isinstance(n, Reduce) for b in n.domain.binders}
 
 
 def _is_length(model: Model, param: Param) -> bool:

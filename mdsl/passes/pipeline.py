@@ -24,8 +24,8 @@ from mdsl.model.nodes import (
     Model,
     Op,
     Read,
-    Reduce,
     Slope,
+    bound,
     walk,
 )
 from mdsl.model.operators import BUILTINS
@@ -77,7 +77,7 @@ def verify(model: Model, after: Pass) -> None:
     """Check what a pass promises. Raises AssertionError: a fault of the compiler, never of the program."""
     declared = _declared(model)
     for name, expr in places(model):
-        known = declared.union(*map(_bound, walk(expr)))
+        known = declared.union(*map(bound, walk(expr)))
         for node in walk(expr):
             if isinstance(node, after.absent):
                 raise AssertionError(f"after {after.name}, {name} still holds {type(node).__name__}")
@@ -94,16 +94,6 @@ def _declared(model: Model) -> set[str]:
     found |= {n for e in model.equations for n in (e.name, *e.binders)}
     found |= {s.target for a in flows for s in a.statements}
     return found.union(*({*(s.name for s in a.states), *(e.name for e in a.observes)} for a in flows))
-
-
-def _bound(node: Expr) -> tuple[str, ...]:
-    """The names that a node gives to what is inside it."""
-    match node:
-        case Reduce(domain=domain):
-            return domain.binders
-        case Slope(variable=variable) | Area(variable=variable):
-            return (variable,)
-    return ()
 
 
 def _is_name(index: object) -> bool:

@@ -12,10 +12,10 @@ from pathlib import PurePath
 from mdsl.grammar import tree
 from mdsl.grammar.layout.format import format_expression, format_statement
 from mdsl.grammar.layout.statements import step as step_text
+from mdsl.model.dependencies import used
 from mdsl.model.nodes import (
     EACH,
     Advance,
-    Area,
     Axis,
     Box,
     Derived,
@@ -28,11 +28,10 @@ from mdsl.model.nodes import (
     Model,
     Output,
     Param,
-    Read,
-    Reduce,
     Setup,
-    Slope,
     Table,
+    bound,
+    names_in,
     walk,
 )
 from mdsl.model.traverse import inside
@@ -296,23 +295,9 @@ def _expressions(model: Model) -> list[Expr]:
 
 def _used(model: Model) -> set[str]:
     """The functions and schemes that a program declares, and those of modules that it uses in the end."""
-    functions = {f.symbol: f for f in model.functions}
-    schemes = {s.symbol: s for s in model.schemes}
-    found: set[str] = set()
-    pending = [s for s in (*functions, *schemes) if "." not in s]
-    pending += [n.symbol for e in _expressions(model) for n in walk(e) if isinstance(n, Read)]
-    pending += [s.scheme for s in model.run if isinstance(s, Advance)]
-    while pending:
-        symbol = pending.pop()
-        if symbol in found or symbol not in functions and symbol not in schemes:
-            continue
-        found.add(symbol)
-        if symbol in functions:
-            pending += [n.symbol for n in walk(functions[symbol].value) if isinstance(n, Read)]
-        if symbol in schemes:
-            pending += schemes[symbol].invoked()
-            pending += [n.symbol for e in inside(schemes[symbol]) for n in walk(e) if isinstance(n, Read)]
-    return found
+    start = names_in(tuple(_expressions(model))).union(s.scheme for s in model.run if isinstance(s, Advance))
+    symbols = [*(f.symbol for f in model.functions), *(s.symbol for s in model.schemes)]
+    return {*used(model, start.union(s for s in symbols if "." not in s))}
 
 
 def _locals(model: Model, used: set[str]) -> set[str]:
@@ -331,11 +316,5 @@ def _locals(model: Model, used: set[str]) -> set[str]:
             found |= {s.name for s in step.states} | {e.name for e in step.observes}
     for e in (*_expressions(model), *(f.value for f in model.functions if f.symbol in used)):
         for node in walk(e):
-            match node:
-                case Lambda(parameters=parameters):
-                    found |= set(parameters)
-                case Slope(variable=variable) | Area(variable=variable):
-                    found.add(variable)
-                case Reduce(domain=domain):
-                    found |= set(domain.binders)
+            found |= {*bound(node)}
     return found - {EACH}

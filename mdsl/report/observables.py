@@ -12,7 +12,7 @@ from mdsl.lowering.field.field import Measure, PerAtom, Support
 from mdsl.lowering.planning.policy import Policy
 from mdsl.model.dimensions import LENGTH
 from mdsl.model.domains import Each, Members, Pairs, Triples
-from mdsl.model.nodes import Equation, Read, walk
+from mdsl.model.nodes import Equation, names_in
 from mdsl.passes.finite import knows
 from mdsl.printing.expressions import text_of
 
@@ -26,7 +26,7 @@ def observables(compiled: Compiled, policy: Policy) -> Iterator[tuple[str, str]]
     model, field = compiled.model, compiled.field
     for equation in (e for e in model.of_kind("observe") if e.span.source is model.source):
         yield _name(equation), f"= {text_of(model, equation.body)} (line {equation.span.line})"
-        reads = {n.symbol for n in walk(field.combination(equation.name).expr) if isinstance(n, Read)}
+        reads = names_in(field.combination(equation.name))
         measures = [m for m in field.measures if m.name in reads]
         around = [
             v
@@ -57,7 +57,7 @@ def _words(compiled: Compiled, measure: Measure, policy: Policy) -> str:
     )
     words = f"sum over {what}" if measure.op == "sum" else f"the {measure.op} over {what}"
     if measure.axis is not None:
-        count = measure.axis.last + 1 - measure.axis.first
+        count = measure.axis.count
         words = (
             f"histogram over {what}, each visited once"
             if measure.bin is not None

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, suggest
 from mdsl.model import nodes as model
+from mdsl.model.dependencies import used
 from mdsl.model.dynamics import FIELDS
-from mdsl.model.nodes import DISTRIBUTIONS, EACH
-from mdsl.model.traverse import inside
+from mdsl.model.nodes import DISTRIBUTIONS, EACH, names_in
 
 from .expressions import Resolver
 from .modules import near
@@ -249,23 +249,10 @@ def observes(
 def schemes_mean_the_prelude(work: Resolution, program: model.Model, prelude: Module, main: Module) -> None:
     """A scheme of a module that reads `kinetic` means that of every program: the program then has no other."""
     taken = prelude.declared.keys() & main.declared.keys()
-    items: dict[str, model.Scheme | model.Function] = {
-        **{s.symbol: s for s in program.schemes},
-        **{f.symbol: f for f in program.functions},
-    }
-    pending = [s.scheme for s in program.run if isinstance(s, model.Advance)]
-    seen: set[str] = set()
-    while pending and taken:
-        symbol = pending.pop()
-        item = items.get(symbol)
-        if symbol in seen or item is None:
-            continue
-        seen.add(symbol)
-        reads = [n.symbol for e in inside(item) for n in model.walk(e) if isinstance(n, model.Read)]
-        pending += [*reads, *(item.invoked() if isinstance(item, model.Scheme) else ())]
-        if item.span.source is not main.program.span.source:
-            for name in dict.fromkeys(n for n in reads if n in taken):
-                message = f"every program has its `{name}`, which `{item.name}` reads"
-                work.report.append(
-                    Diagnostic("duplicate-name", message, main.declared[name].span, help="choose another name")
-                )
+    run = (s.scheme for s in program.run if isinstance(s, model.Advance))
+    for item in used(program, run).values():
+        for name in sorted(names_in(item) & taken) if item.span.source is not main.program.span.source else ():
+            message = f"every program has its `{name}`, which `{item.name}` reads"
+            work.report.append(
+                Diagnostic("duplicate-name", message, main.declared[name].span, help="choose another name")
+            )

@@ -16,6 +16,7 @@ from varied import Case, cases, names
 from mdsl.compiler import compile_source
 from mdsl.grammar.source import Source
 from mdsl.interpret import meaning as interpret
+from mdsl.model.nodes import Read, walk
 from mdsl.resolve.program import resolve
 
 TOPOLOGIES = {
@@ -133,3 +134,18 @@ def test_a_field_means_what_the_model_does(name, folder):
     for param in (p for p in model.params if p.lifetime == "param" or p.data is not None):
         expected = np.asarray(interpret.param_gradient(model, system, param.name), float)
         close(symmetric(found.by(param.name)), symmetric(expected), f"by {param.name}")
+
+
+@pytest.mark.parametrize("name", ["sums that are read within sums", "functions of sums", "quantities of quantities"])
+def test_which_sums_have_to_be_known_before(name, folder):
+    """All that a summand reads, also through other sums and through values of atoms."""
+    _, field = models(CASES[name], folder)
+    inner = {key: field.sum(key).summand for key in field.inner}
+    read_by = {v.name: v.summand for v in field.values} | inner
+    for summand in (*(t.summand for t in field.terms), *(m.summand for m in field.measures)):
+        found, pending = set(), [summand]
+        while pending:
+            new = {n.symbol for n in walk(pending.pop()) if isinstance(n, Read)} & read_by.keys() - found
+            found |= new
+            pending += [read_by[key] for key in new]
+        assert field.within([summand]) == tuple(key for key in field.inner if key in found)

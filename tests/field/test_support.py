@@ -29,6 +29,8 @@ ENDS = {
     "u(r)*end(r, 3)": 3,
     "end(r, rc) + end(r, 2)": 2.5,
     "sin(end(r, 2))": 2,
+    "log1p(2*end(r, 2))": 2,
+    "log(2*end(r, 2))": None,
     "cos(end(r, 2))": None,
     "if r < 3 then end(r, 2) else 0": 2,
     "if r*r < 4 then u(r) else 0": 2,
@@ -110,6 +112,14 @@ def test_how_it_ends(body):
     assert end.kink == pytest.approx((nearer - near) / h, abs=1e-4)
 
 
+def test_the_largest_jump_of_all_pairs_of_species():
+    text = "species A, B\nparam e[species, species] = { A-A: 1.0, A-B: 0.5, B-B: 0.1 }\n"
+    (end,) = cutoffs(
+        program(text + "energy U = sum(i < j) if r < 2 then -e[i, j]/r else 0 where r = |x[i] - x[j]|").compiled.field
+    )
+    assert end.jump == pytest.approx(-0.5)
+
+
 def test_how_a_table_ends(tmp_path):
     """It has a value just before its end."""
     (tmp_path / "steps.txt").write_text("".join(f"{r} {3 - r}\n" for r in (1.0, 1.25, 1.5, 1.75, 2.0)))
@@ -130,6 +140,15 @@ def test_which_sums_the_list_of_the_energies_holds():
     field = program(text).compiled.field
     found = {m.equation: m.near for m in field.measures}
     assert [found[f"O{k}"] for k in range(len(near))] == list(near.values())
+
+
+def test_which_values_of_atoms_the_list_of_the_energies_holds():
+    text = DECLARED + "energy U = sum(i < j) end(|x[i] - x[j]|, 2.5)\n"
+    near = {"end(|x[i] - x[j]|, 2)": True, "end(|x[i] - x[j]|, 3)": False, "u(|x[i] - x[j]|)": False}
+    near |= {"|x[i] - x[j]|*(x[i] - x[j]).x": False}
+    for k, e in enumerate(near):
+        text += f"quantity n{k}[i] = sum(j != i) {e}\nobserve O{k} = sum(i) n{k}[i]\n"
+    assert [v.near for v in program(text).compiled.field.values] == list(near.values())
 
 
 def test_a_sum_over_a_range_ends_with_the_farthest():

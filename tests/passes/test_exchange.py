@@ -43,6 +43,7 @@ ASYMMETRIC = {
     "a little": PAIR + "(1e-4*q[i] + 1)*exp(-|x[i] - x[j]|)",
     "small numbers": PAIR + "1e-6*q[i]*|x[i] - x[j]|",
     "far apart": PAIR + "(if |x[i] - x[j]| > 8 then q[i] else 1)",
+    "beyond a length": "param L = 1e4\n" + PAIR + "(if |x[i] - x[j]| > 2*L then q[i] else 1)",
     "near": PAIR + "(if |x[i] - x[j]| < 0.1 then q[i] else 1)",
     "a later entry": "observe O[k in 1..3] = sum(i < j) (if k == 3 then m[i] else 1)*|x[i] - x[j]|",
     "triples": TRIPLE + "q[j]*|x[j] - x[k]|",

@@ -10,7 +10,21 @@ from mdsl.model import dimensions
 from mdsl.model.dimensions import ONE
 from mdsl.model.domains import Each
 from mdsl.model.literals import constant_value
-from mdsl.model.nodes import EACH, UNKNOWN, Advance, Draw, Equation, Expr, Read, Reduce, State, Type, Update, walk
+from mdsl.model.nodes import (
+    EACH,
+    UNKNOWN,
+    Advance,
+    Draw,
+    Equation,
+    Expr,
+    Read,
+    Reduce,
+    State,
+    Type,
+    Update,
+    reads_each,
+    walk,
+)
 
 from .run import before_run, want, whole
 
@@ -195,7 +209,7 @@ class _Flow:
         if update.state:
             self.remember(update, value)
         elif target == "cell":
-            if any(isinstance(n, Read) and EACH in n.indices for n in walk(value)):
+            if reads_each(value):
                 self.work.fail("wrong-type", "`cell` is one for all atoms, but this is one for each", value)
             else:
                 self.want(update, value, Type("matrix", self.work.builtin("cell").dimension))
@@ -208,7 +222,7 @@ class _Flow:
 
     def remember(self, update: Update, value: Expr) -> None:
         name, kind = update.target, self.work.locals[update.target]
-        if any(isinstance(n, Read) and EACH in n.indices for n in walk(value)):
+        if reads_each(value):
             self.work.fail(
                 "wrong-type",
                 f"`{name}` is one for all atoms, but this is one for each",

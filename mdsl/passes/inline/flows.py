@@ -28,6 +28,7 @@ from mdsl.model.nodes import (
     Scheme,
     State,
     Update,
+    reads_each,
     walk,
 )
 
@@ -350,10 +351,6 @@ class _Statement:
 
     def fail(self, id: str, message: str, span: Span, via: tuple[Span, ...], **more) -> None:
         self.work.fail(id, message, Number(0.0, span=span, via=via), **more)
-
-
-def reads_each(expr: Expr) -> bool:
-    return any(isinstance(n, Read) and EACH in n.indices for n in walk(expr))
 
 
 def changes(scheme: Scheme, schemes: Mapping[str, Scheme], seen: frozenset[str] = frozenset()) -> frozenset[str]:
