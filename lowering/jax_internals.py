@@ -149,10 +149,7 @@ def evaluated_here(jaxpr: Jaxpr, consts: Sequence, *values) -> list:
         return atom.val if isinstance(atom, Literal) else known[atom]
 
     for eqn in jaxpr.eqns:
-        given = eqn.primitive.get_bind_params(eqn.params)
-        functions, params = given if isinstance(given, tuple) else ((), given)
-        found = eqn.primitive.bind(*functions, *map(read, eqn.invars), **params)
-        known.update(zip(eqn.outvars, found if eqn.primitive.multiple_results else [found]))
+        known.update(zip(eqn.outvars, applied(eqn, [read(atom) for atom in eqn.invars])))
     return [read(atom) for atom in jaxpr.outvars]
 
 
@@ -169,6 +166,14 @@ def pruned_here(jaxpr: Jaxpr, used_outputs: Sequence[bool], instantiate: Sequenc
     used = [v in needed or always for v, always in zip(jaxpr.invars, instantiate, strict=True)]
     invars = [v for v, u in zip(jaxpr.invars, used) if u]
     return jaxpr.replace(invars=invars, outvars=outvars, eqns=eqns), used
+
+
+def applied(eqn: JaxprEqn, values: Sequence) -> list:
+    """The results of one operation of a kernel."""
+    given = eqn.primitive.get_bind_params(eqn.params)
+    functions, params = given if isinstance(given, tuple) else ((), given)
+    found = eqn.primitive.bind(*functions, *values, **params)
+    return list(found) if eqn.primitive.multiple_results else [found]
 
 
 # -- what other modules use ------------------------------------------------------------------------------

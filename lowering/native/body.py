@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -45,18 +46,24 @@ def kind_of(aval) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Separated:
-    """``body``: the kernel without calls of others, and of what is the same for all pairs only its values, ``consts``
-    of its constvars."""
+    """A kernel without calls of others. Of what is the same for all pairs it has only the values, ``consts`` of
+    ``constvars``."""
 
-    body: Jaxpr
+    constvars: list
     consts: list
+    invars: list
+    eqns: list[JaxprEqn]
+    outvars: list
 
     @property
     def reads(self) -> list[bool]:
         """Which of its inputs it reads."""
-        atoms = [*self.body.outvars, *(v for eqn in self.body.eqns for v in eqn.invars)]
-        read = {v for v in atoms if not isinstance(v, Literal)}
-        return [v in read for v in self.body.invars]
+        read = set(_variables([*self.outvars, *(v for eqn in self.eqns for v in eqn.invars)]))
+        return [v in read for v in self.invars]
+
+
+def _variables(atoms: Sequence) -> list:
+    return [v for v in atoms if not isinstance(v, Literal)]
 
 
 def separated(function: Callable, *types) -> Separated:
@@ -66,30 +73,46 @@ def separated(function: Callable, *types) -> Separated:
     def flat(*values):
         return _evaluated(jaxpr, consts, values)
 
-    jaxpr, consts = internals.traced(flat, *types)
-    jaxpr, _ = internals.pruned(jaxpr, [True] * len(types))
-    varying = set(jaxpr.invars)
-    first, rest = [], []
-    for eqn in jaxpr.eqns:
-        if any(not isinstance(v, Literal) and v in varying for v in eqn.invars):
+    whole, known = _traced(flat, types)
+    varying, first, rest = set(whole.invars[-len(types) :]), [], []
+    for eqn in whole.eqns:
+        if varying.isdisjoint(_variables(eqn.invars)):
+            first.append(eqn)
+        else:
             varying.update(eqn.outvars)
             rest.append(eqn)
-        else:
-            first.append(eqn)
-    made = {v for eqn in first for v in eqn.outvars}
-    read = [v for eqn in rest for v in eqn.invars] + list(jaxpr.outvars)
-    needed = list(dict.fromkeys(v for v in read if not isinstance(v, Literal) and (v in made or v in jaxpr.constvars)))
-    before = jaxpr.replace(invars=[], outvars=needed, eqns=first)
-    values = internals.evaluated(before, consts) if needed else []
-    return Separated(jaxpr.replace(constvars=needed, eqns=rest), [jnp.asarray(v) for v in values])
+    for eqn in first:
+        values = [v.val if isinstance(v, Literal) else known[v] for v in eqn.invars]
+        known.update(zip(eqn.outvars, internals.applied(eqn, values)))
+    read = _variables([*(v for eqn in rest for v in eqn.invars), *whole.outvars])
+    needed = [v for v in dict.fromkeys(read) if v in known]
+    inputs = list(whole.invars[-len(types) :])
+    return Separated(needed, [jnp.asarray(known[v]) for v in needed], inputs, rest, list(whole.outvars))
 
 
-def _evaluated(jaxpr: Jaxpr, consts: Sequence, values: Sequence) -> list:
-    """The results of a kernel; those that it calls are computed operation by operation."""
+def _traced(function: Callable, types: Sequence) -> tuple[Jaxpr, dict]:
+    """A kernel, without what no result needs, whose last inputs are those of the function; and what its other variables
+    are worth from the start: arrays that it holds, those too that newer releases of JAX write into it as numbers."""
+    jaxpr, consts = internals.traced(function, *types)
+    written = {id(v): v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Literal) and np.ndim(v.val)}
+
+    def explicit(*values):
+        return _evaluated(jaxpr, consts, values[len(written) :], dict(zip(written, values)))
+
+    arrays = [jnp.asarray(v.val) for v in written.values()]
+    if written:
+        jaxpr, consts = internals.traced(explicit, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays), *types)
+    jaxpr, _ = internals.pruned(jaxpr, [True] * (len(written) + len(types)))
+    return jaxpr, dict(zip((*jaxpr.constvars, *jaxpr.invars[: len(written)]), (*consts, *arrays)))
+
+
+def _evaluated(jaxpr: Jaxpr, consts: Sequence, values: Sequence, written: Mapping = {}) -> list:  # noqa: B006
+    """The results of a kernel; those that it calls are computed operation by operation. ``written``: values of arrays
+    that are written into it, by the identity of these."""
     known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *values), strict=True))
 
     def read(atom):
-        return atom.val if isinstance(atom, Literal) else known[atom]
+        return written.get(id(atom), atom.val) if isinstance(atom, Literal) else known[atom]
 
     for eqn in jaxpr.eqns:
         given = [read(atom) for atom in eqn.invars]
@@ -97,9 +120,7 @@ def _evaluated(jaxpr: Jaxpr, consts: Sequence, values: Sequence) -> list:
         if eqn.primitive.name in CALLED and inner is not None:
             found = _evaluated(*(internals.opened(inner) if hasattr(inner, "consts") else (inner, ())), given)
         else:
-            one = internals.operation_alone(jaxpr, eqn, [v for v in eqn.invars if not isinstance(v, Literal)])
-            one = one.replace(invars=list(dict.fromkeys(one.invars)))
-            found = internals.evaluated(one, (), *(known[v] for v in one.invars))
+            found = internals.applied(eqn, given)
         known.update(zip(eqn.outvars, found, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
@@ -188,6 +209,16 @@ def _larger(name: str, a: Value, b: Value) -> Value:
     return where(a > b if name == "max" else a < b, a, b)
 
 
+def _divided(name: str, a: Value, b: Value) -> Value:
+    """Of whole numbers as XLA has them, where a processor would end the program: -1 and a for a/0 and its rest."""
+    if a.floating:
+        return a.operation(name, b)
+    least = -(2 ** (BITS[a.kind] - 1))
+    none = b.compared("eq", 0)
+    found = a.operation(name, where(none | (b.compared("eq", -1) & a.compared("eq", least)), 1, b))
+    return where(none, -1 if name == "div" else a, found)
+
+
 def _sign(x: Value) -> Value:
     if not x.floating:
         return where(x > 0, 1, where(x < 0, -1, x))
@@ -207,7 +238,8 @@ def _logistic(x: Value) -> Value:
 
 ELEMENTWISE: dict[str, Callable] = {
     "add": Value.__add__, "add_any": Value.__add__, "sub": Value.__sub__, "mul": Value.__mul__,
-    "div": Value.__truediv__, "rem": lambda a, b: a.operation("rem", b), "neg": Value.__neg__, "abs": Value.__abs__,
+    "div": lambda a, b: _divided("div", a, b), "rem": lambda a, b: _divided("rem", a, b),
+    "neg": Value.__neg__, "abs": Value.__abs__,
     "and": Value.__and__, "or": Value.__or__, "xor": Value.__xor__, "not": Value.__invert__,
     "max": lambda a, b: _larger("max", a, b), "min": lambda a, b: _larger("min", a, b), "sign": _sign,
     "sqrt": sqrt, "rsqrt": lambda x: x.number(1.0) / sqrt(x), "square": lambda x: x * x,
@@ -299,7 +331,7 @@ class Printer:
     def __init__(self, code: Code, known: Mapping):
         self.code, self.known = code, dict(known)
 
-    def results(self, jaxpr: Jaxpr) -> list[Value]:
+    def results(self, jaxpr: Separated) -> list[Value]:
         """Of a kernel whose results are numbers."""
         for eqn in jaxpr.eqns:
             if eqn.primitive.name == "split":

@@ -131,11 +131,11 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
     types = [jax.ShapeDtypeStruct((), v.dtype) for v in (*mine, *theirs)]
     whole = separated(pair, *types, jax.ShapeDtypeStruct((), bool))
     used = whole.reads[:-1]
-    kinds = [kind_of(v.aval) for v in (*whole.body.invars, *whole.body.outvars)]
-    if "i1" in kinds[len(whole.body.invars) :]:
+    kinds = [kind_of(v.aval) for v in (*whole.invars, *whole.outvars)]
+    if "i1" in kinds[len(whole.invars) :]:
         raise Unprintable("a sum of truth values")
     wide = "f64" if "f64" in kinds or "i64" in kinds else "f32"
-    text = printed(whole.body, layout, used[: len(mine)], used[len(mine) :], wide, lanes(BITS[wide] // 8), api())
+    text = printed(whole, layout, used[: len(mine)], used[len(mine) :], wide, lanes(BITS[wide] // 8), api())
     rows = lax.iota(jnp.int32, n) if rows is None else rows
     values = [*lists, rows, *(v for v, u in zip((*mine, *theirs), used) if u), *whole.consts]
     values = [v.astype(jnp.int32) if v.dtype == bool else v for v in values]

@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mdsl.lowering.jax_internals import Jaxpr
-
-from .body import Printer, Table, gathered, kind_of, single
+from .body import Printer, Separated, Table, gathered, kind_of, single
 from .compile import ATTRIBUTES
 from .elementary import defined
 from .ir import BITS, NAMES, WHOLE, Code, Value
@@ -232,7 +230,7 @@ def _side_by_side(loop: Loop, others: Sequence[Array], count: str) -> None:
 
 
 def printed(
-    body: Jaxpr,
+    body: Separated,
     layout: Slots | Everyone,
     own: Sequence[bool],
     other: Sequence[bool],
