@@ -18,9 +18,11 @@ from mdsl.lowering import jax_internals as internals
 from mdsl.lowering.jax_internals import Jaxpr, JaxprEqn, Literal
 
 from .elementary import FUNCTIONS
-from .ir import BITS, NAMES, Code, Value, copysign, sqrt, where
+from .ir import BITS, NAMES, WHOLE, Code, Value, copysign, sqrt, where
 
 KINDS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "bool": "i1"}
+KINDS |= {"uint32": "i32", "uint64": "i64"}  # of which there are only bits
+OF_BITS = {"and", "or", "xor", "not", "eq", "ne", "select_n", "bitcast_convert_type", "broadcast_in_dim", "reshape"}
 MOST = 64  # entries of an array that are vectors of their own
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters of operations that are others, one after the other
 CALLED = {"pjit", "jit", "closed_call", "core_call", "eval_jaxpr", "custom_jvp_call", "custom_vjp_call", "checkpoint"}
@@ -232,6 +234,13 @@ def _elementary(name: str, *args: Value) -> Value:
     return args[0].like(code(f"call {args[0].type} @mdsl.{name}.{kind}({given})"))
 
 
+def _polynomial(x: Value, *coefficients: Value) -> Value:
+    total = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        total = total * x + c
+    return total
+
+
 def _logistic(x: Value) -> Value:
     return x.number(1.0) / (_elementary("exp", -x) + 1.0)
 
@@ -245,6 +254,8 @@ ELEMENTWISE: dict[str, Callable] = {
     "sqrt": sqrt, "rsqrt": lambda x: x.number(1.0) / sqrt(x), "square": lambda x: x * x,
     "floor": lambda x: x.code.intrinsic("floor", x), "ceil": lambda x: x.code.intrinsic("ceil", x),
     "is_finite": lambda x: abs(x) < math.inf, "logistic": _logistic,
+    "polynomial": _polynomial, "one_minus_square": lambda x: (-x + 1.0) * (x + 1.0),
+
     "stop_gradient": lambda x: x, "copy": lambda x: x, "copy_p": lambda x: x, "pvary": lambda x: x,
     "clamp": lambda low, x, high: _larger("min", _larger("max", x, low), high),
     **{name: lambda a, b, name=name: a.compared(name, b) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
@@ -360,6 +371,8 @@ class Printer:
             raise Unprintable(f"{name}, of {math.prod(out.shape)} numbers")
         if name in ("gather", "dynamic_slice"):
             return self._from_table(eqn)
+        if name not in OF_BITS and any(str(v.aval.dtype).startswith("uint") for v in eqn.invars):
+            raise Unprintable(f"{name} of numbers without a sign")
         given = [self.values(v) for v in eqn.invars]
         if name in SHAPED:
             return _array(SHAPED[name](eqn, *given))
@@ -370,6 +383,8 @@ class Printer:
         match name:
             case "convert_element_type":
                 return mapped(lambda v: v.to(kind), *given)
+            case "bitcast_convert_type" if BITS[kind] == BITS[given[0].flat[0].kind]:
+                return mapped(lambda v: v.bits() if v.floating else v.as_float(kind) if kind in WHOLE else v, *given)
             case "integer_pow":
                 return mapped(lambda v: _by_products(v, eqn.params["y"]), *given)
             case "round":

@@ -72,7 +72,8 @@ def literal(value, kind: str) -> str:
     if kind == "i1":
         return "true" if value else "false"
     if kind in ("i32", "i64"):
-        return str(int(value))
+        half = 2 ** (BITS[kind] - 1)
+        return str((int(value) + half) % (2 * half) - half)
     with np.errstate(over="ignore"):
         return f"0x{int(np.float64(np.float32(value) if kind == 'f32' else value).view(np.uint64)):016X}"
 
