@@ -371,7 +371,7 @@ class Printer:
             raise Unprintable(f"{name}, of {math.prod(out.shape)} numbers")
         if name in ("gather", "dynamic_slice"):
             return self._from_table(eqn)
-        if name not in OF_BITS and any(str(v.aval.dtype).startswith("uint") for v in eqn.invars):
+        if name not in OF_BITS and any(str(v.aval.dtype).startswith("uint") for v in (*eqn.invars, *eqn.outvars)):
             raise Unprintable(f"{name} of numbers without a sign")
         given = [self.values(v) for v in eqn.invars]
         if name in SHAPED:
