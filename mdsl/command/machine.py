@@ -49,7 +49,18 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
         raise Rejected(
             Diagnostic("bad-option", ": ".join([f"the platform {options.platform} is not to be had here", *why]))
         ) from None
+    if options.kernels == "native":
+        _check_native()
     return tuple(devices[:count]) if devices[0].platform == "cpu" and len(devices) > 1 else None
+
+
+def _check_native() -> None:
+    """Raises Rejected where what was asked for is not to be had."""
+    from mdsl.lowering.native.call import unavailable
+
+    if why := unavailable():
+        help = "`pip install 'mdsl[native]'` brings llvmlite; with `--kernels xla` all sums are XLA's"
+        raise Rejected(Diagnostic("bad-option", f"there are no native kernels here: {why}", help=help))
 
 
 def threads(options: RunOptions) -> int:

@@ -33,7 +33,7 @@ def everything(group, precision):
     return jax.tree.map(np.asarray, jax.jit(lambda a, d: jax.jvp(gradient, (a,), (d,)))(at, along))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("precision", SMALL)
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_library(group, precision, monkeypatch):
@@ -49,7 +49,7 @@ def test_the_library(group, precision, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=SMALL[precision], atol=SMALL[precision] * min(scale, np.abs(b).max() + 1))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_programs_with_native_kernels(seed, tmp_path, monkeypatch):
     """They mean what the interpreter says."""

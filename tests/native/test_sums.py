@@ -4,6 +4,7 @@ transformations; and what is left to XLA."""
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from mdsl.lowering.traversals import schedules
 from mdsl.lowering.traversals.pair_sum import pair_sum
 
 pytest.importorskip("llvmlite")
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(1)
 TABLE = jnp.asarray(RNG.normal(size=(3, 3)))
 CURVE = padded(jnp.asarray(RNG.normal(size=100)))
@@ -241,11 +243,17 @@ def test_wrong_numbers(asked_anew, monkeypatch):
 
 
 def test_no_llvmlite():
-    """Commands say so, and sums are XLA's."""
-    code = "import sys; sys.modules['llvmlite'] = None; from mdsl.command.cli import main; main(['--version'])"
+    """Commands say so, and sums are XLA's; a run that is to have native kernels is refused."""
+    text = "import sys; sys.modules['llvmlite'] = None; from mdsl.command.cli import main; sys.exit(main(sys.argv[1:]))"
     environment = os.environ | {"MDSL_KERNELS": "native"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    def command(*words):
+        return subprocess.run([sys.executable, "-c", text, *words], env=environment, capture_output=True, text=True)
+
+    done = command("--version")
     assert "kernels: xla, since llvmlite is not installed" in done.stdout, done.stderr
+    done = command("run", str(ROOT / "examples" / "bubble_raft.mdsl"), "--kernels", "native")
+    assert done.returncode == 2 and "no native kernels here: llvmlite is not installed" in done.stderr, done.stderr
 
 
 SHARDED = """
