@@ -15,7 +15,7 @@ from mdsl.lowering.field.field import Measure, Term
 from mdsl.lowering.kernels.accumulate import binned
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours.gather import padded
-from mdsl.model.domains import Domain
+from mdsl.model.domains import Domain, Members
 from mdsl.model.nodes import Expr, Read
 from mdsl.start.initial import Initial
 
@@ -27,6 +27,7 @@ from .totals import Measures, Outputs, Quantities, Terms, Totals
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
+OVER = (Members,)
 BY_ROWS = False
 
 
