@@ -58,7 +58,7 @@ def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Num
     tuples = _tuples(now, [p for t in terms for _, p in t.partials])
     for term in terms:
         for leaf, partial in term.partials:
-            yield term, leaf, tuples.partial(term, leaf, partial, now.atoms[IDS])
+            yield term, leaf, tuples.at(term.domain, leaf.indices[0], partial, now.atoms[IDS])
 
 
 def weighted(now: Configuration, term: Term) -> Scalar:
