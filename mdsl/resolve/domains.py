@@ -52,12 +52,14 @@ def _domain(work: Resolver, node: tree.Domain, scope: Scope) -> Domain | None:
             domain = found
             continue
         centre = scope.find(found.centre)
-        if isinstance(centre, Binder) and (domain is None or centre.kind == "atoms"):
+        if isinstance(centre, Binder) and centre.kind == "atoms":
             return replace(found, centre=centre.symbol)
         if domain is None:
             work.error(
                 "wrong-index",
-                f"`{found.centre}` is not an index: nothing around this sum binds it",
+                f"`{found.centre}` is a number, not an atom"
+                if isinstance(centre, Binder)
+                else f"`{found.centre}` is not an index: nothing around this sum binds it",
                 node,
                 help=f"`sum({found.everywhere})` sums over all pairs",
             )
