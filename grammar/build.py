@@ -273,6 +273,13 @@ class Builder:
         parts = (part if isinstance(part, tree.Node) else _text(part) for b, part in zip(blank, c) if b)
         return tree.Domain(_span(c), form, tuple(parts))
 
+    def partners(self, c):
+        match c[-1]:
+            case tree.Index(base=tree.Name(id=topology), indices=(tree.Name(id=atom),)):
+                return tree.Domain(_span(c), "{} in {}[{}]", (_text(c[0]), topology, atom))
+        message = "a sum runs over a range, or over the partners of one atom along a topology"
+        raise Rejected(Diagnostic("bad-domain", message, c[-1].span, help="`sum(j in bonds[i])` in a quantity of `i`"))
+
     def membership(self, c):
         close = next(k for k, child in enumerate(c) if _is(child, ")"))
         form = tree.NOT_IN if _is(c[close + 1], "not") else "({}) in {}"

@@ -6,6 +6,7 @@ Others   sum(j != i)            all others, around an i that is bound outside
 Triples  sum(i; j < k)          around every atom every pair of others
 Around   sum(i; j < k)          every pair of others, around an i that is bound outside
 Members  sum((i, j) in bonds)   the tuples of a topology
+Partners sum(j in bonds[i])     the other ends of the pairs of a topology, around an i that is bound outside
 Over     sum(k in 1..n)         whole numbers, until `inline`
 
 The parser knows a domain by its form, in which names are blank (`grammar.tree.Domain`). A class says its own, with a
@@ -173,6 +174,7 @@ class Around(Centred):
 @dataclass(frozen=True)
 class Members(Listed):
     form = "({binders}) in {topology}"
+    like = "along the topology, tuple by tuple"
 
     @property
     def visits(self) -> str:  # type: ignore[override]
@@ -185,13 +187,24 @@ class Members(Listed):
 
 
 @dataclass(frozen=True)
+class Partners(Centred, Listed):
+    form = "{j} in {topology}[{centre}]"
+    words = "the partners of each atom along a topology: one value for each atom"
+    mirrored = True
+
+    @property
+    def everywhere(self) -> Members:
+        return Members(self.atoms, self.topology)
+
+
+@dataclass(frozen=True)
 class Over(Domain):
     bounds: tuple[Expr, ...]  # the first number and the last
 
     form = "{k} in {bounds}"
 
 
-KINDS: tuple[type[Domain], ...] = (Each, Pairs, Others, Triples, Around, Members, Over)
+KINDS: tuple[type[Domain], ...] = (Each, Pairs, Others, Triples, Around, Members, Partners, Over)
 
 
 def blank(form: str) -> str:

@@ -129,6 +129,7 @@ def test_units(text, factors):
         ("i < j", tree.Domain(HERE, "{} < {}", ("i", "j"))),
         ("j != i", tree.Domain(HERE, "{} != {}", ("j", "i"))),
         ("i; j < k", tree.Domain(HERE, "{}; {} < {}", ("i", "j", "k"))),
+        ("j in bonds[i]", tree.Domain(HERE, "{} in {}[{}]", ("j", "bonds", "i"))),
         ("(i, j) in bonds", tree.Domain(HERE, "({}) in {}", (("i", "j"), "bonds"))),
         (
             "i < j, (i, j) not in bonds",

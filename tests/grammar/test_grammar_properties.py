@@ -63,6 +63,7 @@ domains = st.one_of(
             ("{}; {} < {}", names, names, names),
             ("({}) in {}", several(names, 2), names),
             ("{} in {}", names, ranges),
+            ("{} in {}[{}]", names, names, names),
         )
     ),
 )
