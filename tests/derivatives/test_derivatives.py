@@ -72,6 +72,7 @@ def test_second_derivatives_by_the_box_of_a_crystal():
             np.testing.assert_allclose(found[p, q], expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @needs_reference
 def test_elastic_constants_of_jammed_packings():
     """Those of jax-md's data: second derivatives of the energy by strain, the packing relaxed: implicit derivatives."""

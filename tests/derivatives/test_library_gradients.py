@@ -139,12 +139,10 @@ def symmetric(tree):
 
 
 TRIED = [(g, n) for g in GROUPS for n in GROUPS[g]]
-QUICK = ("pair",)
 
 
-@pytest.mark.parametrize(
-    "group, name", [pytest.param(g, n, marks=() if g in QUICK else pytest.mark.slow) for g, n in TRIED]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("group, name", TRIED)
 def test_gradients(group, name):
     """All parameters of one energy, all positions, all edges, each along a random direction; and in single
     precision."""

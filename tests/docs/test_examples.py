@@ -27,9 +27,10 @@ def command(*words: str, folder: Path) -> str:
 
 
 LATER = {"fit_structure.mdsl"}
+QUICK = {"lj_melt.mdsl", "bubble_raft.mdsl", "polymer.mdsl"}
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PROGRAMS])
 def test_program(name, tmp_path):
     """From another folder, as a user would."""
     command(
@@ -112,6 +113,7 @@ def test_the_derivative_through_a_minimisation():
     assert np.allclose(slope, jax.vmap(jax.grad(at_rest), (None, 0, 0))(D, x, box), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_python_tour(tmp_path):
     text = command(str(EXAMPLES / "python_tour.py"), folder=tmp_path)
     assert text.rstrip().endswith("the same energy")

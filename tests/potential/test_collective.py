@@ -38,6 +38,7 @@ CASES = {
 LISTED = ("of pairs", "of pairs inside")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_forces_of_observables(case):
     text = CASES[case]

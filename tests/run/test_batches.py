@@ -475,7 +475,7 @@ def test_a_lost_replica_on_the_command_line(tmp_path, capsys):
     assert contents(tmp_path / "parts") == contents(tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ("random forces", "a condition"))
+@pytest.mark.parametrize("name", ("random forces", pytest.param("a condition", marks=pytest.mark.slow)))
 def test_groups_of_replicas_are_replicas(name):
     """Replicas that go through the loop in groups, one group after the other, do what they do together."""
     head, run, params = RUNS[name]

@@ -124,9 +124,8 @@ def test_chunks_end_at_the_same_steps_wherever_a_run_goes_on():
             assert end_of_chunk(done, together) == next(e for e in ends if e > done)
 
 
-@pytest.mark.parametrize(
-    "options", ({}, pytest.param({"replicas": 2, "sweeps": (sweep("eps=4,5"),)}, marks=pytest.mark.slow))
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ({}, {"replicas": 2, "sweeps": (sweep("eps=4,5"),)}))
 def test_files_of_a_resumed_run_are_those_of_a_run_in_one_piece(options, tmp_path):
     path = tmp_path / "files.mdsl"
     path.write_text(
