@@ -14,6 +14,7 @@ from .source import Span
 from .tokens import Token, canonical
 
 DOT = "DOT_PRODUCT"
+SPACED = {"<": " < ", "!=": " != ", ";": "; ", "in": " in "}  # between names of a domain
 
 
 class Sequence(list):
@@ -263,29 +264,26 @@ class Builder:
 
     def sigma(self, c):
         domain, *conditions = _nodes(c)
-        if conditions:
-            domain = tree.Excluding(domain.span.to(conditions[-1].span), domain, tuple(conditions))
-        return Sequence([domain, c[0].text], _span(c))
+        return Sequence([replace(domain, conditions=tuple(conditions)), c[0].text], _span(c))
 
-    def each(self, c):
-        return tree.Each(_span(c), _text(c[0]))
+    def domain(self, c):
+        """The words between names are the form, whatever they are."""
+        blank = [isinstance(part, tree.Node) or part.type == "NAME" for part in c]
+        form = "".join("{}" if b else SPACED.get(part.text, part.text) for b, part in zip(blank, c))
+        parts = (part if isinstance(part, tree.Node) else _text(part) for b, part in zip(blank, c) if b)
+        return tree.Domain(_span(c), form, tuple(parts))
 
-    def ordered(self, c):
-        return tree.Ordered(_span(c), _text(c[0]), _text(c[2]))
-
-    def others(self, c):
-        return tree.Others(_span(c), _text(c[0]), _text(c[2]))
-
-    def triples(self, c):
-        return tree.Triples(_span(c), _text(c[0]), _text(c[2]), _text(c[4]))
-
-    def over(self, c):
-        return tree.Over(_span(c), _text(c[0]), c[2])
+    def partners(self, c):
+        match c[-1]:
+            case tree.Index(base=tree.Name(id=topology), indices=(tree.Name(id=atom),)):
+                return tree.Domain(_span(c), "{} in {}[{}]", (_text(c[0]), topology, atom))
+        message = "a sum runs over a range, or over the partners of one atom along a topology"
+        raise Rejected(Diagnostic("bad-domain", message, c[-1].span, help="`sum(j in bonds[i])` in a quantity of `i`"))
 
     def membership(self, c):
         close = next(k for k, child in enumerate(c) if _is(child, ")"))
-        indices = tuple(map(_text, _names(c[:close])))
-        return tree.Members(_span(c), indices, _text(c[-1]), _is(c[close + 1], "not"))
+        form = tree.NOT_IN if _is(c[close + 1], "not") else "({}) in {}"
+        return tree.Domain(_span(c), form, (tuple(map(_text, _names(c[:close]))), _text(c[-1])))
 
     # -- units -------------------------------------------------------------------------------------
 

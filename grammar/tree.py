@@ -3,8 +3,7 @@
     expr   = Number(text, unit?) | Text(value) | Name(id) | Index(base, indices) | Call(function, args, named)
            | Member(base, field) | Unary(op, operand) | Binary(op, left, right) | Norm(operand)
            | If(condition, then, otherwise) | Sum(domain, body, op) | Table(entries) | Tuple(items) | Range(first, last)
-    domain = Each(i) | Ordered(i, j) | Others(j, i) | Triples(i, j, k) | Members(indices, topology, negated) | Over(k,
-    range)
+    domain = Domain(form, parts, conditions)
 
 Spans take no part in comparison, so two trees are equal when they say the same thing.
 """
@@ -150,66 +149,22 @@ class Table(Expr):
 # -- domains of sums -----------------------------------------------------------------------------------
 
 
+Part = str | tuple[str, ...] | Range
+NOT_IN = "({}) not in {}"
+
+
 @dataclass(frozen=True)
 class Domain(Node):
-    pass
+    """What stands in the parentheses of a sum: its form, such as ``{} < {}``, and what is in the blanks of it: a name,
+    the names of a tuple, or a range. ``conditions`` are domains as well: ``sum(i < j, (i, j) not in bonds)``."""
 
+    form: str
+    parts: tuple[Part, ...]
+    conditions: tuple[Domain, ...] = ()
 
-@dataclass(frozen=True)
-class Each(Domain):
-    """``sum(i)``: every atom."""
-
-    i: str
-
-
-@dataclass(frozen=True)
-class Ordered(Domain):
-    """``sum(i < j)``: every pair once."""
-
-    i: str
-    j: str
-
-
-@dataclass(frozen=True)
-class Others(Domain):
-    """``sum(j != i)``: every atom but ``i``, inside a quantity of ``i``."""
-
-    j: str
-    i: str
-
-
-@dataclass(frozen=True)
-class Triples(Domain):
-    """``sum(i; j < k)``: around every atom ``i`` every pair of others once."""
-
-    i: str
-    j: str
-    k: str
-
-
-@dataclass(frozen=True)
-class Members(Domain):
-    """``sum((i, j) in bonds)``; as a condition of another domain also ``(i, j) not in bonds``."""
-
-    indices: tuple[str, ...]
-    topology: str
-    negated: bool = False
-
-
-@dataclass(frozen=True)
-class Over(Domain):
-    """``sum(k in 1..3)``: whole numbers."""
-
-    k: str
-    range: Range
-
-
-@dataclass(frozen=True)
-class Excluding(Domain):
-    """A domain with conditions: ``sum(i < j, (i, j) not in bonds)``."""
-
-    domain: Domain
-    conditions: tuple[Members, ...]
+    @property
+    def negated(self) -> bool:
+        return self.form == NOT_IN
 
 
 @dataclass(frozen=True)

@@ -132,22 +132,13 @@ def range_text(node: tree.Range) -> str:
 
 def domain(node: tree.Domain) -> str:
     """What stands in the parentheses of a sum."""
-    match node:
-        case tree.Each(i=i):
-            return i
-        case tree.Ordered(i=i, j=j):
-            return f"{i} < {j}"
-        case tree.Others(j=j, i=i):
-            return f"{j} != {i}"
-        case tree.Triples(i=i, j=j, k=k):
-            return f"{i}; {j} < {k}"
-        case tree.Members(indices=indices, topology=topology, negated=negated):
-            return f"({', '.join(indices)}) {'not ' if negated else ''}in {topology}"
-        case tree.Over(k=k, range=range):
-            return f"{k} in {range_text(range)}"
-        case tree.Excluding(domain=inner, conditions=conditions):
-            return ", ".join(map(domain, (inner, *conditions)))
-    raise TypeError(f"no domain: {node!r}")
+    return ", ".join((node.form.format(*map(_part, node.parts)), *map(domain, node.conditions)))
+
+
+def _part(part: tree.Part) -> str:
+    if isinstance(part, tree.Range):
+        return range_text(part)
+    return part if isinstance(part, str) else ", ".join(part)
 
 
 def unit_text(unit: tree.Unit) -> str:

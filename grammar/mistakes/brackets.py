@@ -18,7 +18,8 @@ from .stopped_at import (
 
 BREAKS = frozenset("then else where for until every record write".split())
 DOMAINS = (
-    "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)`, `sum((i, j) in bonds)` or `sum(k in 1..3)`"
+    "a sum runs over `sum(i)`, `sum(i < j)`, `sum(j != i)`, `sum(i; j < k)`, `sum((i, j) in bonds)`, "
+    "`sum(j in bonds[i])` or `sum(k in 1..3)`"
 )
 
 # -- sums ----------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def _gains(measure: Measure, field: Field, longer: Field) -> bool:
     def far(f: Field) -> int:
         mine = next(m for m in f.measures if m.number == measure.number)
         return (mine.domain.reaches and not mine.near) + sum(
-            not v.near for v in f.needed(_summands((mine,))) if v.domain is not None
+            v.reaches and not v.near for v in f.needed(_summands((mine,)))
         )
 
     return far(longer) < far(field)

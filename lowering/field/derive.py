@@ -69,10 +69,7 @@ def derive(model: Model) -> Field:
         replace(m, support=ends[m.number], near=work.near(ends[m.number], reaching)) if m.number in ends else m
         for m in measures
     ]
-    values = [
-        replace(v, near=v.adjoint is not None or v.domain is not None and work.near(v.support, reaching))
-        for v in values
-    ]
+    values = [replace(v, near=v.adjoint is not None or v.reaches and work.near(v.support, reaching)) for v in values]
     for equation in model.equations:
         if equation.kind != "quantity":
             _no_atoms_left(model, equation, sums.combine(equation).expr)

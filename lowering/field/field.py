@@ -124,6 +124,11 @@ class PerAtom:
         return (self.centre,) if self.domain is None else self.domain.atoms
 
     @property
+    def reaches(self) -> bool:
+        """Whether a neighbour list has its pairs, or the legs of its triples."""
+        return self.domain is not None and self.domain.reaches
+
+    @property
     def pairs(self) -> bool:
         """Whether it is a sum over pairs with each neighbour."""
         return isinstance(self.domain, Others)

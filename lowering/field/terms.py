@@ -13,7 +13,7 @@ import sympy
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import LENGTH
-from mdsl.model.domains import Around, Domain, Each
+from mdsl.model.domains import Domain, Each
 from mdsl.model.faults import not_yet
 from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
@@ -269,8 +269,10 @@ class Derivation:
         )
         if domain is None:
             return value
-        if isinstance(domain, Around):
-            return replace(value, support=adjoint.support if adjoint else self.end(domain, body))
+        if domain.tuples:
+            if adjoint is not None:
+                return replace(value, support=adjoint.support)
+            return replace(value, support=self.end(domain, body)) if domain.reaches else value
         plain = transform(body, tuples.oriented(domain.atoms, self.model.dim))
         if body.type.kind != "scalar":
             return replace(value, summand=plain)
@@ -297,11 +299,11 @@ class Derivation:
         everywhere: Domain
         if domain is None:
             everywhere, summand = Each((centre,)), weighted(centre, body)
-        elif isinstance(domain, Around):
+        elif not domain.mirrored:
             everywhere, summand = domain.everywhere, weighted(centre, body)
         else:
             everywhere = domain.everywhere
-            i, j = everywhere.binders
+            i, j = domain.atoms
             there = renamed(body, {i: j, j: i})
             summand = Op("add", (weighted(i, body), weighted(j, there)), type=SCALAR, span=body.span, via=body.via)
         return self.term(None, Summand(within.equation, everywhere, everywhere.binders, summand, axis=within.axis))

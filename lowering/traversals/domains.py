@@ -1,7 +1,7 @@
 """What sums over each kind of domain add up to: a file for each, with the same functions, and the list of them.
 
-All else loops over `DOMAINS` and never asks which they are. A new domain is a module that has what `Sums` says, and its
-line here.
+All else loops over `DOMAINS` and never asks which they are. A new domain is one more of what a file here is over, or a
+file of its own that has what `Sums` says.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mdsl.lowering.field.field import Measure, PerAtom, Term
-from mdsl.model import domains
 from mdsl.model.domains import Domain
 from mdsl.model.nodes import Read
 from mdsl.start.initial import Initial
@@ -28,9 +27,11 @@ if TYPE_CHECKING:
 class Sums(Protocol):
     """What there is of sums over one kind of domain.
 
-    ``BY_ROWS``: each device computes those of its own rows; else every device computes all of them.
+    ``OVER``: the kinds of domain, and None of values without one. ``BY_ROWS``: each device computes those of its own
+    rows; else every device computes all of them.
     """
 
+    OVER: tuple[type[Domain] | None, ...]
     BY_ROWS: bool
 
     def values(self, now: Configuration, wanted: Quantities) -> Values:
@@ -51,16 +52,8 @@ class Sums(Protocol):
     suspects: Callable[[Domain, Initial, np.ndarray], tuple[np.ndarray, ...]] | None
 
 
-OVER: Mapping[type[Domain] | None, Sums] = {
-    domains.Pairs: pairs,
-    domains.Others: pairs,
-    domains.Triples: triples,
-    domains.Around: triples,
-    domains.Members: members,
-    domains.Each: each,
-    None: each,  # a value that is made of others of the same atom
-}
-DOMAINS = tuple({id(sums): sums for sums in OVER.values()}.values())
+DOMAINS: tuple[Sums, ...] = (pairs, triples, members, each)
+OVER: Mapping[type[Domain] | None, Sums] = {kind: sums for sums in DOMAINS for kind in sums.OVER}
 
 
 def over(part: Term | Measure | PerAtom) -> Sums:

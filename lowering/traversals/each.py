@@ -17,7 +17,7 @@ from mdsl.lowering.kernels.accumulate import binned
 from mdsl.lowering.kernels.globals import Globals
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL, atom_values, virial_components
 from mdsl.lowering.kernels.ranges import added, keeps, pick, spread_out
-from mdsl.model.domains import Domain
+from mdsl.model.domains import Domain, Each
 from mdsl.model.nodes import Axis, Expr, Read
 from mdsl.start.initial import Initial
 
@@ -28,6 +28,7 @@ from .totals import Measures, Outputs, Quantities, Terms, Totals, by_parameter
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
+OVER = (Each, None)  # None: of a value that is made of others of the same atom
 BY_ROWS = True
 
 

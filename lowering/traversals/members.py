@@ -1,5 +1,7 @@
-"""Sums over the tuples of topologies: bonds, angles, ... Every device computes all of them, and keeps the forces on its
-own rows; forces of pairs are computed by rows instead, where that is the faster way (`bonds`)."""
+"""Sums over the tuples of topologies: bonds, angles, ..., and over the partners of each atom along those of pairs.
+
+Every device computes all of them, and keeps the forces on its own rows; forces of pairs are computed by rows instead,
+where that is the faster way (`bonds`)."""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdsl.lowering.field.field import Measure, Term
+from mdsl.lowering.field.field import Measure, PerAtom, Term
+from mdsl.lowering.field.series import at_entry
 from mdsl.lowering.kernels.accumulate import binned
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
+from mdsl.lowering.kernels.ranges import one_by_one
 from mdsl.lowering.neighbours.gather import padded
-from mdsl.model.domains import Domain
+from mdsl.model.domains import Domain, Members, Partners
 from mdsl.model.nodes import Expr, Read
 from mdsl.start.initial import Initial
 
@@ -27,14 +31,27 @@ from .totals import Measures, Outputs, Quantities, Terms, Totals
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
+OVER = (Members, Partners)
 BY_ROWS = False
 
 
 def values(now: Configuration, wanted: Quantities) -> Values:
-    raise AssertionError("no value of an atom is a sum over a topology")
+    tuples, rows = _tuples(now, [v.summand for v in wanted]), {}
+    for value in wanted:
+        found = [_of_each(now, tuples, value, e) for e in at_entry(value.summand, value.axis)]
+        rows[value.name] = found[0] if value.axis is None else jnp.stack(found)
+    return rows
+
+
+def _of_each(now: Configuration, tuples: TupleSums, value: PerAtom, expr: Expr) -> Value:
+    """The sum over the partners of each atom, which is at the one end of its pairs or at the other."""
+    there = value.domain.everywhere
+    back = there.renamed(dict(zip(there.binders, there.binders[::-1])))
+    return jax.tree.map(jnp.add, *(tuples.at(pairs, value.centre, expr, now.atoms[IDS]) for pairs in (there, back)))
 
 
 def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measures, found: Totals) -> Totals:
+    terms = tuple(e for t in terms for e in one_by_one(t))
     if outputs == {FORCE} and (partners := now.atoms.get(PARTNERS)):
         found = found.plus(_bonds(now, [t for t in terms if t.domain.topology in partners], partners))
         terms = tuple(t for t in terms if t.domain.topology not in partners)
@@ -42,7 +59,7 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
     virial, box = list(found.virial), list(found.box)
     sums, slopes = {}, []
     for term in terms:
-        if ENERGY in outputs:
+        if ENERGY in outputs and term.number is not None:
             sums[term.name] = tuples.sum(term)
         if outputs & {FORCE, VIRIAL, BOX}:
             tuples.add(term, outputs, virial, box)
@@ -54,14 +71,15 @@ def totals(now: Configuration, outputs: Outputs, terms: Terms, measures: Measure
 
 
 def partials(now: Configuration, terms: Terms) -> Iterator[tuple[Term, Read, Numbers]]:
+    terms = tuple(e for t in terms for e in one_by_one(t))
     tuples = _tuples(now, [p for t in terms for _, p in t.partials])
     for term in terms:
         for leaf, partial in term.partials:
-            yield term, leaf, tuples.partial(term, leaf, partial, now.atoms[IDS])
+            yield term, leaf, tuples.at(term.domain, leaf.indices[0], partial, now.atoms[IDS])
 
 
 def weighted(now: Configuration, term: Term) -> Scalar:
-    return jnp.sum(_each(now, term.domain, (term.weighted,))[0])
+    return sum(jnp.sum(_each(now, e.domain, (e.weighted,))[0]) for e in one_by_one(term))
 
 
 def histogram(now: Configuration, measure: Measure) -> Value:

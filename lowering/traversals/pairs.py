@@ -18,7 +18,7 @@ from mdsl.lowering.geometry.cell import cast
 from mdsl.lowering.kernels.accumulate import Total, binned
 from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, SLOPES, VIRIAL
 from mdsl.lowering.planning.on_host import widths, with_images
-from mdsl.model.domains import Domain
+from mdsl.model.domains import Domain, Others, Pairs
 from mdsl.model.nodes import Read
 from mdsl.start.initial import Initial
 
@@ -31,6 +31,7 @@ from .totals import Measures, Outputs, Quantities, Terms, Totals, by_parameter, 
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Numbers, Scalar, Slots, Value, Values
 
+OVER = (Pairs, Others)
 BY_ROWS = True
 
 

@@ -16,7 +16,7 @@ from mdsl.lowering.kernels.globals import farthest
 from mdsl.lowering.kernels.pair_kernel import PairKernel
 from mdsl.lowering.traversals.bonds import by_rows, partners
 from mdsl.lowering.traversals.topologies import Topologies, inverse
-from mdsl.model.domains import Members
+from mdsl.model.domains import Listed
 from mdsl.model.nodes import Model, Read, walk
 
 
@@ -83,8 +83,9 @@ class Potential:
     @property
     def by_topology(self) -> bool:
         """Whether anything depends on which atoms the tuples of topologies are."""
-        members = any(isinstance(s.domain, Members) for s in (*self.field.terms, *self.field.measures))
-        return members or any(self.exclusions)
+        field = self.field
+        listed = any(isinstance(s.domain, Listed) for s in (*field.terms, *field.measures, *field.values))
+        return listed or any(self.exclusions)
 
     def without_excluded(self, slots, ids, rows):
         """A new list less the pairs that every sum leaves out. ``ids``: the user's index of each sorted position;

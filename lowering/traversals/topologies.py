@@ -167,11 +167,15 @@ class TupleSums:
             totals.append(jnp.zeros(self.topologies.n_atoms, self.dtype).at[atoms].add(jnp.concatenate(parts))[ids])
         return tuple(totals)
 
-    def partial(self, term: Term, leaf: Read, expr: Expr, ids):
-        """The derivative by a per-atom value, on the rows with these ids."""
-        values = self.filled(term.domain, self.value(term.domain, expr))
-        atoms = self.topologies.members[term.domain.topology][:, term.domain.binders.index(leaf.indices[0])]
-        return jnp.zeros((*values.shape[:-1], self.topologies.n_atoms), self.dtype).at[..., atoms].add(values)[..., ids]
+    def at(self, domain, atom: str, expr: Expr, ids):
+        """What an expression adds up to over the tuples in which each atom is ``atom``, on the rows with these ids."""
+        atoms = self.topologies.members[domain.topology][:, domain.binders.index(atom)]
+
+        def gathered(values):
+            shape = (*values.shape[:-1], self.topologies.n_atoms)
+            return jnp.zeros(shape, self.dtype).at[..., atoms].add(values)[..., ids]
+
+        return jax.tree.map(gathered, self.filled(domain, self.value(domain, expr)))
 
     def slope(self, term: Term, leaf: Read, expr: Expr):
         """The derivative by a parameter, in its shape."""

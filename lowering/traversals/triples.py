@@ -22,6 +22,7 @@ from mdsl.lowering.kernels.ranges import leaf_name, one_by_one
 from mdsl.lowering.kernels.triple_kernel import ENDS, TWIST, TripleSums
 from mdsl.lowering.neighbours import legs
 from mdsl.lowering.neighbours.gather import padded
+from mdsl.model.domains import Around, Triples
 from mdsl.model.nodes import Read
 
 from .configuration import Configuration
@@ -31,6 +32,7 @@ from .totals import Measures, Outputs, Quantities, Terms, Totals, weight_of_each
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Numbers, Scalar, Value, Values
 
+OVER = (Triples, Around)
 BY_ROWS = True
 histogram = suspects = None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdsl.model.domains import Around, Domain, Each, Members, Others, Pairs, Triples
+from mdsl.model.domains import Centred, Domain, Each, Members, Pairs, Triples
 from mdsl.model.nodes import Expr
 
 from . import values as algebra
@@ -119,56 +119,46 @@ def take(value: object, index: np.ndarray) -> Value | Closure | str:
 def expand(domain: Domain, rows: Rows, atoms: int, topologies: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Rows]:
     """The rows of a sum's body, and the row outside that owns each; ascending."""
     count = rows.size
-    if isinstance(domain, Around):
-        centre = np.broadcast_to(rows.find(domain.centre), (count,))
-        first, second = np.triu_indices(atoms, 1)
-        owner = np.repeat(np.arange(count), len(first))
-        tuples = np.stack([np.tile(first, count), np.tile(second, count)], axis=1)
-        keep = (tuples != centre[owner, None]).all(axis=1)
-        owner, tuples = owner[keep], tuples[keep]
-    elif isinstance(domain, Others):
-        centre = np.broadcast_to(rows.find(domain.centre), (count,))
-        owner, other = (a.ravel() for a in np.indices((count, atoms)))
-        tuples = np.stack([centre[owner], other], axis=1)
-        keep = _allowed(tuples, domain, atoms, topologies)
-        owner, tuples = owner[keep], tuples[keep, 1:]
+    if isinstance(domain, Centred):
+        tuples, centre = _around(domain, atoms, topologies), np.broadcast_to(rows.find(domain.centre), (count,))
+        first, last = (np.searchsorted(tuples[:, 0], centre, side) for side in ("left", "right"))
+        owner = np.repeat(np.arange(count), last - first)
+        tuples = tuples[np.arange(len(owner)) - (np.cumsum(last - first) - last)[owner], 1:]
     else:
         members = _members(domain, atoms, topologies)
-        members = members[_allowed(members, domain, atoms, topologies)]
         owner = np.repeat(np.arange(count), len(members))
         tuples = np.tile(members, (count, 1))
     return owner, rows.expand(owner, dict(zip(domain.binders, tuples.T)))
 
 
+def _around(domain: Centred, atoms: int, topologies: Mapping[str, np.ndarray]) -> np.ndarray:
+    """All tuples of atoms in a domain around a centre, wherever that is: [n, 1 + len(binders)], ascending."""
+    tuples = _members(domain.everywhere, atoms, topologies)
+    if domain.mirrored:
+        tuples = np.concatenate([tuples, tuples[:, ::-1]])
+    return tuples[np.lexsort(tuples.T[::-1])]
+
+
 def _members(domain: Domain, atoms: int, topologies: Mapping[str, np.ndarray]) -> np.ndarray:
-    """All tuples of atoms in a domain that needs no centre: [n, len(binders)]."""
+    """All tuples of atoms in a domain that needs no centre: [n, len(binders)].
+
+    A topology excludes the two ends of each of its members: bonds 1-2, angles 1-3, dihedrals 1-4.
+    """
     if isinstance(domain, Members):
         return np.asarray(topologies[domain.topology], int).reshape(-1, len(domain.binders))
     every = np.indices((atoms,) * len(domain.binders)).reshape(len(domain.binders), -1)
     match domain:
         case Each():
-            keep = slice(None)
+            keep = np.ones(atoms, bool)
         case Pairs():
             i, j = every
             keep = i < j
+            for name in domain.excluded:
+                ends = np.sort(np.asarray(topologies[name], int)[:, [0, -1]], axis=1)
+                keep &= ~np.isin(i * atoms + j, ends[:, 0] * atoms + ends[:, 1])
         case Triples():
             i, j, k = every
             keep = (j < k) & (i != j) & (i != k)
         case _:
             raise TypeError(f"unknown domain `{domain}`")
     return every[:, keep].T
-
-
-def _allowed(tuples: np.ndarray, domain: Domain, atoms: int, topologies: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which pairs (i, j) sums over `Pairs` or `Others` are to see: i != j and not excluded.
-
-    A topology excludes the two ends of each of its members: bonds 1-2, angles 1-3, dihedrals 1-4.
-    """
-    if not isinstance(domain, Pairs | Others):
-        return np.ones(len(tuples), bool)
-    allowed = ~np.eye(atoms, dtype=bool)
-    for name in domain.excluded:
-        ends = np.asarray(topologies[name], int)
-        if ends.size:
-            allowed[ends[:, 0], ends[:, -1]] = allowed[ends[:, -1], ends[:, 0]] = False
-    return allowed[tuples[:, 0], tuples[:, 1]]

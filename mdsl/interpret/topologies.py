@@ -13,7 +13,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.model.dependencies import energetic
-from mdsl.model.domains import Members
+from mdsl.model.domains import Listed
 from mdsl.model.nodes import Derived, Model, Reduce, walk
 
 FARTHEST = 16  # bonds that `apart` may count
@@ -106,7 +106,7 @@ def check_whole(
     nothing repeats); scale: what a length is multiplied with to be shown. Raises Rejected: ``bad-topology``.
     """
     domains = [n.domain for e in energetic(model) for n in walk(e.body) if isinstance(n, Reduce)]
-    summed = {d.topology for d in domains if isinstance(d, Members)}
+    summed = {d.topology for d in domains if isinstance(d, Listed)}
     for name, members in topologies.items():
         if name not in summed:
             continue

@@ -90,6 +90,7 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
         species=rng.integers(0, max(1, len(model.species)), n),
         masses=rng.uniform(1, 2, n),
         params=params,
+        topologies={name: _tuples(n, count) for name, count in model.topologies},
     )
     shapes = {"vector": (model.dim,), "matrix": (model.dim, model.dim)}
     quantities = {
@@ -107,6 +108,12 @@ def symmetric(model: Model, reduce: Reduce, entries: Mapping[str, np.ndarray] = 
     i, j = names[-2:]
     there, back = values(atoms), values({**atoms, i: atoms[j], j: atoms[i]})
     return bool(np.allclose(there, back, rtol=TOLERANCE, atol=0.0, equal_nan=True))
+
+
+def _tuples(atoms: int, count: int) -> np.ndarray:
+    """[atoms, count]: tuples of different atoms, each atom as often as any."""
+    order = np.random.default_rng(21).permutation(atoms)
+    return np.stack([np.roll(order, k) for k in range(count)], axis=1)
 
 
 def _in_flows(model: Model) -> Iterator[tuple[Expr, dict[str, np.ndarray]]]:

@@ -14,7 +14,7 @@ from functools import cache
 from mdsl.grammar import tree
 from mdsl.grammar.layout.format import format_expression
 from mdsl.grammar.parse import _parser
-from mdsl.model.domains import Around, Domain, Each, Members, Others, Over, Pairs, Triples
+from mdsl.model.domains import Domain, Over, blank
 from mdsl.model.nodes import (
     EACH,
     Apply,
@@ -165,7 +165,8 @@ class Expressions:
                 )
             case Reduce(domain=Over(binders=(k,), bounds=bounds), body=body, op=op):
                 ends = tree.Range(NOWHERE, *(self.expr(b, place) for b in bounds))
-                return tree.Sum(NOWHERE, tree.Over(NOWHERE, k, ends), self.expr(body, place.inside((k,))), op)
+                numbers = tree.Domain(NOWHERE, blank(Over.form), (k, ends))
+                return tree.Sum(NOWHERE, numbers, self.expr(body, place.inside((k,))), op)
             case Reduce(domain=domain, body=body, op=op):
                 return tree.Sum(NOWHERE, self.domain(domain), self.expr(body, place), op)
             case Op(op=op, args=args):
@@ -268,23 +269,9 @@ class Expressions:
         return call(name_of(op), *args)
 
     def domain(self, domain: Domain) -> tree.Domain:
-        atoms = tuple(map(self.names.index, domain.atoms))
-        node: tree.Domain
-        match domain:
-            case Each():
-                node = tree.Each(NOWHERE, *atoms)
-            case Pairs():
-                node = tree.Ordered(NOWHERE, *atoms)
-            case Others():
-                atoms = atoms[::-1]
-                node = tree.Others(NOWHERE, *atoms)
-            case Triples() | Around():
-                node = tree.Triples(NOWHERE, *atoms)
-            case Members(topology=topology):
-                node = tree.Members(NOWHERE, atoms, topology)
-        if not domain.excluded:
-            return node
-        return tree.Excluding(NOWHERE, node, tuple(tree.Members(NOWHERE, atoms, t, True) for t in domain.excluded))
+        shown = domain.renamed({atom: self.names.index(atom) for atom in domain.atoms})
+        left_out = (tree.Domain(NOWHERE, tree.NOT_IN, (shown.parts, t)) for t in domain.excluded)
+        return tree.Domain(NOWHERE, blank(shown.form), shown.parts, tuple(left_out))
 
     # -- functions without a name ----------------------------------------------------------------------
 

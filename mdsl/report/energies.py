@@ -16,7 +16,7 @@ from mdsl.lowering.field.names import AdjointOf
 from mdsl.lowering.field.smoothness import Cutoff, cutoffs
 from mdsl.model.dependencies import energetic
 from mdsl.model.dimensions import LENGTH, Dimension
-from mdsl.model.domains import Around, Domain, Each, Others, Pairs, Triples
+from mdsl.model.domains import Each, Pairs, Triples
 from mdsl.model.faults import place
 from mdsl.model.nodes import Expr, Model, Number, Op, Tabulated, walk
 from mdsl.passes.finite import knows
@@ -68,8 +68,7 @@ def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[
     many_body = isinstance(term.domain, Each) and term.gradients[0].none and term.partials
     yield (
         "domain",
-        f"{term.domain}: "
-        + ("every atom by its quantities: a many-body energy" if many_body else domain_words(term.domain)),
+        f"{term.domain}: " + ("every atom by its quantities: a many-body energy" if many_body else term.domain.words),
     )
     for name in term.domain.excluded:
         yield "", f"less the pairs of the two ends of each member of `{name}`"
@@ -93,7 +92,7 @@ def _value(compiled: Compiled, value: PerAtom, end: Cutoff | None) -> Iterator[t
     if value.domain is None:
         yield "domain", "every atom by itself"
     else:
-        yield "domain", f"{value.domain}: {domain_words(value.domain)}"
+        yield "domain", f"{value.domain}: {value.domain.words}"
     if end is not None:
         yield from _support(compiled, value)
         if end.cutoff is not None:
@@ -114,30 +113,11 @@ def _value(compiled: Compiled, value: PerAtom, end: Cutoff | None) -> Iterator[t
     if value.adjoint is None:
         yield "force", "none: only observables read it"
         return
-    around = {Pairs: "like a pair energy", Triples: "like a three-body energy", Each: "atom by atom"}[
-        type(value.adjoint.domain)
-    ]
     yield (
         "force",
-        f"{around}, with the derivative of the potential by {value.name} of each atom in front; in one traversal with "
-        f"the other terms",
+        f"{value.adjoint.domain.like}, with the derivative of the potential by {value.name} of each atom in front; in "
+        "one traversal with the other terms",
     )
-
-
-def domain_words(domain: Domain) -> str:
-    match domain:
-        case Each():
-            return "every atom by itself, so this is an external field: a map over atoms"
-        case Pairs():
-            return "every pair of atoms once, so this is a pair energy: a pair map"
-        case Others():
-            return "all other atoms around each: one value for each atom"
-        case Around():
-            return "around each atom every pair of others: one value for each atom"
-        case Triples():
-            return "around every atom every pair of others, so this is a three-body energy"
-    noun = {2: "a bond", 3: "an angle", 4: "a dihedral"}.get(len(domain.binders), "a tuple")
-    return f"{noun} map over the topology `{domain.topology}`, a list that does not change"
 
 
 # -- support -------------------------------------------------------------------------------------------

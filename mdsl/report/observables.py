@@ -11,7 +11,6 @@ from mdsl.interpret.species_pairs import pair_constant
 from mdsl.lowering.field.field import Measure, PerAtom, Support
 from mdsl.lowering.planning.policy import Policy
 from mdsl.model.dimensions import LENGTH
-from mdsl.model.domains import Each, Members, Pairs, Triples
 from mdsl.model.nodes import Equation, names_in
 from mdsl.passes.finite import knows
 from mdsl.printing.expressions import text_of
@@ -34,7 +33,7 @@ def observables(compiled: Compiled, policy: Policy) -> Iterator[tuple[str, str]]
             if v.domain is not None
         ]
         said = [
-            *(f"sum around each atom; {_reach(compiled, v, policy)}" for v in around),
+            *("sum around each atom" + (f"; {_reach(compiled, v, policy)}" if v.reaches else "") for v in around),
             *(_words(compiled, m, policy) for m in measures),
         ]
         yield from (("", words) for words in dict.fromkeys(said))
@@ -50,11 +49,7 @@ def _name(equation: Equation) -> str:
 
 def _words(compiled: Compiled, measure: Measure, policy: Policy) -> str:
     domain = measure.domain
-    what = (
-        f"the members of `{domain.topology}`"
-        if isinstance(domain, Members)
-        else {Each: "all atoms", Pairs: "pairs", Triples: "triples"}[type(domain)]
-    )
+    what = domain.visits
     words = f"sum over {what}" if measure.op == "sum" else f"the {measure.op} over {what}"
     if measure.axis is not None:
         count = measure.axis.count

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import some_indices, suggest
-from mdsl.model import domains
+from mdsl.model.domains import Centred, Domain, Listed, Others, Pairs, written
 
 from .scope import Binder, Scope
 
@@ -14,47 +15,20 @@ if TYPE_CHECKING:
     from .expressions import Resolver
 
 
-def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> domains.Domain | None:
+def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> Domain | None:
     """What a sum runs over; None where it is wrong, which has been said."""
-    found: domains.Domain
-    excluded: tuple[str, ...] = ()
-    if isinstance(node, tree.Excluding):
-        excluded = tuple(c.topology for c in node.conditions)
-        for condition in node.conditions:
-            if not condition.negated:
-                work.error("misplaced", "a condition of a sum leaves pairs out: write `not in`", condition)
-            _topology(work, condition)
-        node = node.domain
-    match node:
-        case tree.Each(i=i):
-            found = domains.Each((i,))
-        case tree.Ordered(i=i, j=j):
-            found = domains.Pairs((i, j), excluded)
-        case tree.Others(j=j, i=i):
-            centre = scope.find(i)
-            if not isinstance(centre, Binder):
-                work.error(
-                    "wrong-index",
-                    f"`{i}` is not an index: nothing around this sum binds it",
-                    node,
-                    help=f"`sum({i} < {j})` sums over all pairs",
-                )
-                return None
-            found = domains.Others((j,), centre.symbol, excluded)
-        case tree.Over(k=k, range=range):
-            found = domains.Over((k,), (work.expr(range.first, scope), work.expr(range.last, scope)))
-        case tree.Triples(i=i, j=j, k=k):
-            found, centre = domains.Triples((i, j, k)), scope.find(i)
-            if isinstance(centre, Binder) and centre.kind == "atoms":  # around the atom of the quantity
-                found = domains.Around((j, k), centre.symbol)
-        case tree.Members(indices=indices, topology=topology):
-            found = domains.Members(indices, topology)
-            if node.negated:
-                work.error("misplaced", "a sum needs a domain: `not in` only leaves out some of it", node)
-                return None
-            if not _topology(work, node, len(indices)):
-                return None
-    if excluded and not found.excluded:
+    excluded = tuple(str(condition.parts[-1]) for condition in node.conditions)
+    for condition, name in zip(node.conditions, excluded):
+        if not condition.negated:
+            work.error("misplaced", "a condition of a sum leaves pairs out: write `not in`", condition)
+        _topology(work, condition, name)
+    if node.negated:
+        work.error("misplaced", "a sum needs a domain: `not in` only leaves out some of it", node)
+        return None
+    found = _domain(work, node, scope)
+    if found is None or isinstance(found, Listed) and not _topology(work, node, found.topology, len(found.atoms)):
+        return None
+    if excluded and not isinstance(found, Pairs | Others):
         work.error(
             "misplaced",
             "only sums over pairs leave pairs out",
@@ -65,22 +39,48 @@ def resolve_domain(work: Resolver, node: tree.Domain, scope: Scope) -> domains.D
     if len(set(found.atoms)) < len(found.atoms):
         work.error("duplicate-name", "an index is bound twice in one sum", node)
         return None
-    return found
+    return replace(found, excluded=excluded) if isinstance(found, Pairs | Others) else found
 
 
-def _topology(work: Resolver, node: tree.Members, count: int | None = None) -> bool:
+def _domain(work: Resolver, node: tree.Domain, scope: Scope) -> Domain | None:
+    """The domain of this form. Of two, the one around an atom where its centre is bound outside."""
+    domain = None
+    kinds = written(node.form)
+    for kind in sorted(kinds, key=lambda kind: issubclass(kind, Centred)):
+        found = kind.of([_part(work, part, scope) for part in node.parts])
+        if not isinstance(found, Centred):
+            domain = found
+            continue
+        centre = scope.find(found.centre)
+        if isinstance(centre, Binder) and centre.kind == "atoms":
+            return replace(found, centre=centre.symbol)
+        if domain is None:
+            work.error(
+                "wrong-index",
+                f"`{found.centre}` is a number, not an atom"
+                if isinstance(centre, Binder)
+                else f"`{found.centre}` is not an index: nothing around this sum binds it",
+                node,
+                help=f"`sum({found.everywhere})` sums over all pairs",
+            )
+    return domain
+
+
+def _part(work: Resolver, part: tree.Part, scope: Scope) -> object:
+    return (work.expr(part.first, scope), work.expr(part.last, scope)) if isinstance(part, tree.Range) else part
+
+
+def _topology(work: Resolver, node: tree.Domain, name: str, count: int | None = None) -> bool:
     """Whether there is such a topology, of ``count`` atoms; of any that has two ends, where it leaves pairs out."""
-    if node.topology not in work.topologies:
+    if name not in work.topologies:
         work.error(
             "unknown-name",
-            f"there is no topology `{node.topology}`",
+            f"there is no topology `{name}`",
             node,
-            help=suggest(node.topology, work.topologies) or "declare it: `topology bonds(i, j)`",
+            help=suggest(name, work.topologies) or "declare it: `topology bonds(i, j)`",
         )
         return False
-    if count is not None and work.topologies[node.topology] != count:
-        work.error(
-            "wrong-index", f"`{node.topology}` has {some_indices(work.topologies[node.topology])}, not {count}", node
-        )
+    if count is not None and work.topologies[name] != count:
+        work.error("wrong-index", f"`{name}` has {some_indices(work.topologies[name])}, not {count}", node)
         return False
     return True

@@ -240,7 +240,12 @@ def test_synthetic_statements_are_laid_out():
     name = tree.Name(HERE, "r")
     where = tuple(tree.Binding(HERE, r, (), name) for _ in range(2))
     equation = tree.Equation(
-        HERE, "energy", tree.Identifier(HERE, "U"), (), tree.Sum(HERE, tree.Ordered(HERE, "i", "j"), name), where
+        HERE,
+        "energy",
+        tree.Identifier(HERE, "U"),
+        (),
+        tree.Sum(HERE, tree.Domain(HERE, "{} < {}", ("i", "j")), name),
+        where,
     )
     assert format_statement(equation) == "energy U = sum(i < j) r\n           where r = r,\n                 r = r"
 

@@ -125,19 +125,21 @@ def test_units(text, factors):
 @pytest.mark.parametrize(
     "text, domain",
     [
-        ("i", tree.Each(HERE, "i")),
-        ("i < j", tree.Ordered(HERE, "i", "j")),
-        ("j != i", tree.Others(HERE, "j", "i")),
-        ("i; j < k", tree.Triples(HERE, "i", "j", "k")),
-        ("(i, j) in bonds", tree.Members(HERE, ("i", "j"), "bonds")),
+        ("i", tree.Domain(HERE, "{}", ("i",))),
+        ("i < j", tree.Domain(HERE, "{} < {}", ("i", "j"))),
+        ("j != i", tree.Domain(HERE, "{} != {}", ("j", "i"))),
+        ("i; j < k", tree.Domain(HERE, "{}; {} < {}", ("i", "j", "k"))),
+        ("j in bonds[i]", tree.Domain(HERE, "{} in {}[{}]", ("j", "bonds", "i"))),
+        ("(i, j) in bonds", tree.Domain(HERE, "({}) in {}", (("i", "j"), "bonds"))),
         (
             "i < j, (i, j) not in bonds",
-            tree.Excluding(HERE, tree.Ordered(HERE, "i", "j"), (tree.Members(HERE, ("i", "j"), "bonds", True),)),
+            tree.Domain(HERE, "{} < {}", ("i", "j"), (tree.Domain(HERE, "({}) not in {}", (("i", "j"), "bonds")),)),
         ),
     ],
 )
 def test_domains(text, domain):
-    assert expression(f"sum({text}) a").domain == domain
+    found = expression(f"sum({text}) a").domain
+    assert found == domain and found.negated is False and all(c.negated for c in found.conditions)
 
 
 STATEMENTS = """

@@ -45,18 +45,27 @@ def node(kind, *parts):
     return st.builds(kind, st.just(HERE), *parts)
 
 
-members = node(tree.Members, several(names, 2), names, st.booleans())
-plain_domains = st.one_of(
-    node(tree.Each, names),
-    node(tree.Ordered, names, names),
-    node(tree.Others, names, names),
-    node(tree.Triples, names, names, names),
-    members,
-)
-domains = (
-    plain_domains
-    | node(tree.Over, names, node(tree.Range, st.just(tree.Number(HERE, "1")), node(tree.Name, names)))
-    | node(tree.Excluding, plain_domains, several(members, 1))
+def of_form(form, *parts, conditions=st.just(())):
+    return node(tree.Domain, st.just(form), st.tuples(*parts), conditions)
+
+
+left_out = of_form(tree.NOT_IN, several(names, 2), names)
+ranges = node(tree.Range, st.just(tree.Number(HERE, "1")), node(tree.Name, names))
+domains = st.one_of(
+    left_out,
+    *(
+        of_form(form, *parts, conditions=conditions)
+        for conditions in (st.just(()), several(left_out, 1))
+        for form, *parts in (
+            ("{}", names),
+            ("{} < {}", names, names),
+            ("{} != {}", names, names),
+            ("{}; {} < {}", names, names, names),
+            ("({}) in {}", several(names, 2), names),
+            ("{} in {}", names, ranges),
+            ("{} in {}[{}]", names, names, names),
+        )
+    ),
 )
 leaves = st.one_of(
     node(tree.Name, names),

@@ -3,7 +3,7 @@
 import pytest
 
 import mdsl
-from mdsl.model.domains import Around, Centred, Domain, Each, Members, Others, Over, Pairs, Triples
+from mdsl.model.domains import Around, Centred, Domain, Each, Members, Others, Over, Pairs, Partners, Triples
 from mdsl.model.nodes import Reduce, walk
 
 HEAD = "use units.lj\ntopology bonds(i, j)\ntopology angles(i, j, k)\n"
@@ -16,6 +16,7 @@ WRITTEN = {
     "i; j < k": Triples(("i", "j", "k")),
     "c; j < k": Around(("j", "k"), "c"),
     "(i, j) in bonds": Members(("i", "j"), "bonds"),
+    "j in bonds[c]": Partners(("j",), "bonds", "c"),
     "(i, j, k) in angles": Members(("i", "j", "k"), "angles"),
 }
 
@@ -39,7 +40,7 @@ def test_what_a_domain_says_of_itself(domain):
         assert domain.around.everywhere == domain and domain.around.atoms == domain.atoms
         assert domain.around.centre == domain.atoms[0] and not isinstance(domain, Centred)
     if hasattr(domain, "everywhere"):
-        assert domain.everywhere.around == domain
+        assert domain.everywhere.atoms == domain.atoms and getattr(domain.everywhere, "around", domain) == domain
     assert domain.reaches == isinstance(domain, Pairs | Others | Triples | Around)
 
 

@@ -165,6 +165,7 @@ DOMAINS = [
     "topology bonds(i, j), angles(i, j, k)\nenergy U = sum((a, b, c) in angles) angle(x[a], x[b], x[c])^2 + sum((i, j) "
     "in bonds) |x[i] - x[j]|^2\n"
     "energy V = sum(i < j, (i, j) not in bonds) 1/|x[i] - x[j]|",
+    "topology bonds(i, j)\nquantity n[i] = sum(j in bonds[i]) |x[i] - x[j]|\nenergy U = sum(a) n[a]*(sum(q in bonds[a]) n[q])",
     "topology bonds(i, j)\nquantity n[i] = sum(j != i, (j, i) not in bonds) if |x[i] - x[j]| < 1.5 then 1 else "
     "0\nenergy U = sum(i) n[i]",
     "const k = 2.0\nenergy U = sum(i; j < k) |x[j] - x[i]| + sum(i) k*x[i].x",

@@ -17,6 +17,7 @@ import mdsl
 from mdsl.grammar import tree
 from mdsl.grammar.parse import parse
 from mdsl.grammar.source import Source
+from mdsl.model.domains import KINDS, blank
 from mdsl.report.dump import STAGES, dump
 
 FAULTS = sorted((Path(__file__).parents[1] / "data" / "random").glob("*.mdsl"))
@@ -48,7 +49,7 @@ def test_programs_are_grown_of_all_expressions():
     kinds, names = set(), set()
 
     def visit(node):
-        kinds.add(type(node).__name__)
+        kinds.add(node.form if isinstance(node, tree.Domain) else type(node).__name__)
         names.update({node.id} if isinstance(node, tree.Name) else ())
         for part in fields(node):
             value = getattr(node, part.name)
@@ -59,7 +60,7 @@ def test_programs_are_grown_of_all_expressions():
 
     for seed in range(150):
         visit(parse(Source("random", random.grown(seed).text)))
-    every = {k.__name__ for base in (tree.Expr, tree.Domain) for k in base.__subclasses__()}
+    every = {k.__name__ for k in tree.Expr.__subclasses__()} | {tree.NOT_IN} | {blank(k.form) for k in KINDS}
     assert not every - kinds - NOT_GROWN
     wanted = {"sin", "acos", "asin", "atan2", "erfc", "floor", "round", "min", "max", "abs", "log", "sqrt", "exp", "D"}
     assert not (wanted | {"integral", "switched", "angle", "dihedral", "kinetic", "potential"}) - names
