@@ -246,7 +246,7 @@ class Grower(Formulas):
         name = self.name("n")
         kind = self.rng.random()
         if kind < 0.5:
-            others = "j in bonds[i]" if self.topologies and self.often(0.3) else "j != i"
+            others = "j in bonds[i]" if self.topologies and self.seed % 3 == 0 else "j != i"
             body = f"sum({others}) {self.cut('r')}*{self.formula(self.neighbour(), self.rng.integers(0, 3))}"
             body = body if self.often(0.5) else f"tanh({self.formula(Place(self.own('i')), 1)}) + ({body})"
             self.lines.append(f"quantity {name}[i] = {body} where d = x[i] - x[j], r = |d|")
