@@ -18,6 +18,7 @@ import mdsl
 from mdsl.grammar import tree
 from mdsl.grammar.parse import _parser, parse
 from mdsl.grammar.source import Source
+from mdsl.model import domains
 from mdsl.model.operators import BUILTINS
 from mdsl.resolve.builders import BUILDERS
 from mdsl.resolve.modules import library_modules, library_source
@@ -121,7 +122,7 @@ def test_every_construct_has_an_example():
             for node in _nodes(parse(Source(str(block), block.text))):
                 seen.add(type(node).__name__)
                 seen.update(
-                    {(type(node).__name__, getattr(node, a)) for a in ("op", "kind", "negated") if hasattr(node, a)}
+                    {(type(node).__name__, getattr(node, a)) for a in ("op", "kind", "form") if hasattr(node, a)}
                 )
     abstract = {"Node", "Expr", "Domain", "Statement"}
     wanted = {name for name, c in vars(tree).items() if isinstance(c, type) and issubclass(c, tree.Node)} - abstract
@@ -131,9 +132,9 @@ def test_every_construct_has_an_example():
         ("Unary", "not"),
         ("Update", "="),
         ("Update", "+="),
-        ("Members", True),
-        ("Members", False),
     }
+    forms = [c.form for c in vars(domains).values() if isinstance(c, type) and hasattr(c, "form")]
+    wanted |= {("Domain", domains.blank(form)) for form in forms} | {("Domain", tree.NOT_IN)}
     wanted |= {("Declaration", k) for k in ("const", "param", "state")} | {
         ("Equation", k) for k in ("energy", "quantity", "observe")
     }
