@@ -23,6 +23,7 @@ SLOWER = 2.0  # than the machine on which the rates of `costs` were measured, as
 FIXED = 3e-6  # seconds of a step however few its atoms are
 EACH = 5e-8  # seconds of a step for each atom, beside the operations of the scheme
 WEIGHT = 2e-9  # seconds for each atom and each weight of a learned function
+LEAST, LONGEST = 16, 2.0  # steps, since a chunk costs about half a step more; in so many seconds, as these are told
 
 
 def end_of_chunk(done: int, together: int) -> int:
@@ -33,7 +34,8 @@ def end_of_chunk(done: int, together: int) -> int:
 
 def together(arrangement: Arrangement, members: Members, advance: Advance, seconds: float) -> int:
     """How many steps of a statement take about so many ``seconds``, as far as can be told beforehand; rather fewer."""
-    steps = seconds / seconds_of_step(arrangement, members, advance)
+    each = seconds_of_step(arrangement, members, advance)
+    steps = max(seconds / each, min(LEAST, LONGEST / each))
     return 1 << int(np.log2(min(max(1.0, steps), 2.0**30)))
 
 
@@ -46,7 +48,7 @@ def seconds_of_step(arrangement: Arrangement, members: Members, advance: Advance
     if field.triple_terms:
         legs = near if arrangement.traversal.legs is None else arrangement.traversal.legs
         triples = [t.summand for t in field.triple_terms]
-        visits += legs**2 * (VISIT + OPERATION * 3 * (GEOMETRY + _operations(triples)))
+        visits += legs**2 / 2 * OPERATION * 3 * (GEOMETRY + _operations(triples))
     weights = sum(np.size(members.first.params[p.name]) for p in field.model.params if p.learned)
     each = EACH + OPERATION * _operations(inside(statements(advance)))
     evaluations = 1 + sum(cut(field, advance).again)
