@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from random_atoms import near_a_threshold
 from random_programs import Grown
+from random_programs import grown as another
 
 import mdsl
 from mdsl.grammar.source import Source
@@ -18,6 +19,11 @@ from mdsl.report.dump import STAGES, dump
 from mdsl.resolve.program import resolve
 
 TOLERANCE = 1e-9
+OTHERS = 1_000_000  # from a seed to that of the program that is tried in its place
+
+
+class AtThreshold(Exception):
+    """Some atoms lie where a function jumps: rounding decides on which side."""
 
 
 def check(grown: Grown, folder) -> None:
@@ -30,7 +36,11 @@ def check(grown: Grown, folder) -> None:
     system = bound(program, grown)
     # Whether the centre of mass is at rest is the compiler's to find out, and tested elsewhere.
     grown = replace(grown, system=replace(grown.system, degrees_of_freedom=system.initial.dof, lengths=None))
-    same(expected(model, grown, program, along), found(system, program, along))
+    try:
+        wanted = expected(model, grown, program, along)
+    except AtThreshold:
+        return check(another(grown.seed + OTHERS), folder)
+    same(wanted, found(system, program, along))
     same(*steps(model, program, system, grown))
 
 
@@ -60,6 +70,8 @@ def same(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
     for name, value in expected.items():
         a, b = np.asarray(value, float), np.asarray(found[name], float)
         assert a.shape == b.shape, f"{name}: the shape {b.shape}, not {a.shape}"
+        assert np.array_equal(np.isnan(a), np.isnan(b)), f"{name}: {b}, not {a}"
+        a, b = a[~np.isnan(a)], b[~np.isnan(a)]  # such as the root of a negative sum in an observable
         error = np.abs(a - b).max(initial=0) / max(1.0, np.abs(a).max(initial=0))
         if not error <= TOLERANCE:
             wrong[name] = float(error)
@@ -72,7 +84,8 @@ def expected(model, grown: Grown, program, along) -> dict[str, np.ndarray]:
     with np.errstate(all="ignore"):
         forces = interpret.forces(model, system)
         turned = dual.derivative(lambda x: physics.forces(now.changed(x=x)), now.x, along)
-    assert not near_a_threshold(model, system, forces, along), "the atoms lie at a threshold"
+    if near_a_threshold(model, system, forces, along):
+        raise AtThreshold
     slopes = {f"d/d{n}": symmetric(interpret.param_gradient(model, system, n)) for n in program.params}
     return {
         "energy": interpret.energy(model, system),

@@ -150,7 +150,7 @@ class Grower(Formulas):
             [
                 "w",
                 "(w/(p*q))",
-                "p*q",
+                "(p*q)",
                 "(p + q)",
                 "cos(angle(x[j], x[i], x[k]))",
                 "|x[j] - x[k]|",
