@@ -8,7 +8,6 @@ leading axes.
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ import numpy as np
 from jax import lax
 
 from .body import Unprintable, kind_of, separated
-from .compile import CHOICE, Unavailable, address, lanes, processor
+from .compile import Unavailable, address, asked, lanes, processor
 from .ir import BITS
 from .kernel import Everyone, Slots, printed
 
@@ -32,12 +31,12 @@ _compiled: set[str] = set()
 
 def chosen() -> bool:
     """Whether sums are to be computed by these kernels, and can be."""
-    return os.environ.get(CHOICE) == "native" and not unavailable()
+    return asked() and not unavailable()
 
 
 def described() -> str:
     """Which kernels programs are compiled with here, in words."""
-    if os.environ.get(CHOICE) != "native":
+    if not asked():
         return "xla"
     return f"xla, since {unavailable()}" if unavailable() else "native"
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import lru_cache
 
@@ -17,6 +18,11 @@ _one_at_a_time = threading.Lock()
 
 class Unavailable(Exception):
     """There is no LLVM, or the processor is not one that kernels are printed for. The message says which."""
+
+
+def asked() -> bool:
+    """Whether native kernels are asked for."""
+    return os.environ.get(CHOICE) == "native"
 
 
 @lru_cache(maxsize=1)

@@ -31,7 +31,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from mdsl.lowering.kernels.staged import Staged
-from mdsl.lowering.native import call as native
+from mdsl.lowering.native.compile import asked
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.neighbours.gather import padded, take
 from mdsl.lowering.planning import capacity
@@ -122,9 +122,18 @@ def row_sum(body, slots, own, others, zeros, *, rows=None, used=None):
     return _reduced(body(own, other, slots != rows), slots.shape, zeros)
 
 
+def _native():
+    """The schedules of kernels of our own, where these are chosen. Only then are they imported, which takes 40 ms."""
+    if not asked():
+        return None
+    from mdsl.lowering.native import call
+
+    return call if call.chosen() else None
+
+
 def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None):
     """As `slot_sum`, by a kernel of our own where these are chosen and this one can be printed."""
-    if native.chosen():
+    if native := _native():
         with suppress(native.Unprintable):
             return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
     return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
@@ -168,7 +177,8 @@ def unlisted_sum(body, own, others, zeros, *, rows=None, excluded=None):
             return native.all_pairs_sum(body, own, others, zeros, rows=rows, excluded=excluded)
         return elsewhere()
 
-    return lax.platform_dependent(cpu=here, default=elsewhere) if native.chosen() else elsewhere()
+    native = _native()
+    return lax.platform_dependent(cpu=here, default=elsewhere) if native else elsewhere()
 
 
 def each_other_sum(body, own, others, zeros, *, rows=None, excluded=None, unroll=2):

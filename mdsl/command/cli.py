@@ -245,10 +245,10 @@ class Version(argparse.Action):
         from platform import python_version
 
         from mdsl.lowering.jax_version import described
-        from mdsl.lowering.native.compile import CHOICE
+        from mdsl.lowering.native.compile import asked
 
         print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})")
-        if os.environ.get(CHOICE) == "native":  # JAX is imported then, to see whether they compute what they should
+        if asked():  # JAX is imported then, to see whether they compute what they should
             from mdsl.lowering.native.call import described as kernels
 
             print(f"kernels: {kernels()}")

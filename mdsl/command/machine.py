@@ -13,7 +13,7 @@ import numpy as np
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.jax_version import check
-from mdsl.lowering.native.compile import CHOICE, KERNELS
+from mdsl.lowering.native.compile import CHOICE, KERNELS, asked
 
 from . import xla_flags as xla
 from .options import RunOptions
@@ -70,6 +70,8 @@ def threads(options: RunOptions) -> int:
 
 def kernels() -> str:
     """Which kernels sums over pairs are computed with: those chosen, if they are to be had."""
+    if not asked():
+        return "xla"
     from mdsl.lowering.native.call import chosen
 
     return f"native, llvmlite {version('llvmlite')}" if chosen() else "xla"
