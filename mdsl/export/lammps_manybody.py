@@ -9,6 +9,7 @@ import sympy
 from mdsl.model.domains import Each, Others, Pairs
 from mdsl.model.nodes import Read, Tabulated
 
+from .forms import CLOSE
 from .pairs import combined
 from .styles import Recognised, style_of
 from .subject import Law
@@ -90,7 +91,9 @@ def stillinger_weber(here, pairs: list[Law], triples: list[Law], styles: dict[st
     pair = combined(subject, pairs, here.scale, here.species * 2, r)
     two = style_of("sw_pair", pair.expr, (r,))
     three = _three(here, triples[0], (r, s, c))
-    if two is None or three is None or two.values["b"] != three.values["b"] or two.values["b"] != pair.cutoff:
+    if two is None or three is None:
+        raise refused
+    if not (_same(two.values["b"], three.values["b"]) and _same(two.values["b"], pair.cutoff)):
         raise refused
     sigma, b = two.values["sigma"], two.values["b"]
     label = subject.model.species[here.species[0]] if subject.model.species else subject.initial.labels[0]
@@ -103,6 +106,10 @@ def stillinger_weber(here, pairs: list[Law], triples: list[Law], styles: dict[st
     text += " ".join(map(number, told.values())) + "\n"
     styles[", ".join(w.term.equation for w in (*pairs, *triples))] = "pair_style sw"
     return ["pair_style sw", f"pair_coeff * * system.sw {label}"], {"system.sw": text}, b
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= CLOSE * abs(b)
 
 
 def _three(here, law: Law, variables) -> Recognised | None:
@@ -119,6 +126,6 @@ def _three(here, law: Law, variables) -> Recognised | None:
     if found is None or not isinstance(condition, sympy.And) or len(condition.args) != 2:
         return None
     for part in condition.args:
-        if not isinstance(part, sympy.StrictLessThan) or float(part.rhs) != found.values["b"]:
+        if not isinstance(part, sympy.StrictLessThan) or not _same(float(part.rhs), found.values["b"]):
             return None
     return found if {p.lhs for p in condition.args} == set(variables[:2]) else None
