@@ -1,4 +1,4 @@
-"""The command line: `mdsl run | check | fmt | explain | dump | list`.
+"""The command line: `mdsl run | check | fmt | explain | dump | export | list`.
 
 Every command is imported when it is called, so that `check` needs neither JAX nor what others need. The exit
 status is 0 when all went well, 1 when a run failed, 2 when the input was wrong, 70 when mdsl itself is at fault.
@@ -161,6 +161,21 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         metavar="PASS",
         help="resolve, inline, infer, ends, differentiate, exchange or field; by default the last Model",
     )
+
+    sub = command("export", export, "write a program for another engine, and compare what that computes")
+    sub.add_argument("file", metavar="FILE", help="a program with a run block, which places the atoms")
+    sub.add_argument(
+        "--to", metavar="ENGINE", required=True, help="lammps (a deck), openmm (a System), stablehlo (jax.export)"
+    )
+    sub.add_argument("--out", metavar="DIR", help="the folder to write to; by default the next free one in exports/")
+    sub.add_argument("--overwrite", action="store_true", help="replace the export that --out holds already")
+    sub.add_argument("--seed", metavar="S", default="1", help="the seed of random atoms, velocities and states; 1")
+    sub.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="another value for a parameter; may be repeated"
+    )
+    sub.add_argument("--params", metavar="FILE", help="parameters from a safetensors file, as of `mdsl run`")
+    sub.add_argument("--states", metavar="N", default="3", help="compare at so many random states; 3")
+    sub.add_argument("--no-certificate", action="store_true", help="do not run the engine")
 
     sub = command("list", list_, "show the standard library: modules, functions, integrators, units, builders")
     sub.add_argument(
@@ -374,6 +389,27 @@ def dump(options: argparse.Namespace) -> int:
     stage = stage_name(options.after)
     print(text(compile_source(*read_program(options.file)), stage), end="")
     return FINE
+
+
+def export(options: argparse.Namespace) -> int:
+    from . import options as given
+
+    chosen = given.ExportOptions(
+        to=options.to,
+        out=Path(options.out) if options.out else None,
+        overwrite=options.overwrite,
+        seed=given.whole("--seed", options.seed, 0, 2**63 - 1),
+        settings=given.settings(options.set),
+        params=Path(options.params) if options.params else None,
+        states=given.whole("--states", options.states, 0),
+        certify=not options.no_certificate,
+    )
+    if options.file == "-":
+        raise given.bad_option("`mdsl export` takes a file, not standard input")
+    read_program(options.file)  # a missing file is told before JAX is imported
+    from .export import export_file
+
+    return export_file(Path(options.file), chosen)
 
 
 def list_(options: argparse.Namespace) -> int:

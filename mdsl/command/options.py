@@ -68,6 +68,21 @@ class RunOptions:
     externs: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """The options of `mdsl export`; ``states``: at so many random ones the engine is compared, unless not
+    ``certify``."""
+
+    to: str
+    out: Path | None = None
+    overwrite: bool = False
+    seed: int = 1
+    settings: tuple[Setting, ...] = ()
+    params: Path | None = None
+    states: int = 3
+    certify: bool = True
+
+
 def bad_option(message: str, help: str | None = None) -> Rejected:
     return Rejected(Diagnostic("bad-option", message, help=help))
 

@@ -7,7 +7,7 @@ is right, of many the program itself in double precision.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -17,10 +17,11 @@ from mdsl.interpret.meaning import System
 
 from .subject import Subject
 
-NAME = "certificate.json"
+NAME, TEXT = "certificate.json", "certificate.txt"
 TOLERANCE = 1e-9
 STATES = 3
 MOVED = 0.02  # of the mean distance of neighbours
+COLUMNS = ("energy", "forces", "virial", "strained")
 INTERPRETED = 150  # so many atoms at most are interpreted
 
 
@@ -80,20 +81,15 @@ class Certificate:
         """For the terminal."""
         if not self.checked:
             return [f"no certificate: {self.why_not}"]
+        columns = [n for n in COLUMNS if any(getattr(s, n) is not None for s in self.states)]
         rows = [f"{self.engine} {self.version} beside {self.by}, differences in parts of the largest:"]
-        rows.append("  state        energy    forces" + self._heads())
+        rows.append("  state     " + "".join(f"{name:>10}" for name in columns))
         for s in self.states:
             name = "start" if s.seed is None else f"seed {s.seed}"
-            numbers = [s.energy, s.forces, *(d for d in (s.virial, s.strained) if d is not None)]
-            rows.append(f"  {name:<10}" + "".join(f"{d:10.1e}" for d in numbers))
+            numbers = (getattr(s, n) for n in columns)
+            rows.append(f"  {name:<10}" + "".join(" " * 10 if d is None else f"{d:10.1e}" for d in numbers))
         rows.append(f"certified to {self.tolerance:g}" if self.holds else f"NOT the same to {self.tolerance:g}")
         return rows
-
-    def _heads(self) -> str:
-        first = self.states[0]
-        return ("    virial" if first.virial is not None else "") + (
-            "  strained" if first.strained is not None else ""
-        )
 
 
 def missing(engine: str, why: str) -> Certificate:
@@ -221,7 +217,3 @@ def _compiled(subject: Subject) -> Evaluate:
         return State(float(energy), forces, virial)
 
     return evaluate
-
-
-def worst_of(certificates: Sequence[Certificate]) -> float:
-    return max(c.worst for c in certificates)
