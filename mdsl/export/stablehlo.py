@@ -10,15 +10,17 @@ import importlib.util
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mdsl.interpret.constants import factor
 from mdsl.lowering.native.compile import CHOICE
-from mdsl.model.dimensions import ENERGY, FORCE, LENGTH, Dimension
+from mdsl.model.dimensions import ENERGY, FORCE, LENGTH, VELOCITY, Dimension
+from mdsl.model.nodes import names_in
 
 from .certificate import State
 from .deck import Deck
@@ -83,14 +85,64 @@ def export(subject: Subject, name: str, precision: str = "double") -> Deck:
             shaped = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arguments)
             written = jax_export.export(jax.jit(function(which)), platforms=PLATFORMS)(*shaped)
             files[which + SUFFIX] = bytes(written.serialize())
+        steps, notes = _steps(subject, arguments, precision)
+    files |= steps
     start = io.BytesIO()
-    np.savez(start, x=arguments[0], box=arguments[1], **{f"param:{n}": v for n, v in free.items()})
+    speed = factor(model, model.units.dimension(VELOCITY))
+    v = np.asarray(initial.v * speed, dtype)
+    np.savez(start, x=arguments[0], box=arguments[1], v=v, **{f"param:{n}": v for n, v in free.items()})
     files[EXAMPLE] = start.getvalue()
-    files[MANIFEST] = json.dumps(_manifest(subject, name, arguments, precision, described()), indent=2) + "\n"
-    notes = ["native kernels are code of one processor and are not in the files"] if CHOICE in os.environ else []
+    manifest = _manifest(subject, name, arguments, precision, described(), tuple(steps))
+    files[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
+    if CHOICE in os.environ:
+        notes.append("native kernels are code of one processor and are not in the files")
     if found.traversal.listed:
         notes.append("a neighbour list with room for states like the start is built in each call; NaN where it is full")
     return Deck(files, tuple(notes), {n + SUFFIX: "jax.export" for n in FUNCTIONS}, {"platforms": list(PLATFORMS)})
+
+
+def _steps(subject: Subject, arguments, precision: str) -> tuple[dict[str, str | bytes], list[str]]:
+    """A file for each statement of dynamics: one step of it, of positions, velocities and the data of a random key; and
+    which statements have none."""
+    import jax
+    import jax.numpy as jnp
+    from jax import export as jax_export
+
+    from mdsl.lowering.planning.policy import DEFAULT
+    from mdsl.lowering.run.members import single
+    from mdsl.lowering.run.traced import trajectory
+
+    model, initial = subject.model, subject.initial
+    length, speed = factor(model, LENGTH), factor(model, model.units.dimension(VELOCITY))
+    files: dict[str, str | bytes] = {}
+    notes = []
+    for k, advance in enumerate(subject.field.dynamics):
+        short = advance.scheme.rpartition(".")[2]
+        why = (
+            "it has a memory from step to step" if advance.states
+            else "it ends by a condition" if advance.until is not None
+            else "it changes the box" if any(s.target == "cell" for s in advance.statements)
+            else "it depends on the time" if names_in(advance.body) & {"t", "t_start", "x_start", "v_start"}
+            else ""
+        )  # fmt: skip
+        if why:
+            notes.append(f"no step of `{short}` is exported: {why}")
+            continue
+        alone = replace(subject.field, dynamics=(replace(advance, outputs=()),))
+        members = single(alone, initial, {**subject.params, **initial.data}, None, precision)
+
+        def step(x, v, params, key, members=members):
+            leaves = {n: p / parameter_scale(subject, n) for n, p in params.items()}
+            leaves |= {n: jnp.asarray(d) for n, d in initial.data.items()}
+            found = trajectory(members, DEFAULT, jax.random.wrap_key_data(key), leaves, 1, x / length, v / speed)
+            return found.x * length, found.v * speed
+
+        x, _, params = arguments
+        key = np.asarray(jax.random.key_data(jax.random.key(0)))
+        shaped = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, x, params, key))
+        written = jax_export.export(jax.jit(step), platforms=PLATFORMS)(*shaped)
+        files[f"step-{k + 1}{SUFFIX}"] = bytes(written.serialize())
+    return files, notes
 
 
 def parameter_scale(subject: Subject, name: str) -> float:
@@ -98,7 +150,7 @@ def parameter_scale(subject: Subject, name: str) -> float:
     return 1.0 if param.learned is not None else factor(subject.model, param.type.dimension)
 
 
-def _manifest(subject: Subject, name: str, arguments, precision: str, jax_version: str) -> dict[str, object]:
+def _manifest(subject: Subject, name: str, arguments, precision: str, jax_version: str, steps: Sequence[str]) -> dict[str, object]:
     model, initial = subject.model, subject.initial
     x, box, free = arguments
 
@@ -141,6 +193,16 @@ def _manifest(subject: Subject, name: str, arguments, precision: str, jax_versio
                 "unit": unit(FUNCTIONS[which]),
             }
             for which in FUNCTIONS
+        },
+        "steps": {
+            file: {
+                "calling convention": "x, v = jax.export.deserialize(bytes).call(x, v, params, key)",
+                "key": "uint32 numbers, as of jax.random.key_data; only random numbers of the step depend on it",
+                "box": "that of the start",
+                "x": "brought back into the box",
+                "v": {"unit": unit(VELOCITY)},
+            }
+            for file in steps
         },
         "not a number": "says that the neighbour list of the export has too little room for the positions",
         "start": EXAMPLE,
