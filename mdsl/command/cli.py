@@ -171,7 +171,11 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     sub.add_argument("--overwrite", action="store_true", help="replace the export that --out holds already")
     sub.add_argument("--seed", metavar="S", default="1", help="the seed of random atoms, velocities and states; 1")
     sub.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="another value for a parameter; may be repeated"
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="another value for a parameter; may be repeated",
     )
     sub.add_argument("--params", metavar="FILE", help="parameters from a safetensors file, as of `mdsl run`")
     sub.add_argument("--states", metavar="N", default="3", help="compare at so many random states; 3")

@@ -14,6 +14,8 @@ import numpy as np
 
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.meaning import System
+from mdsl.model.domains import Around, Triples
+from mdsl.model.nodes import Expr, Reduce, walk
 
 from .subject import Subject
 
@@ -22,7 +24,7 @@ TOLERANCE = 1e-9
 STATES = 3
 MOVED = 0.02  # of the mean distance of neighbours
 COLUMNS = ("energy", "forces", "virial", "strained")
-INTERPRETED = 150  # so many atoms at most are interpreted
+INTERPRETED, WITH_TRIPLES = 150, 30  # so many atoms at most are interpreted
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +147,10 @@ def difference(subject: Subject, ours: State, theirs: State, seed: int | None) -
     # At the start of a crystal all forces cancel: the energy of a bond says what rounding is.
     floor = max(force, abs(ours.energy) / subject.initial.atoms / spacing(subject), 1e-300)
     return Differences(
-        seed, abs(theirs.energy - ours.energy) / energy, float(np.abs(theirs.forces - ours.forces).max()) / floor, virial
+        seed,
+        abs(theirs.energy - ours.energy) / energy,
+        float(np.abs(theirs.forces - ours.forces).max()) / floor,
+        virial,
     )
 
 
@@ -166,9 +171,14 @@ def _stretched(subject: Subject, x: np.ndarray, right: Evaluate, evaluate: Evalu
 
 def reference(subject: Subject) -> tuple[str, Evaluate]:
     """Who says what is right, and what he says."""
-    if subject.initial.atoms <= INTERPRETED:
+    triples = any(isinstance(r.domain, Triples | Around) for e in subject.model.equations for r in _sums(e.body))
+    if subject.initial.atoms <= (WITH_TRIPLES if triples else INTERPRETED):
         return "the interpreter", _interpreted(subject)
     return "the program in double precision", _compiled(subject)
+
+
+def _sums(body: Expr) -> list[Reduce]:
+    return [n for n in walk(body) if isinstance(n, Reduce)]
 
 
 def _interpreted(subject: Subject) -> Evaluate:

@@ -73,7 +73,9 @@ def export(
         for file, content in deck.files.items():
             data = content.encode() if isinstance(content, str) else content
             (folder / file).write_bytes(data)
-    found = _certified(subject, to, folder, deck, states, seed) if certify else proof.missing(to, "it was not asked for")
+    found = (
+        _certified(subject, to, folder, deck, states, seed) if certify else proof.missing(to, "it was not asked for")
+    )
     made = Export(to, folder, tuple(deck.files), deck.styles, deck.notes, found)
     facts = {"program": name, "to": to, "styles": deck.styles, "notes": deck.notes, "files": list(deck.files)}
     with writing(folder):

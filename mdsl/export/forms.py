@@ -127,9 +127,7 @@ def pairings(form: Sequence[Term], formula: Sequence[Term]) -> Iterator[list[Equ
     for chosen in permutations(range(len(form)), len(formula)):
         if any(form[k].shape != t.shape for k, t in zip(chosen, formula)):
             continue
-        rest: list[Equation] = [
-            (form[k].factor, sympy.Integer(0)) for k in range(len(form)) if k not in chosen
-        ]
+        rest: list[Equation] = [(form[k].factor, sympy.Integer(0)) for k in range(len(form)) if k not in chosen]
         for matched in product(*(list(_matched(form[k], t)) for k, t in zip(chosen, formula))):
             yield [equation for part in matched for equation in part] + rest
 

@@ -1,8 +1,8 @@
 """LAMMPS: a data file, an in-script that defines the forces, and one that runs.
 
-    system.data   the atoms, their box, velocities and tuples
-    forces.in     units, the data file, styles and coefficients
-    in.lammps     the above and the statements of dynamics that LAMMPS has
+system.data   the atoms, their box, velocities and tuples
+forces.in     units, the data file, styles and coefficients
+in.lammps     the above and the statements of dynamics that LAMMPS has
 """
 
 from __future__ import annotations
@@ -98,15 +98,19 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
         raise subject.refuse("LAMMPS adds energies of atoms, and has no energy that is the same wherever they are")
     styles: dict[str, str] = {}
     pair_lines, cutoff, datum, extra = _pairs(here, laws, styles)
-    tuples = {width: [k for law in _of(laws, Members, width) for k in kinds(subject, law, here.scale)] for width in KINDS}
+    tuples = {
+        width: [k for law in _of(laws, Members, width) for k in kinds(subject, law, here.scale)] for width in KINDS
+    }
     for law in laws:
         if isinstance(law.domain, Members) and len(law.binders) not in KINDS:
             raise subject.refuse("LAMMPS is told tuples of two, three or four atoms", law.term.summand)
     tuple_lines = [line for width, found in tuples.items() for line in _tuples(here, width, found, styles)]
     special, bonds = _special(here, laws, tuples)
     fixes = [line for law in _of(laws, Each) for line in _external(here, law, styles)]
-    style = ("full" if datum else "molecular") if any(tuples.values()) or bonds is not None else (
-        "charge" if datum else "atomic"
+    style = (
+        ("full" if datum else "molecular")
+        if any(tuples.values()) or bonds is not None
+        else ("charge" if datum else "atomic")
     )
     dim = subject.model.dim
     periodic = [*subject.initial.periodic, *([True] if dim == 2 else [])]
@@ -177,7 +181,10 @@ def _pairs(here: World, laws: list[Law], styles: dict[str, str]):
         style, told = found
         styles[names] = f"pair_style {style.style.name}"
         head = " ".join(
-            [style.style.name, *(number(cutoff) if o == "rc" else t for o, t in zip(style.style.options, style.options))]
+            [
+                style.style.name,
+                *(number(cutoff) if o == "rc" else t for o, t in zip(style.style.options, style.options)),
+            ]
         )
         lines = [f"pair_style {head}", *style.style.more]
         coefficients = {pair: r.coefficients for pair, r in told.items()}
@@ -226,7 +233,8 @@ def _same_both_ways(here: World, formula: PairFormula, law: Law) -> None:
     turned = formula.expr.xreplace({first: second, second: first})
     if sympy.expand(turned - formula.expr) != 0:
         raise here.subject.refuse(
-            "this energy of two atoms of different species is another one when their data are exchanged", law.term.summand
+            "this energy of two atoms of different species is another one when their data are exchanged",
+            law.term.summand,
         )
 
 

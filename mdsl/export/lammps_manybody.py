@@ -1,4 +1,4 @@
-"""Energies of more than two atoms that LAMMPS has: embedded atoms from a file of functions, and Stillinger and Weber's."""
+"""Energies of more than two atoms that LAMMPS has: embedded atoms from a file, and those of Stillinger and Weber."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def stillinger_weber(here, pairs: list[Law], triples: list[Law], styles: dict[st
     """The commands, the file and the cutoff. Raises Rejected: ``cannot-export``."""
     subject = here.subject
     refused = subject.refuse(
-        "LAMMPS has no style for this energy of three atoms: of those around an atom it is told Stillinger and Weber's, "
-        "with the pair energy that goes with it and one species",
+        "LAMMPS has no style for this energy of three atoms: of those around an atom it is told Stillinger and "
+        "Weber's, with the pair energy that goes with it and one species",
         triples[0].term.written,
         help="`--to openmm` writes such formulas as they are",
     )

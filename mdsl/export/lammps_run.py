@@ -1,4 +1,4 @@
-"""The statements of dynamics as LAMMPS has them: velocity Verlet is `fix nve`; of others it is said that they are not."""
+"""The statements of dynamics as LAMMPS has them: velocity Verlet is `fix nve`; others are said not to be."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def statements(here) -> tuple[list[str], list[str]]:
         for k, (names, count) in enumerate(every(subject, advance, "write")):
             stem = str(names[0]).rpartition(".")[0] or str(names[0])
             dumps.append(f"frames{k}")
-            lines.append(
-                f"dump frames{k} all custom {count or found.steps} {stem}.lammpstrj id type xu yu zu vx vy vz"
-            )
+            lines.append(f"dump frames{k} all custom {count or found.steps} {stem}.lammpstrj id type xu yu zu vx vy vz")
             lines.append(f"dump_modify frames{k} sort id format float %.17g")
             notes.append(f"`{names[0]}` is written by LAMMPS as {stem}.lammpstrj")
         lines += [f"run {found.steps}", "unfix integrate", *(f"undump {d}" for d in dumps)]

@@ -97,9 +97,7 @@ def export(subject: Subject, name: str) -> Deck:
 
 def _longest(subject: Subject, laws: Sequence[Law], s: Scale) -> float:
     count = range(max(1, len(subject.model.species)))
-    ends = [
-        end(subject, law, (a, b)) for law in laws if isinstance(law.domain, Pairs) for a in count for b in count
-    ]
+    ends = [end(subject, law, (a, b)) for law in laws if isinstance(law.domain, Pairs) for a in count for b in count]
     return max((e for e in ends if np.isfinite(e)), default=1.0) * s.length
 
 
@@ -120,7 +118,7 @@ def _force(subject: Subject, terms: Terms, law: Law):
             value = values[name]
             if not isinstance(value.domain, Others) or value.axis is not None:
                 raise subject.refuse(
-                    f"`{name}` is no sum over the neighbours of each atom, which is all that OpenMM's CustomGBForce has",
+                    f"`{name}` is no sum over the neighbours of each atom, and OpenMM's CustomGBForce has no other",
                     value.summand,
                 )
             return terms.embedded(law, subject.law(value), name)

@@ -90,9 +90,7 @@ class Terms:
         single = Atoms(self, law, shared=atoms)
         shrunk = {distance(density): distance(density) / sympy.Float(self.scale.length, 17)}
         expr = density.expr.xreplace(shrunk) if self.scale.length != 1 else density.expr
-        text = self.written(
-            Lepton({distance(density): "r", **atoms.symbols()}, atoms.tabulated), expr, density
-        )
+        text = self.written(Lepton({distance(density): "r", **atoms.symbols()}, atoms.tabulated), expr, density)
         own = {s: name for s, r in law.reads.items() if r.symbol == name}
         rest = {s: f"{p}" for s, p in single.symbols(alone=True).items() if s not in own}
         energy = self.written(Lepton({**rest, **own}, single.tabulated), self.scale.law(law), law)

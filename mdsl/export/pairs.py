@@ -9,6 +9,7 @@ import numpy as np
 import sympy
 
 from mdsl.interpret.species_pairs import pair_constant
+from mdsl.lowering.field.cutoff_bounds import interval, varies
 from mdsl.model.nodes import Read
 
 from .subject import Law, Scale, Subject
@@ -44,7 +45,15 @@ def end(subject: Subject, law: Law, species: Sequence[int]) -> float:
     cutoff = law.term.support.cutoff
     if cutoff is None:
         return np.inf
-    found = float(pair_constant(subject.model, cutoff, law.binders, data=dict(subject.values))[tuple(species)])
+    if varies(cutoff, subject.model):
+
+        def read(node: Read) -> tuple[float, float]:
+            value = np.pi if node.symbol == "pi" else subject.values[node.symbol]
+            return np.min(value), np.max(value)
+
+        found = float(interval(cutoff, read, np)[1])
+    else:
+        found = float(pair_constant(subject.model, cutoff, law.binders, data=dict(subject.values))[tuple(species)])
     return found if np.isfinite(found) else np.inf
 
 
@@ -109,11 +118,6 @@ def combined(
     farthest = max(cutoff for _, cutoff in parts)
     total = sympy.Add(*(inner(expr, r, farthest) for expr, _ in parts))
     return PairFormula(total, farthest, {s: p for s, p in data.items() if s in total.free_symbols})
-
-
-def constants(law: Law) -> set[str]:
-    """What is read of atoms that is no table and no datum: values of atoms."""
-    return {read.symbol for read in law.reads.values()}
 
 
 def values_read(subject: Subject, law: Law) -> list[Read]:

@@ -150,7 +150,9 @@ def parameter_scale(subject: Subject, name: str) -> float:
     return 1.0 if param.learned is not None else factor(subject.model, param.type.dimension)
 
 
-def _manifest(subject: Subject, name: str, arguments, precision: str, jax_version: str, steps: Sequence[str]) -> dict[str, object]:
+def _manifest(
+    subject: Subject, name: str, arguments, precision: str, jax_version: str, steps: Sequence[str]
+) -> dict[str, object]:
     model, initial = subject.model, subject.initial
     x, box, free = arguments
 

@@ -88,9 +88,7 @@ def _form(name: str, function: Lambda) -> Form:
     for n, symbol in symbols.items():
         leaves.add(Read(n), symbol)
     expr = to_sympy(inner.body, leaves)
-    return Form(
-        name, tuple(symbols[v] for v in inner.parameters), tuple(symbols[c] for c in coefficients), expr
-    )
+    return Form(name, tuple(symbols[v] for v in inner.parameters), tuple(symbols[c] for c in coefficients), expr)
 
 
 def style_of(

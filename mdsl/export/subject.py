@@ -46,7 +46,7 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """The energy of one tuple: ``expr`` over the symbols of ``geometry`` and ``reads``. ``term``: where it comes from."""
+    """The energy of one tuple: ``expr`` over the symbols of ``geometry`` and ``reads``; ``term`` is where it stands."""
 
     term: Term | PerAtom
     expr: sympy.Expr
@@ -125,9 +125,7 @@ class Subject:
                 found[name] = found.get(name, 0) + factor
             left = value.xreplace(zero)
             if left.free_symbols or not left.is_number:
-                raise self.refuse(
-                    f"the energy `{energy.name}` has a part that is no sum over atoms: {left}", of.body
-                )
+                raise self.refuse(f"the energy `{energy.name}` has a part that is no sum over atoms: {left}", of.body)
             rest += left
         if rest != 0:
             found[None] = rest
@@ -200,9 +198,7 @@ class Subject:
             if s not in value.free_symbols:
                 continue
             match leaf:
-                case Read(symbol=name, indices=indices) if indices and all(
-                    isinstance(i, str) and i in place for i in indices
-                ):
+                case Read(indices=indices) if indices and all(isinstance(i, str) and i in place for i in indices):
                     reads[s] = leaf
                 case Label(species=species):
                     changed[s] = sympy.Integer(self.model.species.index(species))
@@ -272,8 +268,10 @@ class Subject:
 
     def of_atoms(self, read: Read) -> bool:
         """Whether it belongs to an atom itself, and not to its species."""
-        return read.symbol != "species" and self.model.of_atoms(read.symbol) and not (
-            read.symbol == "m" and self.model.param("m") is not None
+        return (
+            read.symbol != "species"
+            and self.model.of_atoms(read.symbol)
+            and not (read.symbol == "m" and self.model.param("m") is not None)
         )
 
     def by_species(self, read: Read) -> np.ndarray:

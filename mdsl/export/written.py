@@ -1,4 +1,4 @@
-"""SymPy expressions as text: for Lepton, the parser of OpenMM and of LAMMPS' LEPTON package, and for LAMMPS' variables."""
+"""SymPy expressions as text: for Lepton, which OpenMM and LAMMPS' package LEPTON read, and for LAMMPS' variables."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ class Case:
         return mdsl.compile(self.head + self.text).bind(**arguments)
 
 
+FEW = {"x": lattice(side=3, edge=5.7), "box": 5.7}  # the interpreter goes through all triples
 AB = {"species": np.arange(64) % 2}
 CHAIN_X, CHAIN = chains()
 
@@ -112,6 +113,7 @@ CASES = {
         "energy three = sum(i; j < k) stillinger_weber_triple(σ, 0.9, a)(|x[j] - x[i]|, |x[k] - x[i]|, "
         "(x[j] - x[i])·(x[k] - x[i])/(|x[j] - x[i]|*|x[k] - x[i]|))",
         {"two, three": "pair_style sw"},
+        FEW,
     ),
     "skew box": pair(
         "truncated(lennard_jones(1.1, 0.7), 2.5)",
@@ -120,7 +122,9 @@ CASES = {
     ),
     # -- no style of any program ------------------------------------------------------------------------
     "switched": pair("switched(lennard_jones(1.1, 0.7), 1.9, 2.6)", "lepton", novel=True),
-    "wavy": pair("force_shifted(wavy, 3.0)", "lepton", novel=True, head=HEAD + "def wavy(r) = cos(7*r)/r^3 + exp(-r)\n"),
+    "wavy": pair(
+        "force_shifted(wavy, 3.0)", "lepton", novel=True, head=HEAD + "def wavy(r) = cos(7*r)/r^3 + exp(-r)\n"
+    ),
     "steps": Case(
         "energy U = sum(i < j) if r < 3 then (3 - r)^2*tanh(2*(r - 1.5)) + 0.3*max(0, 2.5 - r)^3 - |r - 2|^3*erf(3 - r) "
         "else 0 where r = |x[i] - x[j]|",
@@ -128,7 +132,8 @@ CASES = {
         novel=True,
     ),
     "two cutoffs": Case(
-        TWO_SPECIES + "energy U = sum(i < j) if r < 2.9 then (if species[i] == species[j] then 1 else -0.4)*(2.9 - r)^3 "
+        TWO_SPECIES
+        + "energy U = sum(i < j) if r < 2.9 then (if species[i] == species[j] then 1 else -0.4)*(2.9 - r)^3 "
         "else 0 where r = |x[i] - x[j]|\n"
         "energy V = sum(i < j) 0.5*e[i,j]*(if r < 2*s[i,j] then (2*s[i,j] - r)^4 else 0) where r = |x[i] - x[j]|",
         {"U, V": "pair_style lepton"},
@@ -136,8 +141,8 @@ CASES = {
         novel=True,
     ),
     "charges": Case(
-        "data q[atoms]\nenergy U = sum(i < j) damped_shifted_force(q[i], q[j], 0.3, 3.5)(|x[i] - x[j]|) + "
-        "truncated(lennard_jones(1.0, 0.4), 3.0)(|x[i] - x[j]|)",
+        "data q[atoms]\nenergy U = sum(i < j) (damped_shifted_force(q[i], q[j], 0.3, 3.5)(|x[i] - x[j]|) + "
+        "truncated(lennard_jones(1.0, 0.4), 3.0)(|x[i] - x[j]|))",
         {"U": "pair_style lepton/coul"},
         {"data": {"q": np.where(np.arange(64) % 2, 0.7, -0.7)}},
         novel=True,
@@ -153,7 +158,7 @@ CASES = {
     "strange bonds": Case(
         "topology bonds(i, j), angles(i, j, k), dihedrals(i, j, k, l)\nspecies A, B\nparam k[species] = { A: 20, B: 30 }\n"
         "energy bond = sum((i, j) in bonds) k[i]*k[j]/20*log(exp(5*(r - 1)) + exp(5*(1 - r))) where r = |x[i] - x[j]|\n"
-        "energy bend = sum((i, j, k) in angles) 3*exp(-(a - 2)^2/0.3) + 0.4*a^4 where a = angle(x[i], x[j], x[k])\n"
+        "energy bend = sum((i, j, k) in angles) (3*exp(-(a - 2)^2/0.3) + 0.4*a^4) where a = angle(x[i], x[j], x[k])\n"
         "energy turn = sum((i, j, k, l) in dihedrals) 0.4*exp(1.2*cos(dihedral(x[i], x[j], x[k], x[l]) - 0.8))",
         {"bond": "bond_style lepton", "bend": "angle_style lepton", "turn": "dihedral_style lepton"},
         {**of("bonds", "angles", "dihedrals"), **AB},
@@ -162,7 +167,7 @@ CASES = {
     "trap": Case(
         "species A, B\nparam k[species] = { A: 0.3, B: 0.7 }\n"
         "energy U = sum(i < j) truncated(lennard_jones(1.0, 0.5), 2.5)(|x[i] - x[j]|)\n"
-        "energy T = sum(i) k[i]*log(1 + (x[i].z - 3.5)^2) + 0.2*sin(x[i].z)*exp(-x[i].z/4)",
+        "energy T = sum(i) (k[i]*log(1 + (x[i].z - 3.5)^2) + 0.2*sin(x[i].z)*exp(-x[i].z/4))",
         {"U": "pair_style lj/cut", "T": "fix addforce"},
         {"box": [EDGE, EDGE, np.inf], **AB},
         novel=True,
@@ -182,6 +187,7 @@ CASES = {
         "energy T = sum(i; j < k) if a < 2.6 and b < 2.6 then (2.6 - a)^2*(2.6 - b)^2*(c^3 + 0.4*exp(-c))/(a*b) else 0 "
         "where a = |x[j] - x[i]|, b = |x[k] - x[i]|, c = (x[j] - x[i])·(x[k] - x[i])/(a*b)",
         None,
+        FEW,
         novel=True,
     ),
 }
