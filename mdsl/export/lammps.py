@@ -106,7 +106,7 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
             raise subject.refuse("LAMMPS is told tuples of two, three or four atoms", law.term.summand)
     tuple_lines = [line for width, found in tuples.items() for line in _tuples(here, width, found, styles)]
     special, bonds = _special(here, laws, tuples)
-    fixes = [line for law in _of(laws, Each) for line in _external(here, law, styles)]
+    fixes = [line for law in _of(laws, Each) if not values_read(subject, law) for line in _external(here, law, styles)]
     style = (
         ("full" if datum else "molecular")
         if any(tuples.values()) or bonds is not None

@@ -98,8 +98,11 @@ def _expression(
             node, "op", ""
         ).startswith("component_"):
             raise Unsaid("it is no formula of each coordinate by itself")
+    def known(expr: Expr) -> Expr:
+        return expr if isinstance(expr, Read) and expr.symbol in FIELDS else subject.known(expr)
+
     leaves = Leaves()
-    expr = to_sympy(transform(transform(value, subject.known), single), leaves)
+    expr = to_sympy(transform(transform(value, known), single), leaves)
     changed, each, timed = {}, False, False
     for symbol, leaf in leaves.exprs.items():
         if symbol not in expr.free_symbols:
