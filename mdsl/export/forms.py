@@ -124,15 +124,22 @@ def pairings(form: Sequence[Term], formula: Sequence[Term]) -> Iterator[list[Equ
     """The equations of each way to pair the terms of a formula with those of a form. What is left of the form is 0."""
     if len(formula) > len(form) or len(form) > MOST_TERMS:
         return
-    for chosen in permutations(range(len(form)), len(formula)):
-        if any(form[k].shape != t.shape for k, t in zip(chosen, formula)):
-            continue
-        rest: list[Equation] = [(form[k].factor, sympy.Integer(0)) for k in range(len(form)) if k not in chosen]
-        for matched in product(*(list(_matched(form[k], t)) for k, t in zip(chosen, formula))):
-            yield [equation for part in matched for equation in part] + rest
+    fitting = [[(k, list(_matched(f, t))) for k, f in enumerate(form) if f.shape == t.shape] for t in formula]
+
+    def paired(place: int, taken: frozenset[int]) -> Iterator[list[Equation]]:
+        if place == len(formula):
+            yield [(f.factor, sympy.Integer(0)) for k, f in enumerate(form) if k not in taken]
+            return
+        for k, ways in fitting[place]:
+            if k not in taken:
+                for way in ways:
+                    yield from (way + rest for rest in paired(place + 1, taken | {k}))
+
+    yield from paired(0, frozenset())
 
 
 def _matched(form: Term, formula: Term) -> Iterator[list[Equation]]:
+    """The equations of each way in which two terms of one shape may be the same."""
     own: list[Equation] = [(form.factor, formula.factor)]
     exponents = dict(formula.powers)
     own += [(exponent, exponents[s]) for s, exponent in form.powers]
@@ -140,9 +147,11 @@ def _matched(form: Term, formula: Term) -> Iterator[list[Equation]]:
         if any(a.kind != b.kind for a, b in zip(form.functions, order)):
             continue
         inner = [list(pairings(a.argument, b.argument)) for a, b in zip(form.functions, order)]
-        exponents_too = [(a.exponent, b.exponent) for a, b in zip(form.functions, order)]
+        powers = [(a.exponent, b.exponent) for a, b in zip(form.functions, order)]
         for chosen in product(*inner):
-            yield own + exponents_too + [e for part in chosen for e in part]
+            found = own + powers + [e for part in chosen for e in part]
+            if all(a.free_symbols or _same(a, b) for a, b in found):
+                yield found
 
 
 def solved(equations: Sequence[Equation], unknown: Iterable[sympy.Symbol]) -> dict[sympy.Symbol, float] | None:

@@ -239,6 +239,8 @@ class Subject:
                 return None if None in places else symbol(kind, *places)
             case Op(op="dot", args=(Op(op="displacement", args=(a, b)), Op(op="displacement", args=(c, d)))):
                 if leaf.args[0] == leaf.args[1]:
+                    if at(a) is not None and isinstance(b, Read) and b.symbol == "origin":
+                        return sympy.Add(*(symbol("coordinate", at(a), k) ** 2 for k in range(self.model.dim)))
                     return None if None in (at(a), at(b)) else symbol("distance", *sorted((at(a), at(b)))) ** 2
                 if None in map(at, (a, b, c, d)):
                     return None
