@@ -98,6 +98,7 @@ def _expression(
             node, "op", ""
         ).startswith("component_"):
             raise Unsaid("it is no formula of each coordinate by itself")
+
     def known(expr: Expr) -> Expr:
         return expr if isinstance(expr, Read) and expr.symbol in FIELDS else subject.known(expr)
 

@@ -8,7 +8,7 @@ from exported import CASES
 
 from mdsl.grammar.diagnostics import Rejected
 
-ENGINES = {"lammps": "lammps", "openmm": "openmm"}
+QUICK = {"two species", "charges", "strange bonds", "trap"}  # the others with the slow tests
 IN_LAMMPS = [n for n, c in CASES.items() if c.lammps is not None]
 
 
@@ -24,7 +24,11 @@ def certified(made):
     assert told["holds"] and told["worst"] == made.certificate.worst and set(told["files"]) == set(made.files)
 
 
-@pytest.mark.parametrize("name", IN_LAMMPS)
+def each(names):
+    return [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("name", each(IN_LAMMPS))
 def test_lammps(name, tmp_path):
     needed("lammps")
     case = CASES[name]
@@ -34,7 +38,7 @@ def test_lammps(name, tmp_path):
     assert all(s.virial is not None for s in made.certificate.states) or name == "trap"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", each(CASES))
 def test_openmm(name, tmp_path):
     needed("openmm")
     made = CASES[name].system().export("openmm", tmp_path / "out", states=2)
@@ -53,3 +57,29 @@ def test_what_lammps_cannot_be_told_is_refused(name, tmp_path):
 
 def test_there_are_enough():
     assert len(IN_LAMMPS) >= 20 and sum(CASES[n].novel for n in IN_LAMMPS) >= 8
+
+
+# -- embedded atoms from a file ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "species", "style"),
+    [("NiAlH_jea.eam.alloy", "Ni, Al", "pair_style eam/alloy"), ("Cu_u3.eam", "Cu", "pair_style eam")],
+)
+def test_embedded_atoms(file, species, style, tmp_path):
+    """LAMMPS is given the file; OpenMM, whose own splines are others, the cubics themselves."""
+    import numpy as np
+    from test_eam import fcc, potential, text
+
+    import mdsl
+
+    x = fcc(3.6, 4) + np.random.default_rng(0).uniform(-0.1, 0.1, (256, 3))
+    program = mdsl.compile(text(file, species), potential(file).parent)
+    bound = program.bind(x, box=14.4, species=np.arange(256) % len(species.split(",")))
+    made = bound.export("lammps", tmp_path / "lammps", states=1)
+    assert dict(made.styles) == {"embedding, repulsion": style}
+    assert made.certificate.worst < 1e-9
+    made = bound.export("openmm", tmp_path / "openmm", states=1)
+    assert dict(made.styles) == {"embedding": "CustomGBForce", "repulsion": "CustomNonbondedForce"}
+    assert made.certificate.worst < 1e-9

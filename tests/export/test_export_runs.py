@@ -30,7 +30,7 @@ PROGRAMS = {
     "copper_gupta": ("", "", "2 [fs]", 2e-6),
 }
 ONLY_OPENMM = {"copper_gupta"}
-QUICK = {("lammps", "kob_andersen"), ("openmm", "bubble_raft")}
+QUICK = {("lammps", "bubble_raft"), ("openmm", "bubble_raft")}
 BOTH = [
     pytest.param(to, name, marks=() if (to, name) in QUICK else pytest.mark.slow)
     for to in ("lammps", "openmm")

@@ -202,7 +202,7 @@ def test_modules_beside_the_program(tmp_path):
 
 
 SECTIONS = make_errors.sections(make_errors.PAGE.read_text(encoding="utf-8"))[1]
-# Tested in test_diagnostics_run.py, and in test_export_certificate.py.
+# Tested in test_diagnostics_run.py, and in test_export_command.py.
 WITHOUT_EXAMPLE = {"unsupported-jax", "neighbour-overflow", "export-differs"}
 
 
