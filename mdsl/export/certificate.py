@@ -182,7 +182,7 @@ def _sums(body: Expr) -> list[Reduce]:
 
 
 def _interpreted(subject: Subject) -> Evaluate:
-    initial, model = subject.initial, subject.model
+    initial, model = subject.initial, subject.meant or subject.model
 
     def evaluate(x: np.ndarray, cell: np.ndarray) -> State:
         system = System(

@@ -21,7 +21,6 @@ from .deck import Deck
 from .subject import Subject
 
 ENGINES = {"lammps": "LAMMPS", "openmm": "OpenMM", "stablehlo": "StableHLO"}
-NEEDED = {"openmm": "openmm"}  # packages without which nothing can be written
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def export(
     if to not in ENGINES:
         raise rejected("bad-option", f"there is no export to `{to}`", help=suggest(to, ENGINES) or ", ".join(ENGINES))
     plain = {name: np.asarray(value) for name, value in params.items()}
-    subject = Subject(compiled.field, initial, plain, compiled.folder, ENGINES[to])
+    subject = Subject(compiled.field, initial, plain, compiled.folder, ENGINES[to], compiled.model)
     name = Path(compiled.source.name).name
     deck = _deck(subject, to, name)
     folder = _folder(Path(compiled.source.name).stem.strip("<>") or "program", to, out, deck, overwrite)
@@ -97,11 +96,13 @@ def export(
 
 def _deck(subject: Subject, to: str, name: str) -> Deck:
     if to == "lammps":
-        from . import lammps, lammps_engine
+        from .lammps import engine as lammps_engine
+        from .lammps import forces as lammps
 
         return lammps.export(subject, name, lammps_engine.available() if lammps_engine.installed() else None)
     if to == "openmm":
-        from . import openmm, openmm_engine
+        from .openmm import engine as openmm_engine
+        from .openmm import system as openmm
 
         if not openmm_engine.installed():
             raise rejected(
@@ -118,15 +119,16 @@ def _deck(subject: Subject, to: str, name: str) -> Deck:
 def _certified(subject: Subject, to: str, folder: Path, deck: Deck, states: int, seed: int) -> Certificate:
     engine = ENGINES[to]
     if to == "lammps":
-        from . import lammps, lammps_engine
+        from .lammps import engine as lammps_engine
+        from .lammps.world import world
 
         if not lammps_engine.installed():
             return proof.missing(engine, "LAMMPS is not installed: `pip install lammps`, and export again")
-        here = lammps.world(subject)
+        here = world(subject)
         with lammps_engine.Evaluation(here, folder, bool(deck.facts["has_virial"])) as evaluate:
             return proof.compared(subject, engine, evaluate.version, evaluate, count=states, seed=seed)
     if to == "openmm":
-        from . import openmm_engine
+        from .openmm import engine as openmm_engine
 
         evaluation = openmm_engine.Evaluation(subject, folder, float(str(deck.facts["longest"])))
         version = evaluation.version

@@ -9,9 +9,8 @@ import sympy
 
 from mdsl.interpret import constants
 from mdsl.interpret import meaning as interpret
-from mdsl.model.dimensions import LENGTH, TIME, VELOCITY, Dimension
 from mdsl.model.dynamics import Advance, Draw
-from mdsl.model.nodes import EACH, SCALAR, Expr, Number, Read, transform, walk
+from mdsl.model.nodes import EACH, SCALAR, Expr, Read, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
 
 from .subject import Subject
@@ -32,7 +31,7 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Scheme:
-    """``dt``: in internal units; ``reads_time``: whether it reads `t`. ``dimensions``: of its own values."""
+    """A statement of dynamics; ``dt``: in internal units; ``reads_time``: whether it reads `t`."""
 
     advance: Advance
     dt: float
@@ -151,6 +150,3 @@ def every(subject: Subject, advance: Advance, kind: str) -> list[tuple[tuple[str
                 count = constants.whole(subject.model, output.every, subject.params, "`every`", 1)
             found.append((output.names, count))
     return found
-
-
-__all__ = ["LENGTH", "TIME", "VELOCITY", "Dimension", "Number", "Scheme", "Stage", "Unsaid", "every", "scheme"]

@@ -8,7 +8,7 @@ of species, data, masses, species, values of atoms), which differ from tuple to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from mdsl.interpret import meaning as interpret
 from mdsl.lowering.field.field import Field, PerAtom, Term
 from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.tuple_form import oriented
-from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME, Dimension
+from mdsl.model.dimensions import ENERGY, LENGTH, MASS, Dimension
+from mdsl.model.domains import Domain
 from mdsl.model.faults import fault
 from mdsl.model.nodes import SCALAR, Expr, Label, Model, Number, Op, Read, transform, walk
 from mdsl.start.initial import Initial
@@ -58,20 +59,26 @@ class Law:
         return self.term.binders
 
     @property
-    def domain(self):
+    def domain(self) -> Domain | None:
         return self.term.domain
+
+    @property
+    def formula(self) -> Expr:
+        """The formula as it is written in the program, for diagnostics."""
+        return self.term.written or self.term.summand if isinstance(self.term, Term) else self.term.summand
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """``params``: all that are free, in internal units; ``folder``: where the files of the program lie."""
+    """``params``: all that are free, in internal units; ``folder``: where the files of the program lie; ``meant``: the
+    program as it is interpreted, where that of the Field is written out over numbers of ranges."""
 
     field: Field
     initial: Initial
     params: Mapping[str, object]
     folder: Path
     engine: str = ""
-    notes: list[str] = field(default_factory=list)
+    meant: Model | None = None
 
     @property
     def model(self) -> Model:
@@ -338,6 +345,3 @@ def scale(subject: Subject, length: float, energy: float, mass: float) -> Scale:
         return 1.0 if abs(found - 1) < 1e-14 else found
 
     return Scale(ratio(LENGTH, length), ratio(ENERGY, energy), ratio(MASS, mass))
-
-
-__all__ = ["Geometry", "Law", "Scale", "Subject", "TIME", "scale"]

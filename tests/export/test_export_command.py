@@ -95,7 +95,7 @@ def test_an_engine_that_differs_ends_with_export_differs(folder, capsys):
 
 
 def test_what_openmm_alone_can_write_is_said_where_it_is_missing(folder):
-    with patch("mdsl.export.openmm_engine.installed", lambda: False), pytest.raises(mdsl.Rejected) as caught:
+    with patch("mdsl.export.openmm.engine.installed", lambda: False), pytest.raises(mdsl.Rejected) as caught:
         CASES["cut"].system().export("openmm", "out")
     assert caught.value.diagnostics[0].id == "missing-package" and not Path("out").exists()
     with pytest.raises(mdsl.Rejected) as caught:

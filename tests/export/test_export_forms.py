@@ -9,8 +9,8 @@ from exported import CASES, HEAD, lattice
 
 import mdsl
 from mdsl.export.certificate import compared, reference
-from mdsl.export.lammps import R
-from mdsl.export.styles import style_of, styles
+from mdsl.export.lammps.forces import R
+from mdsl.export.lammps.styles import style_of, styles
 from mdsl.export.subject import Subject, scale
 from mdsl.export.written import Lepton, Unwritable, Variable
 

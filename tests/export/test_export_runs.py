@@ -53,9 +53,9 @@ def system(name, steps=STEPS):
 
 
 def in_lammps(folder):
-    from mdsl.export import lammps_engine
+    from mdsl.export.lammps import engine as lammps
 
-    engine = lammps_engine.start()
+    engine = lammps.start()
     try:
         with contextlib.chdir(folder):
             engine.file("in.lammps")

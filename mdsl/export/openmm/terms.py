@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import sympy
 
+from mdsl.export.pairs import distance, end, only_distances
+from mdsl.export.subject import Law, Scale, Subject
+from mdsl.export.written import Lepton, Unwritable, number
 from mdsl.model.nodes import Read
 from mdsl.symbolic.tables import Lookup
 
-from .pairs import distance, end, only_distances
-from .subject import Law, Scale, Subject
-from .written import Lepton, Unwritable, number
-
 POWERS = 4  # coefficients of a cubic
-
-
-def edge(value: float) -> str:
-    return number(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +30,7 @@ class Terms:
         try:
             return writer(expr)
         except Unwritable as error:
-            where = getattr(law.term, "written", None) or law.term.summand
+            where = law.formula
             raise self.subject.refuse(f"OpenMM's formulas do not have {error.what}", where) from None
 
     # -- pairs -----------------------------------------------------------------------------------------------
@@ -160,7 +155,7 @@ class Terms:
         if not simple:
             atoms.add_tables(force)
         elif atoms.tables:
-            raise self.subject.refuse("OpenMM's simple bonds take no tables", law.term.written)
+            raise self.subject.refuse("OpenMM's simple bonds take no tables", law.formula)
         columns = [self.subject.numbers(r, law.binders, members) for r in law.reads.values()]
         for n, row in enumerate(members):
             values = [float(c[n]) for c in columns]
@@ -176,7 +171,7 @@ class Terms:
                 return f"{g.kind}({points})"
             case "cosine":
                 return f"cos(angle({points}))"
-        raise self.subject.refuse("OpenMM is told no single coordinates of atoms in a tuple", law.term.written)
+        raise self.subject.refuse("OpenMM is told no single coordinates of atoms in a tuple", law.formula)
 
     def triples(self, law: Law):
         """Around each atom every pair of others within the cutoff."""
@@ -317,6 +312,3 @@ class Atoms:
         single = len(self.law.binders) == 1
         place = {b: "" if single else str(k + 1) for k, b in enumerate(self.law.binders)}
         return f"{name}({','.join(self.kind + place[i] for i in read.indices)})"
-
-
-__all__ = ["Atoms", "Callable", "Terms", "edge"]

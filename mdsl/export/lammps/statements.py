@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from mdsl.export.steps import Unsaid, every, is_velocity_verlet, scheme
+from mdsl.export.written import number
 from mdsl.model.nodes import Advance
 from mdsl.start.initial import still
 
-from .steps import Unsaid, every, is_velocity_verlet, scheme
-from .written import number
+from .world import World
 
 EVERY = 100
 
 
-def statements(here) -> tuple[list[str], list[str]]:
+def statements(here: World) -> tuple[list[str], list[str]]:
     """The commands of the run block up to the first statement that is not LAMMPS', and what there is to say."""
     subject = here.subject
     advances = [a for a in subject.model.run if isinstance(a, Advance)]

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import sympy
 
+from mdsl.export.forms import CLOSE
+from mdsl.export.pairs import combined
+from mdsl.export.subject import Law, Subject
+from mdsl.export.written import number
 from mdsl.model.domains import Each, Others, Pairs
 from mdsl.model.nodes import Read, Tabulated
 
-from .forms import CLOSE
-from .pairs import combined
 from .styles import Recognised, style_of
-from .subject import Law
-from .written import number
+from .world import World
 
 STYLES = {"setfl": "eam/alloy", "finnis_sinclair": "eam/fs", "funcfl": "eam"}
 TITLE = "# DATE: written by mdsl UNITS: {units}\n"
 
 
-def embedded(here, laws: list[Law], styles: dict[str, str]):
+def embedded(here: World, laws: list[Law], styles: dict[str, str]):
     """The commands, the file and the cutoff of an embedded-atom energy whose three functions are those of one file.
     Raises Rejected: ``cannot-export``."""
     subject = here.subject
@@ -66,7 +67,7 @@ def embedded(here, laws: list[Law], styles: dict[str, str]):
     return [f"pair_style {style}", *told], {copy: file.read_bytes()}, cutoff * here.scale.length
 
 
-def _call(subject, table: Tabulated):
+def _call(subject: Subject, table: Tabulated):
     return subject.model.table(table.table).call
 
 
@@ -75,13 +76,13 @@ def _distances_alone(parts) -> bool:
     return all(getattr(p.at, "op", "") in ("norm", "sqrt") for p in parts[1:])
 
 
-def stillinger_weber(here, pairs: list[Law], triples: list[Law], styles: dict[str, str]):
+def stillinger_weber(here: World, pairs: list[Law], triples: list[Law], styles: dict[str, str]):
     """The commands, the file and the cutoff. Raises Rejected: ``cannot-export``."""
     subject = here.subject
     refused = subject.refuse(
         "LAMMPS has no style for this energy of three atoms: of those around an atom it is told Stillinger and "
         "Weber's, with the pair energy that goes with it and one species",
-        triples[0].term.written,
+        triples[0].formula,
         help="`--to openmm` writes such formulas as they are",
     )
     if len(triples) != 1 or len(pairs) != 1 or len(here.species) != 1 or pairs[0].domain.excluded:
@@ -112,7 +113,7 @@ def _same(a: float, b: float) -> bool:
     return abs(a - b) <= CLOSE * abs(b)
 
 
-def _three(here, law: Law, variables) -> Recognised | None:
+def _three(here: World, law: Law, variables) -> Recognised | None:
     """The energy of a triple as the form of Stillinger and Weber; both legs end where it does."""
     kinds = {g.kind + "".join(map(str, g.places)): s for s, g in law.geometry.items()}
     legs = [kinds.get(name) for name in ("distance01", "distance02", "cosine102")]

@@ -7,84 +7,28 @@ in.lammps     the above and the statements of dynamics that LAMMPS has
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
-from dataclasses import dataclass
-
 import numpy as np
 import sympy
 
-from mdsl.interpret.quantities import least_skew
-from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
+from mdsl.export.deck import Deck
+from mdsl.export.pairs import PairFormula, combined, values_read
+from mdsl.export.subject import Law, Subject
+from mdsl.export.tuples import Kind, kinds
+from mdsl.export.written import Lepton, Unwritable, Variable, number
+from mdsl.interpret.topologies import apart
+from mdsl.lowering.planning.on_host import nearest
 from mdsl.model.domains import Each, Members, Pairs, Triples
-from mdsl.model.nodes import Advance
-from mdsl.start.initial import still
 
-from . import lammps_manybody as manybody
-from .deck import Deck
-from .lammps_run import statements
-from .pairs import PairFormula, combined, values_read
+from . import manybody
+from .data import DATA, written
+from .statements import statements
 from .styles import Recognised, style_of
-from .subject import Law, Scale, Subject, scale
-from .tuples import Kind, kinds
-from .written import Lepton, Unwritable, Variable, number
+from .world import SKIN, World, nearest_text, world
 
-DATA, FORCES, IN = "system.data", "forces.in", "in.lammps"
-AVOGADRO = 6.02214076e23
-GRAM = 1e-3 / AVOGADRO
-# LAMMPS' name, then length, energy, mass and time in SI
-UNITS = {
-    "real": (1e-10, 4184 / AVOGADRO, GRAM, 1e-15),
-    "metal": (1e-10, 1.602176634e-19, GRAM, 1e-12),
-    "si": (1.0, 1.0, 1.0, 1.0),
-}
-SKIN = {"real": 2.0, "metal": 2.0, "si": 2e-10, "lj": 0.3}
+FORCES, IN = "forces.in", "in.lammps"
 KINDS = {2: ("bond", "r01"), 3: ("angle", "theta012"), 4: ("dihedral", "phi0123")}
-SECTIONS = {2: "Bonds", 3: "Angles", 4: "Dihedrals"}
 R = sympy.Symbol("r", positive=True)
 HEADER = "# written by mdsl from {name}\n"
-
-
-@dataclass(frozen=True, eq=False)
-class World:
-    """A subject in LAMMPS' units. ``types``: [N] of each atom from 1; ``species``: of each type."""
-
-    subject: Subject
-    units: str
-    scale: Scale
-    types: np.ndarray
-    species: tuple[int, ...]
-    masses: tuple[float, ...]
-    available: dict[str, frozenset[str]] | None
-
-    def time(self, value: float) -> float:
-        """In LAMMPS' unit."""
-        return value if self.units == "lj" else value * self.subject.si(TIME) / UNITS[self.units][3]
-
-    def has(self, kind: str) -> Collection[str] | None:
-        return None if self.available is None else self.available[kind]
-
-
-def world(subject: Subject, available: dict[str, frozenset[str]] | None = None) -> World:
-    units = subject.model.units
-    name, sizes = "lj", (1.0, 1.0, 1.0, 1.0)
-    if not units.reduced:
-        own = [subject.si(d) for d in (LENGTH, ENERGY, MASS)]
-        name = next((n for n, s in UNITS.items() if np.allclose(own, s[:3], rtol=1e-9, atol=0)), "metal")
-        sizes = UNITS[name]
-    initial = subject.initial
-    masses = np.where(np.isfinite(initial.masses), initial.masses, 1.0)
-    rows, inverse = np.unique(np.stack([initial.species, masses], axis=1), axis=0, return_inverse=True)
-    mass = scale(subject, *sizes[:3]).mass
-    return World(
-        subject,
-        name,
-        scale(subject, *sizes[:3]),
-        inverse.reshape(-1) + 1,
-        tuple(int(k) for k in rows[:, 0]),
-        tuple(float(m) * mass for m in rows[:, 1]),
-        available,
-    )
 
 
 # -- the forces ------------------------------------------------------------------------------------------
@@ -136,7 +80,7 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
     ]
     run_lines, notes = statements(here)
     files: dict[str, str | bytes] = {
-        DATA: _data(here, tuples, bonds, style, datum, periodic),
+        DATA: written(here, tuples, bonds, style, datum),
         FORCES: HEADER.format(name=name) + "\n".join(lines) + "\n",
         IN: HEADER.format(name=name) + "\n".join([f"include {FORCES}", *run_lines]) + "\n",
         **extra,
@@ -252,9 +196,7 @@ def _written(here: World, writer: Lepton, expr: sympy.Expr, laws: list[Law]) -> 
     try:
         return writer(expr)
     except Unwritable as error:
-        raise here.subject.refuse(
-            f"LAMMPS' formulas do not have {error.what}", laws[0].term.written or laws[0].term.summand
-        ) from None
+        raise here.subject.refuse(f"LAMMPS' formulas do not have {error.what}", laws[0].formula) from None
 
 
 # -- tuples ----------------------------------------------------------------------------------------------
@@ -271,7 +213,7 @@ def _tuples(here: World, width: int, found: list[Kind], styles: dict[str, str]) 
         if k.expr.free_symbols - {variable}:
             raise here.subject.refuse(
                 f"LAMMPS' {kind}s are functions of one {'length' if width == 2 else 'angle'}, and this energy is not",
-                k.law.term.written,
+                k.law.formula,
             )
     told = [style_of(kind, k.expr, (variable,), None, here.has(kind)) for k in found]
     first = told[0]
@@ -293,8 +235,6 @@ def _tuples(here: World, width: int, found: list[Kind], styles: dict[str, str]) 
 
 def _reach(here: World, tuples: dict[int, list[Kind]]) -> float:
     """How far apart the atoms of a tuple are: processors must know so much of their neighbours."""
-    from mdsl.lowering.planning.on_host import nearest
-
     initial = here.subject.initial
     longest = 0.0
     for found in tuples.values():
@@ -322,8 +262,6 @@ def _special(here: World, laws: list[Law], tuples: dict[int, list[Kind]]):
         chosen = [m for n, m in topologies.items() if m.shape[1] == 2]
         extra = chosen[0] if chosen else np.zeros((0, 2), int)
         bonded = [extra]
-    from mdsl.interpret.topologies import apart
-
     every = np.concatenate(bonded)
     shells = [{tuple(map(int, p)) for p in apart(every, subject.initial.atoms, n)} for n in (1, 2, 3)]
     weights = [0 if shell and shell <= out else 1 for shell in shells]
@@ -344,9 +282,7 @@ def _external(here: World, law: Law, styles: dict[str, str]) -> list[str]:
     subject = here.subject
     for read in law.reads.values():
         if subject.of_atoms(read):
-            raise subject.refuse(
-                f"LAMMPS' variables know no `{read.symbol}` of each atom", law.term.written or law.term.summand
-            )
+            raise subject.refuse(f"LAMMPS' variables know no `{read.symbol}` of each atom", law.formula)
     if subject.initial.tilted and any(subject.initial.periodic):
         raise subject.refuse("fields in a box that is not rectangular are not exported", law.term.summand)
     styles[law.term.equation] = "fix addforce"
@@ -367,85 +303,3 @@ def _external(here: World, law: Law, styles: dict[str, str]) -> list[str]:
         lines.append(f"fix field{tag} type{n + 1} addforce {' '.join(names)} energy v_e{tag}")
         lines.append(f"fix_modify field{tag} energy yes")
     return lines
-
-
-def nearest_text(letter: str, here: World, axis: int) -> str:
-    """A coordinate: of a periodic axis that of the image that is nearest to the origin."""
-    initial = here.subject.initial
-    if not initial.periodic[axis]:
-        return letter
-    edge = number(initial.lengths[axis] * here.scale.length)
-    return f"({letter}-{edge}*floor({letter}/{edge}+0.5))"
-
-
-# -- the data file ---------------------------------------------------------------------------------------
-
-
-def bounds(here: World) -> tuple[np.ndarray, np.ndarray]:
-    """[3]: where the box begins, and [3, 3]: its vectors, the least skew of the lattice."""
-    initial = here.subject.initial
-    d = initial.x.shape[1]
-    cell, low = np.zeros((3, 3)), np.zeros(3)
-    cell[:d, :d] = least_skew(initial.cell, initial.periodic) * here.scale.length
-    for k in range(d):
-        if not initial.periodic[k]:
-            x = initial.x[:, k] * here.scale.length
-            low[k] = x.min() - 1.0
-            cell[k, k] = x.max() - x.min() + 2.0
-    if d == 2:
-        low[2], cell[2, 2] = -0.5, 1.0
-    return low, cell
-
-
-def _data(here: World, tuples, bonds, style: str, datum: str | None, periodic) -> str:
-    subject, initial = here.subject, here.subject.initial
-    count, (low, cell) = initial.atoms, bounds(here)
-    lists = {
-        SECTIONS[w]: [(n + 1, row) for n, k in enumerate(found) for row in k.members] for w, found in tuples.items()
-    }
-    if bonds is not None:
-        lists["Bonds"] = [(1, row) for row in bonds]
-    lines = [f"mdsl export of {subject.model.source.name}, units = {here.units}", "", f"{count} atoms"]
-    lines += [f"{len(rows)} {section.lower()}" for section, rows in lists.items() if rows]
-    lines += [f"{len(here.masses)} atom types"]
-    lines += [f"{max(n for n, _ in rows)} {s.lower()[:-1]} types" for s, rows in lists.items() if rows]
-    lines.append("")
-    lines += [f"{number(low[k])} {number(low[k] + cell[k, k])} {a}lo {a}hi" for k, a in enumerate("xyz")]
-    if initial.tilted and np.tril(cell, -1).any():
-        lines.append(f"{number(cell[1, 0])} {number(cell[2, 0])} {number(cell[2, 1])} xy xz yz")
-    lines += ["", "Masses", "", *(f"{n + 1} {number(m)}" for n, m in enumerate(here.masses))]
-    x = positions(here, initial.x)
-    charge = None if datum is None else subject.of_atom_by_name(datum)
-    lines += ["", f"Atoms  # {style}", ""]
-    for i in range(count):
-        words = [str(i + 1), *(["1"] if style in ("molecular", "full") else []), str(here.types[i])]
-        words += [] if charge is None else [number(charge[i])]
-        lines.append(" ".join([*words, *map(number, x[i])]))
-    v = np.zeros((count, 3))
-    v[:, : initial.v.shape[1]] = initial.v * here.scale.length / here.time(1.0)
-    lines += ["", "Velocities", "", *(f"{i + 1} {' '.join(map(number, v[i]))}" for i in range(count))]
-    for section, rows in lists.items():
-        if rows:
-            lines += ["", section, ""]
-            lines += [f"{k + 1} {n} {' '.join(str(a + 1) for a in row)}" for k, (n, row) in enumerate(rows)]
-    return "\n".join(lines) + "\n"
-
-
-def positions(here: World, x: np.ndarray) -> np.ndarray:
-    """[N, 3]: positions [N, d] in LAMMPS' unit, brought back into the box."""
-    from mdsl.lowering.planning.on_host import wrap
-
-    initial = here.subject.initial
-    cell = least_skew(initial.cell, initial.periodic)
-    inside = wrap(np.asarray(x, float), cell, initial.periodic)[0]
-    out = np.zeros((len(x), 3))
-    out[:, : x.shape[1]] = inside * here.scale.length
-    return out
-
-
-def resting(here: World) -> np.ndarray:
-    """[N]: the atoms that never move."""
-    return still(here.subject.model, here.subject.initial.species, here.subject.initial.data)
-
-
-__all__ = ["Advance", "DATA", "FORCES", "IN", "World", "export", "math", "positions", "resting", "world"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import sympy
 
-from .steps import FIELDS, Scheme, Unsaid
-from .subject import Scale, Subject
-from .written import Lepton, Unwritable
+from mdsl.export.steps import FIELDS, Scheme, Unsaid
+from mdsl.export.subject import Scale, Subject
+from mdsl.export.written import Lepton, Unwritable
 
 # What 1 of an internal unit of these is in OpenMM's.
 SIZES = {

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import lammps
-from .certificate import State
+from mdsl.export.certificate import State
+
+from .forces import FORCES
+from .world import World, positions
 
 KINDS = ("pair", "bond", "angle", "dihedral", "improper", "fix", "compute")
 ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # of a compute of pressure: xx yy zz xy xz yz
@@ -43,14 +45,14 @@ def available() -> dict[str, frozenset[str]]:
 class Evaluation:
     """A deck in LAMMPS; used in a `with`."""
 
-    def __init__(self, here: lammps.World, folder: Path, virial: bool):
+    def __init__(self, here: World, folder: Path, virial: bool):
         self.here, self.folder, self.virial = here, folder, virial
 
     def __enter__(self) -> Evaluation:
         self.engine = start()
         try:
             with contextlib.chdir(self.folder):
-                self.engine.file(lammps.FORCES)
+                self.engine.file(FORCES)
             self.engine.command("compute pushing all pressure NULL virial")
             self.engine.command("thermo_style custom step pe " + " ".join(f"c_pushing[{k}]" for k in range(1, 7)))
             self.engine.command("thermo_modify norm no")
@@ -69,7 +71,7 @@ class Evaluation:
     def __call__(self, x: np.ndarray, cell: np.ndarray) -> State:
         here, engine = self.here, self.engine
         n, d = x.shape
-        placed = np.ascontiguousarray(lammps.positions(here, x))
+        placed = np.ascontiguousarray(positions(here, x))
         engine.scatter_atoms("x", 1, 3, (ctypes.c_double * (3 * n))(*placed.ravel()))
         with contextlib.chdir(self.folder):
             engine.command("run 0 post no")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import openmm as writer
-from .certificate import State
-from .subject import Subject
+from mdsl.export.certificate import State
+from mdsl.export.subject import Subject
+
+from . import system as writer
 
 
 def installed() -> bool:

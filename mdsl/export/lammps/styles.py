@@ -1,4 +1,4 @@
-"""LAMMPS' styles, from `lammps_styles.mdsl`: the forms, and how LAMMPS is told their coefficients."""
+"""LAMMPS' styles, from `styles.mdsl`: the forms, and how LAMMPS is told their coefficients."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 
 import sympy
 
+from mdsl.export.forms import Form, recognised
+from mdsl.export.written import number
 from mdsl.grammar.source import Source
 from mdsl.model.nodes import Lambda, Read
 from mdsl.resolve.program import resolve
 from mdsl.symbolic.bridge import Leaves, to_sympy
 
-from .forms import Form, recognised
-from .written import number
-
-LIBRARY = Path(__file__).with_name("lammps_styles.mdsl")
+LIBRARY = Path(__file__).with_name("styles.mdsl")
 HEADING = re.compile(r"^# (pair|bond|angle|dihedral|improper|sw_pair|sw_triple)(?: ([^:]+))?: (.+)\ndef (\w+)", re.M)
 GIVEN = "rc"
 

@@ -13,19 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import sympy
 
+from mdsl.export.deck import Deck
+from mdsl.export.pairs import end
+from mdsl.export.steps import Unsaid, every, scheme
+from mdsl.export.subject import Law, Scale, Subject, scale
 from mdsl.interpret.quantities import least_skew
 from mdsl.model.domains import Each, Members, Others, Pairs, Triples
 from mdsl.model.nodes import Advance
 from mdsl.start.initial import still
 
-from .deck import Deck
-from .openmm_integrators import integrator
-from .openmm_terms import Terms, edge
-from .pairs import end
-from .steps import Unsaid, every, scheme
-from .subject import Law, Scale, Subject, scale
+from .integrators import integrator
+from .terms import Terms
 
 SYSTEM, STATE, SCRIPT = "system.xml", "state.xml", "run.py"
 AVOGADRO = 6.02214076e23
@@ -108,7 +107,7 @@ def _force(subject: Subject, terms: Terms, law: Law):
         raise subject.refuse(
             "OpenMM is told energies of single atoms as functions of one sum around each (CustomGBForce), and this one "
             "reads more",
-            law.term.written,
+            law.formula,
         )
     match law.domain:
         case Pairs():
@@ -189,6 +188,3 @@ def _script(name: str, runs: Sequence[tuple[str, int, int]]) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-__all__ = ["edge", "export", "positions", "scale_of", "sympy"]
