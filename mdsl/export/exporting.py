@@ -130,7 +130,7 @@ def _certified(subject: Subject, to: str, folder: Path, deck: Deck, states: int,
     if to == "openmm":
         from .openmm import engine as openmm_engine
 
-        evaluation = openmm_engine.Evaluation(subject, folder, float(str(deck.facts["longest"])))
+        evaluation = openmm_engine.Evaluation(subject, folder)
         version = evaluation.version
         return proof.compared(subject, engine, version, evaluation, strained=True, count=states, seed=seed)
     from . import stablehlo

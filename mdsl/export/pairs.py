@@ -57,6 +57,12 @@ def end(subject: Subject, law: Law, species: Sequence[int]) -> float:
     return found if np.isfinite(found) else np.inf
 
 
+def farthest(subject: Subject, law: Law) -> float:
+    """Where the function of a pair ends for all species."""
+    count = range(max(1, len(subject.model.species)))
+    return max(end(subject, law, (a, b)) for a in count for b in count)
+
+
 def known(subject: Subject, law: Law, species: Sequence[int]) -> dict[sympy.Symbol, sympy.Expr]:
     """What is read of atoms of these species, as numbers; without what belongs to atoms themselves."""
     found: dict[sympy.Symbol, sympy.Expr] = {}

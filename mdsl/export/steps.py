@@ -9,7 +9,8 @@ import sympy
 
 from mdsl.interpret import constants
 from mdsl.interpret import meaning as interpret
-from mdsl.model.dynamics import Advance, Draw
+from mdsl.model.drift import drift
+from mdsl.model.dynamics import Advance, Draw, Update
 from mdsl.model.nodes import EACH, SCALAR, Expr, Read, transform, walk
 from mdsl.symbolic.bridge import Leaves, to_sympy
 
@@ -22,11 +23,12 @@ FIELDS = {"x": X, "v": V, "f": F, "m": M}
 @dataclass(frozen=True)
 class Stage:
     """``target`` becomes ``expr``, of the same coordinate; ``expr`` is None where it becomes a normal number. One for
-    all (``alone``) or one for each coordinate."""
+    all (``alone``) or one for each coordinate. The time goes on by ``drift`` with it."""
 
     target: str
     expr: sympy.Expr | None
     alone: bool = False
+    drift: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +82,19 @@ def scheme(subject: Subject, advance: Advance) -> Scheme:
             expr = own + expr if statement.op == "+=" else expr
             if single:
                 alone.add(statement.target)
-        stages.append(Stage(statement.target, expr, single))
+        stages.append(Stage(statement.target, expr, single, _drift(subject, statement)))
     return Scheme(advance, dt, steps, tuple(stages), timed)
+
+
+def _drift(subject: Subject, statement: Update) -> float:
+    """The time for which the atoms move in a statement."""
+    h = drift(statement)
+    if h is None:
+        return 0.0
+    try:
+        return float(interpret.constant(subject.model, h, subject.params))
+    except (NameError, AttributeError, TypeError, KeyError):
+        raise Unsaid("how far it moves the atoms is not known before the run") from None
 
 
 def _expression(

@@ -65,12 +65,12 @@ def in_lammps(folder):
         engine.close()
 
 
-def in_openmm(folder):
+def in_openmm(folder, lines=2):
     import openmm
     from openmm import unit
 
     said = subprocess.run([sys.executable, folder / "run.py"], capture_output=True, text=True, check=True).stdout
-    assert len(said.splitlines()) == 2
+    assert len(said.splitlines()) == lines
     state = openmm.XmlSerializer.deserialize((folder / "final.xml").read_text())
     return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
@@ -105,6 +105,30 @@ def test_the_statements_are_all_there(tmp_path):
         made = bound.export("openmm", tmp_path / "openmm", certify=False)
         assert {"integrator-1.xml", "integrator-2.xml"} <= set(made.files)
         assert "now" in (made.folder / "integrator-1.xml").read_text()  # the temperature of the bath is a ramp
+
+
+TIMED = """use units.lj
+use integrators (A, B, velocity_verlet)
+energy U = sum(i < j) if r < 2 then 3*(2 - r)^2 else 0 where r = |x[i] - x[j]|
+flow pushed(h) { v = (1 + 0.02*sin(20*t))*v }
+integrator driven(dt) { B(dt/2) A(dt/4) pushed(dt) A(3*dt/4) B(dt/2) }
+run {
+  x = sc(a = 1.1, cells = 5)
+  v ~ maxwell(0.5)
+  velocity_verlet(dt = 0.01) for 30
+  driven(dt = 0.01) for 40
+}
+"""
+
+
+def test_the_time_within_a_step_is_the_same(tmp_path):
+    """It goes on where the atoms move, and from one statement to the next."""
+    if importlib.util.find_spec("openmm") is None:
+        pytest.skip("openmm is not installed")
+    start = mdsl.compile(TIMED).bind()
+    made = start.export("openmm", tmp_path / "out", certify=False)
+    final = start.run(jax.random.key(0))
+    assert apart(in_openmm(made.folder, 4), final.x, start.box) < 1e-10
 
 
 @pytest.mark.slow

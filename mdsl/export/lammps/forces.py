@@ -41,6 +41,7 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
     if None in subject.weights:
         raise subject.refuse("LAMMPS adds energies of atoms, and has no energy that is the same wherever they are")
     styles: dict[str, str] = {}
+    notes: list[str] = []
     pair_lines, cutoff, datum, extra = _pairs(here, laws, styles)
     tuples = {
         width: [k for law in _of(laws, Members, width) for k in kinds(subject, law, here.scale)] for width in KINDS
@@ -48,7 +49,7 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
     for law in laws:
         if isinstance(law.domain, Members) and len(law.binders) not in KINDS:
             raise subject.refuse("LAMMPS is told tuples of two, three or four atoms", law.term.summand)
-    tuple_lines = [line for width, found in tuples.items() for line in _tuples(here, width, found, styles)]
+    tuple_lines = [line for width, found in tuples.items() for line in _tuples(here, width, found, styles, notes)]
     special, bonds = _special(here, laws, tuples)
     fixes = [line for law in _of(laws, Each) if not values_read(subject, law) for line in _external(here, law, styles)]
     style = (
@@ -78,7 +79,7 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
         *fixes,
         "thermo_modify norm no",
     ]
-    run_lines, notes = statements(here)
+    run_lines, left_out = statements(here)
     files: dict[str, str | bytes] = {
         DATA: written(here, tuples, bonds, style, datum),
         FORCES: HEADER.format(name=name) + "\n".join(lines) + "\n",
@@ -86,7 +87,7 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
         **extra,
     }
     facts = {"units": here.units, "has_virial": not fixes}
-    return Deck(files, tuple(notes), styles, facts)
+    return Deck(files, (*notes, *left_out), styles, facts)
 
 
 def _of(laws: list[Law], domain: type, width: int | None = None) -> list[Law]:
@@ -130,7 +131,7 @@ def _pairs(here: World, laws: list[Law], styles: dict[str, str]):
                 *(number(cutoff) if o == "rc" else t for o, t in zip(style.style.options, style.options)),
             ]
         )
-        lines = [f"pair_style {head}", *style.style.more]
+        lines = [f"pair_style {head}", *style.style.commands]
         coefficients = {pair: r.coefficients for pair, r in told.items()}
         return [*lines, *(f"pair_coeff {a + 1} {b + 1} {c}" for (a, b), c in coefficients.items())], cutoff, datum, {}
     wanted = "lepton/coul" if datum else "lepton"
@@ -202,7 +203,7 @@ def _written(here: World, writer: Lepton, expr: sympy.Expr, laws: list[Law]) -> 
 # -- tuples ----------------------------------------------------------------------------------------------
 
 
-def _tuples(here: World, width: int, found: list[Kind], styles: dict[str, str]) -> list[str]:
+def _tuples(here: World, width: int, found: list[Kind], styles: dict[str, str], notes: list[str]) -> list[str]:
     """The commands of bonds, angles or dihedrals: a style of LAMMPS where all kinds are of one, else formulas."""
     if not found:
         return []
@@ -215,12 +216,19 @@ def _tuples(here: World, width: int, found: list[Kind], styles: dict[str, str]) 
                 f"LAMMPS' {kind}s are functions of one {'length' if width == 2 else 'angle'}, and this energy is not",
                 k.law.formula,
             )
-    told = [style_of(kind, k.expr, (variable,), None, here.has(kind)) for k in found]
-    first = told[0]
-    if all(t is not None and t.style is first.style for t in told):
-        styles[names] = f"{kind}_style {first.style.name}"
+    told: list[Recognised] = []
+    for k in found:
+        same = style_of(kind, k.expr, (variable,), None, here.has(kind))
+        if same is None or told and same.style is not told[0].style:
+            break
+        told.append(same)
+    else:
+        style = told[0].style
+        styles[names] = f"{kind}_style {style.name}"
+        notes += style.notes
         return [
-            f"{kind}_style {first.style.name}",
+            f"{kind}_style {style.name}",
+            *style.commands,
             *(f"{kind}_coeff {n + 1} {t.coefficients}" for n, t in enumerate(told)),
         ]
     _ask(here, kind, "lepton", found[0].law)

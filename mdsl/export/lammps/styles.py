@@ -20,13 +20,13 @@ from mdsl.symbolic.bridge import Leaves, to_sympy
 
 LIBRARY = Path(__file__).with_name("styles.mdsl")
 HEADING = re.compile(r"^# (pair|bond|angle|dihedral|improper|sw_pair|sw_triple)(?: ([^:]+))?: (.+)\ndef (\w+)", re.M)
-GIVEN = "rc"
+GIVEN, NOTE = "rc", "note:"
 
 
 @dataclass(frozen=True, eq=False)
 class Style:
     """``kind``: pair, bond, ...; ``name``: of the style, ``options``: what the style is told; ``told``: what is told of
-    each type; ``more``: commands that go with it."""
+    each type; ``more``: commands that go with it, and what there is to say of it, behind `note:`."""
 
     kind: str
     name: str
@@ -34,6 +34,14 @@ class Style:
     told: tuple[str, ...]
     more: tuple[str, ...]
     form: Form
+
+    @property
+    def commands(self) -> list[str]:
+        return [line for line in self.more if not line.startswith(NOTE)]
+
+    @property
+    def notes(self) -> list[str]:
+        return [line.removeprefix(NOTE).strip() for line in self.more if line.startswith(NOTE)]
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,17 @@ def installed() -> bool:
 class Evaluation:
     """The System of an export in a context."""
 
-    def __init__(self, subject: Subject, folder: Path, longest: float):
+    def __init__(self, subject: Subject, folder: Path):
         import openmm
+        from openmm import unit
 
-        self.subject, self.scale, self.longest = subject, writer.scale_of(subject), longest
+        self.subject, self.scale = subject, writer.scale_of(subject)
         system = openmm.XmlSerializer.deserialize((folder / writer.SYSTEM).read_text(encoding="utf-8"))
         platform = openmm.Platform.getPlatformByName(writer.PLATFORM)
         self.integrator = openmm.VerletIntegrator(0.001)
         self.context = openmm.Context(system, self.integrator, platform)
-        self.box = writer.box_vectors(subject, self.scale, longest)
+        vectors = system.getDefaultPeriodicBoxVectors() if any(subject.initial.periodic) else None
+        self.box = None if vectors is None else np.array([v.value_in_unit(unit.nanometer) for v in vectors])
 
     @property
     def version(self) -> str:

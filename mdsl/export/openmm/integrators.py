@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import sympy
 
 from mdsl.export.steps import FIELDS, Scheme, Unsaid
-from mdsl.export.subject import Scale, Subject
-from mdsl.export.written import Lepton, Unwritable
+from mdsl.export.subject import Scale
+from mdsl.export.written import Lepton, Unwritable, number
 
 # What 1 of an internal unit of these is in OpenMM's.
 SIZES = {
@@ -19,18 +18,16 @@ SIZES = {
 }
 
 
-def integrator(subject: Subject, found: Scheme, s: Scale, rests: np.ndarray):
-    """A CustomIntegrator of one statement. Raises Unsaid."""
+def integrator(found: Scheme, s: Scale, began: float):
+    """A CustomIntegrator of one statement, which begins at the time ``began``, in internal units. Raises Unsaid."""
     import openmm
 
-    if rests.any() and any(stage.expr is None for stage in found.stages):
-        raise Unsaid("atoms that never move take no random numbers")
     made = openmm.CustomIntegrator(found.dt * s.time)
     own = {stage.target for stage in found.stages} - FIELDS.keys()
     alone = {stage.target for stage in found.stages if stage.alone}
     names = {name: f"own_{k}" for k, name in enumerate(sorted(own))}
     if found.reads_time:
-        made.addGlobalVariable("now", 0.0)
+        made.addGlobalVariable("now", began * s.time)
     for name in sorted(own):
         (made.addGlobalVariable if name in alone else made.addPerDofVariable)(names[name], 0.0)
     made.addUpdateContextState()
@@ -42,8 +39,11 @@ def integrator(subject: Subject, found: Scheme, s: Scale, rests: np.ndarray):
             continue
         size = SIZES[stage.target](s) if stage.target in FIELDS else 1.0
         add(target, _text(stage.expr, size, s, names))
-    if found.reads_time:
-        made.addComputeGlobal("now", "now+dt")
+        if found.reads_time and stage.drift:  # the time goes on where the atoms move, and what is left of it at the end
+            made.addComputeGlobal("now", f"now+{number(stage.drift * s.time)}")
+    left = found.dt - sum(stage.drift for stage in found.stages)
+    if found.reads_time and abs(left) > 1e-14 * found.dt:
+        made.addComputeGlobal("now", f"now+{number(left * s.time)}")
     return made
 
 

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdsl.export.deck import Deck
-from mdsl.export.pairs import end
+from mdsl.export.pairs import farthest
 from mdsl.export.steps import Unsaid, every, scheme
 from mdsl.export.subject import Law, Scale, Subject, scale
 from mdsl.interpret.quantities import least_skew
+from mdsl.lowering.field.field import PerAtom
 from mdsl.model.domains import Each, Members, Others, Pairs, Triples
 from mdsl.model.nodes import Advance
 from mdsl.start.initial import still
@@ -47,6 +48,7 @@ def box_vectors(subject: Subject, s: Scale, cutoff: float) -> np.ndarray | None:
     cell[:d, :d] = least_skew(initial.cell, initial.periodic) * s.length
     for k in range(3):
         if k >= d or not initial.periodic[k]:
+            cutoff = cutoff if np.isfinite(cutoff) else 0.0
             extent = float(np.ptp(initial.x[:, k])) * s.length if k < d else 0.0
             cell[k, :], cell[k, k] = 0.0, 100 * (extent + cutoff)
     return cell
@@ -59,6 +61,8 @@ def export(subject: Subject, name: str) -> Deck:
     s, laws = scale_of(subject), subject.laws()
     longest = _longest(subject, laws, s)
     box = box_vectors(subject, s, longest)
+    excluded = {w.domain.excluded for w in laws if isinstance(w.domain, Pairs)}
+    excluded |= {v.domain.excluded for v in _densities(subject, laws)}
     system = openmm.System()
     rests = still(subject.model, subject.initial.species, subject.initial.data)
     masses = np.where(np.isfinite(subject.initial.masses), subject.initial.masses, 1.0) * s.mass
@@ -66,7 +70,8 @@ def export(subject: Subject, name: str) -> Deck:
         system.addParticle(0.0 if rest else float(mass))
     if box is not None:
         system.setDefaultPeriodicBoxVectors(*box)
-    terms, styles = Terms(subject, s, box is not None), {}
+    terms: Terms = Terms(subject, s, box is not None, longest)
+    styles: dict[str, str] = {}
     for law in laws:
         force = _force(subject, terms, law)
         force.setName(law.term.equation)
@@ -76,12 +81,15 @@ def export(subject: Subject, name: str) -> Deck:
     if None in subject.weights:
         raise subject.refuse("OpenMM adds energies of atoms: one that is the same wherever they are is not exported")
     files: dict[str, str | bytes] = {SYSTEM: openmm.XmlSerializer.serialize(system)}
-    notes, runs = [], []
+    if len(excluded) > 1:
+        terms.notes.append("energies leave out other pairs than others, which OpenMM takes on some platforms only")
+    notes, runs, began = [], [], 0.0
     for k, advance in enumerate(a for a in subject.model.run if isinstance(a, Advance)):
         short = advance.scheme.rpartition(".")[2]
         try:
             found = scheme(subject, advance)
-            files[f"integrator-{k + 1}.xml"] = openmm.XmlSerializer.serialize(integrator(subject, found, s, rests))
+            files[f"integrator-{k + 1}.xml"] = openmm.XmlSerializer.serialize(integrator(found, s, began))
+            began += found.steps * found.dt
         except Unsaid as why:
             notes.append(f"`{short}` is not exported to OpenMM: {why}; the script ends before it")
             break
@@ -91,13 +99,20 @@ def export(subject: Subject, name: str) -> Deck:
             notes.append(f"`{short}`: the script prints energies; what the program records and writes is left to it")
     files[STATE] = _state(subject, system, s, box)
     files[SCRIPT] = _script(name, runs)
-    return Deck(files, tuple(dict.fromkeys(notes)), styles, {"units": "nm, kJ/mol, ps", "longest": longest})
+    return Deck(files, tuple(dict.fromkeys([*terms.notes, *notes])), styles, {"units": "nm, kJ/mol, ps"})
+
+
+def _densities(subject: Subject, laws: Sequence[Law]) -> list[PerAtom]:
+    """The sums over neighbours that energies of atoms read."""
+    read = {r.symbol for law in laws for r in law.reads.values()}
+    return [v for v in subject.field.values if v.name in read and isinstance(v.domain, Others)]
 
 
 def _longest(subject: Subject, laws: Sequence[Law], s: Scale) -> float:
-    count = range(max(1, len(subject.model.species)))
-    ends = [end(subject, law, (a, b)) for law in laws if isinstance(law.domain, Pairs) for a in count for b in count]
-    return max((e for e in ends if np.isfinite(e)), default=1.0) * s.length
+    """The cutoff of all pairs, in nm: platforms want one for all forces, whose formulas have their own ends. Infinite
+    where one has none."""
+    every = [w for w in laws if isinstance(w.domain, Pairs)] + [subject.law(v) for v in _densities(subject, laws)]
+    return max((farthest(subject, law) for law in every), default=1.0) * s.length
 
 
 def _force(subject: Subject, terms: Terms, law: Law):
@@ -177,11 +192,11 @@ def _script(name: str, runs: Sequence[tuple[str, int, int]]) -> str:
         "    context.setPositions(state.getPositions())",
         "    context.setVelocities(state.getVelocities())",
         "    context.setTime(time)",
-        "    for done in range(0, steps + 1, every):",
+        "    for done in [*range(0, steps, every), steps]:",
+        "        integrator.step(done - context.getStepCount())",
         "        energies = context.getState(energy=True)",
         "        potential, kinetic = energies.getPotentialEnergy()._value, energies.getKineticEnergy()._value",
         '        print(f"{done:>10} {context.getTime()._value:14.8g} {potential:20.12g} {kinetic:20.12g}")',
-        "        integrator.step(min(every, steps - done))",
         "    state = context.getState(positions=True, velocities=True)",
         "    time = state.getTime()",
         '(HERE / "final.xml").write_text(openmm.XmlSerializer.serialize(state))',

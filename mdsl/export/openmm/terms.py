@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import sympy
 
-from mdsl.export.pairs import distance, end, only_distances
+from mdsl.export.pairs import distance, farthest, only_distances
 from mdsl.export.subject import Law, Scale, Subject
 from mdsl.export.written import Lepton, Unwritable, number
 from mdsl.model.nodes import Read
@@ -20,11 +20,13 @@ POWERS = 4  # coefficients of a cubic
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """``periodic``: whether the box is, on any axis."""
+    """``periodic``: whether the box is, on any axis; ``cutoff``: that of all pairs; ``notes``: for the user."""
 
     subject: Subject
     scale: Scale
     periodic: bool
+    cutoff: float
+    notes: list[str] = field(default_factory=list)
 
     def written(self, writer: Lepton, expr: sympy.Expr, law: Law) -> str:
         try:
@@ -34,11 +36,6 @@ class Terms:
             raise self.subject.refuse(f"OpenMM's formulas do not have {error.what}", where) from None
 
     # -- pairs -----------------------------------------------------------------------------------------------
-
-    def cutoff(self, law: Law) -> float:
-        """The longest of all species, infinite where one has none."""
-        count = range(max(1, len(self.subject.model.species)))
-        return max(end(self.subject, law, (a, b)) for a in count for b in count) * self.scale.length
 
     def method(self, force, law: Law, cutoff: float) -> None:
         """How pairs are found."""
@@ -60,7 +57,7 @@ class Terms:
         symbols = {distance(law): "r", **atoms.symbols()}
         text = self.written(Lepton(symbols, atoms.tabulated), self.scale.law(law), law)
         force = openmm.CustomNonbondedForce(text)
-        self.method(force, law, self.cutoff(law))
+        self.method(force, law, self.cutoff)
         atoms.declare(force)
         for row in atoms.rows():
             force.addParticle(row)
@@ -89,8 +86,7 @@ class Terms:
         own = {s: name for s, r in law.reads.items() if r.symbol == name}
         rest = {s: f"{p}" for s, p in single.symbols(alone=True).items() if s not in own}
         energy = self.written(Lepton({**rest, **own}, single.tabulated), self.scale.law(law), law)
-        cutoff = self.cutoff(density)
-        self.method(force, density, cutoff)
+        self.method(force, density, self.cutoff)
         atoms.declare(force)
         kind = force.ParticlePair if density.domain.excluded else force.ParticlePairNoExclusions
         force.addComputedValue(name, text, kind)
@@ -182,7 +178,7 @@ class Terms:
         text = self.written(Lepton({**symbols, **atoms.symbols()}, atoms.tabulated), self.scale.law(law), law)
         force = openmm.CustomManyParticleForce(3, text)
         force.setPermutationMode(force.UniqueCentralParticle)
-        self.method(force, law, self.cutoff(law))
+        self.method(force, law, farthest(self.subject, law) * self.scale.length)
         atoms.declare(force)
         for row in atoms.rows():
             force.addParticle(row)
