@@ -1,4 +1,4 @@
-"""The command line: `mdsl run | check | fmt | explain | dump | export | list`.
+"""The command line: `mdsl run | check | fmt | explain | dump | export | compare | plot | list`.
 
 Every command is imported when it is called, so that `check` needs neither JAX nor what others need. The exit
 status is 0 when all went well, 1 when a run failed, 2 when the input was wrong, 70 when mdsl itself is at fault.
@@ -180,6 +180,25 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     sub.add_argument("--params", metavar="FILE", help="parameters from a safetensors file, as of `mdsl run`")
     sub.add_argument("--states", metavar="N", default="3", help="compare at so many random states; 3")
     sub.add_argument("--no-certificate", action="store_true", help="do not run the engine")
+
+    sub = command("compare", compare, "tell whether two runs agree within their errors")
+    sub.add_argument("folders", metavar="FOLDER", nargs=2, help="the folder of a run that is finished")
+    sub.add_argument(
+        "--level",
+        metavar="P",
+        default="0.01",
+        help="how improbable a difference is that is not taken for chance, by default 0.01, of all numbers together",
+    )
+
+    sub = command("plot", plot, "draw the records of a run, or the pair functions of a program")
+    sub.add_argument("path", metavar="FOLDER|FILE", help="the folder of a run, its records.csv, or a program")
+    sub.add_argument("names", metavar="NAME", nargs="*", help="which of the records; by default all")
+    sub.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the picture, .png, .svg or .pdf; by default plot.png in the folder of the run, "
+        "or the name of the program with .png",
+    )
 
     sub = command("list", list_, "show the standard library: modules, functions, integrators, units, builders")
     sub.add_argument(
@@ -414,6 +433,19 @@ def export(options: argparse.Namespace) -> int:
     from .export import export_file
 
     return export_file(Path(options.file), chosen)
+
+
+def compare(options: argparse.Namespace) -> int:
+    from .comparing import compare as compared
+    from .options import probability
+
+    return compared(*map(Path, options.folders), probability("--level", options.level))
+
+
+def plot(options: argparse.Namespace) -> int:
+    from .plotting import plot as drawn
+
+    return drawn(Path(options.path), options.names, Path(options.out) if options.out else None)
 
 
 def list_(options: argparse.Namespace) -> int:
