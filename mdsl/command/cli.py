@@ -163,23 +163,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     )
 
     sub = command("export", export, "write a program for another engine, and compare what that computes")
-    sub.add_argument("file", metavar="FILE", help="a program with a run block, which places the atoms")
-    sub.add_argument(
-        "--to", metavar="ENGINE", required=True, help="lammps (a deck), openmm (a System), stablehlo (jax.export)"
-    )
-    sub.add_argument("--out", metavar="DIR", help="the folder to write to; by default the next free one in exports/")
-    sub.add_argument("--overwrite", action="store_true", help="replace the export that --out holds already")
-    sub.add_argument("--seed", metavar="S", default="1", help="the seed of random atoms, velocities and states; 1")
-    sub.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="another value for a parameter; may be repeated",
-    )
-    sub.add_argument("--params", metavar="FILE", help="parameters from a safetensors file, as of `mdsl run`")
-    sub.add_argument("--states", metavar="N", default="3", help="compare at so many random states; 3")
-    sub.add_argument("--no-certificate", action="store_true", help="do not run the engine")
+    _export_options(sub)
 
     sub = command("compare", compare, "tell whether two runs agree within their errors")
     sub.add_argument("folders", metavar="FOLDER", nargs=2, help="the folder of a run that is finished")
@@ -209,6 +193,18 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     )
     sub.add_argument("--markdown", action="store_true", help="the whole library as a page, docs/stdlib.md")
     return parser, subparsers.choices
+
+
+def _export_options(sub: Parser) -> None:
+    sub.add_argument("file", metavar="FILE", help="a program with a run block, which places the atoms")
+    sub.add_argument("--to", metavar="ENGINE", required=True, help="lammps, openmm, or stablehlo (jax.export)")
+    sub.add_argument("--out", metavar="DIR", help="the folder to write to; by default the next free one in exports/")
+    sub.add_argument("--overwrite", action="store_true", help="replace the export that --out holds already")
+    sub.add_argument("--seed", metavar="S", default="1", help="the seed of random atoms, velocities and states; 1")
+    sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="as of `mdsl run`")
+    sub.add_argument("--params", metavar="FILE", help="parameters from a safetensors file, as of `mdsl run`")
+    sub.add_argument("--states", metavar="N", default="3", help="compare at so many random states; 3")
+    sub.add_argument("--no-certificate", action="store_true", help="do not run the engine")
 
 
 def _run_options(sub: Parser) -> None:
@@ -415,20 +411,9 @@ def dump(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    from . import options as given
+    from .options import exporting
 
-    chosen = given.ExportOptions(
-        to=options.to,
-        out=Path(options.out) if options.out else None,
-        overwrite=options.overwrite,
-        seed=given.whole("--seed", options.seed, 0, 2**63 - 1),
-        settings=given.settings(options.set),
-        params=Path(options.params) if options.params else None,
-        states=given.whole("--states", options.states, 0),
-        certify=not options.no_certificate,
-    )
-    if options.file == "-":
-        raise given.bad_option("`mdsl export` takes a file, not standard input")
+    chosen = exporting(options)
     read_program(options.file)  # a missing file is told before JAX is imported
     from .export import export_file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,22 @@ class ExportOptions:
     params: Path | None = None
     states: int = 3
     certify: bool = True
+
+
+def exporting(options: Namespace) -> ExportOptions:
+    """What stands on the line of `mdsl export`. Raises Rejected: ``bad-option``."""
+    if options.file == "-":
+        raise bad_option("`mdsl export` takes a file, not standard input")
+    return ExportOptions(
+        to=options.to,
+        out=Path(options.out) if options.out else None,
+        overwrite=options.overwrite,
+        seed=whole("--seed", options.seed, 0, 2**63 - 1),
+        settings=settings(options.set),
+        params=Path(options.params) if options.params else None,
+        states=whole("--states", options.states, 0),
+        certify=not options.no_certificate,
+    )
 
 
 def bad_option(message: str, help: str | None = None) -> Rejected:

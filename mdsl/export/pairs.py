@@ -26,7 +26,7 @@ class PairFormula:
 
 
 def distance(law: Law) -> sympy.Symbol:
-    """The only thing that the energy of a pair may be a function of. Raises KeyError where it is not."""
+    """The only thing that the energy of a pair may be a function of."""
     symbols = [s for s, g in law.geometry.items() if g.kind == "distance"]
     return symbols[0] if symbols else sympy.Symbol("r01", positive=True)
 

@@ -24,6 +24,7 @@ from mdsl.model.dimensions import ENERGY, LENGTH, MASS, Dimension
 from mdsl.model.domains import Domain
 from mdsl.model.faults import fault
 from mdsl.model.nodes import SCALAR, Expr, Label, Model, Number, Op, Read, transform, walk
+from mdsl.model.units import UnitValue
 from mdsl.start.initial import Initial
 from mdsl.symbolic.bridge import Leaves, to_sympy
 
@@ -92,7 +93,7 @@ class Subject:
 
     def si(self, dimension: Dimension) -> float:
         """What 1 of an internal unit is, in SI units; 1 in reduced units."""
-        return self.model.units._internal_si(dimension)
+        return 1 / self.model.units.to_internal(1.0, UnitValue(1.0, dimension))
 
     def refuse(self, message: str, expr: Expr | None = None, help: str | None = None, id: str = "cannot-export"):
         """The diagnostic of what the engine cannot be told, at its place in the program."""
@@ -106,13 +107,11 @@ class Subject:
 
     @cached_property
     def weights(self) -> dict[SumOf, sympy.Expr]:
-        """The factor of each sum in the potential, and under None what is no sum. Raises Rejected: ``cannot-export``
-        where the potential is no sum of sums."""
+        """The factor of each sum in the potential. Raises Rejected: ``cannot-export`` where it is no sum of sums."""
         leaves, memo = Leaves(), {}
         energies = [c for c in self.field.combinations if c.kind == "energy"]
         sums = {t.name for t in self.field.terms} | {m.name for m in self.field.measures}
-        found: dict = {}
-        rest = sympy.Integer(0)
+        found: dict[SumOf, sympy.Expr] = {}
         for energy in energies:
             value = to_sympy(transform(energy.expr, self.known), leaves, memo)
             own = [s for s, e in leaves.exprs.items() if isinstance(e, Read) and e.symbol in sums]
@@ -131,11 +130,12 @@ class Subject:
                 name = leaves.exprs[symbol].symbol
                 found[name] = found.get(name, 0) + factor
             left = value.xreplace(zero)
-            if left.free_symbols or not left.is_number:
-                raise self.refuse(f"the energy `{energy.name}` has a part that is no sum over atoms: {left}", of.body)
-            rest += left
-        if rest != 0:
-            found[None] = rest
+            if left != 0:
+                raise self.refuse(
+                    f"the energy `{energy.name}` has a part that is no sum over atoms, {left}: {self.engine} adds up "
+                    "energies of atoms",
+                    of.body,
+                )
         return found
 
     def known(self, expr: Expr) -> Expr:

@@ -21,7 +21,7 @@ CASES = [  # engine, program, what is bound, what is marked, what is said
         "sqrt(",
         "functions of their totals",
     ),
-    ("lammps", PAIRS + "energy V = 3.5*N", {}, None, "no energy that is the same wherever they are"),
+    ("lammps", PAIRS + "energy V = 3.5*N", {}, None, "no sum over atoms"),
     ("openmm", PAIRS + "energy V = 1/volume", {}, "1/volume", "no sum over atoms"),
     ("lammps", PAIRS + "energy V = sum(i) (1 + sin(t))*x[i].z^2", {}, "t", "depends on `t`"),
     ("lammps", "energy U = sum(i < j) (if r < 2 then (2 - r)^2*d.x^2/r^2 else 0) where d = x[i] - x[j], r = |d|", {}, None,

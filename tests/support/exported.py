@@ -115,6 +115,17 @@ CASES = {
         {"two, three": "pair_style sw"},
         FEW,
     ),
+    "bonds alone": Case(
+        "topology bonds(i, j)\nenergy bond = sum((i, j) in bonds) morse_bond(5.0, 1.7, 0.95)(|x[i] - x[j]|)",
+        {"bond": "bond_style morse"},
+        of("bonds"),
+    ),
+    "left out": Case(
+        "topology bonds(i, j), pairs13(i, j) = apart(bonds, 2)\nenergy U = sum(i < j, (i, j) not in bonds, (i, j) not in pairs13) "
+        "truncated(lennard_jones(1.0, 0.5), 2.4)(|x[i] - x[j]|)",
+        {"U": "pair_style lj/cut"},
+        of("bonds"),
+    ),
     "skew box": pair(
         "truncated(lennard_jones(1.1, 0.7), 2.5)",
         "lj/cut",

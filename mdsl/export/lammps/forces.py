@@ -38,8 +38,6 @@ def export(subject: Subject, name: str, available: dict[str, frozenset[str]] | N
     """Raises Rejected: ``cannot-export``."""
     here = world(subject, available)
     laws = subject.laws()
-    if None in subject.weights:
-        raise subject.refuse("LAMMPS adds energies of atoms, and has no energy that is the same wherever they are")
     styles: dict[str, str] = {}
     notes: list[str] = []
     pair_lines, cutoff, datum, extra = _pairs(here, laws, styles)
@@ -105,7 +103,7 @@ def _pairs(here: World, laws: list[Law], styles: dict[str, str]):
         lines, files, cutoff = manybody.stillinger_weber(here, pairs, triples, styles)
         return lines, cutoff, None, files
     if not pairs:
-        return [], 0.0, _datum(here, []), {}
+        return [], 0.0, None, {}
     excluded = {law.domain.excluded for law in pairs}
     if len(excluded) > 1:
         raise subject.refuse(
@@ -116,7 +114,7 @@ def _pairs(here: World, laws: list[Law], styles: dict[str, str]):
     for a in range(count):
         for b in range(a, count):
             table[a, b] = combined(subject, pairs, here.scale, (here.species[a], here.species[b]), R)
-    datum = _datum(here, list(table.values()))
+    datum = _datum(here, list(table.values()), pairs[0])
     cutoff = max(f.cutoff for f in table.values())
     if cutoff == 0:
         return [], 0.0, datum, {}
@@ -125,13 +123,8 @@ def _pairs(here: World, laws: list[Law], styles: dict[str, str]):
     if found is not None:
         style, told = found
         styles[names] = f"pair_style {style.style.name}"
-        head = " ".join(
-            [
-                style.style.name,
-                *(number(cutoff) if o == "rc" else t for o, t in zip(style.style.options, style.options)),
-            ]
-        )
-        lines = [f"pair_style {head}", *style.style.commands]
+        options = (number(cutoff) if o == "rc" else t for o, t in zip(style.style.options, style.options))
+        lines = [f"pair_style {' '.join([style.style.name, *options])}", *style.style.commands]
         coefficients = {pair: r.coefficients for pair, r in told.items()}
         return [*lines, *(f"pair_coeff {a + 1} {b + 1} {c}" for (a, b), c in coefficients.items())], cutoff, datum, {}
     wanted = "lepton/coul" if datum else "lepton"
@@ -160,13 +153,14 @@ def _one_style(here: World, table: dict[tuple[int, int], PairFormula]):
     return next(iter(told.values())), told
 
 
-def _datum(here: World, formulas: list[PairFormula]) -> str | None:
+def _datum(here: World, formulas: list[PairFormula], law: Law) -> str | None:
     """The one number of each atom that pairs read: LAMMPS has one, the charge."""
     names = {name for f in formulas for _, name in f.data.values()}
     if len(names) > 1:
         raise here.subject.refuse(
             f"the pairs read {' and '.join(f'`{n}`' for n in sorted(names))} of each atom: LAMMPS' formulas have one "
             "number of an atom, its charge",
+            law.formula,
         )
     return next(iter(names), None)
 
@@ -263,23 +257,19 @@ def _special(here: World, laws: list[Law], tuples: dict[int, list[Kind]]):
     bonded = [k.members for k in tuples[2]]
     if not excluded:
         return (["special_bonds lj/coul 1 1 1"] if any(tuples.values()) else []), None
-    topologies = {n: np.asarray(subject.initial.topologies[n], int) for n in excluded}
+    topologies = {n: np.asarray(subject.initial.topologies[n], int) for n in sorted(excluded)}
     out = {tuple(sorted(map(int, row[[0, -1]]))) for m in topologies.values() for row in m}
-    extra = None
-    if not bonded:  # bonds without an energy, so that LAMMPS knows who is bonded
-        chosen = [m for n, m in topologies.items() if m.shape[1] == 2]
-        extra = chosen[0] if chosen else np.zeros((0, 2), int)
-        bonded = [extra]
-    every = np.concatenate(bonded)
-    shells = [{tuple(map(int, p)) for p in apart(every, subject.initial.atoms, n)} for n in (1, 2, 3)]
-    weights = [0 if shell and shell <= out else 1 for shell in shells]
-    covered = set().union(*(s for s, w in zip(shells, weights) if w == 0)) if 0 in weights else set()
-    if covered != out:
-        raise subject.refuse(
-            "LAMMPS leaves pairs out by how many bonds lie between them, one, two or three, and these pairs are others",
-            pairs[0].term.summand,
-        )
-    return [f"special_bonds lj/coul {' '.join(map(str, weights))}"], extra
+    # Without bonds that have an energy, some without one tell LAMMPS who is bonded.
+    extra = [] if bonded else [m for m in topologies.values() if m.shape[1] == 2]
+    for bonds in [np.concatenate(bonded)] if bonded else extra:
+        shells = [{tuple(map(int, p)) for p in apart(bonds, subject.initial.atoms, n)} for n in (1, 2, 3)]
+        weights = [0 if shell and shell <= out else 1 for shell in shells]
+        if set().union(*(s for s, w in zip(shells, weights) if w == 0)) == out:
+            return [f"special_bonds lj/coul {' '.join(map(str, weights))}"], bonds if extra else None
+    raise subject.refuse(
+        "LAMMPS leaves pairs out by how many bonds lie between them, one, two or three, and these pairs are others",
+        pairs[0].term.summand,
+    )
 
 
 # -- fields ----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def statements(here: World) -> tuple[list[str], list[str]]:
     """The commands of the run block up to the first statement that is not LAMMPS', and what there is to say."""
     subject = here.subject
     advances = [a for a in subject.model.run if isinstance(a, Advance)]
-    lines, notes = ["thermo_style custom step time temp pe ke press"], []
+    lines, notes = ["thermo_style custom step time temp pe ke press", "thermo_modify norm no"], []
     rests = still(subject.model, subject.initial.species, subject.initial.data)
     group = "all"
     if rests.any():

@@ -78,8 +78,6 @@ def export(subject: Subject, name: str) -> Deck:
         force.setForceGroup(min(len(styles), 31))
         styles[law.term.equation] = type(force).__name__
         system.addForce(force)
-    if None in subject.weights:
-        raise subject.refuse("OpenMM adds energies of atoms: one that is the same wherever they are is not exported")
     files: dict[str, str | bytes] = {SYSTEM: openmm.XmlSerializer.serialize(system)}
     if len(excluded) > 1:
         terms.notes.append("energies leave out other pairs than others, which OpenMM takes on some platforms only")
