@@ -150,8 +150,7 @@ def _folder(stem: str, to: str, out: str | Path | None, deck: Deck, overwrite: b
         path.mkdir(parents=True, exist_ok=True)
         own = path / proof.NAME
         if overwrite and own.exists():
-            old = json.loads(own.read_text(encoding="utf-8")).get("files", [])
-            for name in (*(n for n in old if Path(n).name == n), proof.NAME, proof.TEXT):
+            for name in (*_written(own), proof.NAME, proof.TEXT):
                 (path / name).unlink(missing_ok=True)
         there = [n for n in (*deck.files, proof.NAME, proof.TEXT) if (path / n).exists()]
     if there:
@@ -161,3 +160,12 @@ def _folder(stem: str, to: str, out: str | Path | None, deck: Deck, overwrite: b
             help="choose another folder, or pass --overwrite to replace the export that is in it",
         )
     return path
+
+
+def _written(certificate: Path) -> list[str]:
+    """The files of an earlier export; none where its certificate is damaged."""
+    try:
+        files = json.loads(certificate.read_text(encoding="utf-8"))["files"]
+    except (ValueError, TypeError, KeyError):
+        return []
+    return [name for name in files if isinstance(name, str) and Path(name).name == name]

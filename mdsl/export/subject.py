@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import sympy
 
-from mdsl.grammar.diagnostics import Rejected
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret import meaning as interpret
 from mdsl.lowering.field.field import Field, PerAtom, Term
 from mdsl.lowering.field.names import SumOf
@@ -95,11 +95,11 @@ class Subject:
         """What 1 of an internal unit is, in SI units; 1 in reduced units."""
         return 1 / self.model.units.to_internal(1.0, UnitValue(1.0, dimension))
 
-    def refuse(self, message: str, expr: Expr | None = None, help: str | None = None, id: str = "cannot-export"):
+    def refuse(
+        self, message: str, expr: Expr | None = None, help: str | None = None, id: str = "cannot-export"
+    ) -> Rejected:
         """The diagnostic of what the engine cannot be told, at its place in the program."""
         if expr is None:
-            from mdsl.grammar.diagnostics import Diagnostic
-
             return Rejected(Diagnostic(id, message, help=help))
         return Rejected(fault(self.model.source, id, message, expr, help=help))
 
@@ -181,12 +181,11 @@ class Subject:
         return found
 
     def law(self, term: Term | PerAtom, weight: sympy.Expr = sympy.Integer(1)) -> Law:
+        """The law of one sum, or of what is added up around an atom. Raises Rejected: ``cannot-export``."""
         if term.axis is not None:
             raise self.refuse(
                 f"{self.engine} is not told sums over the numbers of a range: write each out", term.summand
             )
-        if not isinstance(term, Term) and term.domain is not None and term.domain.tuples and len(term.binders) < 2:
-            raise self.refuse("this value of an atom is not exported", term.summand)
         body = term.summand if isinstance(term, PerAtom) else term.written
         body = transform(transform(body, oriented(term.binders, self.model.dim)), self.known)
         leaves = Leaves()

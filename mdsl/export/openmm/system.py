@@ -135,7 +135,7 @@ def _force(subject: Subject, terms: Terms, law: Law):
                 )
             return terms.embedded(law, subject.law(value), name)
         case Each():
-            return terms.field(law)
+            return terms.external(law)
         case Triples():
             return terms.triples(law)
         case Members():

@@ -29,11 +29,11 @@ class Terms:
     notes: list[str] = field(default_factory=list)
 
     def written(self, writer: Lepton, expr: sympy.Expr, law: Law) -> str:
+        """An expression as text. Raises Rejected: ``cannot-export``."""
         try:
             return writer(expr)
         except Unwritable as error:
-            where = law.formula
-            raise self.subject.refuse(f"OpenMM's formulas do not have {error.what}", where) from None
+            raise self.subject.refuse(f"OpenMM's formulas do not have {error.what}", law.formula) from None
 
     # -- pairs -----------------------------------------------------------------------------------------------
 
@@ -83,13 +83,14 @@ class Terms:
         shrunk = {distance(density): distance(density) / sympy.Float(self.scale.length, 17)}
         expr = density.expr.xreplace(shrunk) if self.scale.length != 1 else density.expr
         text = self.written(Lepton({distance(density): "r", **atoms.symbols()}, atoms.tabulated), expr, density)
-        own = {s: name for s, r in law.reads.items() if r.symbol == name}
-        rest = {s: f"{p}" for s, p in single.symbols(alone=True).items() if s not in own}
-        energy = self.written(Lepton({**rest, **own}, single.tabulated), self.scale.law(law), law)
+        total = atoms.named(name)
+        own = {s: total for s, r in law.reads.items() if r.symbol == name}
+        symbols = {**single.symbols(alone=True), **own}
+        energy = self.written(Lepton(symbols, single.tabulated), self.scale.law(law), law)
         self.method(force, density, self.cutoff)
         atoms.declare(force)
         kind = force.ParticlePair if density.domain.excluded else force.ParticlePairNoExclusions
-        force.addComputedValue(name, text, kind)
+        force.addComputedValue(total, text, kind)
         force.addEnergyTerm(energy, force.SingleParticle)
         for row in atoms.rows():
             force.addParticle(row)
@@ -99,7 +100,7 @@ class Terms:
 
     # -- others ----------------------------------------------------------------------------------------------
 
-    def field(self, law: Law):
+    def external(self, law: Law):
         import openmm
 
         initial = self.subject.initial
