@@ -10,7 +10,7 @@ import threading
 from functools import lru_cache
 
 CHOICE = "MDSL_KERNELS"  # of the environment: which kernels programs are compiled with
-KERNELS = ("xla", "native")
+KERNELS = ("xla", "native", "pallas")
 LONGEST = 64  # bytes of a vector
 _engines: list = []  # what is compiled lives as long as these
 _one_at_a_time = threading.Lock()
@@ -23,6 +23,11 @@ class Unavailable(Exception):
 def asked() -> bool:
     """Whether native kernels are asked for."""
     return os.environ.get(CHOICE) == "native"
+
+
+def by_pallas() -> bool:
+    """Whether programs for GPUs are to have kernels of Pallas."""
+    return os.environ.get(CHOICE) == "pallas"
 
 
 @lru_cache(maxsize=1)
