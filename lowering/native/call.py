@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .body import Unprintable
 from .compile import Unavailable, address, asked, lanes, processor
 from .ir import BITS
 from .kernel import Everyone, Slots, printed

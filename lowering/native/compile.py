@@ -9,6 +9,8 @@ import os
 import threading
 from functools import lru_cache
 
+from mdsl.lowering.planning.loops import NOT_ASKED, Vectors
+
 CHOICE = "MDSL_KERNELS"  # of the environment: which kernels programs are compiled with
 KERNELS = ("xla", "native", "pallas")
 LONGEST = 64  # bytes of a vector
@@ -53,6 +55,16 @@ def processor() -> tuple[str, str, int]:
         raise Unavailable("the processor has no fused products and sums")
     size = LONGEST if features.get("avx512dq") and features.get("avx512vl") else 32 if features.get("avx2") else 16
     return llvm.get_host_cpu_name(), features.flatten(), size
+
+
+def vectors() -> Vectors:
+    """Those of native kernels on this processor, if these are asked for."""
+    if not asked():
+        return Vectors(why=NOT_ASKED)
+    try:
+        return Vectors(processor()[2])
+    except Unavailable as missing:
+        return Vectors(why=str(missing))
 
 
 def lanes(bytes_each: int) -> int:

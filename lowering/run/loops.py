@@ -14,7 +14,9 @@ from mdsl.lowering.dynamics.transfer import columns
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, PairKernel
 from mdsl.lowering.native.body import Unprintable
-from mdsl.lowering.native.kernel import Everyone, Slots
+from mdsl.lowering.native.call import api
+from mdsl.lowering.native.ir import BITS
+from mdsl.lowering.native.kernel import Everyone, Slots, printed
 from mdsl.lowering.native.pair import Pair
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.lowering.potential.evaluation import evaluate
@@ -27,24 +29,26 @@ from .plan import arrange
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """``kernel``: what is summed; ``pair``: the kernel of a pair as it is printed, or None, and ``why``: the operation
-    for which there is no text."""
+    """``kernel``: what is summed; ``listed``: over the slots of a list, or over everyone. ``text``: LLVM IR for so many
+    rows at once, the ``width``; where it is empty, ``why``: the operation for which there is none."""
 
     kernel: PairKernel
-    layout: Slots | Everyone
-    pair: Pair | None
+    listed: bool
+    text: str = ""
+    width: int = 0
     why: str = ""
-
-    @property
-    def reached(self) -> str:
-        return "list" if isinstance(self.layout, Slots) else "everyone"
 
 
 def loops(
-    field: Field, initial: Initial, params: Mapping[str, object], precision: str, policy: Policy = DEFAULT
+    field: Field,
+    initial: Initial,
+    params: Mapping[str, object],
+    precision: str,
+    vector: int,
+    policy: Policy = DEFAULT,
 ) -> list[Loop]:
     """Those of a force; then those of energies, and of sums of observables, that are others. ``params``: the free
-    parameters, in internal units, and data."""
+    parameters, in internal units, and data; ``vector``: the bytes of one."""
     alone = members.single(field, initial, params, jax.random.key(0), precision)
     dynamics = arrange(alone, None, policy).dynamics
     start = alone.start()
@@ -53,7 +57,7 @@ def loops(
     found: list[Loop] = []
 
     def seen(visit: Visit):
-        found.append(_loop(visit))
+        found.append(_loop(visit, vector))
         return visit.zeros
 
     def evaluated(inputs, atoms):
@@ -62,18 +66,25 @@ def loops(
         now = replace(now, seen=seen)
         if field.terms:
             evaluate(now, frozenset({FORCE}))
-        evaluate(now, frozenset({ENERGY}), tuple(m for m in now.field.measures if m.axis is None and isinstance(m.domain, OVER)))
+        evaluate(
+            now,
+            frozenset({ENERGY}),
+            tuple(m for m in now.field.measures if m.axis is None and isinstance(m.domain, OVER)),
+        )
 
     jax.eval_shape(evaluated, inputs, atoms)
     return list(_different(found))
 
 
-def _loop(visit: Visit) -> Loop:
-    layout = Slots() if visit.slots is not None else Everyone(0 if visit.excluded is None else len(visit.excluded))
+def _loop(visit: Visit, vector: int) -> Loop:
+    listed = visit.slots is not None
+    layout = Slots() if listed else Everyone(0 if visit.excluded is None else len(visit.excluded))
     try:
-        return Loop(visit.kernel, layout, Pair.of(visit.body, visit.own, visit.others, visit.zeros))
+        pair = Pair.of(visit.body, visit.own, visit.others, visit.zeros)
+        width = 8 * vector // BITS[pair.wide]
+        return Loop(visit.kernel, listed, printed(pair.kernel, layout, *pair.reads, pair.wide, width, api()), width)
     except Unprintable as left:
-        return Loop(visit.kernel, layout, None, left.what)
+        return Loop(visit.kernel, listed, why=left.what)
 
 
 def _different(found: list[Loop]) -> Iterator[Loop]:
@@ -81,7 +92,7 @@ def _different(found: list[Loop]) -> Iterator[Loop]:
     known = set()
     for loop in found:
         kernel = loop.kernel
-        key = kernel.outputs, kernel.terms, kernel.measures, kernel.values, loop.layout
+        key = kernel.outputs, kernel.terms, kernel.measures, kernel.values, loop.listed
         if key not in known:
             known.add(key)
             yield loop

@@ -139,8 +139,9 @@ def _by_exclusions(now: Configuration, *groups: tuple) -> Iterator[tuple]:
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """What a loop over pairs takes: the kernel, and as a function for these parameters; what it reads of rows and of others, where its sums begin, and which
-    pairs there are: a list [K, n], or all but those ``excluded`` [E, n]."""
+    """What a loop over pairs takes: the kernel, and what it is for these parameters, a function; what it reads of rows
+    and of others, where its sums begin, and which pairs there are: a list [K, n], or all but those ``excluded``
+    [E, n]."""
 
     kernel: PairKernel
     body: Callable

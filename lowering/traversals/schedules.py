@@ -149,9 +149,7 @@ def row_sum_on_gpu(body, slots, own, others, zeros, *, rows=None, used=None, pla
         from . import row_kernel
 
         with suppress(Unprintable):
-            return row_kernel.row_kernel_sum(
-                body, slots, own, others, zeros, rows=rows, used=used, platform=platform
-            )
+            return row_kernel.row_kernel_sum(body, slots, own, others, zeros, rows=rows, used=used, platform=platform)
     return row_sum(body, slots, own, others, zeros, rows=rows, used=used)
 
 

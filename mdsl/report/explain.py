@@ -8,7 +8,7 @@ from mdsl.compiler import Compiled
 from mdsl.grammar.layout.expressions import unit_text
 from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
-from mdsl.lowering.planning.kernels import NOT_ASKED, Vectors
+from mdsl.lowering.planning.loops import NOT_ASKED, Vectors
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.box_dependencies import explicit_time
 from mdsl.model.curves import HOLD, REPEAT, STOP

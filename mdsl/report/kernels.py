@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from mdsl.compiler import Compiled
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.lowering.field.field import PerAtom, Term
-from mdsl.lowering.planning.kernels import FORCE, NATIVE, VALUES, XLA, PairLoop, Vectors, computed_by, pair_loops
+from mdsl.lowering.planning.loops import (
+    ENERGY,
+    FORCE,
+    NATIVE,
+    PARTIALS,
+    VALUES,
+    XLA,
+    PairLoop,
+    Vectors,
+    computed_by,
+    pair_loops,
+)
 from mdsl.lowering.planning.policy import Policy
 from mdsl.lowering.planning.traversal import plan
 from mdsl.model.domains import Each, Members, Partners
@@ -23,7 +34,10 @@ def kernels(compiled: Compiled, policy: Policy, vectors: Vectors) -> Iterator[Fa
     field, loops = compiled.field, pair_loops(compiled.field)
     if loops:
         yield from _processors(vectors)
-    found = [(_names(loop.of), f"{_gives(loop)}, {_visits(compiled, policy)}: {_by(compiled, loop, vectors)}") for loop in loops]
+    found = [
+        (_names(loop.of), f"{_gives(loop)}, {_visits(compiled, policy)}: {_by(compiled, loop, vectors)}")
+        for loop in loops
+    ]
     over_pairs = {id(p) for loop in loops for p in loop.of}
     others = [*field.values, *(t for t in field.terms if t.gradients or t.partials)]
     for part in others:
@@ -51,7 +65,7 @@ def _names(parts: tuple[Term | PerAtom, ...]) -> str:
 def _gives(loop: PairLoop) -> str:
     if loop.gives == VALUES:
         return f"values of atoms, in round {loop.of[0].depth}"
-    return "forces" if loop.gives == FORCE else "derivatives by values of atoms"
+    return {ENERGY: "energies", PARTIALS: "derivatives by values of atoms", FORCE: "forces"}[loop.gives]
 
 
 def _visits(compiled: Compiled, policy: Policy) -> str:

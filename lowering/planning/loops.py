@@ -1,8 +1,9 @@
 """Which sums over pairs are computed in one loop, and what computes them, as far as that is known before JAX is.
 
-A force visits pairs for per-atom values first, those that need no others before those that do; then for the derivatives
-by these; then for all that pulls at atoms, at once. Sums that leave out different pairs are loops of their own.
-`lowering/potential/evaluation.py` does so, and a test holds this list to it.
+A force visits pairs for per-atom values first, those that need no others before those that do; for energies, where it is
+no linear function of these; then for the derivatives by values; then for all that pulls at atoms, at once. Sums that
+leave out different pairs are loops of their own. `lowering/potential/evaluation.py` does so, and a test holds this list
+to it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mdsl.model.domains import Others, Pairs
 from mdsl.model.functions import Network
 from mdsl.model.nodes import Call, Expr, walk
 
-VALUES, PARTIALS, FORCE = "values", "partials", "force"
+VALUES, ENERGY, PARTIALS, FORCE = "values", "energy", "partials", "force"
 NOT_ASKED = "`--kernels native` and MDSL_KERNELS=native ask for native kernels"
 NATIVE, XLA, MAYBE = "native", "XLA's", "native, if all is printable"
 
@@ -31,7 +32,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class PairLoop:
-    """``gives``: per-atom values, derivatives by these, or the force; ``of``: the sums."""
+    """``gives``: per-atom values, energies, derivatives by values, or the force; ``of``: the sums."""
 
     gives: str
     of: tuple[Term | PerAtom, ...]
@@ -40,7 +41,7 @@ class PairLoop:
     def reads(self) -> Iterator[Expr]:
         """What is computed for each pair."""
         for part in self.of:
-            if self.gives == VALUES:
+            if self.gives in (VALUES, ENERGY):
                 yield part.summand
             elif self.gives == PARTIALS:
                 yield from (slope for _, slope in part.partials)
@@ -58,6 +59,8 @@ def pair_loops(field: Field) -> list[PairLoop]:
         for depth in sorted({v.depth for v in values})
         for some in _apart(field, [v for v in values if v.depth == depth])
     ]
+    if not field.linear:
+        found += [PairLoop(ENERGY, some) for some in _apart(field, field.terms)]
     if differentiated:
         terms = [t for t in field.terms if isinstance(t.domain, Pairs)]
         carriers = [v.adjoint for v in reversed(field.values) if v.adjoint is not None]
