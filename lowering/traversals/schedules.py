@@ -22,7 +22,6 @@ slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a fun
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +30,10 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from mdsl.lowering.kernels.staged import Staged
-from mdsl.lowering.native.compile import asked
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.neighbours.gather import padded, take
 from mdsl.lowering.planning import capacity
+from mdsl.lowering.planning.kernels import asked
 
 MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ROWS = 8192  # that are gone through together where there are many more, so that their sums stay in the cache
@@ -134,7 +133,7 @@ def _native():
 def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None):
     """As `slot_sum`, by a kernel of our own where these are chosen and this one can be printed."""
     if native := _native():
-        with suppress(native.Unprintable):
+        with native.or_else():
             return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
     return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
 
@@ -173,7 +172,7 @@ def unlisted_sum(body, own, others, zeros, *, rows=None, excluded=None):
         return all_pairs_in_blocks(body, own, others, zeros, rows=rows, excluded=excluded)
 
     def here():
-        with suppress(native.Unprintable):
+        with native.or_else():
             return native.all_pairs_sum(body, own, others, zeros, rows=rows, excluded=excluded)
         return elsewhere()
 

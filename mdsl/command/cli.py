@@ -224,8 +224,8 @@ def _run_options(sub: Parser) -> None:
     sub.add_argument(
         "--kernels",
         choices=("xla", "native"),
-        help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own, which needs "
-        "llvmlite; by default what MDSL_KERNELS says, else xla",
+        help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own (native); by "
+        "default what MDSL_KERNELS says, else native where that is to be had",
     )
     sub.add_argument("--threads", metavar="N", help="how many processor cores to use")
     sub.add_argument("--quiet", action="store_true", help="show no progress")
@@ -238,18 +238,17 @@ def _run_options(sub: Parser) -> None:
 
 
 class Version(argparse.Action):
-    """Tells the versions without importing what they belong to, and whether JAX is newer than what was tested."""
+    """Tells the versions, whether JAX is newer than what was tested, and which kernels there are."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
         from importlib.metadata import version
         from platform import python_version
 
         from mdsl.lowering.jax_version import described
-        from mdsl.lowering.native.compile import asked
 
-        print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})")
-        if asked():  # JAX is imported then, to see whether they compute what they should
-            from mdsl.lowering.native.call import described as kernels
+        print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})", flush=True)
+        with contextlib.suppress(ImportError, Rejected):  # there is no JAX, or none that mdsl runs on
+            from mdsl.lowering.native.call import described as kernels  # to see whether they compute what they should
 
             print(f"kernels: {kernels()}")
         raise SystemExit(FINE)

@@ -13,7 +13,7 @@ import numpy as np
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.jax_version import check
-from mdsl.lowering.native.compile import CHOICE, KERNELS, asked
+from mdsl.lowering.planning.kernels import CHOICE, KERNELS, asked
 
 from . import xla_flags as xla
 from .options import RunOptions
@@ -30,7 +30,7 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""), bool(options.replicas or options.sweeps))
     if options.kernels is not None:
         os.environ[CHOICE] = options.kernels
-    if os.environ.get(CHOICE, "xla") not in KERNELS:
+    if os.environ.get(CHOICE, "native") not in KERNELS:
         raise Rejected(Diagnostic("bad-option", f"{CHOICE} is {' or '.join(KERNELS)}, not {os.environ[CHOICE]!r}"))
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
@@ -59,7 +59,7 @@ def _check_native() -> None:
     from mdsl.lowering.native.call import unavailable
 
     if why := unavailable():
-        help = "`pip install 'mdsl[native]'` brings llvmlite; with `--kernels xla` all sums are XLA's"
+        help = "`pip install llvmlite` brings LLVM; with `--kernels xla` all sums are XLA's"
         raise Rejected(Diagnostic("bad-option", f"there are no native kernels here: {why}", help=help))
 
 
@@ -69,12 +69,23 @@ def threads(options: RunOptions) -> int:
 
 
 def kernels() -> str:
-    """Which kernels sums over pairs are computed with: those chosen, if they are to be had."""
+    """Which kernels sums over pairs are computed with. JAX is set up."""
     if not asked():
         return "xla"
-    from mdsl.lowering.native.call import chosen
+    import jax
 
-    return f"native, llvmlite {version('llvmlite')}" if chosen() else "xla"
+    from mdsl.lowering.native.call import described
+
+    return described(jax.default_backend())
+
+
+def left_to_xla() -> dict[str, int]:
+    """The operations for which sums over pairs have no native kernel in this process, and how many sums."""
+    if not asked():
+        return {}
+    from mdsl.lowering.native.call import left
+
+    return dict(left)
 
 
 def versions() -> dict[str, str]:

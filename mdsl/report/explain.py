@@ -11,8 +11,6 @@ from mdsl.compiler import Compiled
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.grammar.layout.expressions import unit_text
 from mdsl.interpret.species_pairs import pair_constant
-from mdsl.lowering.field.costs import DOUBLE, GEOMETRY, LONGEST, OPERATION, VISIT
-from mdsl.lowering.field.field import Field
 from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
 from mdsl.lowering.planning.policy import DEFAULT, Policy
@@ -21,13 +19,14 @@ from mdsl.model.box_dependencies import decided_by, explicit_time
 from mdsl.model.box_shape import changes_box
 from mdsl.model.curves import HOLD, REPEAT, STOP
 from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
-from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Param, Read, Setup, walk
+from mdsl.model.nodes import Advance, Draw, Expr, Model, Param, Read, Setup, walk
 from mdsl.passes.finite import knows
 from mdsl.printing.expressions import text_of
 from mdsl.printing.program import printed_memory, printed_steps
 
 from .energies import by_species, energies, shown
 from .observables import observables
+from .sums import cost, kernels
 
 Fact = tuple[str, str]  # a word, and what is said under it; an empty word goes on with the one before
 
@@ -46,7 +45,7 @@ def explain(compiled: Compiled, policy: Policy = DEFAULT) -> str:
     if observed:
         sections.append(("observables", observed))
     if compiled.field.reaching:
-        sections.append(("finding pairs", list(_pairs(compiled, policy))))
+        sections.append(("finding pairs", [*_pairs(compiled, policy), *kernels(compiled.field)]))
     sections += [_advance(compiled, step) for step in model.run if isinstance(step, Advance)]
     sections.append(("derivatives", list(_derivatives(model))))
     return f"{compiled.source.name}\n\n" + "\n".join(_section(title, facts) for title, facts in sections)
@@ -229,25 +228,7 @@ def _here(compiled: Compiled, facts: Facts | None, policy: Policy) -> Iterator[F
             f"about {near:.0f} neighbours in the list of an atom, "
             f"{near * (facts.cutoff / found.radius) ** dim:.0f} of them within the cutoff",
         )
-        yield from _cost(field, facts.atoms, near, policy)
-
-
-def _cost(field: Field, atoms: int, near: float, policy: Policy) -> Iterator[tuple[str, str]]:
-    """What one evaluation of the pair energies by a list is expected to cost."""
-    exprs = [e for t in field.pair_terms for g in t.gradients for e in (g.radial, *(g.direct or ())) if e is not None]
-    operations = GEOMETRY + len({id(n) for e in exprs for n in walk(e) if isinstance(n, Op)})
-    seconds = atoms * near * LONGEST * (VISIT + operations * OPERATION)
-    yield (
-        "cost",
-        f"each atom visits its neighbours one by one: about {near * LONGEST:.0f} visits with those of the longest row, "
-        f"each of about {operations} operations",
-    )
-    yield (
-        "",
-        f"expected on one core: {1e3 * seconds:.2g} ms for each force in single or mixed precision, "
-        f"{1e3 * DOUBLE * seconds:.2g} ms in double (rates of one machine, in `lowering/field/costs.py`)",
-    )
-    yield "", f"the list takes about {4 * policy.slots * near:.0f} bytes for each atom"
+        yield from cost(field, facts.atoms, near, policy)
 
 
 def _ball(radius: float, dim: int) -> float:
