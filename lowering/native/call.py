@@ -193,7 +193,7 @@ def _target(text: str) -> str:
 
 
 def folder() -> Path | None:
-    """Where kernels are kept: beside the programs that JAX keeps, in a folder of their own; None where it keeps none."""
+    """Where kernels are kept: beside the programs that JAX keeps; None where it keeps none."""
     place = jax.config.jax_compilation_cache_dir
     if not place or "://" in place or not jax.config.jax_enable_compilation_cache:
         return None

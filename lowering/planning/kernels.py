@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from mdsl.lowering.field.field import Field, Measure, PerAtom, Term
@@ -28,27 +29,33 @@ def hindrance() -> str:
     return "" if find_spec("llvmlite") is not None else "llvmlite is not installed"
 
 
-def left(field: Field) -> Iterator[tuple[str, str]]:
-    """The sums over pairs that XLA computes in any case, by the energy or observable that they belong to, and why: for
-    what they are made of there is no vector code. Sums that leave out the same pairs are one traversal, with one
-    kernel."""
+@dataclass(frozen=True)
+class Left:
+    """The sums over pairs of an energy or observable that XLA computes in any case, and why; ``certain``: whether that
+    is known without tracing what a function of Python does."""
+
+    equation: str
+    why: str
+    certain: bool = True
+
+
+def left(field: Field) -> Iterator[Left]:
+    """The sums for parts of which there is no vector code. Sums that leave out the same pairs are one traversal, with
+    one kernel."""
     ranges = {name: v.name for v in field.values if v.axis is not None for name in (v.name, AdjointOf(v.name))}
     adjoints = (v.adjoint for v in field.values if v.adjoint is not None)
-    sums = [
-        s for s in (*field.terms, *adjoints, *field.values, *field.measures) if isinstance(s.domain, Pairs | Others)
-    ]
-    told = set()
-    for s in sums:
-        for reason in _reasons(s, ranges):
-            if (s.equation, reason) not in told:
-                told.add((s.equation, reason))
-                yield s.equation, reason
+    every = (*field.terms, *adjoints, *field.values, *field.measures)
+    found = (why for s in every if isinstance(s.domain, Pairs | Others) for why in _reasons(s, ranges))
+    return iter(dict.fromkeys(found))
 
 
-def _reasons(s: Term | PerAtom | Measure, ranges: Mapping[str, str]) -> Iterator[str]:
+def _reasons(s: Term | PerAtom | Measure, ranges: Mapping[str, str]) -> Iterator[Left]:
     if read := {ranges[name] for name in names_in(s) & ranges.keys()}:
-        yield f"{', '.join(sorted(read))} has several numbers for each atom"
+        yield Left(s.equation, f"{', '.join(sorted(read))} has several numbers for each atom")
     elif isinstance(s, PerAtom | Measure) and s.axis is not None and getattr(s, "bin", None) is None:
-        yield "there are several numbers for each atom"
+        yield Left(s.equation, "it has several numbers for each atom")
     for call in (n for e in inside(s) for n in walk(e) if isinstance(n, Call)):
-        yield f"{call.function} is a network" if isinstance(call.body, Network) else f"{call.function} is foreign"
+        if isinstance(call.body, Network):
+            yield Left(s.equation, f"{call.function} is a network")
+        else:
+            yield Left(s.equation, f"{call.function} is a function of Python", certain=False)

@@ -19,8 +19,9 @@ def kernels(field: Field) -> Iterator[Fact]:
         yield "kernels", f"sums over pairs are computed by XLA: {why}"
         return
     yield "kernels", "on a CPU sums over pairs are computed by vector code of mdsl's own, on other devices by XLA"
-    for name, reason in left(field):
-        yield "", f"those of {name} by XLA everywhere, with what shares their pairs: {reason}"
+    for sums in left(field):
+        doubt = "" if sums.certain else ", unless that is arithmetic alone"
+        yield "", f"those of {sums.equation} by XLA everywhere, with what shares their pairs: {sums.why}{doubt}"
 
 
 def cost(field: Field, atoms: int, near: float, policy: Policy) -> Iterator[Fact]:
