@@ -329,7 +329,7 @@ def _opened(code: Code, operands: Sequence[Operand], results: Sequence[str]) -> 
 HELPERS = f"""
 declare i64 @llvm.smin.i64(i64, i64)
 
-define internal i64 @product(ptr %sizes, i64 %first, i64 %last) nounwind {{
+define internal i64 @product(ptr %sizes, i64 %first, i64 %last) nounwind noinline {{
 entry:
   %some = icmp slt i64 %first, %last
   br i1 %some, label %next, label %end
@@ -347,7 +347,7 @@ end:
   ret i64 %all
 }}
 
-define internal i64 @offset(ptr %buffer, ptr %like, i64 %lead, i64 %b) nounwind {{
+define internal i64 @offset(ptr %buffer, ptr %like, i64 %lead, i64 %b) nounwind noinline {{
 entry:
   %rankat = getelementptr i8, ptr %buffer, i64 {RANK}
   %rank = load i64, ptr %rankat

@@ -1,7 +1,7 @@
 """Which sums over pairs are computed in one loop, and what computes them, as far as that is known before JAX is.
 
-A force visits pairs for per-atom values first, those that need no others before those that do; for energies, where it is
-no linear function of these; then for the derivatives by values; then for all that pulls at atoms, at once. Sums that
+A force visits pairs for per-atom values first, those that need no others before those that do; for energies, where it
+is no linear function of these; then for the derivatives by values; then for all that pulls at atoms, at once. Sums that
 leave out different pairs are loops of their own. `lowering/potential/evaluation.py` does so, and a test holds this list
 to it.
 """
@@ -18,16 +18,7 @@ from mdsl.model.functions import Network
 from mdsl.model.nodes import Call, Expr, walk
 
 VALUES, ENERGY, PARTIALS, FORCE = "values", "energy", "partials", "force"
-NOT_ASKED = "`--kernels native` and MDSL_KERNELS=native ask for native kernels"
 NATIVE, XLA, MAYBE = "native", "XLA's", "native, if all is printable"
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Of native kernels: the ``bytes`` of a vector on this processor; 0 where sums are XLA's, and ``why``."""
-
-    bytes: int = 0
-    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from mdsl.lowering import jax_internals as internals
 from mdsl.lowering.jax_internals import JaxprEqn, Literal
 from mdsl.lowering.native.body import ELEMENTWISE, MOST, SHAPED, Separated, Unprintable, filled, mapped
 from mdsl.lowering.native.pair import Pair
+from mdsl.lowering.native.trial import differs, in_a_thread
 
 ROWS = 128  # of a block: four warps, one row for each of their threads
 SAME = {*ELEMENTWISE, "convert_element_type", "bitcast_convert_type", "integer_pow", "select_n", "expm1", "exp2"}
@@ -46,6 +48,30 @@ def row_kernel_sum(
     if not interpret:
         _try(kernel, given, platform)
     return pair.summed(kernel(*given))
+
+
+@cache
+def unavailable(device) -> str:
+    """Why there are no such kernels on a device, or nothing where there are: they are believed after a small sum has
+    the value that NumPy gives."""
+    if device.platform not in ("gpu", "cuda", "rocm"):
+        return f"they are for GPUs, and this is a {device.platform}"
+
+    def tried():
+        platform = "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
+        return differs(partial(row_kernel_sum, platform=platform), device)
+
+    return in_a_thread(tried)
+
+
+def believed(platform: str) -> bool:
+    """Whether programs for a platform are to have these kernels. Where it is not that of this machine, which only
+    exports a program, nothing can be tried."""
+    try:
+        device = jax.devices(platform)[0]
+    except RuntimeError:
+        return True
+    return not unavailable(device)
 
 
 def _kernel(pair: Pair, n: int, interpret: bool) -> Callable:

@@ -23,7 +23,6 @@ slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a fun
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
 from functools import partial
 
 import jax
@@ -33,10 +32,10 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from mdsl.lowering.kernels.staged import Staged
-from mdsl.lowering.native.compile import asked, by_pallas
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.neighbours.gather import padded, take
 from mdsl.lowering.planning import capacity
+from mdsl.lowering.planning.kernels import asked, by_pallas
 
 MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ROWS = 8192  # that are gone through together where there are many more, so that their sums stay in the cache
@@ -136,7 +135,7 @@ def _native():
 def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None):
     """As `slot_sum`, by a kernel of our own where these are chosen and this one can be printed."""
     if native := _native():
-        with suppress(native.Unprintable):
+        with native.or_else():
             return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
     return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
 
@@ -144,12 +143,13 @@ def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None):
 def row_sum_on_gpu(body, slots, own, others, zeros, *, rows=None, used=None, platform="cuda"):
     """As `slot_sum`, by a kernel of Pallas where these are chosen, and Triton takes this one."""
     if by_pallas():
-        from mdsl.lowering.native.body import Unprintable
+        from mdsl.lowering.native.call import or_else
 
-        from . import row_kernel
+        from .row_kernel import believed, row_kernel_sum
 
-        with suppress(Unprintable):
-            return row_kernel.row_kernel_sum(body, slots, own, others, zeros, rows=rows, used=used, platform=platform)
+        if believed(platform):
+            with or_else():
+                return row_kernel_sum(body, slots, own, others, zeros, rows=rows, used=used, platform=platform)
     return row_sum(body, slots, own, others, zeros, rows=rows, used=used)
 
 
@@ -189,7 +189,7 @@ def unlisted_sum(body, own, others, zeros, *, rows=None, excluded=None):
         return all_pairs_in_blocks(body, own, others, zeros, rows=rows, excluded=excluded)
 
     def here():
-        with suppress(native.Unprintable):
+        with native.or_else():
             return native.all_pairs_sum(body, own, others, zeros, rows=rows, excluded=excluded)
         return elsewhere()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.lowering.planning.kernels import KERNELS
 from mdsl.resolve.sources import read_program
 
 from .terminal import coloured, show
@@ -225,9 +226,10 @@ def _run_options(sub: Parser) -> None:
     sub.add_argument("--platform", choices=("cpu", "gpu"), help="where to run; by default what JAX finds")
     sub.add_argument(
         "--kernels",
-        choices=("xla", "native"),
-        help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own, which needs "
-        "llvmlite; by default what MDSL_KERNELS says, else xla",
+        choices=KERNELS,
+        help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own (native); on "
+        "a GPU by XLA, or by kernels of Pallas, which were never timed (pallas); by default what MDSL_KERNELS says, else "
+        "native on a CPU where that is to be had, and xla on a GPU",
     )
     sub.add_argument("--threads", metavar="N", help="how many processor cores to use")
     sub.add_argument("--quiet", action="store_true", help="show no progress")
@@ -240,18 +242,17 @@ def _run_options(sub: Parser) -> None:
 
 
 class Version(argparse.Action):
-    """Tells the versions without importing what they belong to, and whether JAX is newer than what was tested."""
+    """Tells the versions, whether JAX is newer than what was tested, and which kernels there are."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
         from importlib.metadata import version
         from platform import python_version
 
         from mdsl.lowering.jax_version import described
-        from mdsl.lowering.native.compile import asked
 
-        print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})")
-        if asked():  # JAX is imported then, to see whether they compute what they should
-            from mdsl.lowering.native.call import described as kernels
+        print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})", flush=True)
+        with contextlib.suppress(ImportError, Rejected):  # there is no JAX, or none that mdsl runs on
+            from mdsl.lowering.native.call import described as kernels  # to see whether they compute what they should
 
             print(f"kernels: {kernels()}")
         raise SystemExit(FINE)

@@ -11,7 +11,7 @@ from mdsl.compiler import Compiled
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.field.field import Measure, PerAtom, Term
 from mdsl.lowering.jax_version import check
-from mdsl.lowering.planning.loops import Vectors
+from mdsl.lowering.planning.kernels import Vectors
 from mdsl.passes.given import missing_externs
 from mdsl.report.dump import described
 from mdsl.start.builders import start

@@ -8,7 +8,7 @@ from mdsl.compiler import Compiled
 from mdsl.grammar.layout.expressions import unit_text
 from mdsl.lowering.field.names import SumOf
 from mdsl.lowering.field.schedule import Cut, advances_wholly, cut, moves
-from mdsl.lowering.planning.loops import NOT_ASKED, Vectors
+from mdsl.lowering.planning.kernels import UNKNOWN, Vectors
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.box_dependencies import explicit_time
 from mdsl.model.curves import HOLD, REPEAT, STOP
@@ -25,7 +25,7 @@ from .observables import observables
 Fact = tuple[str, str]  # a word, and what is said under it; an empty word goes on with the one before
 
 
-def explain(compiled: Compiled, policy: Policy = DEFAULT, vectors: Vectors = Vectors(why=NOT_ASKED)) -> str:  # noqa: B008
+def explain(compiled: Compiled, policy: Policy = DEFAULT, vectors: Vectors = UNKNOWN) -> str:
     """The decisions of the compiler for one program; ``vectors``: of native kernels, if sums over pairs have these."""
     model = compiled.model
     tables, foreign = list(_tables(model)), list(_foreign(model))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mdsl.compiler import Compiled
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.lowering.field.field import PerAtom, Term
+from mdsl.lowering.planning.kernels import Vectors
 from mdsl.lowering.planning.loops import (
     ENERGY,
     FORCE,
@@ -15,7 +16,6 @@ from mdsl.lowering.planning.loops import (
     VALUES,
     XLA,
     PairLoop,
-    Vectors,
     computed_by,
     pair_loops,
 )
@@ -47,15 +47,15 @@ def kernels(compiled: Compiled, policy: Policy, vectors: Vectors) -> Iterator[Fa
 
 
 def _processors(vectors: Vectors) -> Iterator[Fact]:
-    if vectors.bytes:
-        yield (
-            "native",
-            f"vector code of mdsl's own, here for {vectors.bytes // SINGLE} rows at once in single and mixed "
-            f"precision, {vectors.bytes // DOUBLE} in double",
-        )
+    if vectors.why:
+        yield "CPU", f"all sums are XLA's: {vectors.why}"
     else:
-        yield "here", f"all sums are XLA's: {vectors.why}"
-    yield "GPU", "a list is gathered with all its slots at once, by XLA; `--kernels pallas`: by rows, never timed"
+        at_once = (
+            f", here for {vectors.bytes // SINGLE} rows at once in single and mixed precision, "
+            f"{vectors.bytes // DOUBLE} in double"
+        )
+        yield "CPU", "native kernels are vector code of mdsl's own" + at_once * bool(vectors.bytes)
+    yield "GPU", "all slots of a list are gathered at once, by XLA; `--kernels pallas`: rows go through theirs, untimed"
 
 
 def _names(parts: tuple[Term | PerAtom, ...]) -> str:
@@ -83,7 +83,7 @@ def _visits(compiled: Compiled, policy: Policy) -> str:
 
 def _by(compiled: Compiled, loop: PairLoop, vectors: Vectors) -> str:
     kernel, why = computed_by(compiled.field, loop)
-    if not vectors.bytes:
+    if vectors.why:
         return XLA
     return kernel if kernel == NATIVE else f"{kernel}, for {why}"
 

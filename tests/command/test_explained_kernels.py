@@ -16,7 +16,8 @@ from mdsl.compiler import compile_source
 from mdsl.grammar.source import Source
 from mdsl.lowering.native import call as native
 from mdsl.lowering.native import compile as llvm
-from mdsl.lowering.planning.loops import MAYBE, NATIVE, XLA, Vectors, computed_by, pair_loops
+from mdsl.lowering.planning.kernels import UNKNOWN, Vectors
+from mdsl.lowering.planning.loops import MAYBE, NATIVE, XLA, computed_by, pair_loops
 from mdsl.report.explain import explain
 from mdsl.resolve.sources import read_program
 
@@ -83,19 +84,20 @@ def test_functions_of_python_and_networks():
 def test_the_kernels_of_this_processor():
     assert told(MELT, Vectors(64))[0].endswith("here for 16 rows at once in single and mixed precision, 8 in double")
     assert told(MELT, Vectors(16))[0].endswith("here for 4 rows at once in single and mixed precision, 2 in double")
-    assert told(MELT, Vectors(64))[-1] == "  lj      forces, each row goes through its slots of the list: native"
+    for vectors in (Vectors(64), UNKNOWN):
+        assert told(MELT, vectors)[-1] == "  lj   forces, each row goes through its slots of the list: native"
     assert (
         told(MELT, Vectors(why="llvmlite is not installed"))[0]
-        == "  here  all sums are XLA's: llvmlite is not installed"
+        == "  CPU  all sums are XLA's: llvmlite is not installed"
     )
-    assert told(MELT, Vectors(why=""))[-1].endswith(": XLA's")
+    assert told(MELT, Vectors(why="MDSL_KERNELS says so"))[-1].endswith(": XLA's")
 
 
 def test_why_sums_are_not_native():
     network = told(str(ROOT / "examples" / "behler_parrinello.mdsl"), Vectors(32))
     assert sum("XLA's, for `G` has several numbers of each atom (line 14)" in line for line in network) == 2
     bonds = told(str(ROOT / "examples" / "polymer.mdsl"), Vectors(32))
-    assert "  bond    the members of `bonds`: XLA's" in bonds
+    assert "  bond   the members of `bonds`: XLA's" in bonds
 
 
 SEEDED = """

@@ -3,7 +3,9 @@ GPU, of which there is none here."""
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -184,5 +186,28 @@ def test_what_is_refused_is_left_to_xla(asked, monkeypatch):
 
     assert TRITON in module(jnp.exp)
     assert TRITON not in module(jax.scipy.special.erf)
-    monkeypatch.setitem(sys.modules, "jax.experimental.pallas", None)
-    assert TRITON not in module(jnp.exp)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "jax.experimental.pallas", None)
+        assert TRITON not in module(jnp.exp)
+    # On a GPU a small sum is tried first: here it has no value at all, since there is none.
+    monkeypatch.setattr(jax, "devices", lambda platform: [Gpu()])
+    assert TRITON not in module(jnp.exp) and "RuntimeError" in row_kernel.unavailable(Gpu())
+
+
+@dataclass(frozen=True)
+class Gpu:
+    platform: str = "gpu"
+
+    @property
+    def client(self):
+        raise RuntimeError("no GPU")
+
+
+def test_on_a_processor_there_are_none(capsys, monkeypatch):
+    """A run that is to have them is refused."""
+    from mdsl.command import cli
+
+    monkeypatch.setenv("MDSL_KERNELS", "native")  # which the option changes, for the process
+    example = str(Path(__file__).parents[2] / "examples" / "bubble_raft.mdsl")
+    assert cli.main(["run", example, "--kernels", "pallas"]) == 2
+    assert "no kernels of Pallas here: they are for GPUs, and this is a cpu" in capsys.readouterr().err

@@ -29,7 +29,7 @@ CURVE = padded(jnp.asarray(RNG.normal(size=100)))
 
 @pytest.fixture
 def chosen(monkeypatch):
-    monkeypatch.setenv("MDSL_KERNELS", "native")
+    monkeypatch.delenv("MDSL_KERNELS", raising=False)  # they are what there is without being asked for
     assert native.unavailable() == "" and native.chosen()
     native.unavailable.cache_clear()
     yield
@@ -221,7 +221,8 @@ def test_runs_repeat():
 
 @pytest.fixture
 def asked_anew(monkeypatch):
-    monkeypatch.setenv("MDSL_KERNELS", "native")
+    monkeypatch.delenv("MDSL_KERNELS", raising=False)
+    monkeypatch.setattr(native, "folder", lambda: None)  # what is remembered there would be believed
     native.unavailable.cache_clear()
     native.api.cache_clear()
     yield
