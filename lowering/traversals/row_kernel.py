@@ -27,6 +27,7 @@ from mdsl.lowering.native.pair import Pair
 from mdsl.lowering.native.trial import differs, in_a_thread
 
 ROWS = 128  # of a block: four warps, one row for each of their threads
+MOST_SLOTS = 2**31 - 1  # of a list, whose places are whole numbers of 32 bits
 SAME = {*ELEMENTWISE, "convert_element_type", "bitcast_convert_type", "integer_pow", "select_n", "expm1", "exp2"}
 JOINED = {"reduce_sum": lax.add, "reduce_max": lax.max, "reduce_min": lax.min}
 JOINED |= {"reduce_and": lax.bitwise_and, "reduce_or": lax.bitwise_or}
@@ -41,6 +42,8 @@ def row_kernel_sum(
     count, n = slots.shape
     if not count or not n:
         return jax.tree.map(jnp.zeros_like, zeros)
+    if count * n > MOST_SLOTS:
+        raise Unprintable(f"a list of {count * n:,} slots")
     rows = lax.iota(jnp.int32, n) if rows is None else rows
     used = jnp.minimum(count, jnp.asarray(count if used is None else used, jnp.int32))
     given = [slots.reshape(-1), used.reshape(1), rows, *(v.reshape(-1) for v in pair.read)]
@@ -85,26 +88,25 @@ def _kernel(pair: Pair, n: int, interpret: bool) -> Callable:
     own, other = pair.reads
 
     def kernel(slots, used, rows, *refs):
-        arrays, sums = refs[: len(refs) - len(pair.sums)], refs[len(refs) - len(pair.sums) :]
-        mine, theirs, consts = (
-            arrays[: sum(own)],
-            arrays[sum(own) : sum(own) + sum(other)],
-            arrays[sum(own) + sum(other) :],
-        )
-        shapes = [v.aval.shape for v in pair.kernel.constvars]
-        tables = [Table(ref, shape, triton.load) for ref, shape in zip(consts, shapes, strict=True)]
+        ends = np.cumsum([sum(own), sum(other), len(pair.kernel.consts)])
+        mine, theirs, consts, sums = (refs[i:j] for i, j in zip((0, *ends), (*ends, len(refs))))
         at = jnp.minimum(pallas.program_id(0) * size + lax.iota(jnp.int32, size), n - 1)
         me = triton.load(rows.at[at])
         owned = [triton.load(ref.at[at]) for ref in mine]
+        tables = [Table(ref, v.aval.shape, triton.load) for v, ref in zip(pair.kernel.constvars, consts, strict=True)]
+        # Numbers are read once, tables for each pair.
+        same = {
+            v: table if table.shape else table.values(size, v.aval.dtype)
+            for v, table in zip(pair.kernel.constvars, tables)
+        }
+        inputs = [v for v, used in zip(pair.kernel.invars, (*own, *other)) if used]
 
         def slot(k, totals):
             index = triton.load(slots.at[k * n + at])
             read = [*owned, *(triton.load(ref.at[index]) for ref in theirs)]
-            inputs = [v for v, used in zip(pair.kernel.invars, (*own, *other)) if used]
-            known = {v: single(_number(r, v.aval.dtype)) for v, r in zip(inputs, read, strict=True)}
-            known[pair.kernel.invars[-1]] = single(Vector(index != me))
-            known |= dict(zip(pair.kernel.constvars, tables))
-            found = Evaluated(size, known).results(pair.kernel)
+            varying = {v: single(_number(r, v.aval.dtype)) for v, r in zip(inputs, read, strict=True)}
+            valid = {pair.kernel.invars[-1]: single(Vector(index != me))}
+            found = Evaluated(size, same | varying | valid).results(pair.kernel)
             return [total + f for total, f in zip(totals, found, strict=True)]
 
         start = [jnp.zeros(size, s.dtype) for s in pair.sums]

@@ -228,7 +228,7 @@ def _run_options(sub: Parser) -> None:
         "--kernels",
         choices=KERNELS,
         help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own (native); on "
-        "a GPU by XLA, or by kernels of Pallas, which were never timed (pallas); by default what MDSL_KERNELS says, else "
+        "a GPU by XLA, or by kernels of Pallas, never timed (pallas); by default what MDSL_KERNELS says, else "
         "native on a CPU where that is to be had, and xla on a GPU",
     )
     sub.add_argument("--threads", metavar="N", help="how many processor cores to use")
