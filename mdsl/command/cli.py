@@ -272,6 +272,7 @@ class Version(argparse.Action):
 
 def run(options: argparse.Namespace) -> int:
     from . import options as given
+    from .xla_flags import ask_ahead
 
     def number(name: str, least: int, most: int | None = None) -> int | None:
         text = getattr(options, name)
@@ -308,6 +309,7 @@ def run(options: argparse.Namespace) -> int:
     if options.file == "-":
         raise given.bad_option("`mdsl run` runs a file, not standard input")
     read_program(options.file)  # a missing file is told before JAX is imported
+    ask_ahead(os.environ.get("XLA_FLAGS", ""), bool(chosen.replicas or chosen.sweeps))
     from .run import run_file
 
     return run_file(Path(options.file), chosen)

@@ -1,6 +1,7 @@
 """Sums over pairs by kernels of our own, against those of XLA: any number of rows, any operation, under all
 transformations; and what is left to XLA."""
 
+import json
 import os
 import subprocess
 import sys
@@ -243,17 +244,25 @@ def test_wrong_numbers(asked_anew, monkeypatch):
     assert native.described() == "xla, since a small sum has a wrong value"
 
 
-def test_no_llvmlite():
-    """Commands say so, and sums are XLA's; a run that is to have native kernels is refused."""
+def test_no_llvmlite(tmp_path):
+    """Sums are XLA's, which commands and the description of a run say; a run that is to have native kernels is
+    refused."""
     text = "import sys; sys.modules['llvmlite'] = None; from mdsl.command.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"MDSL_KERNELS": "native"}
+    environment = {k: v for k, v in os.environ.items() if k != "MDSL_KERNELS"}
+    raft = str(ROOT / "examples" / "bubble_raft.mdsl")
 
     def command(*words):
         return subprocess.run([sys.executable, "-c", text, *words], env=environment, capture_output=True, text=True)
 
     done = command("--version")
     assert "kernels: xla, since llvmlite is not installed" in done.stdout, done.stderr
-    done = command("run", str(ROOT / "examples" / "bubble_raft.mdsl"), "--kernels", "native")
+    done = command("explain", raft)
+    assert "sums over pairs are computed by XLA: llvmlite is not installed" in done.stdout, done.stderr
+    done = command("run", raft, "--steps", "2", "--quiet", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0 and not done.stderr
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert told["machine"]["kernels"] == "xla, since llvmlite is not installed"
+    done = command("run", raft, "--kernels", "native")
     assert done.returncode == 2 and "no native kernels here: llvmlite is not installed" in done.stderr, done.stderr
 
 
