@@ -122,7 +122,8 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
     if scratch := layout.scratch(sum(reads[1])):
         number = jnp.float64 if wide == "f64" else jnp.float32
         outputs += [jax.ShapeDtypeStruct((pair.others[0].shape[0], 4), number)] * scratch
-    return pair.summed(jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*lists, rows, *pair.read))
+    places = [jnp.asarray(v, jnp.int32) for v in (*lists, rows)]  # as the kernel reads them
+    return pair.summed(jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*places, *pair.read))
 
 
 def _target(text: str) -> str:

@@ -81,7 +81,8 @@ def computed_by(field: Field, loop: PairLoop) -> tuple[str, str]:
             if value is not None:
                 return XLA, f"`{_name(field, value)}` has several numbers of each atom ({_line(field, value)})"
     for node in (n for e in loop.reads for n in walk(e) if isinstance(n, Call)):
-        where = f"line {node.span.line}" if node.span is not None else _line(field, loop.of[0])
+        own = node.span is not None and node.span.source is field.model.source
+        where = f"line {node.span.line}" if own else _line(field, loop.of[0])
         if isinstance(node.body, Network):
             return XLA, f"`{node.function}` is a network, made of products of matrices ({where})"
         return MAYBE, f"`{node.function}` is a function of Python ({where})"

@@ -46,7 +46,8 @@ def row_kernel_sum(
         raise Unprintable(f"a list of {count * n:,} slots")
     rows = lax.iota(jnp.int32, n) if rows is None else rows
     used = jnp.minimum(count, jnp.asarray(count if used is None else used, jnp.int32))
-    given = [slots.reshape(-1), used.reshape(1), rows, *(v.reshape(-1) for v in pair.read)]
+    places = [jnp.asarray(v, jnp.int32) for v in (slots.reshape(-1), used.reshape(1), rows)]
+    given = [*places, *(v.reshape(-1) for v in pair.read)]
     kernel = _kernel(pair, n, interpret)
     if not interpret:
         _try(kernel, given, platform)
