@@ -331,6 +331,6 @@ def write(planned: Planned, output: Output, final, begun: float) -> None:
         atom_steps_per_second=moved / counts.stepping if counts.stepping else None,
         force_evaluations=counts.force_evaluations,
         list_builds=counts.list_builds,
-        **({"left_to_xla": left} if (left := machine.left_to_xla()) else {}),
         statistics=[w.described for w in worths],
+        **({"left_to_xla": left} if (left := machine.left_to_xla()) else {}),
     )
