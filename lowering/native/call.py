@@ -109,8 +109,8 @@ def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None):
 def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
     """As `schedules.all_pairs_sum`. Raises Unprintable."""
     every = lax.iota(jnp.int32, jax.tree.leaves(others)[0].shape[0])
-    lists = (every,) if excluded is None else (every, excluded)
-    return _summed(Everyone(0 if excluded is None else excluded.shape[0]), lists, body, own, others, zeros, rows)
+    count = 0 if excluded is None else excluded.shape[0]  # 0, too, of a topology without members
+    return _summed(Everyone(count), (every, excluded) if count else (every,), body, own, others, zeros, rows)
 
 
 def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
