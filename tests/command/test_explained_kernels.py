@@ -23,7 +23,7 @@ from mdsl.resolve.sources import read_program
 
 ROOT = Path(__file__).parents[2]
 MELT, COPPER = (str(ROOT / "examples" / f"{name}.mdsl") for name in ("lj_melt", "copper_gupta"))
-FEW = ("a density", "quantities of quantities", "ranges of ranges", "sums inside sums")
+FEW = ("a density", "ranges of ranges")
 VARIED = [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in cases()]
 
 
