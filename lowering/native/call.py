@@ -68,8 +68,9 @@ def unavailable() -> str:
         return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+@lru_cache(maxsize=1)
 def _circumstances() -> str:
-    """A digest of all on which it depends whether kernels are right."""
+    """A digest of all on which machine code depends beside the text of its kernel, and whether it is right."""
     ours = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     releases = [version(package) for package in ("jax", "jaxlib")]
     return sha256(repr((ours, releases, processor(), release())).encode()).hexdigest()[:24]
@@ -128,7 +129,7 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
 
 def _target(text: str) -> str:
     """The name by which XLA knows the kernel."""
-    name = f"mdsl_pairs_{sha256(repr((text, processor(), release())).encode()).hexdigest()[:24]}"
+    name = f"mdsl_pairs_{sha256(repr((text, _circumstances())).encode()).hexdigest()[:24]}"
     if name not in _compiled:
         where = address(text.replace("%NAME%", name), name, folder())
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(ctypes.c_void_p(where)), platform="cpu")

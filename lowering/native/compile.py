@@ -71,15 +71,16 @@ def _machine(llvm):
 
 def release() -> str:
     """That of llvmlite, and of the LLVM in it. Raises Unavailable."""
+    llvm = _llvm()
     import llvmlite
 
-    return f"{llvmlite.__version__}, LLVM {'.'.join(map(str, _llvm().llvm_version_info))}"
+    return f"{llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
 
 
 def address(text: str, name: str, folder: Path | None = None) -> int:
     """Where the function of this name of a module begins, once that is compiled, or read from the ``folder`` where it
-    was before: a name stands for one text, one processor and one release. Raises Unavailable, or RuntimeError where the
-    text is no LLVM IR."""
+    was before: a name stands for one text and all else on which its code depends. Raises Unavailable, or RuntimeError
+    where the text is no LLVM IR."""
     llvm = _llvm()
     with _one_at_a_time:  # as `llvmlite` itself has it
         machine = _machine(llvm)
