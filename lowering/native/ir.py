@@ -183,8 +183,16 @@ class Value:
         new = self.code.vector(kind)
         return Value(self.code, self.code(f"{how} {self.type} {self.name} to {new}"), kind)
 
+    def _whole(self, kind: str) -> Value:
+        """Towards 0, the nearest there is, and 0 of what is not a number. LLVM's own `fptosi.sat` takes vectors apart."""
+        least, over = -(2.0 ** (BITS[kind] - 1)), 2.0 ** (BITS[kind] - 1)
+        bounded = where(self >= least, self, least)  # also what is not a number
+        found = where(bounded < over, bounded, 0.0).converted("fptosi", kind)
+        found = where(self >= over, found.number(int(over) - 1), found)
+        return where(self.compared("ne", self), 0, found)
+
     def to(self, kind: str) -> Value:
-        """The nearest number of another kind; towards 0 for whole ones, and something where there is none."""
+        """The nearest number of another kind; towards 0 for whole ones, and 0 where there is none."""
         if kind == self.kind:
             return self
         if kind == "i1":
@@ -194,9 +202,7 @@ class Value:
         if self.floating and kind in WHOLE:
             return self.converted("fpext" if kind == "f64" else "fptrunc", kind)
         if self.floating:
-            name = f"llvm.fptosi.sat.{self.code.mangled(kind)}.{self.code.mangled(self.kind)}"
-            self.code.needs.add(f"declare {self.code.vector(kind)} @{name}({self.type})")
-            return Value(self.code, self.code(f"call {self.code.vector(kind)} @{name}({self.type} {self.name})"), kind)
+            return self._whole(kind)
         if kind in WHOLE:
             return self.converted("sitofp", kind)
         return self.converted("sext" if BITS[kind] > BITS[self.kind] else "trunc", kind)
