@@ -61,11 +61,17 @@ class Separated:
     @property
     def reads(self) -> list[bool]:
         """Which of its inputs it reads."""
-        read = set(_variables([*self.outvars, *(v for eqn in self.eqns for v in eqn.invars)]))
+        read = set(variables([*self.outvars, *(v for eqn in self.eqns for v in eqn.invars)]))
         return [v in read for v in self.invars]
 
+    @property
+    def stages(self) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+        """What is done before the first row of a table is read, and what then."""
+        first = next((k for k, eqn in enumerate(self.eqns) if eqn.primitive.name == "row_of_four"), len(self.eqns))
+        return self.eqns[:first], self.eqns[first:]
 
-def _variables(atoms: Sequence) -> list:
+
+def variables(atoms: Sequence) -> list:
     return [v for v in atoms if not isinstance(v, Literal)]
 
 
@@ -79,7 +85,7 @@ def separated(function: Callable, *types) -> Separated:
     whole, known = _traced(flat, types)
     varying, first, rest = set(whole.invars[-len(types) :]), [], []
     for eqn in whole.eqns:
-        if varying.isdisjoint(_variables(eqn.invars)):
+        if varying.isdisjoint(variables(eqn.invars)):
             first.append(eqn)
         else:
             varying.update(eqn.outvars)
@@ -88,7 +94,7 @@ def separated(function: Callable, *types) -> Separated:
         values = [v.val if isinstance(v, Literal) else known[v] for v in eqn.invars]
         known.update(zip(eqn.outvars, internals.applied(eqn, values)))
     eqns, outvars = _once(rest, whole.outvars, known)
-    read = _variables([*(v for eqn in eqns for v in eqn.invars), *outvars])
+    read = variables([*(v for eqn in eqns for v in eqn.invars), *outvars])
     needed = [v for v in dict.fromkeys(read) if v in known]
     inputs = list(whole.invars[-len(types) :])
     return Separated(needed, [jnp.asarray(known[v]) for v in needed], inputs, eqns, outvars)
@@ -366,9 +372,8 @@ class Printer:
     def __init__(self, code: Code, known: Mapping):
         self.code, self.known = code, dict(known)
 
-    def results(self, jaxpr: Separated) -> list[Value]:
-        """Of a kernel whose results are numbers."""
-        for eqn in jaxpr.eqns:
+    def run(self, eqns: Sequence[JaxprEqn]) -> None:
+        for eqn in eqns:
             if eqn.primitive.name == "row_of_four":
                 table, index = self.known[eqn.invars[0]], self.values(eqn.invars[1])
                 rows = [rows_of_four(table.pointer, k, table.kind) for k in index.ravel()]
@@ -382,7 +387,10 @@ class Printer:
                 self.known.update(zip(eqn.outvars, map(_array, parts)))
             else:
                 self.known[eqn.outvars[0]] = self._result(eqn)
-        return [self.values(v).item() for v in jaxpr.outvars]
+
+    def numbers(self, outvars: Sequence) -> list[Value]:
+        """What results are worth that are single numbers."""
+        return [self.values(v).item() for v in outvars]
 
     def values(self, atom) -> np.ndarray:
         if isinstance(atom, Literal):

@@ -16,6 +16,9 @@ ORDERS = {"lt": ("olt", "slt"), "le": ("ole", "sle"), "gt": ("ogt", "sgt"), "ge"
 ORDERS |= {"eq": ("oeq", "eq"), "ne": ("une", "ne")}
 
 
+ROOM = "; room"  # where that is made
+
+
 @dataclass
 class Code:
     """Lines of one function. ``width``: of its vectors; ``contract``: whether products and sums may be one rounding."""
@@ -25,6 +28,15 @@ class Code:
     lines: list[str] = field(default_factory=list)
     needs: set[str] = field(default_factory=set)  # declarations, and names of elementary functions as `exp.f64`
     count: int = 0
+    vectors: list[str] = field(default_factory=list)  # types of those for which there is room in memory
+
+    def room(self, kind: str) -> str:
+        """Memory for some vectors of a type."""
+        self.vectors.append(kind)
+        return f"%room{len(self.vectors) - 1}"
+
+    def rooms(self, size: int) -> str:
+        return "\n".join(f"  %room{k} = alloca [{size} x {kind}], align 64" for k, kind in enumerate(self.vectors))
 
     def __call__(self, text: str) -> str:
         """The name of the result of an operation."""
