@@ -25,6 +25,7 @@ KINDS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "bo
 KINDS |= {"uint32": "i32", "uint64": "i64"}  # of which there are only bits
 OF_BITS = {"and", "or", "xor", "not", "eq", "ne", "select_n", "bitcast_convert_type", "broadcast_in_dim", "reshape"}
 MOST = 64  # entries of an array that are vectors of their own
+LONG = {"row_of_four", "logistic", *FUNCTIONS}  # that begin a stage of their own
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters of operations that are others, one after the other
 CALLED = {"pjit", "jit", "closed_call", "core_call", "eval_jaxpr", "custom_jvp_call", "custom_vjp_call", "checkpoint"}
 CALLED |= {"remat", "remat2", "custom_vjp_call_jaxpr"}
@@ -66,9 +67,9 @@ class Separated:
 
     @property
     def stages(self) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
-        """What is done before the first row of a table is read, and what then."""
-        first = next((k for k, eqn in enumerate(self.eqns) if eqn.primitive.name == "row_of_four"), len(self.eqns))
-        return self.eqns[:first], self.eqns[first:]
+        """What is done before the first operation that takes long, and the rest."""
+        cut = next((k for k, eqn in enumerate(self.eqns) if k and eqn.primitive.name in LONG), len(self.eqns))
+        return self.eqns[:cut], self.eqns[cut:]
 
 
 def variables(atoms: Sequence) -> list:
@@ -184,7 +185,7 @@ class Table:
         return self.read
 
     def before(self, code: Code) -> Table:
-        """With its entries read here, before the loop over pairs, if they are few; those that nothing uses LLVM drops."""
+        """With its entries read here, before the loop over pairs, if they are few. LLVM drops those without a use."""
         size = math.prod(self.shape)
         if size > MOST:
             return self

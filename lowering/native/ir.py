@@ -16,9 +16,6 @@ ORDERS = {"lt": ("olt", "slt"), "le": ("ole", "sle"), "gt": ("ogt", "sgt"), "ge"
 ORDERS |= {"eq": ("oeq", "eq"), "ne": ("une", "ne")}
 
 
-ROOM = "; room"  # where that is made
-
-
 @dataclass
 class Code:
     """Lines of one function. ``width``: of its vectors; ``contract``: whether products and sums may be one rounding."""
@@ -29,14 +26,17 @@ class Code:
     needs: set[str] = field(default_factory=set)  # declarations, and names of elementary functions as `exp.f64`
     count: int = 0
     vectors: list[str] = field(default_factory=list)  # types of those for which there is room in memory
+    rooms = "; rooms"  # the line where that is asked for
 
     def room(self, kind: str) -> str:
         """Memory for some vectors of a type."""
         self.vectors.append(kind)
         return f"%room{len(self.vectors) - 1}"
 
-    def rooms(self, size: int) -> str:
-        return "\n".join(f"  %room{k} = alloca [{size} x {kind}], align 64" for k, kind in enumerate(self.vectors))
+    def text(self, size: int) -> str:
+        """All lines, with rooms for so many vectors."""
+        rooms = [f"  %room{k} = alloca [{size} x {kind}], align 64" for k, kind in enumerate(self.vectors)]
+        return "\n".join(self.lines).replace(f"  {self.rooms}", "\n".join(rooms))
 
     def __call__(self, text: str) -> str:
         """The name of the result of an operation."""
@@ -196,7 +196,7 @@ class Value:
         return Value(self.code, self.code(f"{how} {self.type} {self.name} to {new}"), kind)
 
     def _whole(self, kind: str) -> Value:
-        """Towards 0, the nearest there is, and 0 of what is not a number. LLVM's own `fptosi.sat` takes vectors apart."""
+        """Towards 0, the nearest there is, 0 of what is not a number. LLVM's own `fptosi.sat` takes vectors apart."""
         least, over = -(2.0 ** (BITS[kind] - 1)), 2.0 ** (BITS[kind] - 1)
         bounded = where(self >= least, self, least)  # also what is not a number
         found = where(bounded < over, bounded, 0.0).converted("fptosi", kind)

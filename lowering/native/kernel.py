@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .body import Printer, Separated, Table, filled, kind_of, single, variables
+from .body import Separated, Table, kind_of
 from .compile import ATTRIBUTES
 from .elementary import defined
-from .ir import BITS, NAMES, ROOM, WHOLE, Code, Value
+from .ir import BITS, NAMES, WHOLE, Code, Value
 from .memory import gathered, rows_of_four
+from .pair_loop import LATER, TOGETHER, PairLoop
 
 # Offsets in bytes: of a frame, of its arguments and results, of a buffer, and of what a handler tells of itself.
 EXTENSION, STAGE, ARGUMENTS, RESULTS = 8, 32, 72, 112
@@ -155,90 +156,6 @@ class Loop:
         code.raw(f"call void @{name}({given}, {self.active.type} {self.active.name})")
 
 
-TOGETHER = 16  # slots of which the first stage is done before the second
-LATER = object()  # a value of the other atom, or of the pair
-
-
-@dataclass
-class _Pair:
-    """The loop over the neighbours of a block of rows, from the label `%before` to `%blockend`; each way of it gives the
-    name of its last block, in which `%new0` ... are the sums. ``inputs``: what those of the body are worth, or LATER."""
-
-    body: Separated
-    layout: Slots | Everyone
-    loop: Loop
-    others: Sequence[Array]
-    inputs: dict
-    tables: dict
-
-    def known(self) -> dict:
-        """What the variables of the body are worth, once the neighbour at `%k` is read."""
-        self.loop.other = self.layout.neighbour(self.loop)
-        found = iter((*self.layout.values(self.loop, self.others), self.layout.valid(self.loop)))
-        values = {v: next(found) if value is LATER else value for v, value in self.inputs.items()}
-        return self.tables | {v: single(value) for v, value in values.items() if value is not None}
-
-    def add(self, printer: Printer) -> None:
-        for n, value in enumerate(printer.numbers(self.body.outvars)):
-            plus = "fadd contract" if value.floating else "add"
-            self.loop.code.raw(f"%new{n} = {plus} {value.type} %total{n}, {value.name}")
-
-    def totals(self, name: str, first: str, before: str, last: str) -> None:
-        for n, v in enumerate(self.body.outvars):
-            kind = self.loop.code.vector(kind_of(v.aval))
-            zero = first if first == "zeroinitializer" else f"{first}{n}"
-            self.loop.code.raw(f"{name}{n} = phi {kind} [ {zero}, %{before} ], [ %new{n}, %{last} ]")
-
-    def at_once(self) -> str:
-        code = self.loop.code
-        code.raw("br i1 %some, label %slot, label %blockend", "slot:", "%k = phi i64 [ 0, %before ], [ %nextk, %slot ]")
-        self.totals("%total", "zeroinitializer", "before", "slot")
-        printer = Printer(code, self.known())
-        printer.run(self.body.eqns)
-        self.add(printer)
-        code.raw("%nextk = add i64 %k, 1", "%more = icmp slt i64 %nextk, %count")
-        code.raw("br i1 %more, label %slot, label %blockend")
-        return "slot"
-
-    def in_two(self, first: Sequence, second: Sequence) -> str:
-        """Some slots by the first operations, then these by the others: a processor sees no farther than to the next
-        slot where one takes long, and what waits for memory twice would wait for all of it."""
-        code = self.loop.code
-        code.raw("br i1 %some, label %few, label %blockend", "few:", "%k0 = phi i64 [ 0, %before ], [ %end, %fewend ]")
-        self.totals("%before", "zeroinitializer", "before", "fewend")
-        code.needs.add("declare i64 @llvm.smin.i64(i64, i64)")
-        code.raw(f"%all = add i64 %k0, {TOGETHER}", "%end = call i64 @llvm.smin.i64(i64 %all, i64 %count)")
-        code.raw("br label %slot", "slot:", "%k = phi i64 [ %k0, %few ], [ %nextk, %slot ]")
-        known = self.known()
-        mine = {v for v, value in self.inputs.items() if value is not LATER} | set(self.tables)
-        printer = Printer(code, known)
-        printer.run(first)
-        carried = [v for v in variables([*(v for e in second for v in e.invars), *self.body.outvars])]
-        carried = {v: printer.known[v] for v in carried if v in printer.known and v not in mine}
-        code.raw("%here = sub i64 %k, %k0")
-        places = {v: [code.room(entry.type) for entry in value.ravel()] for v, value in carried.items()}
-        for v, value in carried.items():
-            for place, entry in zip(places[v], value.ravel()):
-                at = code(f"getelementptr {entry.type}, ptr {place}, i64 %here")
-                code.raw(f"store {entry.type} {entry.name}, ptr {at}, align 1")
-        code.raw("%nextk = add i64 %k, 1", "%more = icmp slt i64 %nextk, %end")
-        code.raw("br i1 %more, label %slot, label %again", "again:", "%m = phi i64 [ 0, %slot ], [ %nextm, %again ]")
-        self.totals("%total", "%before", "slot", "again")
-        for v, value in carried.items():
-            entries = []
-            for place, entry in zip(places[v], value.ravel()):
-                at = code(f"getelementptr {entry.type}, ptr {place}, i64 %m")
-                entries.append(entry.like(code(f"load {entry.type}, ptr {at}, align 1")))
-            known[v] = filled(value.shape, entries)
-        printer = Printer(code, {v: known[v] for v in (*mine, *carried) if v in known})
-        printer.run(second)
-        self.add(printer)
-        code.raw("%nextm = add i64 %m, 1", "%there = add i64 %k0, %nextm", "%still = icmp slt i64 %there, %end")
-        code.raw("br i1 %still, label %again, label %fewend", "fewend:", "%further = icmp slt i64 %end, %count")
-        code.raw("br i1 %further, label %few, label %blockend")
-        return "fewend"
-
-
 def unpacked(value: Value, kind: str) -> Value:
     """What `_side_by_side` stored."""
     return value.to(kind) if kind in WHOLE else value.bits().to("i32" if kind == "i1" else kind).to(kind)
@@ -308,8 +225,8 @@ def printed(
     owned = iter([loop.read(f"%p{k}", o.stored).to(o.kind) for k, o in zip(mine, read)])
     code.raw("%some = icmp sgt i64 %count, 0", "br label %before", "before:")
     given = [*(next(owned) if u else None for u in own), *(LATER if u else None for u in other), LATER]
-    pair = _Pair(body, layout, loop, others, dict(zip(body.invars, given)), dict(zip(body.constvars, tables)))
-    last = pair.in_two(*stages) if all(stages := body.stages) else pair.at_once()
+    pair = PairLoop(body, layout, loop, others, dict(zip(body.invars, given)), dict(zip(body.constvars, tables)))
+    last = pair.printed()
     code.raw("blockend:")
     for n, kind in enumerate(results):
         code.raw(f"%sum{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %{last} ]")
@@ -342,7 +259,7 @@ def _opened(code: Code, operands: Sequence[Operand], results: Sequence[str]) -> 
     code.raw("%any = icmp sgt i64 %n, 0", "%anyb = icmp sgt i64 %batches, 0", "%go = and i1 %any, %anyb")
     code.raw(
         f"%indices = alloca <{code.width} x i32>, align 64",
-        ROOM,
+        code.rooms,
         "br label %start",
         "start:",
         "br i1 %go, label %batch, label %done",
@@ -449,6 +366,6 @@ def _module(code: Code, version: tuple[int, int]) -> str:
     declared = {d for d in declared if "@mdsl." not in d}
     handler = HANDLER.format(
         attributes=ATTRIBUTES, extension=EXTENSION, metadata=METADATA, major=MAJOR, minor=MINOR, traits=TRAITS,
-        version=version, stage=STAGE, execute=EXECUTE, lines="\n".join(code.lines).replace(f"  {ROOM}", code.rooms(TOGETHER)),
+        version=version, stage=STAGE, execute=EXECUTE, lines=code.text(TOGETHER),
     )  # fmt: skip
     return "\n".join([*sorted(declared), HELPERS, *functions, handler])

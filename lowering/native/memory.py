@@ -39,12 +39,15 @@ def rows_of_four(pointer: str, index: Value, kind: str) -> list[Value]:
 
 
 def _offsets(index: Value, size: int) -> list[str]:
-    """Those of the rows of so many bytes at some indices, each a number of its own: by way of memory, for LLVM would take
-    the vector apart, which is slower."""
+    """Where the rows of so many bytes at some indices begin, below 4 GiB. They become numbers of their own by way of
+    memory, for LLVM would take the vector apart, which is slower."""
     code, kind = index.code, index.type
     found = code(f"shl {kind} {index.name}, {code.number(size.bit_length() - 1, 'i32').name}")
     code.raw(f"store volatile {kind} {found}, ptr %indices")
-    lanes = [code(f"load volatile i32, ptr {code(f'getelementptr i32, ptr %indices, i64 {lane}')}") for lane in range(code.width)]
+    lanes = [
+        code(f"load volatile i32, ptr {code(f'getelementptr i32, ptr %indices, i64 {lane}')}")
+        for lane in range(code.width)
+    ]
     return [code(f"zext i32 {lane} to i64") for lane in lanes]
 
 

@@ -104,7 +104,8 @@ def test_whole_numbers_of_what_has_none(kind, dtype):
     n, zeros = len(hard), jnp.zeros(len(hard), kind)
     slots, rows = jnp.arange(n, dtype=jnp.int32)[None], jnp.full(n, n, jnp.int32)
     found, expected = (
-        jax.jit(lambda s=s: s.slot_sum(pair, slots, values[:n], values, zeros, rows=rows))() for s in (native, schedules)
+        jax.jit(lambda s=s: s.slot_sum(pair, slots, values[:n], values, zeros, rows=rows))()
+        for s in (native, schedules)
     )
     np.testing.assert_array_equal(found, expected)
     assert list(np.asarray(found[:3])) == [0, np.iinfo(kind).max, np.iinfo(kind).min]
