@@ -97,8 +97,8 @@ def separated(function: Callable, *types) -> Separated:
     eqns, outvars = _once(rest, whole.outvars, known)
     read = variables([*(v for eqn in eqns for v in eqn.invars), *outvars])
     needed = [v for v in dict.fromkeys(read) if v in known]
-    inputs = list(whole.invars[-len(types) :])
-    return Separated(needed, [jnp.asarray(known[v]) for v in needed], inputs, eqns, outvars)
+    consts = [jnp.asarray(known[v]) for v in needed]
+    return Separated(needed, consts, list(whole.invars[-len(types) :]), eqns, outvars)
 
 
 def _once(eqns: Sequence[JaxprEqn], outvars: Sequence, known: Mapping) -> tuple[list[JaxprEqn], list]:
@@ -186,8 +186,7 @@ class Table:
 
     def before(self, code: Code) -> Table:
         """With its entries read here, before the loop over pairs, if they are few. LLVM drops those without a use."""
-        size = math.prod(self.shape)
-        if size > MOST:
+        if (size := math.prod(self.shape)) > MOST:
             return self
         return replace(self, read=filled(self.shape, [self._entry(code, k) for k in range(size)]))
 

@@ -26,6 +26,7 @@ from .ir import BITS
 from .kernel import Everyone, Slots, printed
 
 TESTED = ((0, 3), (0, 5))  # versions of the API of XLA's foreign functions
+MOST = 2**27  # atoms: rows of four numbers of theirs fill the 4 GiB that offsets of 32 bits reach
 _compiled: set[str] = set()
 
 
@@ -118,6 +119,8 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
     if any(v.ndim != 1 for v in (*mine, *theirs, *sums)):
         raise Unprintable("several numbers of each atom")
     n = sums[0].shape[0]
+    if any(v.shape[0] > MOST for v in theirs):
+        raise Unprintable("so many atoms")
 
     def pair(*values):
         found = body(

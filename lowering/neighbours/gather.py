@@ -54,13 +54,8 @@ def _jvp(primals, tangents):
 
 
 def _transpose(cotangents, table, index):
-    aval = table.aval
-    added = [
-        jnp.zeros(aval.shape[0], aval.dtype)
-        if internals.is_zero(ct)
-        else jnp.zeros(aval.shape[0], aval.dtype).at[index].add(ct)
-        for ct in cotangents
-    ]
+    zero = jnp.zeros(table.aval.shape[0], table.aval.dtype)
+    added = [zero if internals.is_zero(ct) else zero.at[index].add(ct) for ct in cotangents]
     return [jnp.stack(added, axis=-1), None]
 
 
