@@ -33,6 +33,7 @@ from .trial import differs, in_a_thread
 
 TESTED = ((0, 3), (0, 5))  # versions of the API of XLA's foreign functions
 RIGHT = b"a small sum had the value that NumPy gives"
+MOST = 2**27  # atoms: rows of four numbers of theirs fill the 4 GiB that offsets of 32 bits reach
 _compiled: set[str] = set()
 left: Counter[str] = Counter()  # the operations for which sums were left to XLA in this process, and how many sums
 
@@ -116,6 +117,8 @@ def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
 
 def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
     pair = Pair.of(body, own, others, zeros)
+    if any(v.shape[0] > MOST for v in pair.others):
+        raise Unprintable("so many atoms")
     n, reads, wide = pair.sums[0].shape[0], pair.reads, pair.wide
     text = printed(pair.kernel, layout, *reads, wide, lanes(BITS[wide] // 8), api())
     rows = lax.iota(jnp.int32, n) if rows is None else rows

@@ -200,6 +200,8 @@ class Evaluated:
             if eqn.primitive.name == "split":
                 ends = np.cumsum(eqn.params["sizes"])[:-1]
                 found = np.split(self.values(eqn.invars[0]), ends, axis=eqn.params["axis"])
+            elif eqn.primitive.name == "row_of_four":
+                found = self._rows(eqn)
             elif eqn.primitive.name == "unstack":
                 found = list(np.moveaxis(self.values(eqn.invars[0]), eqn.params["axis"], 0))
             else:
@@ -231,6 +233,15 @@ class Evaluated:
         if name in SAME:
             return mapped(lambda *v: Vector(internals.applied(eqn, [one.numbers for one in v])[0]), *given)
         raise Unprintable(name)
+
+    def _rows(self, eqn: JaxprEqn) -> list[np.ndarray]:
+        """The four columns of rows [L, 4] of a table."""
+        table, dtype = self.known.get(eqn.invars[0]), eqn.outvars[0].aval.dtype
+        if not isinstance(table, Table):
+            raise Unprintable("rows of what is no table")
+        at = self.values(eqn.invars[1])
+        places = [[table.at((k.numbers, jnp.int32(m)), dtype, False) for k in at.ravel()] for m in range(4)]
+        return [filled(at.shape, column) for column in places]
 
     def _from_table(self, eqn: JaxprEqn) -> np.ndarray:
         """One entry of a table at a time, at indices that are those of the pair."""
