@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mdsl.interpret.constants import factor
-from mdsl.lowering.native.compile import CHOICE
+from mdsl.lowering.planning.kernels import CHOICE
 from mdsl.model.dimensions import ENERGY, FORCE, LENGTH, VELOCITY, Dimension
 from mdsl.model.nodes import names_in
 
@@ -33,11 +33,15 @@ MANIFEST, SUFFIX, EXAMPLE = "manifest.json", ".stablehlo", "start.npz"
 
 @contextmanager
 def without_native_kernels() -> Iterator[None]:
-    was = os.environ.pop(CHOICE, None)
+    """What is lowered meanwhile has XLA's kernels."""
+    was = os.environ.get(CHOICE)
+    os.environ[CHOICE] = "xla"
     try:
         yield
     finally:
-        if was is not None:
+        if was is None:
+            del os.environ[CHOICE]
+        else:
             os.environ[CHOICE] = was
 
 
@@ -94,8 +98,6 @@ def export(subject: Subject, name: str, precision: str = "double") -> Deck:
     files[EXAMPLE] = start.getvalue()
     manifest = _manifest(subject, name, arguments, precision, described(), tuple(steps))
     files[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
-    if CHOICE in os.environ:
-        notes.append("native kernels are code of one processor and are not in the files")
     if found.traversal.listed:
         notes.append("a neighbour list with room for states like the start is built in each call; NaN where it is full")
     return Deck(files, tuple(notes), {n + SUFFIX: "jax.export" for n in FUNCTIONS}, {"platforms": list(PLATFORMS)})
@@ -165,6 +167,7 @@ def _manifest(
         "written with": jax_version,
         "calling convention": "jax.export.deserialize(bytes).call(x, box, params)",
         "platforms": list(PLATFORMS),
+        "kernels": "XLA's on each platform",
         "precision": precision,
         "jax_enable_x64": precision != "single",
         "atoms": initial.atoms,
