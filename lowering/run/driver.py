@@ -38,7 +38,7 @@ class Runner:
 
     def __init__(self, members: Members, devices: Sequence | None = None, policy: Policy = DEFAULT):
         first = arrange(members, devices, policy)
-        together = members.alone or not first.traversal.listed or not apart(members)
+        together = members.alone or not first.traversal.listed or not apart(members, policy)
         self.execution = (Execution if together else Apart)(members, first, policy)
         self._looks_back = looks_back(members.lowered.field)
         self.prepare(members)
