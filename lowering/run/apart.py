@@ -1,9 +1,9 @@
 """Replicas that go their ways apart: each does what a system alone does, with a skin and lists of its own, and several
 threads share them.
 
-Together, as one program under `vmap`, a list that no longer holds would end the steps of all and give all a new one. What
-is compiled, and with room for how much it begins, is the same for all, and so is `execution.Execution`, of which each has
-one. Who is done first takes the next replica, whatever thread that is, for none depends on another.
+Together, as one program under `vmap`, a list that no longer holds would end the steps of all and give all a new one.
+What is compiled, and with room for how much it begins, is the same for all; each has an `execution.Execution`. A thread
+that is done with one takes the next, whichever that is, for none depends on another.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class States:
 
 
 class Apart:
-    """As `execution.Execution`, for replicas that have lists. One that is lost does no more steps; the copies of another
-    that stand in for it are no work."""
+    """As `execution.Execution`, for replicas that have lists. One that is lost does no more steps; the copies of
+    another that stand in for it are no work."""
 
     standing_of = Standings
 
