@@ -29,6 +29,7 @@ def same(a, b) -> None:
         np.testing.assert_array_equal(values, b.records[name])
 
 
+@pytest.mark.slow
 def test_each_is_what_it_is_alone_to_the_last_bit():
     """Lists are renewed when its own no longer holds, with the skin that suits it."""
     system = mdsl.compile(PROGRAM).bind(policy=replace(APART, longer=1.0))
@@ -73,8 +74,7 @@ def test_threads_change_nothing():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("left", (2, 0))
+@pytest.mark.parametrize("left", (pytest.param(2, marks=pytest.mark.slow), 0))
 def test_one_that_blows_up_is_named_and_the_others_do_not_notice(left):
     system = mdsl.compile(PROGRAM).bind(policy=APART)
     keys, eps = jax.random.split(jax.random.key(0), 3), np.array([5.0, 1e7, 5.0])
@@ -95,11 +95,9 @@ def test_under_vmap_lists_are_not_built_at_every_step():
     """Whether any replica needs one is one condition for all, and no choice between two results."""
     system = mdsl.compile(PROGRAM).bind(policy=APART)
     keys = jax.random.split(jax.random.key(0), 2)
-    conditions = [
-        str(jax.make_jaxpr(run)(given)).count(" cond[")
-        for run, given in ((lambda key: system.run(key).x, keys[0]), (jax.vmap(lambda key: system.run(key).x), keys))
-    ]
-    assert conditions[0] == conditions[1] > 0
+    text = str(jax.make_jaxpr(jax.vmap(lambda key: system.run(key).x))(keys))
+    asked = [line.split() for line in text.splitlines() if " anywhere " in line]
+    assert asked and all(line[0].endswith(":bool[]") for line in asked)  # and none of each replica
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ RUNS = {  # how pairs are found, replicas, and what is run
         "apart",
         2,
         f"{START} fire(dt = 0.05) until largest(i) |f[i]| < 0.5, at most 40 record U every 10"
-        " nose_hoover(dt = 0.01, T = 1, tau = 0.1) for 40 record conserved, msd every 8",
+        " nose_hoover(dt = 0.02, T = 1, tau = 0.1) for 64 record conserved, msd every 8",
     ),
 }
 WAYS = {**PAIRS_BY, "apart": APART}
