@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,19 +19,21 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from mdsl.lowering.planning.kernels import asked
 
-from .body import Unprintable, kind_of, separated
+from .body import Unprintable
 from .compile import Unavailable, address, lanes, processor, release
 from .ir import BITS
 from .kept import kept
 from .kernel import Everyone, Slots, printed
+from .pair import Pair
+from .trial import differs, in_a_thread
 
 TESTED = ((0, 3), (0, 5))  # versions of the API of XLA's foreign functions
 RIGHT = b"a small sum had the value that NumPy gives"
+MOST = 2**27  # atoms: rows of four numbers of theirs fill the 4 GiB that offsets of 32 bits reach
 _compiled: set[str] = set()
 left: Counter[str] = Counter()  # the operations for which sums were left to XLA in this process, and how many sums
 
@@ -77,7 +78,7 @@ def _circumstances() -> str:
 
 
 def _checked() -> bytes:
-    if wrong := _in_a_thread(_differs):
+    if wrong := in_a_thread(lambda: differs(slot_sum, jax.devices("cpu")[0])):
         raise _Differs(wrong)
     return RIGHT
 
@@ -87,40 +88,6 @@ def api() -> tuple[int, int]:
     """The version of the API of foreign functions, by the header that comes with JAX."""
     text = (Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h").read_text()
     return tuple(int(re.search(rf"#define XLA_FFI_API_{part} (\d+)", text)[1]) for part in ("MAJOR", "MINOR"))
-
-
-def _in_a_thread(function: Callable[[], str]) -> str:
-    """Called outside of whatever is traced here."""
-    found: list = []
-
-    def call():
-        try:
-            found.append(function())
-        except Exception as error:  # whatever it is, there are no native kernels then
-            found.append(f"{type(error).__name__}: {str(error).splitlines()[:1]}")
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    return found[0]
-
-
-def _differs() -> str:
-    """What is wrong with a sum over three atoms and two replicas."""
-    x = np.asarray([[0.0, 0.5, 1.25], [0.1, -0.5, 1.0]], np.float32)
-    slots, width = np.asarray([[1, 0, 2], [2, 1, 1]], np.int32), np.float32(1.5)
-
-    def body(own, other, valid):
-        return jnp.where(valid, width * jnp.exp(-jnp.square(own - other)), 0)
-
-    def sums(x):
-        return slot_sum(body, jnp.asarray(slots), x, x, jnp.zeros(3, jnp.float32))
-
-    with jax.default_device(jax.devices("cpu")[0]):
-        found = np.asarray(jax.jit(jax.vmap(sums))(x))
-    terms = 1.5 * np.exp(-((x[:, None] - x[:, slots]) ** 2)).astype(np.float64)
-    expected = np.where(slots != np.arange(3), terms, 0).sum(axis=1)
-    return "" if np.allclose(found, expected, rtol=1e-5, atol=0) else "a small sum has a wrong value"
 
 
 @contextmanager
@@ -149,38 +116,18 @@ def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
 
 
 def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
-    mine, tree = jax.tree.flatten(own)
-    theirs, other_tree = jax.tree.flatten(others)
-    sums, result = jax.tree.flatten(zeros)
-    if any(v.ndim != 1 for v in (*mine, *theirs, *sums)):
-        raise Unprintable("several numbers of each atom")
-    n = sums[0].shape[0]
-
-    def pair(*values):
-        found = body(
-            jax.tree.unflatten(tree, values[: len(mine)]),
-            jax.tree.unflatten(other_tree, values[len(mine) : -1]),
-            values[-1],
-        )
-        return [jnp.asarray(f, z.dtype) for f, z in zip(jax.tree.leaves(found), sums, strict=True)]
-
-    types = [jax.ShapeDtypeStruct((), v.dtype) for v in (*mine, *theirs)]
-    whole = separated(pair, *types, jax.ShapeDtypeStruct((), bool))
-    used = whole.reads[:-1]
-    kinds = [kind_of(v.aval) for v in (*whole.invars, *whole.outvars)]
-    if "i1" in kinds[len(whole.invars) :]:
-        raise Unprintable("a sum of truth values")
-    wide = "f64" if "f64" in kinds or "i64" in kinds else "f32"
-    text = printed(whole, layout, used[: len(mine)], used[len(mine) :], wide, lanes(BITS[wide] // 8), api())
+    pair = Pair.of(body, own, others, zeros)
+    if any(v.shape[0] > MOST for v in pair.others):
+        raise Unprintable("so many atoms")
+    n, reads, wide = pair.sums[0].shape[0], pair.reads, pair.wide
+    text = printed(pair.kernel, layout, *reads, wide, lanes(BITS[wide] // 8), api())
     rows = lax.iota(jnp.int32, n) if rows is None else rows
-    values = [*lists, rows, *(v for v, u in zip((*mine, *theirs), used) if u), *whole.consts]
-    values = [v.astype(jnp.int32) if v.dtype == bool else v for v in values]
-    outputs = [jax.ShapeDtypeStruct((n,), z.dtype) for z in sums]
-    if scratch := layout.scratch(sum(used[len(mine) :])):
+    outputs = [jax.ShapeDtypeStruct((n,), z.dtype) for z in pair.sums]
+    if scratch := layout.scratch(sum(reads[1])):
         number = jnp.float64 if wide == "f64" else jnp.float32
-        outputs += [jax.ShapeDtypeStruct((theirs[0].shape[0], 4), number)] * scratch
-    found = jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*values)
-    return jax.tree.unflatten(result, found[: len(sums)])
+        outputs += [jax.ShapeDtypeStruct((pair.others[0].shape[0], 4), number)] * scratch
+    places = [jnp.asarray(v, jnp.int32) for v in (*lists, rows)]  # as the kernel reads them
+    return pair.summed(jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*places, *pair.read))
 
 
 def _target(text: str) -> str:

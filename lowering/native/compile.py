@@ -10,6 +10,8 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
+from mdsl.lowering.planning.kernels import Vectors, hindrance
+
 from .kept import kept
 
 LONGEST = 64  # bytes of a vector
@@ -44,6 +46,16 @@ def processor() -> tuple[str, str, int]:
         raise Unavailable("the processor has no fused products and sums")
     size = LONGEST if features.get("avx512dq") and features.get("avx512vl") else 32 if features.get("avx2") else 16
     return llvm.get_host_cpu_name(), features.flatten(), size
+
+
+def vectors() -> Vectors:
+    """Those of native kernels on this processor, where these are to be had."""
+    if why := hindrance():
+        return Vectors(why=why)
+    try:
+        return Vectors(processor()[2])
+    except Unavailable as missing:
+        return Vectors(why=str(missing))
 
 
 def lanes(bytes_each: int) -> int:

@@ -16,7 +16,7 @@ from mdsl.lowering.field.names import PartialOf, SlopeOf
 from mdsl.lowering.field.series import size
 from mdsl.lowering.geometry.cell import cast
 from mdsl.lowering.kernels.accumulate import Total, binned
-from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, SLOPES, VIRIAL
+from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, SLOPES, VIRIAL, PairKernel
 from mdsl.lowering.planning.on_host import widths, with_images
 from mdsl.model.domains import Domain, Others, Pairs
 from mdsl.model.nodes import Read
@@ -87,7 +87,7 @@ def weighted(now: Configuration, term: Term) -> Scalar:
 
 def histogram(now: Configuration, measure: Measure) -> Value:
     weight, bin = replace(measure, number=0, bin=None), replace(measure, number=1, summand=measure.bin, bin=None)
-    pairs = _Visit.of(now, NOTHING, (), frozenset(measure.domain.excluded), (weight, bin), near=measure.near)
+    pairs = Visit.of(now, NOTHING, (), frozenset(measure.domain.excluded), (weight, bin), near=measure.near)
 
     def into(total, increments, valid):
         found = binned(measure.axis, increments[bin.name], increments[weight.name], valid, now.dtype)
@@ -139,10 +139,12 @@ def _by_exclusions(now: Configuration, *groups: tuple) -> Iterator[tuple]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Visit:
-    """What a loop over pairs takes: the kernel, what it reads of rows and of others, where its sums begin, and which
-    pairs there are: a list [K, n], or all but those ``excluded`` [E, n]."""
+class Visit:
+    """What a loop over pairs takes: the kernel, and what it is for these parameters, a function; what it reads of rows
+    and of others, where its sums begin, and which pairs there are: a list [K, n], or all but those ``excluded``
+    [E, n]."""
 
+    kernel: PairKernel
     body: Callable
     own: Values
     others: Values
@@ -160,7 +162,7 @@ class _Visit:
         measures: Measures = (),
         values: Quantities = (),
         near: bool = True,
-    ) -> _Visit:
+    ) -> Visit:
         """Of terms, measures and values that leave out ``excluded``; ``near``: within the list."""
         potential, listed = now.potential, near and now.slots is not None
         kernel = potential.kernel(outputs, terms, measures, values, not listed and bool(excluded))
@@ -175,16 +177,18 @@ class _Visit:
         if not listed:
             others = jax.tree.map(lambda a: a[..., : now.layout.n_atoms], others)
             left_out = topologies.excluded(excluded, now.place, now.atoms[IDS]) if excluded else None
-            return cls(body, own, others, zeros, None, left_out)
+            return cls(kernel, body, own, others, zeros, None, left_out)
         slots = now.slots
         if still_in:
             slots = topologies.without(slots, still_in, now.place, now.atoms[IDS], now.layout.rows())
-        return cls(body, own, others, zeros, slots, None)
+        return cls(kernel, body, own, others, zeros, slots, None)
 
 
 def _rows(now: Configuration, *what, **more) -> dict[str, Value]:
     """The sums over each row, [n], by the names of `pair_kernel`. Every pair is seen from both of its atoms."""
-    pairs, rows = _Visit.of(now, *what, **more), now.layout.rows()
+    pairs, rows = Visit.of(now, *what, **more), now.layout.rows()
+    if now.seen is not None:
+        return now.seen(pairs)
     # Quantities over a range have several numbers for each atom, which only the loops themselves know.
     if now.differentiable and all(a.ndim == 1 for a in jax.tree.leaves((pairs.own, pairs.zeros))):
         found = pair_sum(pairs.body, pairs.slots, pairs.own, pairs.zeros, excluded=pairs.excluded)

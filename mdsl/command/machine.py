@@ -13,7 +13,7 @@ import numpy as np
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.jax_version import check
-from mdsl.lowering.planning.kernels import CHOICE, KERNELS, asked
+from mdsl.lowering.planning.kernels import CHOICE, KERNELS, asked, by_pallas
 
 from . import xla_flags as xla
 from .options import RunOptions
@@ -31,7 +31,8 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     if options.kernels is not None:
         os.environ[CHOICE] = options.kernels
     if os.environ.get(CHOICE, "native") not in KERNELS:
-        raise Rejected(Diagnostic("bad-option", f"{CHOICE} is {' or '.join(KERNELS)}, not {os.environ[CHOICE]!r}"))
+        known = f"{', '.join(KERNELS[:-1])} or {KERNELS[-1]}"
+        raise Rejected(Diagnostic("bad-option", f"{CHOICE} is {known}, not {os.environ[CHOICE]!r}"))
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
 
@@ -51,6 +52,8 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
         ) from None
     if options.kernels == "native":
         _check_native()
+    if options.kernels == "pallas":
+        _check_pallas(devices[0])
     return tuple(devices[:count]) if devices[0].platform == "cpu" and len(devices) > 1 else None
 
 
@@ -61,6 +64,15 @@ def _check_native() -> None:
     if why := unavailable():
         help = "`pip install llvmlite` brings LLVM; with `--kernels xla` all sums are XLA's"
         raise Rejected(Diagnostic("bad-option", f"there are no native kernels here: {why}", help=help))
+
+
+def _check_pallas(device) -> None:
+    """Raises Rejected where there is no GPU, or none that they compute the right sums on."""
+    from mdsl.lowering.traversals.row_kernel import unavailable
+
+    if why := unavailable(device):
+        help = "without `--kernels` a program takes what suits the platform"
+        raise Rejected(Diagnostic("bad-option", f"there are no kernels of Pallas here: {why}", help=help))
 
 
 def threads(options: RunOptions) -> int:
@@ -74,6 +86,11 @@ def kernels() -> str:
         return "xla"
     import jax
 
+    if by_pallas() and jax.default_backend() != "cpu":
+        from mdsl.lowering.traversals.row_kernel import unavailable
+
+        why = unavailable(jax.devices()[0])
+        return f"xla, since {why}" if why else "pallas"
     from mdsl.lowering.native.call import described
 
     return described(jax.default_backend())

@@ -30,7 +30,7 @@ def counted(module, name, key):
         return function(*args)
     setattr(module, name, call)
 counted(compile, "_compiled", "llvm")
-counted(call, "_differs", "checks")
+counted(call, "differs", "checks")
 def event(name, **more):
     counts["read"] += name == "/jax/compilation_cache/cache_hits"
 jax.monitoring.register_event_listener(event)

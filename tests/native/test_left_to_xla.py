@@ -11,7 +11,7 @@ from compiled import HEAD, PAIRS_BY
 import mdsl
 from mdsl.command.cli import main
 from mdsl.lowering.native import call as native
-from mdsl.lowering.planning.kernels import left
+from mdsl.lowering.planning.loops import NATIVE, XLA, computed_by, pair_loops
 
 pytest.importorskip("llvmlite")
 RANGE = """quantity G[i, k in 1..3] = sum(j != i) force_shifted(lennard_jones(k/3, 1.0), 1.2)(|x[i] - x[j]|)
@@ -51,10 +51,11 @@ def test_what_explain_foretells(name):
     made = len(native._compiled)
     jax.clear_caches()
     jax.jit(lambda x, p: (system.energy(x, params=p), system.forces(x, params=p))).lower(x, program.params)
-    foretold, told = list(left(program.compiled.field)), program.explain()
-    assert any(sums.certain for sums in foretold) <= bool(native.left) == bool(reasons)
+    field, told = program.compiled.field, program.explain()
+    foretold = [found for loop in pair_loops(field) if (found := computed_by(field, loop))[0] != NATIVE]
+    assert any(kernel == XLA for kernel, _ in foretold) <= bool(native.left) == bool(reasons)
     assert bool(native.left) <= bool(foretold) and set(native.left) <= reasons
-    assert all(f"those of {sums.equation} by XLA" in told and sums.why in told for sums in foretold)
+    assert all(f"{kernel}, for {why}" in told for kernel, why in foretold)
     assert (len(native._compiled) > made) or reasons
 
 
