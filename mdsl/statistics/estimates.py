@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from scipy.special import stdtrit
 
 FEWEST = 8  # numbers of which an error is told
 LONG = 50  # a series should have more numbers that have forgotten each other: a shorter one hardly shows its memory
@@ -46,9 +47,7 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> np.ndarray:
         """[2, ...] where the mean of an endless series is with a probability of ``level``."""
-        from scipy.stats import t
-
-        half = t.ppf(0.5 + level / 2, self.degrees) * self.error
+        half = stdtrit(self.degrees, 0.5 + level / 2) * self.error
         return np.stack([self.mean - half, self.mean + half])
 
 
