@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.special import stdtrit
 
 FEWEST = 8  # numbers of which an error is told
 LONG = 50  # a series should have more numbers that have forgotten each other: a shorter one hardly shows its memory
@@ -47,6 +46,8 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> np.ndarray:
         """[2, ...] where the mean of an endless series is with a probability of ``level``."""
+        from scipy.special import stdtrit
+
         half = stdtrit(self.degrees, 0.5 + level / 2) * self.error
         return np.stack([self.mean - half, self.mean + half])
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr
 
 from mdsl.files.records import Column, Records
 
@@ -110,6 +109,8 @@ def differences(one: Mapping[str, Mapping], other: Mapping[str, Mapping]) -> Ite
 
 
 def _difference(which: str, a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
+    from scipy.special import stdtr
+
     squares = [run["error"] ** 2 for run in (a, b)]
     error, apart, means = math.sqrt(sum(squares)), abs(a["mean"] - b["mean"]), (a["mean"], b["mean"])
     if not error > 0:  # constants, or too few records
