@@ -20,6 +20,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.lowering.planning.kernels import KERNELS
 from mdsl.resolve.sources import read_program
 
+from .export_options import export_arguments
 from .terminal import coloured, show
 
 PRECISIONS = ("single", "mixed", "double")
@@ -165,8 +166,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     )
     sub.add_argument("--precision", choices=PRECISIONS, help="of the arithmetic of a kernel; by default double")
 
-    sub = command("export", export, "write a program for another engine, and compare what that computes")
-    _export_options(sub)
+    export_arguments(command("export", export, "write a program for another engine, and compare what that computes"))
 
     sub = command("compare", compare, "tell whether two runs agree within their errors")
     sub.add_argument("folders", metavar="FOLDER", nargs=2, help="the folder of a run that is finished")
@@ -196,18 +196,6 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     )
     sub.add_argument("--markdown", action="store_true", help="the whole library as a page, docs/stdlib.md")
     return parser, subparsers.choices
-
-
-def _export_options(sub: Parser) -> None:
-    sub.add_argument("file", metavar="FILE", help="a program with a run block, which places the atoms")
-    sub.add_argument("--to", metavar="ENGINE", required=True, help="lammps, openmm, or stablehlo (jax.export)")
-    sub.add_argument("--out", metavar="DIR", help="the folder to write to; by default the next free one in exports/")
-    sub.add_argument("--overwrite", action="store_true", help="replace the export that --out holds already")
-    sub.add_argument("--seed", metavar="S", default="1", help="the seed of random atoms, velocities and states; 1")
-    sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="as of `mdsl run`")
-    sub.add_argument("--params", metavar="FILE", help="parameters from a safetensors file, as of `mdsl run`")
-    sub.add_argument("--states", metavar="N", default="3", help="compare at so many random states; 3")
-    sub.add_argument("--no-certificate", action="store_true", help="do not run the engine")
 
 
 def _run_options(sub: Parser) -> None:
@@ -427,10 +415,9 @@ def dump(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    from .options import exporting
+    from .export_options import exporting
 
-    chosen = exporting(options)
-    read_program(options.file)  # a missing file is told before JAX is imported
+    chosen = exporting(options)  # what is wrong with them, or missing, is told before JAX is imported
     from .export import export_file
 
     return export_file(Path(options.file), chosen)

@@ -10,8 +10,9 @@ from mdsl.export.exporting import ENGINES
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.resolve.sources import read_program
 
+from .export_options import ExportOptions
 from .machine import set_up_jax
-from .options import ExportOptions, RunOptions, bad_option
+from .options import RunOptions, bad_option
 from .terminal import show
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,37 +66,6 @@ class RunOptions:
     sweeps: tuple[Sweep, ...] = ()
     params: Path | None = None
     externs: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """The options of `mdsl export`; ``states``: at so many random ones the engine is compared, unless not
-    ``certify``."""
-
-    to: str
-    out: Path | None = None
-    overwrite: bool = False
-    seed: int = 1
-    settings: tuple[Setting, ...] = ()
-    params: Path | None = None
-    states: int = 3
-    certify: bool = True
-
-
-def exporting(options: Namespace) -> ExportOptions:
-    """What stands on the line of `mdsl export`. Raises Rejected: ``bad-option``."""
-    if options.file == "-":
-        raise bad_option("`mdsl export` takes a file, not standard input")
-    return ExportOptions(
-        to=options.to,
-        out=Path(options.out) if options.out else None,
-        overwrite=options.overwrite,
-        seed=whole("--seed", options.seed, 0, 2**63 - 1),
-        settings=settings(options.set),
-        params=Path(options.params) if options.params else None,
-        states=whole("--states", options.states, 0),
-        certify=not options.no_certificate,
-    )
 
 
 def bad_option(message: str, help: str | None = None) -> Rejected:
