@@ -20,7 +20,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.lowering.planning.kernels import KERNELS
 from mdsl.resolve.sources import read_program
 
-from .export_options import export_arguments
+from .export_options import export_arguments, exporting
 from .terminal import coloured, show
 
 PRECISIONS = ("single", "mixed", "double")
@@ -415,8 +415,6 @@ def dump(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    from .export_options import exporting
-
     chosen = exporting(options)  # what is wrong with them, or missing, is told before JAX is imported
     from .export import export_file
 
