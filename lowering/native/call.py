@@ -142,11 +142,11 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
     if scratch := layout.scratch(sum(used[len(mine) :])):
         number = jnp.float64 if wide == "f64" else jnp.float32
         outputs += [jax.ShapeDtypeStruct((theirs[0].shape[0], 4), number)] * scratch
-    found = jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*values)
+    found = jax.ffi.ffi_call(target(text), outputs, vmap_method="expand_dims")(*values)
     return jax.tree.unflatten(result, found[: len(sums)])
 
 
-def _target(text: str) -> str:
+def target(text: str) -> str:
     """The name by which XLA knows the kernel."""
     name = f"mdsl_pairs_{sha256(repr((text, processor())).encode()).hexdigest()[:24]}"
     if name not in _compiled:

@@ -34,16 +34,19 @@ has shrunk so far that the columns are too narrow for the radius, raises
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
 from mdsl.lowering.geometry.cell import Cell, cast
+from mdsl.lowering.native.compile import asked
 from mdsl.lowering.planning.capacity import Needed, overflows
 
 from . import columns
 from .slots import fill
+from .windows import imaged
 
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Count, Flag, Labels, Numbers, PerAtom, Positions, Scalar, Slots
@@ -86,7 +89,42 @@ def build(
         box if isinstance(box, Cell) else Cell(tuple(box[a] for a in range(len(positions)))), positions[0].dtype
     )
     start, count = (0, plan.n_atoms) if rows is None else rows
-    grid, order = columns.sort(plan, tuple(positions), cell, radius)
-    filled, degree, most = fill(plan, grid, start, jnp.zeros((plan.slots, count), jnp.int32) if into is None else into)
-    needed = Needed(degree, most, jnp.stack([axis.wanted for axis in grid.axes]))
-    return NeighbourList(order, filled, needed, overflows(plan, needed))
+    atoms = columns.placed(plan, tuple(positions), cell, radius)
+    into = jnp.zeros((plan.slots, count), jnp.int32) if into is None else into
+    ways = {"default": partial(_by_xla, plan), **({"cpu": partial(_natively, plan)} if _native() else {})}
+    order, slots, degree, most = lax.platform_dependent(atoms, jnp.int32(start), into, **ways)
+    needed = Needed(degree, most, jnp.stack([axis.wanted for axis in atoms.axes]))
+    return NeighbourList(order, slots, needed, overflows(plan, needed))
+
+
+def _native() -> bool:
+    """Whether lists are to be built by a kernel of our own. Only then is it imported, which takes 40 ms."""
+    if not asked():
+        return False
+    from mdsl.lowering.native.call import chosen
+
+    return chosen()
+
+
+def _by_xla(plan, atoms: columns.Placed, start, into):
+    grid, order = columns.sort(plan, atoms)
+    return order, *fill(plan, grid, start, into)
+
+
+def _natively(plan, atoms: columns.Placed, start, into):
+    from mdsl.lowering.native.list_call import listed
+
+    last = atoms.axes[-1]
+    found = listed(
+        plan.periodic,
+        imaged(plan, atoms.cell),
+        atoms.column * plan.cells[-1] + atoms.along,
+        atoms.x,
+        plan.cells,
+        start,
+        (atoms.radius * atoms.radius, atoms.radius, last.origin, last.width),
+        [atoms.cell.row(k) for k in range(len(plan.cells))],
+        bool(atoms.cell.tilts),
+        into,
+    )
+    return tuple(found)
