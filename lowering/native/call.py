@@ -98,10 +98,12 @@ def _differs() -> str:
 # -- schedules -------------------------------------------------------------------------------------------
 
 
-def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None):
-    """As `schedules.slot_sum`. Raises Unprintable, with the operation for which there is no text."""
+def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
+    """As `schedules.listed_sum`; where there are ``lengths``, ``used`` is not looked at. Raises Unprintable, with the
+    operation for which there is no text."""
     used = slots.shape[0] if used is None else used
-    return _summed(Slots(), (slots, jnp.asarray(used, jnp.int32)), body, own, others, zeros, rows)
+    last = jnp.asarray(used if lengths is None else lengths, jnp.int32)
+    return _summed(Slots(by_rows=last.ndim > 0), (slots, last), body, own, others, zeros, rows)
 
 
 def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):

@@ -26,14 +26,26 @@ class Array(Operand):
 
 @dataclass(frozen=True)
 class Slots:
-    """Neighbours are read from a list [K, n], slot by slot; the row itself is none."""
+    """Neighbours are read from a list [K, n], slot by slot; the row itself is none. How many slots are in use is known
+    for all rows, or, if ``by_rows``, for each: a block goes as far as the longest of its own."""
 
-    operands = (Operand("i32", 2), Operand("i32", 0))  # the slots, and how many of them are in use
+    by_rows: bool = False
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (Operand("i32", 2), Operand("i32", 1 if self.by_rows else 0))  # slots, and how many of them are in use
 
     def count(self, loop: Loop) -> str:
         code, used = loop.code, loop.lists[1]
         size = loop.size(0, "sub i64 %rank0, 2")
-        wanted = code(f"sext i32 {code(f'load i32, ptr {used}')} to i64")
+        if self.by_rows:
+            lengths = loop.read(used, "i32")
+            name = f"llvm.vector.reduce.smax.{code.mangled('i32')}"
+            code.needs.add(f"declare i32 @{name}({lengths.type})")
+            longest = code(f"call i32 @{name}({lengths.type} {lengths.name})")
+        else:
+            longest = code(f"load i32, ptr {used}")
+        wanted = code(f"sext i32 {longest} to i64")
         code.needs.add("declare i64 @llvm.smin.i64(i64, i64)")
         return code(f"call i64 @llvm.smin.i64(i64 {wanted}, i64 {size})")
 
@@ -238,7 +250,6 @@ def printed(
     theirs = [(n, next(pointers)) for n, u in enumerate(other) if u]
     tables = [Table(f"%p{next(pointers)}", o.kind, v.aval.shape) for o, v in zip(consts, body.constvars)]
     others = [Array(o.kind, 1, f"%p{k}") for o, (_, k) in zip(read[len(mine) :], theirs)]
-    code.raw(f"%count = add i64 0, {layout.count(loop)}")
     if scratch:
         _side_by_side(loop, others, loop.size(theirs[0][1], "add i64 %lead, 0"))
     else:
@@ -248,6 +259,7 @@ def printed(
     loop.active = code.lanes("i32") < code.splat(rest, "i32")
     loop.me = loop.read(f"%p{first}", "i32")
     owned = iter([loop.read(f"%p{k}", o.stored).to(o.kind) for k, o in zip(mine, read)])
+    code.raw(f"%count = add i64 0, {layout.count(loop)}")
     code.raw("%some = icmp sgt i64 %count, 0", "br label %before", "before:")
     code.raw("br i1 %some, label %slot, label %blockend", "slot:", "%k = phi i64 [ 0, %before ], [ %nextk, %slot ]")
     for n, kind in enumerate(results):

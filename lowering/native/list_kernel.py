@@ -26,9 +26,9 @@ NUMBERS = ("near", "radius", "origin", "width")  # that the kernel reads, and be
 
 @dataclass(frozen=True)
 class Shape:
-    """What a text is made for: ``periodic`` axes, of these the ones along which the nearest image is found for each pair
-    (``imaged``), and whether the box is ``tilted``. ``width``: of vectors; ``packs``: whether the processor brings
-    lanes together."""
+    """What a text is made for: which axes are ``periodic``, along which of these the nearest image is found for each
+    pair (``imaged``), and whether the box is ``tilted``. ``width``: of vectors; ``packs``: whether the processor brings
+    chosen lanes together."""
 
     periodic: tuple[bool, ...]
     imaged: tuple[bool, ...]
@@ -42,21 +42,22 @@ class Shape:
 
     @property
     def operands(self) -> tuple[Operand, ...]:
-        """Of each atom the place of its bin and its coordinates; the cells along each axis and the first row; numbers;
-        and the list whose place is taken."""
-        return (Operand("i32", 1), *(Operand("f32", 1),) * self.dim, Operand("i32", 1), Operand("f32", 1), Operand("i32", 2))
+        """Of each atom its bin and its coordinates; the cells along each axis, and the first row; `NUMBERS`; and the
+        list whose place is taken."""
+        whole, real = Operand("i32", 1), Operand("f32", 1)
+        return (whole, *(real,) * self.dim, whole, real, Operand("i32", 2))
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Order, slots, the most neighbours and candidates; and in between the bins, sorted coordinates, rows."""
-        return ("i32", "i32", "i32", "i32", *("f32",) * self.dim, "i32")
+        """Order, slots, lengths, and what was needed; what is in between: where bins begin, sorted coordinates, rows."""
+        return ("i32", "i32", "i32", "i32", "i32", *("f32",) * self.dim, "i32")
 
 
 def printed(shape: Shape, version: tuple[int, int]) -> str:
     """A module with one function, `%NAME%`, for a version of the API."""
     d = shape.dim
     pointers = ["pkey", *(f"px{a}" for a in range(d)), "pcells", "pnumbers", "pinto"]
-    pointers += ["porder", "pslots", "pfound", "pstart", *(f"psorted{a}" for a in range(d)), "prows"]
+    pointers += ["porder", "pslots", "plengths", "pfound", "pstart", *(f"psorted{a}" for a in range(d)), "prows"]
     build = Function("build", [*pointers, "n", "slots", "count"], shape.width)
     _Build(build, shape).write()
     code = Code(shape.width)
@@ -100,7 +101,7 @@ class _Build:
         with f.loop(0, self.count, ROWS) as first:
             last = least(first + ROWS, self.count)
             with f.loop(first, last) as row:
-                self._row(self.start + row, (row - first) * self.stride)
+                f.store("%plengths", row, self._row(self.start + row, (row - first) * self.stride).to("i32"))
             self._to_slots(first, last)
         f.store("%pfound", self.number(0), self.degree.value.to("i32"))
         f.store("%pfound", self.number(1), self.widest.value.to("i32"))
@@ -135,8 +136,9 @@ class _Build:
 
     # -- a row -----------------------------------------------------------------------------------------------
 
-    def _row(self, row: Value, to: Value) -> None:
-        """Writes the neighbours of a row to `rows`, from the entry ``to`` on, and the row itself behind them."""
+    def _row(self, row: Value, to: Value) -> Value:
+        """Writes the neighbours of a row to `rows`, from the entry ``to`` on, and the row itself behind them; how many
+        there are."""
         f, d = self.f, self.shape.dim
         self.row, self.to, self.held = row, to, f.local(self.number(0))
         with f.when(row < self.n):
@@ -153,6 +155,7 @@ class _Build:
         me = f.splat(row.to("i32"))
         with f.loop(least(held, self.slots), self.slots, self.shape.width) as k:
             f.store("%prows", to + k, me)
+        return held
 
     def _span(self, z: Value) -> None:
         """The bins that are near along the last axis, and the turns of the column that these are in."""
@@ -169,7 +172,7 @@ class _Build:
         low, high = least(low, bins * 2 - 1), most(high, low)
         if self.shape.imaged[-1]:  # each atom once
             low, high = where(whole, 0, low), where(whole, bins - 1, high)
-        turn = lambda k: (k + bins) / bins - 1  # noqa: E731
+        turn = lambda k: where(k < bins, 0, self.number(1)) - where(k < 0, 1, self.number(0))  # noqa: E731
         self.low, self.high, self.turns = low, high, (turn(low), turn(high))
 
     def _columns(self, axis: int, places: Sequence[Value], base: Value, own: Sequence[Value]) -> None:
@@ -188,9 +191,7 @@ class _Build:
             place = places[axis] + offset
             if periodic:
                 turn = where(place < cells, 0, self.number(1)) - where(place < 0, 1, self.number(0))
-                self._columns(
-                    axis + 1, places, base * cells + place - turn * cells, self._moved(own, axis, turn)
-                )
+                self._columns(axis + 1, places, base * cells + place - turn * cells, self._moved(own, axis, turn))
             else:
                 with f.when((place >= 0) & (place < cells)):
                     self._columns(axis + 1, places, base * cells + place, own)
@@ -273,22 +274,20 @@ class _Build:
         """Brings a block of rows to the slots."""
         f, width = self.f, self.shape.width
         whole = first + (last - first) / width * width
-        with f.loop(0, self.slots, width) as slot:
-            with f.loop(first, whole, width) as row:
-                at = (row - first) * self.stride + slot
-                rows = [f.loaded("%prows", at + self.stride * k, "i32") for k in range(width)]
-                columns = transposed(rows)
-                for k in range(0, width, UNROLL):  # of which slots are a multiple
-                    with f.when(slot + k < self.slots):
-                        for j in range(k, k + UNROLL):
-                            f.store("%pslots", (slot + j) * self.count + row, columns[j])
+        with f.loop(0, self.slots, width) as slot, f.loop(first, whole, width) as row:
+            at = (row - first) * self.stride + slot
+            columns = transposed([f.loaded("%prows", at + self.stride * k, "i32") for k in range(width)])
+            for k in range(0, width, UNROLL):  # of which slots are a multiple
+                with f.when(slot + k < self.slots):
+                    for j in range(k, k + UNROLL):
+                        f.store("%pslots", (slot + j) * self.count + row, columns[j])
         with f.loop(whole, last) as row, f.loop(0, self.slots) as slot:
             f.store("%pslots", slot * self.count + row, f.load("%prows", (row - first) * self.stride + slot, "i32"))
 
 
 def transposed(rows: Sequence[Value]) -> list[Value]:
-    """As many vectors as they have lanes, with rows and lanes in each other's places: halves of groups of vectors change
-    places with halves of groups of lanes, from the largest on."""
+    """As many vectors as they have lanes, with rows and lanes in each other's places: halves of groups of vectors
+    change places with halves of groups of lanes, from the largest on."""
     rows, code, half = list(rows), rows[0].code, len(rows) // 2
     while half:
         lanes = range(len(rows))

@@ -49,18 +49,20 @@ from .slots import fill
 from .windows import imaged
 
 if TYPE_CHECKING:
-    from mdsl.lowering.arrays import Count, Flag, Labels, Numbers, PerAtom, Positions, Scalar, Slots
+    from mdsl.lowering.arrays import Count, Flag, Labels, Numbers, PerAtom, Positions, RowLabels, Scalar, Slots
     from mdsl.lowering.planning.capacity import Plan
 
 
 class NeighbourList(NamedTuple):
     """order: `[N]` int32, caller's index of the atom at each sorted position.
     slots: `[K, rows]` int32, neighbours as sorted positions; unused: the row itself.
+    lengths: `[rows]` int32, beyond which slot a row has no neighbours.
     needed, overflow: whether the list is complete, and what would make it so.
     """
 
     order: Labels
     slots: Slots
+    lengths: RowLabels
     needed: Needed
     overflow: Flag
 
@@ -92,9 +94,9 @@ def build(
     atoms = columns.placed(plan, tuple(positions), cell, radius)
     into = jnp.zeros((plan.slots, count), jnp.int32) if into is None else into
     ways = {"default": partial(_by_xla, plan), **({"cpu": partial(_natively, plan)} if _native() else {})}
-    order, slots, degree, most = lax.platform_dependent(atoms, jnp.int32(start), into, **ways)
+    order, slots, lengths, degree, most = lax.platform_dependent(atoms, jnp.int32(start), into, **ways)
     needed = Needed(degree, most, jnp.stack([axis.wanted for axis in atoms.axes]))
-    return NeighbourList(order, slots, needed, overflows(plan, needed))
+    return NeighbourList(order, slots, lengths, needed, overflows(plan, needed))
 
 
 def _native() -> bool:
@@ -108,7 +110,8 @@ def _native() -> bool:
 
 def _by_xla(plan, atoms: columns.Placed, start, into):
     grid, order = columns.sort(plan, atoms)
-    return order, *fill(plan, grid, start, into)
+    slots, degree, most = fill(plan, grid, start, into)
+    return order, slots, jnp.broadcast_to(degree, into.shape[1:]), degree, most
 
 
 def _natively(plan, atoms: columns.Placed, start, into):

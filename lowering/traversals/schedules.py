@@ -112,7 +112,7 @@ def _slots_of_rows(body, slots, first, own, others, zeros, rows, used, unroll):
     return total
 
 
-def row_sum(body, slots, own, others, zeros, *, rows=None, used=None):
+def row_sum(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
     """As `slot_sum`, with all slots gathered at once: `[K, n]` terms, reduced over K, unused ones too."""
     n = slots.shape[1]
     rows = lax.iota(slots.dtype, n) if rows is None else rows
@@ -131,11 +131,11 @@ def _native():
     return call if call.chosen() else None
 
 
-def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None):
+def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
     """As `slot_sum`, by a kernel of our own where these are chosen and this one can be printed."""
     if native := _native():
         with suppress(native.Unprintable):
-            return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
+            return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used, lengths=lengths)
     return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
 
 
@@ -143,11 +143,12 @@ LISTED = {"cpu": slot_sum_on_cpu}  # by what a program is compiled for
 ELSEWHERE = row_sum  # tested, but never timed on a GPU
 
 
-def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):
-    """As `slot_sum`, by the schedule for what the program is compiled for: that is known when it is lowered."""
+def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
+    """As `slot_sum`, by the schedule for what the program is compiled for: that is known when it is lowered.
+    ``lengths``: `[n]` int32, beyond which slot each row has no neighbours, if these may be skipped."""
 
     def by(schedule):
-        return lambda: schedule(body, slots, own, others, zeros, rows=rows, used=used)
+        return lambda: schedule(body, slots, own, others, zeros, rows=rows, used=used, lengths=lengths)
 
     return lax.platform_dependent(default=by(ELSEWHERE), **{name: by(schedule) for name, schedule in LISTED.items()})
 
