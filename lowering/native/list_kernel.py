@@ -49,7 +49,7 @@ class Shape:
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Order, slots, lengths, and what was needed; what is in between: where bins begin, sorted coordinates, rows."""
+        """Order, slots, lengths, what was needed; and what is in between: bins, sorted coordinates, rows."""
         return ("i32", "i32", "i32", "i32", "i32", *("f32",) * self.dim, "i32")
 
 
