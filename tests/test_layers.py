@@ -17,6 +17,7 @@ WITHOUT_JAX = (
     "mdsl.symbolic",
     "mdsl.interpret",
     "mdsl.files",
+    "mdsl.statistics",
     "mdsl.resolve",
     "mdsl.printing",
     "mdsl.passes",

@@ -1,4 +1,4 @@
-"""The command line: `mdsl run | check | fmt | explain | dump | list`.
+"""The command line: `mdsl run | check | fmt | explain | dump | compare | list`.
 
 Every command is imported when it is called, so that `check` needs neither JAX nor what others need. The exit
 status is 0 when all went well, 1 when a run failed, 2 when the input was wrong, 70 when mdsl itself is at fault.
@@ -160,6 +160,15 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "--after",
         metavar="PASS",
         help="resolve, inline, infer, ends, differentiate, exchange or field; by default the last Model",
+    )
+
+    sub = command("compare", compare, "tell whether two runs agree within their errors")
+    sub.add_argument("folders", metavar="FOLDER", nargs=2, help="the folder of a run that is finished")
+    sub.add_argument(
+        "--level",
+        metavar="P",
+        default="0.01",
+        help="how improbable a difference is that is not taken for chance, by default 0.01, of all numbers together",
     )
 
     sub = command("list", list_, "show the standard library: modules, functions, integrators, units, builders")
@@ -374,6 +383,13 @@ def dump(options: argparse.Namespace) -> int:
     stage = stage_name(options.after)
     print(text(compile_source(*read_program(options.file)), stage), end="")
     return FINE
+
+
+def compare(options: argparse.Namespace) -> int:
+    from .comparing import compare as compared
+    from .options import probability
+
+    return compared(*map(Path, options.folders), probability("--level", options.level))
 
 
 def list_(options: argparse.Namespace) -> int:
