@@ -1,4 +1,5 @@
-"""Neighbour lists in pure XLA: no sort of candidates, memory O(N K).
+"""Neighbour lists, in pure XLA: no sort of candidates, memory O(N K). Where kernels of our own are chosen, the same list
+is made by one of them (`native.list_kernel`), of the atoms in the same columns.
 
 The atoms are sorted by *column* (a prism along the last axis, at least one list
 radius wide) and, inside a column, by bin along the last axis (`columns`).  Then
@@ -93,8 +94,12 @@ def build(
     start, count = (0, plan.n_atoms) if rows is None else rows
     atoms = columns.placed(plan, tuple(positions), cell, radius)
     into = jnp.zeros((plan.slots, count), jnp.int32) if into is None else into
-    ways = {"default": partial(_by_xla, plan), **({"cpu": partial(_natively, plan)} if _native() else {})}
-    order, slots, lengths, degree, most = lax.platform_dependent(atoms, jnp.int32(start), into, **ways)
+    given, by_xla = (atoms, jnp.asarray(start, jnp.int32), into), partial(_by_xla, plan)
+    if _native():
+        found = lax.platform_dependent(*given, cpu=partial(_natively, plan), default=by_xla)
+    else:
+        found = by_xla(*given)
+    order, slots, lengths, degree, most = found
     needed = Needed(degree, most, jnp.stack([axis.wanted for axis in atoms.axes]))
     return NeighbourList(order, slots, lengths, needed, overflows(plan, needed))
 
