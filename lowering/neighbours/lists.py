@@ -1,5 +1,7 @@
-"""Neighbour lists, in pure XLA: no sort of candidates, memory O(N K). Where kernels of our own are chosen, the same list
-is made by one of them (`native.list_kernel`), of the atoms in the same columns.
+"""Neighbour lists, in pure XLA: no sort of candidates, memory O(N K).
+
+Where kernels of our own are chosen, one of them (`native.list_kernel`) makes
+the same list, of the same atoms in the same columns.
 
 The atoms are sorted by *column* (a prism along the last axis, at least one list
 radius wide) and, inside a column, by bin along the last axis (`columns`).  Then
