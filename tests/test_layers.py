@@ -26,6 +26,7 @@ WITHOUT_JAX = (
     "mdsl.compiler",
     "mdsl.start",
     "mdsl.report",
+    "mdsl.plots",
 )
 WITH_JAX = (
     "lowering.jax_version",

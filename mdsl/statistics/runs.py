@@ -12,8 +12,6 @@ from mdsl.files.records import Column, Records
 
 from .estimates import Estimate, estimate
 
-NUMBERS = ("mean", "error", "correlation_time", "independent", "degrees", "first_step", "records")
-
 
 @dataclass(frozen=True, eq=False)
 class Worth:
@@ -59,15 +57,23 @@ def worth(records: Records, rows: slice, names: Sequence[str], replicas: Sequenc
 
 def described(found: Mapping[str, Worth]) -> dict[str, dict[str, object]]:
     """As `run.json` has it: numbers, or lists of one for each entry; null where there is none."""
-    return {
-        name: {"unit": w.column.unit, **{n: _plain(value) for n, value in zip(NUMBERS, _numbers(w), strict=True)}}
-        for name, w in found.items()
-    }
+    return {name: {n: _plain(value) for n, value in _described(w).items()} for name, w in found.items()}
 
 
-def _numbers(w: Worth) -> tuple[np.ndarray, ...]:
+def _described(w: Worth) -> dict[str, object]:
     e = w.estimate
-    return e.mean, e.error, w.correlation_time, e.independent, e.degrees, w.first_step, e.count
+    return {
+        "unit": w.column.unit,
+        "mean": e.mean,
+        "error": e.error,
+        "doubtful": e.doubtful,
+        "correlation_time": w.correlation_time,
+        "independent": e.independent,
+        "degrees": e.degrees,
+        "first_step": w.first_step,
+        "records": e.count,
+        "first_record": w.steps[0],
+    }
 
 
 def _plain(value: np.ndarray) -> object:
