@@ -15,7 +15,7 @@ from .ir import BITS, NAMES, Code, Value, literal
 
 @dataclass
 class Plain(Code):
-    """Code of single numbers, whose lines stand among those of vectors of ``beside``."""
+    """Code of single numbers. Its lines may be those of code of vectors, for names differ."""
 
     def __call__(self, text: str) -> str:
         self.count += 1
