@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from mdsl.lowering.planning.capacity import UNROLL
-
 from .control import Function, least, most
 from .frame import Operand, closed, module, opened
 from .ir import Code, Value, where
@@ -277,10 +275,9 @@ class _Build:
         with f.loop(0, self.slots, width) as slot, f.loop(first, whole, width) as row:
             at = (row - first) * self.stride + slot
             columns = transposed([f.loaded("%prows", at + self.stride * k, "i32") for k in range(width)])
-            for k in range(0, width, UNROLL):  # of which slots are a multiple
+            for k, column in enumerate(columns):
                 with f.when(slot + k < self.slots):
-                    for j in range(k, k + UNROLL):
-                        f.store("%pslots", (slot + j) * self.count + row, columns[j])
+                    f.store("%pslots", (slot + k) * self.count + row, column)
         with f.loop(whole, last) as row, f.loop(0, self.slots) as slot:
             f.store("%pslots", slot * self.count + row, f.load("%prows", (row - first) * self.stride + slot, "i32"))
 

@@ -152,11 +152,14 @@ def test_a_list_that_does_not_fit_counts_all_neighbours(chosen):
     x, cell, periodic, radius = system(5)
     plan = capacity.plan(len(x), cell, periodic, radius, x)
     whole = built(plan, x, cell, radius, np.float32)
-    small = capacity.Plan(plan.n_atoms, periodic, plan.cells, plan.window, 4)
-    cut = built(small, x, cell, radius, np.float32)
-    assert cut.overflow and cut.needed.slots == whole.needed.slots > 4
-    np.testing.assert_array_equal(cut.lengths, whole.lengths)
-    np.testing.assert_array_equal(cut.slots, whole.slots[:4])
+    assert whole.needed.slots > 19
+    for slots in (4, 18, 19):  # that are no multiple of anything
+        small = capacity.Plan(plan.n_atoms, periodic, plan.cells, plan.window, slots)
+        cut = built(small, x, cell, radius, np.float32)
+        assert cut.overflow and cut.needed.slots == whole.needed.slots
+        np.testing.assert_array_equal(cut.order, whole.order)
+        np.testing.assert_array_equal(cut.lengths, whole.lengths)
+        np.testing.assert_array_equal(cut.slots, whole.slots[:slots])
     assert not built(capacity.grow(small, cut.needed), x, cell, radius, np.float32).overflow
 
 
