@@ -52,6 +52,7 @@ def opened(code: Code, operands: Sequence[Operand], results: Sequence[str]) -> N
     code.raw("%any = icmp sgt i64 %n, 0", "%anyb = icmp sgt i64 %batches, 0", "%go = and i1 %any, %anyb")
     code.raw(
         f"%indices = alloca <{code.width} x i32>, align 64",
+        code.rooms,
         "br label %start",
         "start:",
         "br i1 %go, label %batch, label %done",
@@ -72,7 +73,7 @@ def closed(code: Code) -> None:
 
 
 HELPERS = f"""
-define internal i64 @product(ptr %sizes, i64 %first, i64 %last) nounwind {{
+define internal i64 @product(ptr %sizes, i64 %first, i64 %last) nounwind noinline {{
 entry:
   %some = icmp slt i64 %first, %last
   br i1 %some, label %next, label %end
@@ -90,7 +91,7 @@ end:
   ret i64 %all
 }}
 
-define internal i64 @offset(ptr %buffer, ptr %like, i64 %lead, i64 %b) nounwind {{
+define internal i64 @offset(ptr %buffer, ptr %like, i64 %lead, i64 %b) nounwind noinline {{
 entry:
   %rankat = getelementptr i8, ptr %buffer, i64 {RANK}
   %rank = load i64, ptr %rankat
@@ -154,8 +155,9 @@ done:
 """
 
 
-def module(code: Code, version: tuple[int, int], *functions: str) -> str:
-    """The module of a handler with these lines, for a version of the API; ``functions``: others that these call."""
+def module(code: Code, version: tuple[int, int], *functions: str, rooms: int = 0) -> str:
+    """The module of a handler with these lines, for a version of the API; ``functions``: others that these call;
+    ``rooms``: for how many vectors there is to be room in each."""
     called = sorted(need for need in code.needs if not need.startswith("declare"))
     found, declared = list(functions), {need for need in code.needs if need.startswith("declare")}
     for name in called:
@@ -165,6 +167,6 @@ def module(code: Code, version: tuple[int, int], *functions: str) -> str:
     declared = {d for d in declared if "@mdsl." not in d}
     handler = HANDLER.format(
         attributes=ATTRIBUTES, extension=EXTENSION, metadata=METADATA, major=MAJOR, minor=MINOR, traits=TRAITS,
-        version=version, stage=STAGE, execute=EXECUTE, lines="\n".join(code.lines),
+        version=version, stage=STAGE, execute=EXECUTE, lines=code.text(rooms),
     )  # fmt: skip
     return "\n".join([*sorted(declared), HELPERS, *found, handler])

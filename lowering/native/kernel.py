@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .body import Printer, Separated, Table, gathered, kind_of, single
+from .body import Separated, Table, kind_of
 from .frame import Operand, closed, module, opened
 from .ir import BITS, NAMES, WHOLE, Code, Value
+from .memory import gathered, rows_of_four
+from .pair_loop import LATER, TOGETHER, PairLoop
 
 AHEAD = 4  # blocks of rows by which lists are fetched before they are read
 
@@ -146,55 +148,6 @@ class Loop:
         code.raw(f"call void @{name}({given}, {self.active.type} {self.active.name})")
 
 
-def rows_of_four(pointer: str, index: Value, kind: str) -> list[Value]:
-    """The four columns of the rows [N, 4] at some indices: each row is loaded whole, which takes a third of the time of
-    as many gathers, and groups of four rows change places with their columns."""
-    code, word = index.code, NAMES[kind]
-    if code.width < 4:
-        return [gathered(pointer, index * 4 + m, kind) for m in range(4)]
-    store = f"<{code.width} x i32>"
-    code.raw(f"store volatile {store} {index.name}, ptr %indices")  # LLVM would take the vector apart, which is slower
-    rows = []
-    for lane in range(code.width):
-        one = code(f"load volatile i32, ptr {code(f'getelementptr i32, ptr %indices, i64 {lane}')}")
-        place = code(f"mul i64 {code(f'zext i32 {one} to i64')}, 4")
-        at = code(f"getelementptr {word}, ptr {pointer}, i64 {place}")
-        rows.append(code(f"load <4 x {word}>, ptr {at}, align {BITS[kind] // 8}"))
-    a, b, c, d = (_joined(code, rows[m::4], word) for m in range(4))
-    if kind == "f64":  # pairs of lanes are halves of a group
-        low, high = [(0, 4, 2, 6), (1, 5, 3, 7)]
-        (u, v), (s, t) = ([_mixed(code, *two, word, w) for w in (low, high)] for two in ((a, b), (c, d)))
-        found = [_mixed(code, *two, word, w) for w in ((0, 1, 4, 5), (2, 3, 6, 7)) for two in ((u, s), (v, t))]
-    else:
-        low, high = [(0, 4, 1, 5), (2, 6, 3, 7)]
-        (u, v), (s, t) = ([_mixed(code, *two, word, w) for w in (low, high)] for two in ((a, b), (c, d)))
-        found = [_mixed(code, *two, word, w) for two in ((u, s), (v, t)) for w in ((0, 1, 4, 5), (2, 3, 6, 7))]
-    return [Value(code, name, kind) for name in found]
-
-
-def _joined(code: Code, rows: list[str], word: str) -> str:
-    """Vectors one behind the other in one."""
-    size = 4
-    while len(rows) > 1:
-        every = ", ".join(f"i32 {k}" for k in range(2 * size))
-        kind = f"<{size} x {word}>"
-        rows = [
-            code(f"shufflevector {kind} {p}, {kind} {q}, <{2 * size} x i32> <{every}>")
-            for p, q in zip(rows[::2], rows[1::2])
-        ]
-        size *= 2
-    return rows[0]
-
-
-def _mixed(code: Code, a: str, b: str, word: str, which: tuple[int, ...]) -> str:
-    """From each group of four lanes of two vectors the lanes ``which``, those of the second from 4 on."""
-    width = code.width
-    lanes = (4 * g + w if w < 4 else width + 4 * g + w - 4 for g in range(width // 4) for w in which)
-    kind = f"<{width} x {word}>"
-    every = ", ".join(f"i32 {k}" for k in lanes)
-    return code(f"shufflevector {kind} {a}, {kind} {b}, <{width} x i32> <{every}>")
-
-
 def unpacked(value: Value, kind: str) -> Value:
     """What `_side_by_side` stored."""
     return value.to(kind) if kind in WHOLE else value.bits().to("i32" if kind == "i1" else kind).to(kind)
@@ -254,32 +207,24 @@ def printed(
         _side_by_side(loop, others, loop.size(theirs[0][1], "add i64 %lead, 0"))
     else:
         code.raw("br label %rows")
-    code.raw("rows:", "br label %block", "block:", "%row = phi i64 [ 0, %rows ], [ %nextrow, %blockend ]")
+    code.raw("rows:")
+    tables = [table.before(code) for table in tables]
+    code.raw("br label %block", "block:", "%row = phi i64 [ 0, %rows ], [ %nextrow, %blockend ]")
     rest = code(f"trunc i64 {code('sub i64 %n, %row')} to i32")
     loop.active = code.lanes("i32") < code.splat(rest, "i32")
     loop.me = loop.read(f"%p{first}", "i32")
     owned = iter([loop.read(f"%p{k}", o.stored).to(o.kind) for k, o in zip(mine, read)])
     code.raw(f"%count = add i64 0, {layout.count(loop)}")
     code.raw("%some = icmp sgt i64 %count, 0", "br label %before", "before:")
-    code.raw("br i1 %some, label %slot, label %blockend", "slot:", "%k = phi i64 [ 0, %before ], [ %nextk, %slot ]")
+    given = [*(next(owned) if u else None for u in own), *(LATER if u else None for u in other), LATER]
+    pair = PairLoop(body, layout, loop, others, dict(zip(body.invars, given)), dict(zip(body.constvars, tables)))
+    last = pair.printed()
+    code.raw("blockend:")
     for n, kind in enumerate(results):
-        code.raw(f"%total{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %slot ]")
-    loop.other = layout.neighbour(loop)
-    found = iter(layout.values(loop, others))
-    values = [next(owned) if u else None for u in own] + [next(found) if u else None for u in other]
-    inputs_of = zip(body.invars, (*values, layout.valid(loop)))
-    known = {v: single(value) for v, value in inputs_of if value is not None}
-    known |= dict(zip(body.constvars, tables))
-    for n, value in enumerate(Printer(code, known).results(body)):
-        plus = "fadd contract" if value.floating else "add"
-        code.raw(f"%new{n} = {plus} {value.type} %total{n}, {value.name}")
-    code.raw("%nextk = add i64 %k, 1", "%more = icmp slt i64 %nextk, %count")
-    code.raw("br i1 %more, label %slot, label %blockend", "blockend:")
-    for n, kind in enumerate(results):
-        code.raw(f"%sum{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %slot ]")
+        code.raw(f"%sum{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %{last} ]")
     for n, kind in enumerate(results):
         loop.write(f"%q{n}", Value(code, f"%sum{n}", kind))
     code.raw(f"%nextrow = add i64 %row, {width}", "%morerows = icmp slt i64 %nextrow, %n")
     code.raw("br i1 %morerows, label %block, label %batchend")
     closed(code)
-    return module(code, version)
+    return module(code, version, rooms=TOGETHER)

@@ -44,8 +44,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from mdsl.lowering.geometry.cell import Cell, cast
-from mdsl.lowering.native.compile import asked
 from mdsl.lowering.planning.capacity import Needed, overflows
+from mdsl.lowering.planning.kernels import asked
 
 from . import columns
 from .slots import fill

@@ -28,6 +28,8 @@ class Configuration:
     do of each row. ``driven``: no reverse mode goes through, so that loops may have a length that is known only when
     they run; ``differentiable``: it may go through single sums. ``legs``: for how many neighbours of an atom there is
     room in sums over triples (None: for all). ``place``: the sorted position of each atom, where topologies want it.
+    ``seen``: what is given each loop over pairs and gives its sums, in place of the schedules: for those who want to
+    know what would be computed.
     """
 
     potential: Potential
@@ -42,6 +44,7 @@ class Configuration:
     nearest: Callable[[Vector], Vector]
     place: Labels | None
     lengths: RowLabels | None = None
+    seen: Callable | None = None
 
     @classmethod
     def of(
