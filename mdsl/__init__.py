@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mdsl.grammar.diagnostics import Diagnostic as Diagnostic
     from mdsl.grammar.diagnostics import Rejected as Rejected
 
+    from . import ase as ase
     from . import space as space
 
 _WHERE = {
@@ -47,6 +48,7 @@ __all__ = [
     "Fit",
     "Program",
     "Rejected",
+    "ase",
     "compile",
     "fit",
     "load",
@@ -61,8 +63,8 @@ __all__ = [
 def __getattr__(name: str):
     from importlib import import_module
 
-    if name == "space":
-        return import_module(f"{__name__}.space")
+    if name in ("ase", "space"):
+        return import_module(f"{__name__}.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'mdsl' has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -1,0 +1,98 @@
+"""`Atoms` of ASE: bound to programs, and made of what is bound or has been run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mdsl.files.atoms import atoms_of
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.model.dimensions import CHARGE, ENERGY, LENGTH, MASS, VELOCITY, Dimension
+from mdsl.model.nodes import Model
+from mdsl.model.units import ANGSTROM, DALTON, ELECTRONVOLT, ELEMENTARY_CHARGE, UnitValue
+from mdsl.passes.atom_data import columns
+from mdsl.start.arrays import given_velocities, with_drawn_velocities
+from mdsl.start.atoms import bind_atoms
+from mdsl.start.initial import Initial
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from .system import System
+
+# ASE's units in SI units; that of velocities makes of amu the unit of energies.
+SIZES = {
+    LENGTH: ANGSTROM,
+    ENERGY: ELECTRONVOLT,
+    MASS: DALTON,
+    VELOCITY: (ELECTRONVOLT / DALTON) ** 0.5,
+    CHARGE: ELEMENTARY_CHARGE,
+}
+
+
+def in_ase(model: Model, dimension: Dimension) -> float:
+    """ASE's number per internal number of a length, energy, mass, velocity or charge. In reduced units it is 1: ASE's
+    angstrom, eV and atomic mass stand for the program's units of length, energy and mass."""
+    if model.units.reduced:
+        return 1.0
+    found = 1.0 / model.units.to_internal(1.0, UnitValue(SIZES[dimension], dimension))
+    return 1.0 if abs(found - 1.0) < 1e-14 else found
+
+
+def is_atoms(x: object) -> bool:
+    """Whether these are `Atoms`, asked without importing ASE."""
+    module = sys.modules.get("ase.atoms")
+    return module is not None and isinstance(x, module.Atoms)
+
+
+def bound(
+    model: Model,
+    atoms: Atoms,
+    box,
+    species,
+    velocities,
+    masses,
+    params: Mapping[str, object],
+    topologies: Mapping[str, object] | None,
+    data: Mapping[str, object] | None,
+    seed: int,
+) -> Initial:
+    """The state of `Atoms`; arguments as of `Program.bind`. Raises Rejected: ``wrong-arguments``, and as
+    `bind_atoms`."""
+    if box is not None:
+        raise Rejected(
+            Diagnostic(
+                "wrong-arguments",
+                "`box` of `bind` is given beside Atoms, which have one",
+                help="change `cell` and `pbc` of the Atoms, or bind their positions: `bind(atoms.positions, box=...)`",
+            )
+        )
+    initial, _ = bind_atoms(model, atoms, species, masses, params, topologies, data)
+    if velocities is not None:
+        return replace(initial, v=given_velocities(model, velocities, initial))
+    return initial if atoms.has("momenta") else with_drawn_velocities(model, initial, params, seed)
+
+
+def shown_atoms(system: System, x, v, cell, data: Mapping[str, object], info: dict | None = None) -> Atoms:
+    """`Atoms` of a system in a state in internal units: x, v [N, d], cell [d, d]."""
+    model, initial = system.model, system.initial
+    mass = in_ase(model, MASS)
+    own = {n: a for n, a in columns(model, data).items() if n != "q"}
+    param = model.param("q")
+    if param is not None and param.data is not None and param.per_atom:
+        charged = param.type.dimension == CHARGE
+        own["q"] = np.asarray(data["q"]) * (in_ase(model, CHARGE) if charged else 1 / param.data.size)
+    return atoms_of(
+        np.asarray(x, float) * in_ase(model, LENGTH),
+        np.asarray(cell, float) * in_ase(model, LENGTH),
+        initial.periodic,
+        initial.labels,
+        np.asarray(initial.masses, float) * mass,
+        np.asarray(v, float) * in_ase(model, VELOCITY),
+        own,
+        info,
+    )
