@@ -17,7 +17,7 @@ from mdsl.model.units import ANGSTROM, DALTON, ELECTRONVOLT, ELEMENTARY_CHARGE, 
 from mdsl.passes.atom_data import columns
 from mdsl.start.arrays import given_velocities, with_drawn_velocities
 from mdsl.start.atoms import bind_atoms
-from mdsl.start.initial import Initial
+from mdsl.start.initial import Initial, still
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -81,7 +81,8 @@ def shown_atoms(system: System, x, v, cell, data: Mapping[str, object], info: di
     """`Atoms` of a system in a state in internal units: x, v [N, d], cell [d, d]."""
     model, initial = system.model, system.initial
     mass = in_ase(model, MASS)
-    own = {n: a for n, a in columns(model, data).items() if n != "q"}
+    own = {n: a for n, a in columns(model, data).items() if n != "q" and n not in model.freezing}
+    resting = still(model, initial.species, data) if model.freezing else None
     param = model.param("q")
     if param is not None and param.data is not None and param.per_atom:
         charged = param.type.dimension == CHARGE
@@ -94,5 +95,6 @@ def shown_atoms(system: System, x, v, cell, data: Mapping[str, object], info: di
         np.asarray(initial.masses, float) * mass,
         np.asarray(v, float) * in_ase(model, VELOCITY),
         own,
+        resting,
         info,
     )

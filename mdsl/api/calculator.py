@@ -11,14 +11,14 @@ import numpy as np
 from ase.calculators import calculator as base
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from mdsl.files.atoms import labels_of, orientation
+from mdsl.files.atoms import Orientation, fixed_of, labels_of, orientation
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.jax_version import check
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.dependencies import energetic
 from mdsl.model.dimensions import ENERGY, LENGTH
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Expr, Model, Op, Read, names_in, walk
+from mdsl.model.nodes import Expr, Op, Read, names_in, walk
 from mdsl.passes.given import missing_externs
 from mdsl.start.atoms import bind_atoms
 from mdsl.start.box import extended
@@ -124,16 +124,15 @@ class Calculator(base.Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed: beside what ASE looks at, the masses and columns that the energies read."""
         found = super().check_state(atoms, tol)
-        if self.atoms is not None and self._read(atoms) != self._read(self.atoms):
+        if self.atoms is not None and self._data(atoms) != self._data(self.atoms):
             found.append("data")
         return found
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=base.all_changes) -> None:
-        if atoms is not None and self.atoms is not None and self._read(atoms) != self._read(self.atoms):
-            self._bound = None
         super().calculate(atoms, properties, system_changes)
         bound, model = self._for(self.atoms), self.program.model
         box = orientation(self.atoms, model.dim)
+        self._check_turned(box)
         length, energy = in_ase(model, LENGTH), in_ase(model, ENERGY)
         x = box.turned(self.atoms.positions)[:, : model.dim] / length
         leaves = {**self._leaves, **bound.initial.data}
@@ -175,26 +174,51 @@ class Calculator(base.Calculator):
 
     @cached_property
     def _columns(self) -> tuple[str, ...]:
-        """The columns of Atoms that may be data of the program, or that its energies read."""
-        names = names_in(tuple(e.body for e in energetic(self.program.model)))
-        own = [p.name for p in self.program.model.data if p.per_atom and p.name not in (self.parameters["data"] or ())]
-        return tuple(own + ["masses"] * ("m" in names) + ["label"])
+        """The columns of Atoms that decide what the program computes."""
+        model, given = self.program.model, self.parameters["data"] or ()
+        own = [p.name for p in model.data if p.per_atom and p.name not in given]
+        weighs = "m" in names_in(tuple(e.body for e in energetic(model)))
+        return (*own, *(["masses"] if weighs else ()), *(["initial_charges"] if "q" in own else ()), "label")
 
-    def _read(self, atoms: Atoms) -> list:
-        """What decides the program's data, beside what ASE compares itself."""
-        found = [atoms.arrays[name].tolist() for name in self._columns if name in atoms.arrays]
-        frozen = [(type(c).__name__, np.ravel(c.index).tolist()) for c in atoms.constraints if hasattr(c, "index")]
-        return [found, frozen if self.program.model.freezing else []]
+    def _data(self, atoms: Atoms) -> tuple:
+        """The numbers in these columns; and the atoms that are fixed, where the program freezes by data."""
+        found = tuple(atoms.arrays[name].tobytes() for name in self._columns if name in atoms.arrays)
+        fixed = fixed_of(atoms)[0] if self.program.model.freezing else None
+        return found, None if fixed is None else fixed.tobytes()
 
     def _for(self, atoms: Atoms) -> _Bound:
         """What is kept for atoms of this kind."""
-        key = (len(atoms), atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._precision, labels_of(atoms))
-        charges = atoms.get_initial_charges() if "q" in self._columns else None
-        if self._bound is None or not self._bound.suits(key, charges):
-            self._bound = self._bind(atoms, key, charges)
+        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._precision, self._data(atoms))
+        if self._bound is None or self._bound.key != key:
+            self._bound = self._bind(atoms, key)
         return self._bound
 
-    def _bind(self, atoms: Atoms, key: tuple, charges) -> _Bound:
+    def _check_turned(self, box: Orientation) -> None:
+        if box.rotation is None or self._directed is None:
+            return
+        raise Rejected(
+            fault(
+                self.program.model.source,
+                "triclinic-box",
+                "the box of the Atoms would have to be turned, and an energy depends on directions in space",
+                self._directed,
+                help="give the Atoms a box with a along x and b in the plane of x and y, and with what does not repeat "
+                "along an axis",
+            )
+        )
+
+    @cached_property
+    def _directed(self) -> Expr | None:
+        """What of the energies depends on directions in space, or on places in it; None where nothing does."""
+
+        def looks(node: Expr) -> bool:
+            if isinstance(node, Read):
+                return node.symbol in ("origin", "cell")
+            return isinstance(node, Op) and (node.op == "vector" or node.op.startswith(("component_", "entry_")))
+
+        return next((n for e in energetic(self.program.model) for n in walk(e.body) if looks(n)), None)
+
+    def _bind(self, atoms: Atoms, key: tuple) -> _Bound:
         from mdsl.lowering.run.held_energies import HeldEnergies
 
         model, parameters = self.program.model, self.parameters
@@ -205,22 +229,11 @@ class Calculator(base.Calculator):
             model, atoms, species, None, params, parameters["topologies"], parameters["data"], boxed=True
         )
         self._tell(atoms)
-        if box.rotation is not None and (seen := _directed(model)) is not None:
-            raise Rejected(
-                fault(
-                    model.source,
-                    "triclinic-box",
-                    "the box of the Atoms would have to be turned, and an energy depends on directions in space",
-                    seen,
-                    help="give the Atoms a box with a along x and b in the plane of x and y, and what does not repeat "
-                    "along an axis: `cell, q = atoms.cell.standard_form()`",
-                )
-            )
         self.program.check_whole(initial)
         energies = HeldEnergies.of(
             self.program.compiled.field, initial, self._precision, {**params, **initial.data}, parameters["policy"]
         )
-        return _Bound(key, charges, initial, box.periodic, energies)
+        return _Bound(key, initial, box.periodic, energies)
 
     def _tell(self, atoms: Atoms) -> None:
         """Say, once, what Atoms say of the physics and the program does not use."""
@@ -240,11 +253,8 @@ class Calculator(base.Calculator):
 class _Bound:
     """What is kept for Atoms of one kind, whatever their positions and box."""
 
-    def __init__(self, key: tuple, charges, initial: Initial, periodic: tuple[bool, ...], energies):
-        self.key, self.charges, self.initial, self.periodic, self.energies = key, charges, initial, periodic, energies
-
-    def suits(self, key: tuple, charges) -> bool:
-        return self.key == key and np.array_equal(self.charges, charges)
+    def __init__(self, key: tuple, initial: Initial, periodic: tuple[bool, ...], energies):
+        self.key, self.initial, self.periodic, self.energies = key, initial, periodic, energies
 
     def cell(self, vectors: np.ndarray):
         """The box of this moment as JAX takes it, with tilts where it had some or has any now."""
@@ -253,14 +263,3 @@ class _Bound:
         vectors = extended(vectors, self.periodic)
         tilted = self.initial.tilted or bool(np.tril(vectors, -1).any())
         return cast(of_matrix(vectors, tilted), self.energies.lowered.dtype)
-
-
-def _directed(model: Model) -> Expr | None:
-    """What of the energies depends on directions in space, or on places in it; None where nothing does."""
-
-    def looks(node: Expr) -> bool:
-        if isinstance(node, Read):
-            return node.symbol in ("origin", "cell")
-        return isinstance(node, Op) and (node.op == "vector" or node.op.startswith(("component_", "entry_")))
-
-    return next((n for e in energetic(model) for n in walk(e.body) if looks(n)), None)

@@ -43,8 +43,8 @@ class Result:
     kept: Kept | None = field(repr=False, default=None)
 
     def to_atoms(self) -> Atoms:
-        """The final state as `Atoms` of ASE, with velocities, masses and data. Raises Rejected: ``wrong-arguments`` of a
-        batch, or inside transformations."""
+        """The final state as `Atoms` of ASE, with velocities, masses and data; in reduced units the numbers as they
+        are. Raises Rejected: ``wrong-arguments`` of a batch, or inside transformations."""
         if self.kept is None or self.kept.replica is None:
             raise Rejected(
                 Diagnostic(

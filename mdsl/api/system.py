@@ -176,7 +176,7 @@ class System:
         the run is one pure function, its records are traced arrays, each with its own rows only (outside, NaN fills
         those where something else was recorded), and NaN says that a neighbour list overflowed or that the run blew up.
         Outside, of a batch some replicas may blow up: the others go on, and ``lost`` of the result tells which, as a
-        warning does. With ``trajectory`` the frames that the program writes are kept: `Result.trajectory`. Raises Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``, ``wrong-shape``,
-        ``batch-shape``, ``no-derivative``.
+        warning does. With ``trajectory`` the frames that the program writes are kept: `Result.trajectory`. Raises
+        Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``, ``no-derivative``.
         """
         return runs.run(self, key, x, v, box, params, data, steps, trajectory)

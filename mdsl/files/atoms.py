@@ -1,7 +1,7 @@
 """`Atoms` of ASE as structures, and structures as `Atoms`.
 
-ASE counts in angstrom, electron volts and atomic masses, and so in times of angstrom*sqrt(u/eV). Its box vectors may lie
-anywhere, and any of them may repeat; here they are the rows of a triangular matrix.
+ASE counts in angstrom, electron volts and atomic masses, and so in times of angstrom*sqrt(u/eV). Its box vectors may
+lie anywhere, and any of them may repeat; here they are the rows of a triangular matrix.
 """
 
 from __future__ import annotations
@@ -121,8 +121,9 @@ def _closed(cell: np.ndarray, periodic: Sequence[bool]) -> np.ndarray:
 
 
 def structure_of(atoms: Atoms, dim: int = 3, reduced: bool = False) -> tuple[Structure, Orientation]:
-    """`Atoms` as a structure of ``dim`` dimensions. ``reduced``: for a program in reduced units, which takes all numbers
-    as they stand, with ASE's times. Raises ``no-atoms``, ``not-finite``, ``bad-dimension``, ``triclinic-box``."""
+    """`Atoms` as a structure of ``dim`` dimensions, and how their box was turned. ``reduced``: for a program in reduced
+    units, which takes all numbers as they stand, with ASE's times. Raises ``no-atoms``, ``not-finite``,
+    ``bad-dimension``, ``triclinic-box``."""
     if len(atoms) == 0:
         raise rejected("no-atoms", "the Atoms are none")
     box = orientation(atoms, dim)
@@ -208,12 +209,15 @@ def atoms_of(
     labels: Sequence[str],
     masses: np.ndarray | None,
     velocities: np.ndarray | None = None,
-    columns: dict[str, np.ndarray] | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    fixed: np.ndarray | None = None,
     info: dict | None = None,
 ) -> Atoms:
-    """`Atoms` from arrays [N, d] in ASE's units, with the box vectors in the rows of ``cell`` [d, d]. Labels that are no
-    chemical elements are in the column ``label``, and these atoms are X to ASE."""
+    """`Atoms` from arrays [N, d] in ASE's units, with the box vectors in the rows of ``cell`` [d, d]; ``columns`` [N] by
+    name, of which ``q`` are charges; ``fixed`` [N]: who never moves. Labels that are no chemical elements are in the
+    column ``label``, and these atoms are X to ASE."""
     from ase import Atoms
+    from ase.constraints import FixAtoms
     from ase.data import atomic_numbers
 
     vectors = np.zeros((3, 3))
@@ -232,4 +236,6 @@ def atoms_of(
             atoms.set_initial_charges(values)
         else:
             atoms.set_array(name, np.asarray(values))
+    if fixed is not None:
+        atoms.set_constraint(FixAtoms(mask=fixed))
     return atoms
