@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import reduce
 
 from mdsl.grammar.source import Span
-from mdsl.model.domains import Each, Over
+from mdsl.model.domains import Each, Over, Whole
 from mdsl.model.nodes import SCALAR, Axis, Data, Expr, Model, Number, Op, Param, Read, Reduce, transform, walk
 
 WEIGHT = "·weight"  # no program can call anything so
@@ -20,7 +20,7 @@ WEIGHT = "·weight"  # no program can call anything so
 
 def by_atom(model: Model) -> Model | None:
     """The Model with the data `WEIGHT`, of which energies are linear functions; None where an energy is no linear
-    function of its sums, so that no part of it belongs to an atom."""
+    function of its sums, or a function of Python of all atoms, so that no part of it belongs to an atom."""
     bodies = {e.name: e.body for e in model.equations if e.kind != "quantity" and e.series is None}
 
     def written_out(expr: Expr) -> Expr:
@@ -55,7 +55,7 @@ def _weighted(expr: Expr) -> Expr | None:
         case Reduce(domain=Over(), op="sum"):
             inner = _weighted(expr.body)
             return None if inner is None else replace(expr, body=inner)
-        case Reduce(op="sum"):
+        case Reduce(op="sum", domain=domain) if not isinstance(domain, Whole):
             return replace(expr, body=_op("mul", expr.body, (_mean(expr.domain.binders), expr.body)))
         case Op(op="add" | "sub" | "neg"):
             return _each(expr, range(len(expr.args)))

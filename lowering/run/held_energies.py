@@ -19,6 +19,7 @@ from mdsl.lowering.field.by_atom import WEIGHT, by_atom
 from mdsl.lowering.field.derive import derive
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import Cell, matrix_of
+from mdsl.lowering.kernels.ase_energy import telling
 from mdsl.lowering.kernels.changing_box import carried, repeating, strain
 from mdsl.lowering.kernels.pair_kernel import ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours.lists import NeighbourList
@@ -79,12 +80,16 @@ class HeldEnergies:
     # -- lists ---------------------------------------------------------------------------------------------------
 
     def _call(self, name: str, leaves, x, cell: Cell):
+        with telling(self.lowered.model):
+            return self._found(name, leaves, x, cell)
+
+    def _found(self, name: str, leaves, x, cell: Cell):
         if self.energies.traversal.plan is not None:
             if self.held is None or not bool(self._function("holds")(leaves, x, cell, self.held)):
                 self._build(leaves, x, cell)
         values = self._function(name)(leaves, x, cell, self.held)
         if not all(bool(jnp.isfinite(v).all()) for v in jax.tree.leaves(values)) and self._replan(leaves, x, cell):
-            return self._call(name, leaves, x, cell)
+            return self._found(name, leaves, x, cell)
         return values
 
     def _build(self, leaves, x, cell: Cell) -> None:

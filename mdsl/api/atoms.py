@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mdsl.files.atoms import atoms_of
+from mdsl.files.atoms import atoms_of, in_ase
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
-from mdsl.model.dimensions import CHARGE, ENERGY, LENGTH, MASS, VELOCITY, Dimension
+from mdsl.model.dimensions import CHARGE, LENGTH, MASS, VELOCITY
 from mdsl.model.nodes import Model
-from mdsl.model.units import ANGSTROM, DALTON, ELECTRONVOLT, ELEMENTARY_CHARGE, UnitValue
 from mdsl.passes.atom_data import columns
 from mdsl.start.arrays import given_velocities, with_drawn_velocities
 from mdsl.start.atoms import bind_atoms
@@ -23,24 +22,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from .system import System
-
-# ASE's units in SI units; that of velocities makes of amu the unit of energies.
-SIZES = {
-    LENGTH: ANGSTROM,
-    ENERGY: ELECTRONVOLT,
-    MASS: DALTON,
-    VELOCITY: (ELECTRONVOLT / DALTON) ** 0.5,
-    CHARGE: ELEMENTARY_CHARGE,
-}
-
-
-def in_ase(model: Model, dimension: Dimension) -> float:
-    """ASE's number per internal number of a length, energy, mass, velocity or charge. In reduced units it is 1: ASE's
-    angstrom, eV and atomic mass stand for the program's units of length, energy and mass."""
-    if model.units.reduced:
-        return 1.0
-    found = 1.0 / model.units.to_internal(1.0, UnitValue(SIZES[dimension], dimension))
-    return 1.0 if abs(found - 1.0) < 1e-14 else found
 
 
 def is_atoms(x: object) -> bool:
@@ -80,20 +61,20 @@ def bound(
 def shown_atoms(system: System, x, v, cell, data: Mapping[str, object], info: dict | None = None) -> Atoms:
     """`Atoms` of a system in a state in internal units: x, v [N, d], cell [d, d]."""
     model, initial = system.model, system.initial
-    mass = in_ase(model, MASS)
+    mass = in_ase(model.units, MASS)
     own = {n: a for n, a in columns(model, data).items() if n != "q" and n not in model.freezing}
     resting = still(model, initial.species, data) if model.freezing else None
     param = model.param("q")
     if param is not None and param.data is not None and param.per_atom:
         charged = param.type.dimension == CHARGE
-        own["q"] = np.asarray(data["q"]) * (in_ase(model, CHARGE) if charged else 1 / param.data.size)
+        own["q"] = np.asarray(data["q"]) * (in_ase(model.units, CHARGE) if charged else 1 / param.data.size)
     return atoms_of(
-        np.asarray(x, float) * in_ase(model, LENGTH),
-        np.asarray(cell, float) * in_ase(model, LENGTH),
+        np.asarray(x, float) * in_ase(model.units, LENGTH),
+        np.asarray(cell, float) * in_ase(model.units, LENGTH),
         initial.periodic,
         initial.labels,
         np.asarray(initial.masses, float) * mass,
-        np.asarray(v, float) * in_ase(model, VELOCITY),
+        np.asarray(v, float) * in_ase(model.units, VELOCITY),
         own,
         resting,
         info,

@@ -11,7 +11,7 @@ import numpy as np
 from ase.calculators import calculator as base
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from mdsl.files.atoms import Orientation, fixed_of, labels_of, orientation
+from mdsl.files.atoms import Orientation, fixed_of, in_ase, labels_of, orientation
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.jax_version import check
 from mdsl.lowering.planning.policy import DEFAULT, Policy
@@ -24,7 +24,6 @@ from mdsl.start.atoms import bind_atoms
 from mdsl.start.box import extended
 from mdsl.start.initial import Initial
 
-from .atoms import in_ase
 from .program import Program, precision_of
 from .system import System
 
@@ -133,7 +132,7 @@ class Calculator(base.Calculator):
         bound, model = self._for(self.atoms), self.program.model
         box = orientation(self.atoms, model.dim)
         self._check_turned(box)
-        length, energy = in_ase(model, LENGTH), in_ase(model, ENERGY)
+        length, energy = in_ase(model.units, LENGTH), in_ase(model.units, ENERGY)
         x = box.turned(self.atoms.positions)[:, : model.dim] / length
         leaves = {**self._leaves, **bound.initial.data}
         cell = bound.cell(box.cell / length)
@@ -154,7 +153,8 @@ class Calculator(base.Calculator):
             of_atoms = bound.energies.of_atoms(leaves, x, cell)
             if of_atoms is None:
                 raise base.PropertyNotImplementedError(
-                    "the potential is no sum of energies of atoms: an energy is a nonlinear function of sums"
+                    "the potential is no sum of energies of atoms: an energy is a nonlinear function of sums, or a "
+                    "function of Python"
                 )
             self.results["energies"] = np.asarray(of_atoms, float) * energy
 

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 def compile(text: str, folder: str | Path | None = None, *, externs: Mapping[str, Callable] | None = None) -> Program:
     """The program in a text. ``folder`` is where the files and modules that it names lie.
 
-    ``externs``: the functions of Python that it calls, by name. Raises Rejected with every error found.
+    ``externs``: the functions of Python that it calls, by name; for an extern energy also a function with its weights,
+    (function, weights), or a calculator of ASE. Raises Rejected with every error found.
     """
     return Program(compiled_with(Source("<string>", text), Path(folder) if folder is not None else Path.cwd(), externs))
 
@@ -68,7 +69,9 @@ def compiled_with(
     check()
     from mdsl.lowering.kernels.calls import bad_externs
 
-    return compile_source(source, folder, externs, bad_externs, given)
+    from .python import functions
+
+    return compile_source(source, folder, functions(externs), bad_externs, given)
 
 
 @dataclass(frozen=True, eq=False)

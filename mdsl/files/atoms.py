@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mdsl.model.units import ANGSTROM, DALTON, ELECTRONVOLT, FEMTOSECOND
+from mdsl.model.dimensions import CHARGE, ENERGY, LENGTH, MASS, VELOCITY, Dimension
+from mdsl.model.units import (
+    ANGSTROM,
+    DALTON,
+    ELECTRONVOLT,
+    ELEMENTARY_CHARGE,
+    FEMTOSECOND,
+    UnitSystem,
+    UnitValue,
+)
 
 from .errors import rejected
 from .structure import Structure, padded
@@ -23,6 +32,25 @@ if TYPE_CHECKING:
 
 # ASE's times in a femtosecond. Its own `ase.units.fs` has older constants, by which kinetic energies would be others.
 TIMES_IN_FEMTOSECOND = FEMTOSECOND / (ANGSTROM * math.sqrt(DALTON / ELECTRONVOLT))
+
+# ASE's units in SI units; that of velocities makes of its unit of mass that of energies.
+SIZES = {
+    LENGTH: ANGSTROM,
+    ENERGY: ELECTRONVOLT,
+    MASS: DALTON,
+    VELOCITY: math.sqrt(ELECTRONVOLT / DALTON),
+    CHARGE: ELEMENTARY_CHARGE,
+}
+
+
+def in_ase(units: UnitSystem, dimension: Dimension) -> float:
+    """ASE's number per internal number of a length, energy, mass, velocity or charge. In reduced units it is 1: ASE's
+    angstrom, eV and atomic mass stand for the program's units of length, energy and mass."""
+    if units.reduced:
+        return 1.0
+    found = 1.0 / units.to_internal(1.0, UnitValue(SIZES[dimension], dimension))
+    return 1.0 if abs(found - 1.0) < 1e-14 else found
+
 
 # Columns that mean something to ASE or to mdsl; all other numbers are data of the program.
 KNOWN_COLUMNS = (

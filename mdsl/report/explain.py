@@ -21,6 +21,7 @@ from mdsl.model.box_dependencies import decided_by, explicit_time
 from mdsl.model.box_shape import changes_box
 from mdsl.model.curves import HOLD, REPEAT, STOP
 from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
+from mdsl.model.functions import Weights
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Param, Read, Setup, walk
 from mdsl.passes.finite import knows
 from mdsl.printing.expressions import text_of
@@ -110,6 +111,12 @@ def _tables(model: Model) -> Iterator[Fact]:
 def _foreign(model: Model) -> Iterator[Fact]:
     for param in (p for p in model.params if p.learned is not None):
         network = param.learned
+        if isinstance(network, Weights):
+            yield (
+                param.name,
+                f"{network.count:,} weights of a function of Python, as they were given (line {param.span.line})",
+            )
+            continue
         layers = " - ".join(map(str, network.sizes))
         yield (
             param.name,
@@ -117,7 +124,7 @@ def _foreign(model: Model) -> Iterator[Fact]:
             f"{param.span.line})",
         )
         yield "", "weights to begin with: normal numbers of variance 1/inputs, of the seed 0; biases 0"
-    for extern in model.externs:
+    for extern in model.python:
         given = (
             "given" if extern.function is not None else "not given yet: a program runs no Python unless it is told to"
         )
