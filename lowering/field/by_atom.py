@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 
 from mdsl.grammar.source import Span
 from mdsl.model.domains import Each, Over, Whole
@@ -25,14 +24,18 @@ def by_atom(model: Model) -> Model | None:
 
     def written_out(expr: Expr) -> Expr:
         def body(node: Expr) -> Expr:
-            known = isinstance(node, Read) and not node.indices and node.symbol in bodies
-            return written_out(bodies[node.symbol]) if known else node
+            if isinstance(node, Read) and not node.indices and node.symbol in bodies:
+                return written_out(bodies[node.symbol])
+            return node
 
         return transform(expr, body)
 
-    energies = {e.name: _weighted(written_out(e.body)) for e in model.of_kind("energy")}
-    if None in energies.values():
-        return None
+    energies: dict[str, Expr] = {}
+    for energy in model.of_kind("energy"):
+        weighted = _weighted(written_out(energy.body))
+        if weighted is None:
+            return None
+        energies[energy.name] = weighted
     weight = Param("data", WEIGHT, (Axis("atoms"),), None, Span(model.source, 0, 0), SCALAR, data=Data(None, 1.0))
     return replace(
         model,
@@ -70,13 +73,15 @@ def _weighted(expr: Expr) -> Expr | None:
 
 
 def _each(expr: Op, places: Sequence[int]) -> Expr | None:
-    args = [_weighted(a) if k in places else a for k, a in enumerate(expr.args)]
-    return None if None in args else replace(expr, args=tuple(args))
+    found = [_weighted(a) if k in places else a for k, a in enumerate(expr.args)]
+    args = tuple(a for a in found if a is not None)
+    return replace(expr, args=args) if len(args) == len(found) else None
 
 
 def _mean(atoms: Sequence[str]) -> Expr:
-    weights = [Read(WEIGHT, (atom,), type=SCALAR) for atom in atoms]
-    total = reduce(lambda a, b: Op("add", (a, b), type=SCALAR), weights)
+    total: Expr = Read(WEIGHT, (atoms[0],), type=SCALAR)
+    for atom in atoms[1:]:
+        total = Op("add", (total, Read(WEIGHT, (atom,), type=SCALAR)), type=SCALAR)
     return Op("div", (total, Number(float(len(atoms)), type=SCALAR)), type=SCALAR)
 
 

@@ -116,14 +116,13 @@ class Derivation:
         """An energy by a function of Python of all atoms, which JAX differentiates: ``weighted`` is its product with
         the weight of the sum."""
         body, domain, leaves = summand.body, summand.domain, _copy(summand.leaves)
+        assert isinstance(body, OfAll)
         weight = self.formula(summand.weight, leaves, body)
         weighted = Op("mul", (weight, body), type=body.type, span=body.span, via=body.via)
-        learned = (Read(body.weights, type=self.model.param(body.weights).type),) if self.has_weights(body) else ()
+        param = self.model.param(body.weights)  # None before the function is given
+        learned = () if param is None else (Read(body.weights, type=param.type),)
         support = self.told(body)
         return Term(number, summand.equation, domain, body, (), support, networks=learned, weighted=weighted)
-
-    def has_weights(self, body: OfAll) -> bool:
-        return self.model.param(body.weights) is not None  # there are none before the function is given
 
     @staticmethod
     def told(body: OfAll) -> Support:

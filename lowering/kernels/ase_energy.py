@@ -1,4 +1,4 @@
-"""A calculator of ASE as a function of JAX: its energy by a call of the host, with its forces and stress as derivatives.
+"""A calculator of ASE as a function of JAX: its energy by a call of the host, its forces and stress as derivatives.
 
 What the calculator cannot do ends no program of XLA, which would say so in its own words: the energy is NaN then, and
 what is wrong is kept for whoever called (`telling`).

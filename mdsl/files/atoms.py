@@ -241,8 +241,8 @@ def atoms_of(
     fixed: np.ndarray | None = None,
     info: dict | None = None,
 ) -> Atoms:
-    """`Atoms` from arrays [N, d] in ASE's units, with the box vectors in the rows of ``cell`` [d, d]; ``columns`` [N] by
-    name, of which ``q`` are charges; ``fixed`` [N]: who never moves. Labels that are no chemical elements are in the
+    """`Atoms` from arrays [N, d] in ASE's units, with the box vectors in the rows of ``cell`` [d, d]; ``columns`` [N]
+    by name, of which ``q`` are charges; ``fixed`` [N]: who never moves. Labels that are no chemical elements are in the
     column ``label``, and these atoms are X to ASE."""
     from ase import Atoms
     from ase.constraints import FixAtoms

@@ -211,7 +211,6 @@ class Whole(Domain):
 
     near: bool = False
 
-    form = "all"
     visits = "the whole"
     words = "all atoms at once, by a function of Python"
     counted = False
@@ -219,6 +218,9 @@ class Whole(Domain):
     @property
     def reaches(self) -> bool:  # type: ignore[override]
         return self.near
+
+    def __str__(self) -> str:
+        return "the whole"
 
 
 KINDS: tuple[type[Domain], ...] = (Each, Pairs, Others, Triples, Around, Members, Partners, Over)

@@ -337,10 +337,12 @@ class Model:
         """What the `table` statement of this name gives it."""
         return next(p.table for p in self.params if p.name == name and p.table is not None)
 
-    def foreign(self, name: str) -> Network | Weights | Extern | None:
+    def foreign(self, name: str) -> Network | Extern | None:
         """What a learned or extern function computes."""
         param = self.param(name)
-        return param.learned if param is not None else next((e for e in self.externs if e.name == name), None)
+        if param is not None:
+            return param.learned if isinstance(param.learned, Network) else None
+        return next((e for e in self.externs if e.name == name), None)
 
     @property
     def python(self) -> tuple[Extern, ...]:

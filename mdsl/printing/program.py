@@ -26,6 +26,7 @@ from mdsl.model.nodes import (
     Lambda,
     Loop,
     Model,
+    Network,
     OfAll,
     Output,
     Param,
@@ -176,7 +177,7 @@ class _Printer:
     # -- declarations ----------------------------------------------------------------------------------
 
     def param(self, param: Param) -> tree.Statement:
-        if param.learned is not None:
+        if isinstance(param.learned, Network):
             sizes = (tree.Number(NOWHERE, str(size)) for size in param.learned.sizes)
             return tree.Learned(NOWHERE, identifier(param.name), call(name_of("mlp"), *sizes))
         if param.data is not None:
@@ -233,8 +234,10 @@ class _Printer:
     def equation(self, equation: Equation) -> tree.Equation | tree.ExternEnergy:
         match equation.body:
             case Reduce(body=OfAll(inputs=inputs, radius=radius)):
-                given = {"neighbours": self.exprs.expr(r, Place()) for r in radius}
-                parameters = tuple(tree.Parameter(NOWHERE, name, given.get(name)) for name in inputs)
+                within = self.exprs.expr(radius[0], Place()) if radius else None
+                parameters = tuple(
+                    tree.Parameter(NOWHERE, name, within if name == "neighbours" else None) for name in inputs
+                )
                 return tree.ExternEnergy(NOWHERE, identifier(equation.name), parameters)
         helpers: list[tree.Binding] = []
         series = equation.series

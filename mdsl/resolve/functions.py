@@ -133,10 +133,11 @@ def extern_energy(
         )
     else:
         function = given.function if isinstance(given, Weighted) else given
+        within = None if radius is None else radius.default
         body = OfAll(
             name,
             tuple(inputs),
-            () if radius is None else (resolver.expr(radius.default, scope),),
+            () if within is None else (resolver.expr(within, scope),),
             own[0].id if own else "",
             body=Extern(name, tuple(inputs), statement.span, function),
             span=statement.span,

@@ -25,12 +25,12 @@ use minimizers (fire)
 use barostats (fire_box)
 species Cu
 {more}
-table F[species], g[species], phi[species, species] = setfl("Cu_mishin1.eam.alloy")
+table F[species], g[species], phi[species, species] = funcfl("Cu_u3.eam")
 quantity rho[i] = sum(j != i) g[j](|x[i] - x[j]|)
 energy embedding = sum(i) F[i](rho[i])
 energy repulsion = sum(i < j) phi[i, j](|x[i] - x[j]|)
 observe slope = largest(i) |f[i]|
-observe P = trace(virial)/(3*volume)
+observe pull = max(|virial.xx|, max(|virial.yy|, |virial.zz|))/volume
 run {{ x = read("bound in Python")  {run} }}
 """
 SILICON = """use units.metal
@@ -44,7 +44,7 @@ def copper(run, more=""):
 
 
 def strained():
-    atoms = bulk("Cu", a=3.615, cubic=True) * (4, 4, 4)
+    atoms = bulk("Cu", a=3.615, cubic=True) * (3, 3, 3)
     atoms.set_cell(atoms.cell.lengths() * [1.02, 0.99, 1.01], scale_atoms=True)
     atoms.rattle(0.05, seed=2)
     return atoms
@@ -53,22 +53,22 @@ def strained():
 @needs_reference
 @pytest.mark.parametrize("optimizer", [FIRE, BFGS])
 def test_a_strained_cell_is_relaxed_as_by_fire_box(optimizer):
-    program = copper("fire_box(dt = 4 [fs]) until slope < 1e-4 [eV/angstrom] and |P| < 1 [bar], at most 3000")
+    program = copper("fire_box(dt = 4 [fs]) until slope < 1e-5 [eV/angstrom] and pull < 0.1 [bar], at most 3000")
     atoms = strained()
     own = program.bind(atoms).run(jax.random.key(0))
     assert own.statements[0].converged
     atoms.calc = program.calculator()
     with optimizer(FrechetCellFilter(atoms, mask=[True] * 3 + [False] * 3), logfile=None) as relaxing:
-        assert relaxing.run(fmax=1e-4, steps=500)
+        assert relaxing.run(fmax=2e-5, steps=1000)
     assert np.ptp(strained().cell.lengths()) > 0.4
-    np.testing.assert_allclose(atoms.cell.lengths(), own.box, rtol=2e-6)
-    np.testing.assert_allclose(atoms.cell.lengths(), 4 * 3.615, rtol=1e-4)  # the lattice constant it was fitted to
+    np.testing.assert_allclose(atoms.cell.lengths(), own.box, rtol=1e-5)
+    np.testing.assert_allclose(atoms.cell.lengths(), 3 * 3.615, rtol=1e-4)  # the lattice constant it was fitted to
 
 
 @needs_reference
 def test_the_bulk_modulus_of_an_equation_of_state_is_that_of_second_derivatives():
     program = copper("velocity_verlet(dt = 1 [fs]) for 1")
-    atoms = bulk("Cu", a=3.615, cubic=True) * (4, 4, 4)
+    atoms = bulk("Cu", a=3.615, cubic=True) * (3, 3, 3)
     atoms.calc = program.calculator()
     with FIRE(FrechetCellFilter(atoms, hydrostatic_strain=True), logfile=None) as relaxing:
         relaxing.run(fmax=1e-6)
@@ -139,8 +139,8 @@ def test_verlet_of_ase_and_of_the_program():
 @needs_reference
 def test_the_barrier_of_a_vacancy_in_copper():
     """A band of images by ASE, beside the program's own minimum with the jumping atom held half way, where it is at
-    the saddle point by symmetry; and the 0.69 eV of Mishin et al. 2001."""
-    crystal = bulk("Cu", a=3.615, cubic=True) * (4, 4, 4)
+    the saddle point by symmetry."""
+    crystal = bulk("Cu", a=3.615, cubic=True) * (3, 3, 3)
     gone = 0
     near = int(np.argsort(crystal.get_distances(gone, range(len(crystal)), mic=True))[1])
     hop = crystal.get_distance(near, gone, mic=True, vector=True)
@@ -179,4 +179,3 @@ def test_the_barrier_of_a_vacancy_in_copper():
     scan = float(saddle.energy(found.x) - saddle.energy(plain.x))
     assert np.argmax(energies) == 3 and energies[-1] == pytest.approx(energies[0], abs=1e-3)
     assert barrier == pytest.approx(scan, abs=2e-3)
-    assert barrier == pytest.approx(0.69, abs=0.015)

@@ -86,8 +86,8 @@ def infer_call(work: Inference, expr: Call) -> Call:
 def infer_whole(work: Inference, expr: OfAll) -> OfAll:
     """An energy of all atoms by a function of Python; its radius is known before the run."""
     length, energy = (work.model.units.dimension(d) for d in (LENGTH, ENERGY))
-    for radius in expr.radius:
-        before_run(work, radius, "the radius of `neighbours`")
+    for r in expr.radius:
+        before_run(work, r, "the radius of `neighbours`")
     radius = tuple(want(work, r, length, "the radius of `neighbours`") for r in expr.radius)
     return replace(expr, radius=radius, type=Type("scalar", energy))
 
