@@ -60,7 +60,7 @@ def test_a_strained_cell_is_relaxed_as_by_fire_box(optimizer):
     atoms.calc = program.calculator()
     with optimizer(FrechetCellFilter(atoms, mask=[True] * 3 + [False] * 3), logfile=None) as relaxing:
         assert relaxing.run(fmax=2e-5, steps=1000)
-    assert np.ptp(strained().cell.lengths()) > 0.4
+    assert np.ptp(strained().cell.lengths()) > 0.3
     np.testing.assert_allclose(atoms.cell.lengths(), own.box, rtol=1e-5)
     np.testing.assert_allclose(atoms.cell.lengths(), 3 * 3.615, rtol=1e-4)  # the lattice constant it was fitted to
 
