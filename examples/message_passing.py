@@ -2,9 +2,9 @@
 
     python examples/message_passing.py [--quick]
 
-The network is a function of JAX that the program declares as an extern energy: the compiler's list tells it of the pairs
-within a radius, and its weights are a parameter of the program. States of the crystal of copper_gupta.mdsl are what it
-learns from. Its continuous filters are those of SchNet (Schuett et al. 2018), in a small size.
+The network is a function of JAX that the program declares as an extern energy: the compiler's list tells it of the
+pairs within a radius, and its weights are a parameter of the program. States of the crystal of copper_gupta.mdsl are
+what it learns from. Its continuous filters are those of SchNet (Schuett et al. 2018), in a small size.
 """
 
 import sys

@@ -15,6 +15,7 @@ from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.lowering.run.snapshot import Snapshot, as_written
 from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
 from mdsl.model.observable_types import observable_type
+from mdsl.statistics.estimates import Estimate, each, estimate
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -28,7 +29,8 @@ class Result:
     [N, d], and the box, edges [d] or vectors [d, d], with 1 for an axis that does not repeat; for each statement of
     dynamics its steps and whether it converged (None where it does not run `until` a condition holds). Of a batch all
     arrays have the replicas along their first axis; where a replica has fewer rows than others, what is missing at the
-    end is NaN, and -1 of ``step``. ``lost``: the replicas that went wrong on the way, and what is said of each; their
+    end is NaN, and -1 of ``step``. ``since``: for each record the row from which on the last statement that recorded it
+    did so. ``lost``: the replicas that went wrong on the way, and what is said of each; their
     records end before, their final state is NaN, and ``step`` and ``time`` are the last at which they were sound."""
 
     records: dict[str, np.ndarray]
@@ -40,6 +42,7 @@ class Result:
     counts: object = field(repr=False, default=None)
     statements: tuple[Outcome, ...] = ()
     lost: Mapping[int, Diagnostic] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)
     kept: Kept | None = field(repr=False, default=None)
 
     def to_atoms(self) -> Atoms:
@@ -75,6 +78,16 @@ class Result:
         time = factor(self.kept.system.model, self.kept.system.model.units.dimension(TIME))
         own = frames[self.kept.replica].values()
         return [self.kept.shown(s.x, s.v, s.cell, int(s.step), float(s.time) * time) for s in own]
+
+    @property
+    def statistics(self) -> dict[str, Estimate]:
+        """What the records of the last statement that made them are worth, by name, see `mdsl.estimate`. Of a batch all
+        fields of each have the replicas along their first axis; `mdsl.estimate(rows, replicas=True)` takes them as one.
+        """
+        of = each if np.ndim(self.step) else estimate
+        rows = {n: np.asarray(r) for n, r in self.records.items() if n not in ("step", "time")}
+        last = {n: slice(self.since.get(n, 0), None) for n in rows}
+        return {n: of(r[:, last[n]] if of is each else r[last[n]]) for n, r in rows.items()}
 
     def of(self, k: int) -> Result:
         """Of a batch, one replica."""
@@ -115,9 +128,11 @@ class Memory:
         self.frames: list[dict[int, Snapshot]] | None = [{} for _ in members.asked] if trajectory else None
         self.rows: list[dict[int, dict[str, np.ndarray]]] = [{} for _ in members.asked]
         self.gone: list[int] = []
+        self.index = 0
+        self.began: dict[str, tuple[int, int]] = {}  # the last statement that recorded it, and its first row
 
     def statement(self, index, advance, steps, done, dt) -> None:
-        pass
+        self.index = index
 
     def frame(self, output, replicas, snapshot) -> None:
         """Of several files that are written at one step there is one frame."""
@@ -147,6 +162,9 @@ class Memory:
         for place, k in enumerate(replicas):
             row = self.rows[k].setdefault(int(step[place]), {"step": step[place], "time": t[place] * scale})
             row |= {name: a[place] for name, a in shown.items()}
+        for name in shown:
+            if self.began.get(name, (-1, 0))[0] != self.index:
+                self.began[name] = self.index, len(self.rows[replicas[0]]) - 1
 
     def arrays(self) -> dict[str, np.ndarray]:
         """[B, rows, ...]"""

@@ -85,6 +85,7 @@ def _result(system: System, runner, steps: int | None, trajectory: bool) -> Resu
         runner.counts,
         tuple(runner.outcomes),
         {k: loss.diagnostic for k, loss in runner.members.lost.items()},
+        {name: row for name, (_, row) in memory.began.items()},
         Kept(system, [m.params for m in runner.members.asked], memory.frames),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.model.nodes import Advance
 from mdsl.start.builders import start
+from mdsl.statistics.tables import Worths
 
 from .checkpoints import read
 from .display import Table
@@ -162,10 +163,18 @@ class BatchListener(Listener):
         }
         return {**super().place_in_header(snapshot, place), "lost": lost}
 
-    def finish(self, runner, wall: float) -> None:
+    def groups(self) -> list[tuple[Mapping[str, object], list[int]]]:
+        there = [k for k in range(self.count) if k not in self.runner.members.lost]
+        found: dict[str, tuple[Mapping[str, object], list[int]]] = {}
+        for k in there:
+            values = {n: self.values[k][n] for n in self.swept}
+            found.setdefault(repr(values), (values, []))[1].append(k)
+        return list(found.values())
+
+    def finish(self, runner, wall: float, worths: Sequence[Worths]) -> None:
         if self.swept:
             self.display.note(self.by_value())
-        super().finish(runner, wall)
+        super().finish(runner, wall, worths)
 
     def breakdown(self, runner) -> dict[str, float]:
         return dict(runner.counts.seconds)

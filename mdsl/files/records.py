@@ -72,6 +72,7 @@ class Records:
         self.path = None if path is None else Path(path)
         self._time = Column("time", time_unit)
         self._rows: list[tuple[int, float, np.ndarray]] = []
+        self._replicas: list[int] = []
         self._file: io.TextIOBase | None = None
         if self.path is not None:
             with writing(self.path):
@@ -107,6 +108,7 @@ class Records:
             (int(row[first]), float(row[first + 1]), np.array([float(v) if v else np.nan for v in row[first + 2 :]]))
             for row in kept
         ]
+        records._replicas = [int(row[0]) if first else 0 for row in kept]
         records.path = path
         with writing(path):
             fresh = path.with_name(path.name + ".new")
@@ -138,6 +140,7 @@ class Records:
         ]
         row = np.concatenate(parts) if parts else np.empty(0)
         self._rows.append((int(step), float(time), row))
+        self._replicas.append(int(keys[0]) if keys else 0)
         if self._file is not None:
             present = [c.name in values for c in self.columns.values() for _ in range(c.size)]
             with writing(self.path):
@@ -161,6 +164,11 @@ class Records:
     def steps(self) -> np.ndarray:
         """[n] int64."""
         return np.array([step for step, _, _ in self._rows], dtype=np.int64)
+
+    @property
+    def replicas(self) -> np.ndarray:
+        """[n] int64: the number of each row's replica, 0 of a system alone."""
+        return np.array(self._replicas, dtype=np.int64)
 
     @property
     def times(self) -> np.ndarray:
