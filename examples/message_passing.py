@@ -50,7 +50,8 @@ def drawn(key):
         {"filter": layer(keys[2 * k], BASIS, FEATURES), "update": layer(keys[2 * k + 1], FEATURES, FEATURES)}
         for k in range(ROUNDS)
     ]
-    return {"rounds": rounds, "energy": layer(keys[-1], FEATURES, 1), "atom": jnp.zeros(1), "first": jnp.ones(FEATURES)}
+    last = 0.1 * layer(keys[-1], FEATURES, 1)  # so that it begins with little more than the mean
+    return {"rounds": rounds, "energy": last, "atom": jnp.zeros(1), "first": jnp.ones(FEATURES)}
 
 
 def network(weights, x, near):
@@ -58,12 +59,12 @@ def network(weights, x, near):
     r = jnp.linalg.norm(near.vector, axis=1)
     ends = jnp.where(near.there, (1 - (r / RADIUS) ** 2) ** 3, 0)[:, None]  # smooth at the radius
     centres = jnp.linspace(2.0, RADIUS, BASIS)
-    basis = ends * jnp.exp(-4 * (r[:, None] - centres) ** 2)
+    basis = ends * jnp.exp(-8 * (r[:, None] - centres) ** 2)
     h = jnp.broadcast_to(weights["first"], (len(x), FEATURES))
     for own in weights["rounds"]:
         messages = h[near.other] * (basis @ own["filter"])
-        received = jax.ops.segment_sum(messages, near.centre, len(x))
-        h = h + jnp.tanh(received @ own["update"])
+        received = jax.ops.segment_sum(messages, near.centre, len(x)) / 16  # of so many or more neighbours
+        h = h + jax.nn.silu(received @ own["update"])
     return jnp.sum(h @ weights["energy"]) + len(x) * weights["atom"][0]
 
 
@@ -76,13 +77,13 @@ def states(count, steps):
 
 
 def main(quick):
-    count, epochs = (12, 15) if quick else (48, 120)
+    count, epochs = (12, 60) if quick else (48, 120)
     x, energies, forces = states(count, 60)
     start = drawn(jax.random.key(0))
     start["atom"] = start["atom"] + energies.mean() / x.shape[1]
     system = mdsl.compile(PROGRAM, externs={"E": (network, start)}).bind()
     print(f"{count} states of {x.shape[1]} atoms; {len(jax.tree.leaves(start))} arrays of weights")
-    rate = optax.cosine_decay_schedule(1e-2, epochs * count // 5)
+    rate = optax.cosine_decay_schedule(2e-2, epochs * count // 5)
     found = mdsl.fit(
         system, x, energies, forces, optimiser=optax.adam(rate), epochs=epochs, batch=4, progress=sys.stdout.isatty()
     )
