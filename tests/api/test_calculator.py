@@ -56,7 +56,7 @@ def same_as_ase(atoms, calc):
         np.testing.assert_allclose(ours[name], value, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("system", IN_UNITS)
+@pytest.mark.parametrize("system", ["lj", "real", *(pytest.param(n, marks=pytest.mark.slow) for n in ("metal", "si"))])
 def test_every_unit_system(system):
     same_as_ase(gas(), lj(system))
 
@@ -81,7 +81,10 @@ def listed():
     return lj(traversal="list")
 
 
-@pytest.mark.parametrize("name", BOXES)
+QUICK = ("turned", "left-handed", "a slab across y")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in BOXES])
 def test_every_box(name, listed):
     same_as_ase(gas(*BOXES[name]), listed)
 
@@ -118,6 +121,7 @@ def test_lists_are_kept_and_nothing_is_compiled_anew():
     assert calc.lists == 3
 
 
+@pytest.mark.slow
 def test_a_list_grows_with_what_it_has_to_hold():
     calc = lj(traversal="list")
     same_as_ase(gas((15.0, 15.0, 15.0)), calc)
@@ -137,6 +141,7 @@ def test_parameters_are_set():
         calc.set(epsilon=1.0)
 
 
+@pytest.mark.slow
 def test_energies_of_atoms():
     """Pairs by halves, quantities at their atom, tuples in equal parts, and what is no sum at all alike."""
     head = "use units.metal\nuse pair\nuse bonded\n"
@@ -172,6 +177,7 @@ def test_directions_in_space_are_not_turned():
     assert caught.value.diagnostics[0].id == "triclinic-box" and caught.value.diagnostics[0].span.line == 6
 
 
+@pytest.mark.slow
 def test_species_and_data_of_atoms():
     """Elements are species, under other names if one wants; charges are `q`, columns are data, and both may change."""
     head = "use units.metal\nuse coulomb\nspecies Na, Cl\ndata q[atoms] in [e]\ndata depth[atoms] in [eV]\n"
@@ -281,6 +287,7 @@ def shift(a, b, which):
     return np.round((a.positions[which] - b.positions[which]) @ np.linalg.inv(a.cell)) @ a.cell
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the box of the Atoms is turned")
 def test_batches_keep_a_trajectory_each():
     bound = program(RUN.format("metal"), "").bind(moving())
