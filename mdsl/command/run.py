@@ -332,4 +332,5 @@ def write(planned: Planned, output: Output, final, begun: float) -> None:
         force_evaluations=counts.force_evaluations,
         list_builds=counts.list_builds,
         statistics=[w.described for w in worths],
+        **({"left_to_xla": left} if (left := machine.left_to_xla()) else {}),
     )
