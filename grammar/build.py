@@ -112,6 +112,9 @@ class Builder:
     def extern(self, c):
         return tree.Extern(_span(c), _identifier(c[1]), tuple(c[2]))
 
+    def extern_energy(self, c):
+        return tree.ExternEnergy(_span(c), _identifier(c[2]), tuple(c[3]))
+
     def definition(self, c):
         equals = next(k for k, child in enumerate(c) if _is(child, "="))
         return tree.Def(_span(c), _identifier(c[1]), _groups(c[:equals]), c[equals + 1], _where(c))
@@ -154,6 +157,8 @@ class Builder:
 
     def parameter(self, c):
         return tree.Parameter(_span(c), _text(c[0]), c[2] if len(c) > 1 else None)
+
+    inputs, input = parameters, parameter
 
     def axes(self, c):
         return _sequence(c)

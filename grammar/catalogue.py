@@ -61,7 +61,7 @@ CATALOGUE: dict[str, Entry] = {
         "error", "A function, flow or integrator is called with too many, too few or unknown arguments."
     ),
     "missing-extern": Entry("error", "A function of Python is not given, or is given and not declared."),
-    "bad-extern": Entry("error", "What is given as a function of Python is none, or does not give one number."),
+    "bad-extern": Entry("error", "What is given as a function of Python is none, fails, or does not give one number."),
     "not-a-function": Entry("error", "Something that is not a function is called."),
     "function-as-value": Entry("error", "A function stands where a number is wanted: it still needs arguments."),
     "wrong-index": Entry(

@@ -309,6 +309,14 @@ class Extern(Statement):
 
 
 @dataclass(frozen=True)
+class ExternEnergy(Statement):
+    """``extern energy E(x, species, neighbours = 5.0)``: an energy of all atoms by a function of Python."""
+
+    name: Identifier
+    inputs: tuple[Parameter, ...]
+
+
+@dataclass(frozen=True)
 class Def(Statement):
     """``def lennard_jones(σ, ε)(r) = ...``: one group of parameters for each pair of parentheses."""
 

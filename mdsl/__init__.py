@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mdsl.statistics.estimates import Estimate as Estimate
     from mdsl.statistics.estimates import estimate as estimate
 
+    from . import ase as ase
     from . import space as space
 
 _WHERE = {
@@ -52,6 +53,7 @@ __all__ = [
     "Fit",
     "Program",
     "Rejected",
+    "ase",
     "compile",
     "estimate",
     "fit",
@@ -67,8 +69,8 @@ __all__ = [
 def __getattr__(name: str):
     from importlib import import_module
 
-    if name == "space":
-        return import_module(f"{__name__}.space")
+    if name in ("ase", "space"):
+        return import_module(f"{__name__}.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'mdsl' has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

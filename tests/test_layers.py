@@ -46,7 +46,14 @@ WITH_JAX = (
     "mdsl.command",
 )
 LAYERS = WITHOUT_JAX + WITH_JAX
-FACES = ("mdsl", "mdsl.__main__", "mdsl.space", "grammar", "lowering")  # of the package, which may import anything
+FACES = (
+    "mdsl",
+    "mdsl.__main__",
+    "mdsl.ase",
+    "mdsl.space",
+    "grammar",
+    "lowering",
+)  # of the package, which may import anything
 MOST_MODULES = 21  # of a room, with the page that says what it is
 
 

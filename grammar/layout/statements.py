@@ -35,6 +35,8 @@ def statement(node: tree.Statement) -> str:
             return f"learned {name.id} = {expression(value)}"
         case tree.Extern(name=name, parameters=parameters):
             return f"extern {name.id}({_names(parameters)})"
+        case tree.ExternEnergy(name=name, inputs=inputs):
+            return f"extern energy {name.id}({_parameters(inputs)})"
         case tree.Def(name=name, groups=groups, value=value, where=where):
             return f"def {name.id}{_groups(groups)} = {expression(value)}{_where(where)}"
         case tree.Equation(kind=kind, value=value, where=where):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mdsl.model.dependencies import closure
-from mdsl.model.domains import Centred, Domain, Each, Members, Others, Pairs, Triples
+from mdsl.model.domains import Centred, Domain, Each, Members, Others, Pairs, Triples, Whole
 from mdsl.model.nodes import Advance, Axis, Expr, Model, Read, names_in, walk
 
 from .names import AdjointOf, SumOf, Symbol
@@ -189,6 +189,11 @@ class Field:
             for m in self.measures
             if isinstance(m.domain, Each) and m.axis is None and not names & names_in(m.summand)
         }
+
+    @property
+    def whole(self) -> bool:
+        """Whether an energy is a function of Python of all atoms."""
+        return any(isinstance(t.domain, Whole) for t in self.terms)
 
     @cached_property
     def far(self) -> frozenset[str]:

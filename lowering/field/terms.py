@@ -13,9 +13,9 @@ import sympy
 
 from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.dimensions import LENGTH
-from mdsl.model.domains import Domain, Each
+from mdsl.model.domains import Domain, Each, Whole
 from mdsl.model.faults import not_yet
-from mdsl.model.nodes import SCALAR, Axis, Expr, Model, Op, Read, Reduce, transform, walk
+from mdsl.model.nodes import SCALAR, Axis, Expr, Model, OfAll, Op, Read, Reduce, transform, walk
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 from mdsl.symbolic.components import COMPONENTS
 from mdsl.symbolic.magnitude import derivative
@@ -64,6 +64,8 @@ class Derivation:
 
     def term(self, number: int | None, summand: Summand) -> Term:
         """One sum of an energy with the gradient of its summand."""
+        if isinstance(summand.domain, Whole):
+            return self.whole(number, summand)
         if summand.domain.tuples:
             return self.tuple_term(number, summand)
         body, weight = summand.body, summand.weight
@@ -109,6 +111,23 @@ class Derivation:
             return self.is_data(leaf) and not (pairs and leaf.indices != first)
 
         return self.by_leaves(number, summand, plain, kernel, leaves, (gradient,), support, value, datum)
+
+    def whole(self, number: int | None, summand: Summand) -> Term:
+        """An energy by a function of Python of all atoms, which JAX differentiates: ``weighted`` is its product with
+        the weight of the sum."""
+        body, domain, leaves = summand.body, summand.domain, _copy(summand.leaves)
+        assert isinstance(body, OfAll)
+        weight = self.formula(summand.weight, leaves, body)
+        weighted = Op("mul", (weight, body), type=body.type, span=body.span, via=body.via)
+        param = self.model.param(body.weights)  # None before the function is given
+        learned = () if param is None else (Read(body.weights, type=param.type),)
+        support = self.told(body)
+        return Term(number, summand.equation, domain, body, (), support, networks=learned, weighted=weighted)
+
+    @staticmethod
+    def told(body: OfAll) -> Support:
+        """How far the pairs lie apart that a function of Python is told of."""
+        return Support(body.radius[0], why="the program says so") if body.radius else NOWHERE
 
     # -- leaves --------------------------------------------------------------------------------------------
 
@@ -312,13 +331,15 @@ class Derivation:
 
     def measure(self, number: int, equation: str, reduce: Reduce) -> Measure:
         domain, body = reduce.domain, reduce.body
-        if domain.tuples:
+        if domain.tuples or isinstance(domain, Whole):
             return Measure(number, equation, domain, body)
         summand = transform(body, tuples.oriented(domain.binders, self.model.dim))
         return Measure(number, equation, domain, summand, op=reduce.op)
 
     def end(self, domain: Domain, summand: Expr) -> Support:
         """How far a sum over pairs or triples for an observable reaches: the pair, or each leg of a triple."""
+        if isinstance(summand, OfAll):
+            return self.told(summand)
         if summand.type.kind not in ("scalar", "untyped"):
             return Support(None, why="this is only looked for in sums of numbers")
         binders = domain.atoms

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mdsl.grammar.diagnostics import Diagnostic
 from mdsl.model.faults import fault
 from mdsl.model.functions import Extern, Network
-from mdsl.model.nodes import Call, Model, walk
+from mdsl.model.nodes import Call, Expr, Model, walk
 
 from .ranges import column
 
@@ -44,7 +44,7 @@ def bad_externs(model: Model) -> list[Diagnostic]:
         for e in model.equations
         for n in walk(e.body)
         if isinstance(n, Call) and isinstance(n.body, Extern) and n.body.function is not None
-    )
+    )  # extern energies are traced when there are atoms
     found = (_bad_extern(model, call) for call in calls)
     return [d for d in found if d is not None]
 
@@ -57,18 +57,22 @@ def _bad_extern(model: Model, call: Call) -> Diagnostic | None:
     try:
         found = jax.eval_shape(call.body.function, *shapes)
     except Exception as error:  # whatever the user's function may raise
-        first = (str(error).strip().splitlines() or [""])[0]
-        return fault(
-            model.source,
-            "bad-extern",
-            f"the function `{call.function}` fails: {type(error).__name__}: {first}",
-            call,
-            help="it is traced by JAX, with numbers and arrays of JAX",
-        )
-    if getattr(found, "shape", None) != ():
-        gives = f"an array of shape {found.shape}" if hasattr(found, "shape") else f"a {type(found).__name__}"
-        return fault(model.source, "bad-extern", f"the function `{call.function}` gives {gives}, not one number", call)
-    return None
+        return failing(model, call.function, call, error)
+    return None if getattr(found, "shape", None) == () else no_number(model, call.function, call, found)
+
+
+def failing(model: Model, name: str, at: Expr, error: Exception) -> Diagnostic:
+    """What is said of a function of Python that raises an error when it is traced."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    help = "it is traced by JAX, with numbers and arrays of JAX"
+    words = f"the function `{name}` fails: {type(error).__name__}: {first}"
+    return fault(model.source, "bad-extern", words, at, help=help)
+
+
+def no_number(model: Model, name: str, at: Expr, found: object) -> Diagnostic:
+    """What is said of a function of Python that gives something else than a number."""
+    gives = f"an array of shape {found.shape}" if hasattr(found, "shape") else f"a {type(found).__name__}"
+    return fault(model.source, "bad-extern", f"the function `{name}` gives {gives}, not one number", at)
 
 
 def _derivative(function: Callable, k: int, array: bool) -> Callable:

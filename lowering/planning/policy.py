@@ -15,6 +15,7 @@ class Policy:
 
     # Which way
     all_pairs: int = 400  # atoms up to which visiting every pair is faster than keeping a list
+    few: int = 32  # the same where a function of Python is told of the pairs, and computes with each of them
     most_all_pairs: int = 20_000  # atoms beyond which a sum without a cutoff is refused
     most_of_box: float = 0.2  # of the box in the sphere of a list for observables, above which all pairs are as fast
     atoms_each: int = 2_000  # atoms for each device, below which it does not pay to share them

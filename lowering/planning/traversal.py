@@ -115,7 +115,7 @@ def plan(field: Field, facts: Facts, policy: Policy = DEFAULT) -> Traversal:
     if facts.once:  # positions will be others
         times, beside = policy.later
         room = replace(room, slots=int(room.slots * times) + beside, window=int(room.window * times) + beside)
-    devices = max(1, min(facts.devices, facts.atoms // policy.atoms_each))
+    devices = 1 if field.whole else max(1, min(facts.devices, facts.atoms // policy.atoms_each))
     return replace(found, plan=room, most_skin=most, legs=legs, devices=devices)
 
 
@@ -130,7 +130,7 @@ def _way(field: Field, facts: Facts, policy: Policy) -> Traversal:
         return Traversal(None, "no cutoff is proved")
     if not facts.fits:
         raise Rejected(too_small(field, cutoff, facts.half))
-    if count <= policy.all_pairs:
+    if count <= (policy.few if field.whole else policy.all_pairs):
         return Traversal(cutoff, f"{count} atoms are few")
     skin = policy.first_skin(cutoff, facts.spacing) if policy.skin is None else policy.skin
     skin = 0.0 if facts.once else skin

@@ -18,6 +18,7 @@ from mdsl.lowering.geometry.cell import Cell, volume
 from mdsl.lowering.kernels.globals import Globals, complete, masses_of
 from mdsl.lowering.kernels.pair_kernel import BOX, ENERGY, FORCE, SLOPES, VIRIAL
 from mdsl.lowering.neighbours import lists as neighbours
+from mdsl.lowering.neighbours.lists import NeighbourList
 from mdsl.lowering.planning.traversal import Traversal
 from mdsl.lowering.traversals.configuration import Configuration
 from mdsl.lowering.traversals.potential import Potential, marked
@@ -48,8 +49,19 @@ class Energies:
     def globals(self, params: Params, cell: Cell) -> Globals:
         return Globals(self.model, params, cell, 0.0, len(self.masses), self.dof)
 
-    def result(self, params: Params, x: Positions, cell: Cell, outputs: frozenset[str]) -> tuple[Totals, Flag]:
-        """All terms at positions ``x`` [N, d], and whether the neighbour list was complete."""
+    def listed(self, params: Params, x: Positions, cell: Cell, radius: Scalar) -> NeighbourList:
+        """The list of the pairs within ``radius``, less those that every sum leaves out."""
+        still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
+        cell, radius = jax.lax.stop_gradient((cell, radius))
+        found = neighbours.build(self.traversal.plan, tuple(still.T), cell, radius)
+        ids = jnp.arange(len(self.masses), dtype=jnp.int32)
+        return found._replace(slots=self.potential.without_excluded(found.slots, found.order, ids))
+
+    def result(
+        self, params: Params, x: Positions, cell: Cell, outputs: frozenset[str], held: NeighbourList | None = None
+    ) -> tuple[Totals, Flag]:
+        """All terms at positions ``x`` [N, d], and whether the neighbour list was complete. ``held``: a list that holds
+        at these positions; else one is built."""
         known = self.globals(params, cell)
         if x.dtype != self.potential.dtype:  # far from the box, pair kernels of lower precision would round too much
             x = jnp.stack(self.potential.geometry.wrap(tuple(x.T), cell)[0], axis=1)
@@ -64,9 +76,7 @@ class Energies:
         plan, legs = self.traversal.plan, self.traversal.legs
         if plan is None:
             return evaluate(Configuration.of(self.potential, known, atoms, None, legs=legs), outputs), good
-        still = jax.lax.stop_gradient(x).astype(self.potential.dtype)
-        radius = jax.lax.stop_gradient(self.potential.cutoff(params))
-        found = neighbours.build(plan, tuple(still.T), jax.lax.stop_gradient(cell), radius)
+        found = self.listed(params, x, cell, self.potential.cutoff(params)) if held is None else held
         order = found.order
         sorted_atoms = {
             "x": tuple(c[order] for c in atoms["x"]),
@@ -74,8 +84,7 @@ class Energies:
             "species": atoms["species"][order],
             IDS: order,
         }
-        slots = self.potential.without_excluded(found.slots, order, atoms[IDS])
-        result = evaluate(Configuration.of(self.potential, known, sorted_atoms, slots, legs=legs), outputs)
+        result = evaluate(Configuration.of(self.potential, known, sorted_atoms, found.slots, legs=legs), outputs)
         back = inverse(order)
         force = tuple(c[back] for c in result.force)
         return replace(result, force=force), good & ~found.overflow

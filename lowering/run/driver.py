@@ -14,6 +14,7 @@ import numpy as np
 
 from mdsl.lowering.dynamics.history import looks_back
 from mdsl.lowering.dynamics.state import State
+from mdsl.lowering.kernels.ase_energy import telling
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.nodes import Advance, Output
 
@@ -86,8 +87,14 @@ class Runner:
 
         Chunks of steps, after each of which ``listener.progress`` is called, take about ``seconds`` by an estimate that
         reads no clock (`pace`): where they end decides last bits. Raises Rejected: ``overlap``,
-        ``blow-up``, ``box-collapsed``, ``neighbour-overflow``.
+        ``blow-up``, ``box-collapsed``, ``neighbour-overflow``, ``bad-extern``.
         """
+        with telling(self.members.lowered.model):
+            return self._run(listener, most_steps, snapshot, place, seconds)
+
+    def _run(
+        self, listener: Listener, most_steps: int | None, snapshot: Snapshot | None, place: Place, seconds: float
+    ) -> Snapshot:
         members, execution = self.members, self.execution
         snapshot = snapshot or members.start()
         if not isinstance(snapshot.standing, execution.standing_of):

@@ -11,6 +11,7 @@ import numpy as np
 
 from mdsl.lowering.field.field import Field
 from mdsl.lowering.geometry.cell import matrix_of
+from mdsl.lowering.kernels.ase_energy import telling
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.lowering.planning.traversal import Traversal, plan
 from mdsl.lowering.potential.energies import Energies
@@ -32,9 +33,13 @@ class GrowingEnergies:
 
     def call(self, name: str, leaves: Mapping[str, object], x, cell):
         """``name``: energy, forces or virial. ``leaves``: the free parameters; all in internal units."""
-        value = self._function(name)(leaves, x, cell)
         if is_traced((leaves, x, cell)):
-            return value
+            return self._function(name)(leaves, x, cell)
+        with telling(self.lowered.model):
+            return self._call(name, leaves, x, cell)
+
+    def _call(self, name: str, leaves: Mapping[str, object], x, cell):
+        value = self._function(name)(leaves, x, cell)
         if not bool(jnp.isfinite(value).all()):
             traversal = planned(self.lowered, leaves, np.asarray(x, float), matrix_of(cell), self.policy)
             if traversal != self.energies.traversal:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mdsl.model.dynamics import UNWRAPPED
 from mdsl.model.nodes import Advance, Output
 
 from .outcome import Outcome
@@ -50,6 +51,13 @@ class Snapshot:
         arrays = {name: getattr(self, name)[which] for name in ("x", "v", "images", "step", "time", "cell")}
         began = None if self.began is None else self.began[which]
         return replace(self, **arrays, began=began, memory={name: a[which] for name, a in self.memory.items()})
+
+
+def as_written(output: Output, snapshot: Snapshot) -> Snapshot:
+    """The snapshot of one system with the positions that a statement writes."""
+    if UNWRAPPED not in output.names:
+        return snapshot
+    return replace(snapshot, x=snapshot.x + snapshot.images @ snapshot.cell)
 
 
 class Listener(Protocol):

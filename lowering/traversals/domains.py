@@ -16,7 +16,7 @@ from mdsl.model.domains import Domain
 from mdsl.model.nodes import Read
 from mdsl.start.initial import Initial
 
-from . import each, members, pairs, triples
+from . import each, members, pairs, triples, whole
 from .configuration import Configuration
 from .totals import Measures, Outputs, Quantities, Terms, Totals
 
@@ -52,7 +52,7 @@ class Sums(Protocol):
     suspects: Callable[[Domain, Initial, np.ndarray], tuple[np.ndarray, ...]] | None
 
 
-DOMAINS: tuple[Sums, ...] = (pairs, triples, members, each)
+DOMAINS: tuple[Sums, ...] = (pairs, triples, members, each, whole)
 OVER: Mapping[type[Domain] | None, Sums] = {kind: sums for sums in DOMAINS for kind in sums.OVER}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.tracing import is_traced
-from mdsl.model.functions import Network
+from mdsl.model.functions import Network, Weights
 from mdsl.model.nodes import Param
 from mdsl.passes import atom_data
 
@@ -34,10 +34,17 @@ def symmetric(param: Param, values):
     return atom_data.symmetric(param, values)
 
 
-def joined(network: Network, weights: object):
-    """The weights of a network, a dict of arrays, in a row. Raises Rejected: ``wrong-shape``."""
+def joined(network: Network | Weights, weights: object):
+    """The weights of a network, a dict of arrays, or of a function of Python, a tree, in a row. Raises Rejected:
+    ``wrong-shape``."""
     import jax.numpy as jnp
 
+    if isinstance(network, Weights):
+        try:
+            return network.joined(weights)
+        except ValueError:
+            words = "the weights are another tree of arrays than those that the function of Python was given with"
+            raise Rejected(Diagnostic("wrong-shape", words)) from None
     if not isinstance(weights, Mapping) or set(weights) != set(network.shapes):
         names = ", ".join(network.shapes)
         raise Rejected(

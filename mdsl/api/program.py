@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,15 +35,20 @@ from mdsl.start.arrays import bind, given_velocities
 from mdsl.start.builders import start
 from mdsl.start.initial import Initial
 
+from .atoms import bound, is_atoms
 from .given import joined, numbers, symmetric
 from .no_derivative import check_bound, unknown
 from .system import System
+
+if TYPE_CHECKING:
+    from .calculator import Calculator
 
 
 def compile(text: str, folder: str | Path | None = None, *, externs: Mapping[str, Callable] | None = None) -> Program:
     """The program in a text. ``folder`` is where the files and modules that it names lie.
 
-    ``externs``: the functions of Python that it calls, by name. Raises Rejected with every error found.
+    ``externs``: the functions of Python that it calls, by name; for an extern energy also a function with its weights,
+    (function, weights), or a calculator of ASE. Raises Rejected with every error found.
     """
     return Program(compiled_with(Source("<string>", text), Path(folder) if folder is not None else Path.cwd(), externs))
 
@@ -63,7 +69,9 @@ def compiled_with(
     check()
     from mdsl.lowering.kernels.calls import bad_externs
 
-    return compile_source(source, folder, externs, bad_externs, given)
+    from .python import functions
+
+    return compile_source(source, folder, functions(externs), bad_externs, given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +180,9 @@ class Program:
     ) -> System:
         """The program with atoms.
 
-        x: positions [N, d]; box: one edge, one for each axis, or the box vectors in the rows of [d, d], triangular
-        (a along x, b in the plane of x and y), inf for what does not repeat; species: [N] labels or places in
+        x: positions [N, d], or `Atoms` of ASE with their box, elements, masses, charges, fixed atoms and velocities;
+        box: one edge, one for each axis, or the box vectors in the rows of [d, d], triangular (a along x, b in the
+        plane of x and y), inf for what does not repeat; species: [N] labels or places in
         `species`; velocities: [N, d]; masses: [N]; topologies: name to the atoms of its tuples, [M, k], counted from 0;
         data: name to an array with the axes of its declaration, in the unit declared. Without ``x``, atoms are placed
         as the run block says, random ones by ``seed``, and there are no ``box``, ``species`` and ``masses`` to give.
@@ -230,23 +239,32 @@ class Program:
             )
             if velocities is not None:
                 initial = replace(initial, v=given_velocities(self.model, velocities, initial))
+        elif is_atoms(x):
+            initial = bound(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
         else:
             initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
-        self._check_whole(initial)
+        self.check_whole(initial)
         for note in initial.notes:
             warnings.warn(note, stacklevel=2)
         length = factor(self.model, LENGTH)
         return System(
             self,
             initial,
-            _precision(precision),
+            precision_of(precision),
             tuple(devices) if devices else None,
             policy if skin is None else replace(policy, skin=float(skin / length)),
             x is None,
-            velocities is None,
+            velocities is None and not (is_atoms(x) and x.has("momenta")),
         )
 
-    def _check_whole(self, initial: Initial) -> None:
+    def calculator(self, **options) -> Calculator:
+        """A calculator of ASE, with the options of `mdsl.ase.Calculator`."""
+        from .calculator import Calculator
+
+        return Calculator(self, **options)
+
+    def check_whole(self, initial: Initial) -> None:
+        """Raises Rejected where tuples of topologies reach farther than nearest images: ``bad-topology``."""
         from mdsl.lowering.planning.on_host import nearest
 
         edges = np.diag(initial.cell)
@@ -279,7 +297,8 @@ def shown_param(model: Model, name: str, value):
     return value * factor(model, param.type.dimension) if param.learned is None else param.learned.split(value)
 
 
-def _precision(asked: str | None) -> str:
+def precision_of(asked: str | None) -> str:
+    """The precision that is asked for, or as JAX is set up. Raises Rejected: ``precision``."""
     import jax
 
     double = jax.config.jax_enable_x64

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mdsl.grammar.diagnostics import Diagnostic
+from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome, not_converged
-from mdsl.model.dimensions import TIME
+from mdsl.lowering.run.snapshot import Snapshot, as_written
+from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
 from mdsl.model.observable_types import observable_type
 from mdsl.statistics.estimates import Estimate, each, estimate
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from .system import System
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +43,41 @@ class Result:
     statements: tuple[Outcome, ...] = ()
     lost: Mapping[int, Diagnostic] = field(default_factory=dict)
     since: Mapping[str, int] = field(default_factory=dict)
+    kept: Kept | None = field(repr=False, default=None)
+
+    def to_atoms(self) -> Atoms:
+        """The final state as `Atoms` of ASE, with velocities, masses and data; in reduced units the numbers as they
+        are. Raises Rejected: ``wrong-arguments`` of a batch, or inside transformations."""
+        if self.kept is None or self.kept.replica is None:
+            raise Rejected(
+                Diagnostic(
+                    "wrong-arguments",
+                    "Atoms are made of the result of one run, outside of transformations",
+                    help="of a batch choose a replica: `result.of(0).to_atoms()`",
+                )
+            )
+        model = self.kept.system.model
+        length, velocity = factor(model, LENGTH), factor(model, model.units.dimension(VELOCITY))
+        cell = np.asarray(self.box) if np.ndim(self.box) == 2 else np.diag(self.box)
+        return self.kept.shown(self.x / length, self.v / velocity, cell / length, self.step, self.time)
+
+    @property
+    def trajectory(self) -> list[Atoms]:
+        """The frames that ``write`` statements put out, as `Atoms`, of a run with ``trajectory=True``. Raises Rejected:
+        ``wrong-arguments``."""
+        frames = None if self.kept is None or self.kept.replica is None else self.kept.frames
+        if frames is None:
+            raise Rejected(
+                Diagnostic(
+                    "wrong-arguments",
+                    "the frames of this run were not kept",
+                    help="`run(key, trajectory=True)` keeps what the program writes; of a batch, "
+                    "`result.of(0).trajectory`",
+                )
+            )
+        time = factor(self.kept.system.model, self.kept.system.model.units.dimension(TIME))
+        own = frames[self.kept.replica].values()
+        return [self.kept.shown(s.x, s.v, s.cell, int(s.step), float(s.time) * time) for s in own]
 
     @property
     def statistics(self) -> dict[str, Estimate]:
@@ -57,14 +99,33 @@ class Result:
             time=float(self.time[k]),
             statements=tuple(o.of(k) for o in self.statements),
             lost={j: d for j, d in self.lost.items() if j == k},
+            kept=self.kept and replace(self.kept, replica=k),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What `Atoms` are made of. ``data``: of each replica, in internal units; ``frames``: of each replica by step, None
+    where they were not to be kept; ``replica``: the one that is meant."""
+
+    system: System
+    data: Sequence[Mapping[str, object]]
+    frames: Sequence[Mapping[int, Snapshot]] | None
+    replica: int | None = None
+
+    def shown(self, x, v, cell, step: int, time: float) -> Atoms:
+        """``x``, ``v``, ``cell`` in internal units."""
+        from .atoms import shown_atoms
+
+        return shown_atoms(self.system, x, v, cell, self.data[self.replica], {"step": step, "time": time})
 
 
 class Memory:
     """A listener that keeps the records of a run of ``members`` in memory, in the units of the program."""
 
-    def __init__(self, model, members):
+    def __init__(self, model, members, trajectory: bool = False):
         self.model, self.members = model, members
+        self.frames: list[dict[int, Snapshot]] | None = [{} for _ in members.asked] if trajectory else None
         self.rows: list[dict[int, dict[str, np.ndarray]]] = [{} for _ in members.asked]
         self.gone: list[int] = []
         self.index = 0
@@ -74,7 +135,10 @@ class Memory:
         self.index = index
 
     def frame(self, output, replicas, snapshot) -> None:
-        pass
+        """Of several files that are written at one step there is one frame."""
+        for n, k in enumerate(replicas if self.frames is not None else ()):
+            own = snapshot.of(n)
+            self.frames[k].setdefault(int(own.step), as_written(output, own))
 
     def progress(self, done, runner) -> None:
         pass

@@ -18,13 +18,13 @@ from mdsl.model.observable_types import observable_type
 
 from .arguments import bound_by, data_given, scale, start_given
 from .fixed_by_bind import check_counts, check_fixed
-from .results import Memory, Result
+from .results import Kept, Memory, Result
 
 if TYPE_CHECKING:
     from .system import System
 
 
-def run(system: System, key, x, v, box, params, data, steps: int | None) -> Result:
+def run(system: System, key, x, v, box, params, data, steps: int | None, trajectory: bool = False) -> Result:
     """A run, or, of an array of keys, a batch; arguments as of `System.run`. Raises Rejected: ``empty-program`` where
     there is nothing to run, ``wrong-type``, ``wrong-shape``, ..."""
     import jax
@@ -48,7 +48,7 @@ def run(system: System, key, x, v, box, params, data, steps: int | None) -> Resu
             )
         )
     if getattr(key, "ndim", 0) != (0 if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
-        return _batch(system, key, x, v, box, params, data, steps)
+        return _batch(system, key, x, v, box, params, data, steps, trajectory)
     check_fixed(system, params, x is None, v is None)
     check_counts(system, params, steps)
     leaves = {**system.program.internal(params), **data_given(system, data)}
@@ -56,7 +56,7 @@ def run(system: System, key, x, v, box, params, data, steps: int | None) -> Resu
     if is_traced((key, leaves, start)):
         return _traced(system, key, leaves, steps, *start)
     members = single(system.program.compiled.field, bound_by(system, leaves, *start), leaves, key, system.precision)
-    return _result(system, _runner(system, "last", members), steps).of(0)
+    return _result(system, _runner(system, "last", members), steps, trajectory).of(0)
 
 
 def _runner(system: System, name: str, members):
@@ -70,9 +70,9 @@ def _runner(system: System, name: str, members):
     return runner
 
 
-def _result(system: System, runner, steps: int | None) -> Result:
+def _result(system: System, runner, steps: int | None, trajectory: bool) -> Result:
     """Of all systems of a run."""
-    memory = Memory(system.model, runner.members)
+    memory = Memory(system.model, runner.members, trajectory)
     final = runner.run(memory, steps)
     tilted = runner.members.first.initial.tilted
     return Result(
@@ -86,6 +86,7 @@ def _result(system: System, runner, steps: int | None) -> Result:
         tuple(runner.outcomes),
         {k: loss.diagnostic for k, loss in runner.members.lost.items()},
         {name: row for name, (_, row) in memory.began.items()},
+        Kept(system, [m.params for m in runner.members.asked], memory.frames),
     )
 
 
@@ -138,7 +139,7 @@ def _shape(value: tuple) -> tuple[int, ...]:
 # -- batches -----------------------------------------------------------------------------------------------
 
 
-def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> Result:
+def _batch(system: System, keys, x, v, box, params, data, steps: int | None, trajectory: bool) -> Result:
     """The run of a batch, whose start, box, parameters and data may be one for each replica; inside JAX transformations
     `jax.vmap` of the run."""
     import jax
@@ -188,7 +189,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
         members.append(Member(bound_by(system, leaves, *start_given(system, **start, leaves=leaves)), leaves, keys[k]))
     together = batch(system.program.compiled.field, members, system.precision, system.devices)
     runner = _runner(system, "batch", together)
-    found = _result(system, runner, steps)
+    found = _result(system, runner, steps, trajectory)
     if found.lost:
         words = (d.message for d in told(runner.members.lost, count))
         warnings.warn(

@@ -20,6 +20,8 @@ from .arguments import arguments, scale
 from .fixed_by_bind import fixed_by_bind
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from mdsl.export.exporting import Export
 
     from .program import Program
@@ -64,6 +66,12 @@ class System:
         edges = np.where(self.initial.periodic, self.initial.lengths, np.inf)
         cell = np.tril(self.initial.cell, -1) + np.diag(edges) if self.initial.tilted else edges
         return cell * factor(self.model, LENGTH)
+
+    def to_atoms(self) -> Atoms:
+        """What was bound as `Atoms` of ASE, in its units; in reduced units the numbers as they are."""
+        from .atoms import shown_atoms
+
+        return shown_atoms(self, self.initial.x, self.initial.v, self.initial.cell, self.initial.data)
 
     @cached_property
     def fixed(self) -> dict[str, frozenset[str]]:
@@ -189,6 +197,7 @@ class System:
         params: Mapping[str, object] | None = None,
         data: Mapping[str, object] | None = None,
         steps: int | None = None,
+        trajectory: bool = False,
     ) -> Result:
         """Carry out the statements of dynamics of the run block; each has at most ``steps`` steps.
 
@@ -201,7 +210,7 @@ class System:
         the run is one pure function, its records are traced arrays, each with its own rows only (outside, NaN fills
         those where something else was recorded), and NaN says that a neighbour list overflowed or that the run blew up.
         Outside, of a batch some replicas may blow up: the others go on, and ``lost`` of the result tells which, as a
-        warning does. Raises Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``, ``wrong-shape``,
-        ``batch-shape``, ``no-derivative``.
+        warning does. With ``trajectory`` the frames that the program writes are kept: `Result.trajectory`. Raises
+        Rejected: ``blow-up``, ``overlap``, ``neighbour-overflow``, ``wrong-shape``, ``batch-shape``, ``no-derivative``.
         """
-        return runs.run(self, key, x, v, box, params, data, steps)
+        return runs.run(self, key, x, v, box, params, data, steps, trajectory)

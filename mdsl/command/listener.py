@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,8 @@ from mdsl.files.records import Column, Records
 from mdsl.files.trajectories import open_trajectory
 from mdsl.interpret.constants import factor, whole
 from mdsl.lowering.run.outcome import Outcome, not_converged
+from mdsl.lowering.run.snapshot import as_written
 from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
-from mdsl.model.dynamics import UNWRAPPED
 from mdsl.model.nodes import Advance, Model, Output
 from mdsl.model.observable_types import observable_type
 from mdsl.passes.atom_data import columns
@@ -278,10 +277,3 @@ class Listener:
 def _recorded(advances: Iterable[Advance]) -> list[str]:
     """The names that statements record, each once."""
     return list(dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names))
-
-
-def as_written(output: Output, snapshot):
-    """The snapshot with the positions that a statement writes."""
-    if UNWRAPPED not in output.names:
-        return snapshot
-    return replace(snapshot, x=snapshot.x + snapshot.images @ snapshot.cell)

@@ -123,7 +123,7 @@ def compile_order(order: Order) -> tuple[Compiled, list[dict[str, object]]]:
     compiled = compiled_as()
     missing = missing_externs(compiled.model)
     if missing:
-        names = (e.name for e in compiled.model.externs if e.function is None)
+        names = (e.name for e in compiled.model.python if e.function is None)
         raise Rejected(
             *(replace(d, help=f"`--allow-extern {n}=MODULE:FUNCTION` runs it") for d, n in zip(missing, names))
         )

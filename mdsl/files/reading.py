@@ -11,6 +11,7 @@ import numpy as np
 
 from mdsl.grammar.diagnostics import suggest
 
+from .atoms import KNOWN_COLUMNS, TIMES_IN_FEMTOSECOND, columns_of, fixed_of
 from .errors import rejected
 from .lammps import read_lammps_data
 from .pdb import with_elements
@@ -31,24 +32,6 @@ FORMATS = {
     "poscar": "vasp",
     "contcar": "vasp",
 }
-
-# Columns that mean something to ASE or to mdsl; all other numbers are data of the program.
-KNOWN_COLUMNS = (
-    "numbers",
-    "positions",
-    "pos",
-    "masses",
-    "momenta",
-    "initial_charges",
-    "velo",
-    "vel",
-    "velocities",
-    "forces",
-    "label",
-    "occupancy",
-    "tags",
-    "spacegroup_kinds",
-)
 
 
 def read(path: str | Path, *, dim: int = 3, need_box: bool = True, frame: int = -1) -> Structure:
@@ -130,7 +113,6 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
     import io
 
     import ase.io
-    import ase.units
     from ase.io.extxyz import key_val_str_to_dict
 
     def comment(line: str) -> dict:
@@ -164,7 +146,7 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
     if kind == "proteindatabank" and np.allclose(cell, np.eye(3)):
         cell = np.zeros((3, 3))  # `CRYST1 1 1 1` is the custom for structures that have no crystal
     known = np.diag(cell) > 0
-    velocities = _velocities(atoms, ase.units.fs)
+    velocities = _velocities(atoms, TIMES_IN_FEMTOSECOND)
     reduced = atoms.info.get("units") == "reduced"
     labels = atoms.arrays.get("label", atoms.symbols if kind != "extxyz" or atoms.numbers.any() else None)
     return Structure(
@@ -175,33 +157,14 @@ def _read_ase(text: str, path: Path, kind: str, frame: int) -> Structure:
         masses=np.array(atoms.arrays["masses"]) if atoms.has("masses") else None,
         velocities=None if velocities is None else turned(velocities, rotation),
         charges=np.array(atoms.arrays["initial_charges"]) if atoms.has("initial_charges") else None,
-        data=_columns(atoms),
+        data=columns_of(atoms, {} if atoms.calc is None else atoms.calc.results),
         length_unit=None if reduced else "angstrom",
         unit_style="lj" if reduced else None,
-        fixed=_fixed(atoms),
+        fixed=fixed_of(atoms)[0],
         source=path.name,
         unread=_unread(atoms, kind, text),
         notes=(*notes, *told),
     )
-
-
-def _columns(atoms: object) -> dict[str, np.ndarray]:
-    """Further numbers of the atoms; what ASE takes for results of a calculation too."""
-    results = {name: np.asarray(v) for name, v in (atoms.calc.results if atoms.calc is not None else {}).items()}
-    found = {name: v for name, v in {**results, **atoms.arrays}.items() if name not in KNOWN_COLUMNS}
-    return {name: v.astype(float) for name, v in found.items() if v.shape == (len(atoms),) and v.dtype.kind in "fi"}
-
-
-def _fixed(atoms: object) -> np.ndarray | None:
-    """[N, 3]: the axes along which the file keeps atoms in place: `move_mask` of extxyz, selective dynamics of
-    POSCAR."""
-    if not atoms.constraints:
-        return None
-    fixed = np.zeros((len(atoms), 3), bool)
-    for constraint in atoms.constraints:
-        mask = getattr(constraint, "mask", None)  # of single axes; True where the atom is held
-        fixed[constraint.index] |= True if mask is None else np.asarray(mask, bool)
-    return fixed
 
 
 # What the comment of an extxyz file says of the whole, and what ASE makes of it: nothing that a run could use.

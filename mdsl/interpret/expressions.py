@@ -23,6 +23,7 @@ from mdsl.model.nodes import (
     Label,
     Lambda,
     Model,
+    OfAll,
     Op,
     Param,
     Read,
@@ -118,6 +119,8 @@ class Interpreter:
                 parts = [self.value(body, rows.bind({k: np.array([n])})) for n in range(first, last + 1)]
                 combine = {"sum": plus, "largest": OPERATIONS["max"], "smallest": OPERATIONS["min"]}[op]
                 return reduce(combine, parts) if parts else np.zeros(1)
+            case Reduce(body=OfAll() as body):
+                return foreign.of_all(self, body)
             case Reduce(domain=domain, body=body, op=op):
                 owner, inner = expand(domain, rows, len(self.system.x), self.topologies)
                 values = self.value(body, inner)

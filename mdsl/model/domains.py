@@ -204,6 +204,25 @@ class Over(Domain):
     form = "{k} in {bounds}"
 
 
+@dataclass(frozen=True)
+class Whole(Domain):
+    """All atoms at once, as an extern energy takes them; no program writes it as a sum. ``near``: it is told of the
+    pairs within a radius."""
+
+    near: bool = False
+
+    visits = "the whole"
+    words = "all atoms at once, by a function of Python"
+    counted = False
+
+    @property
+    def reaches(self) -> bool:  # type: ignore[override]
+        return self.near
+
+    def __str__(self) -> str:
+        return "the whole"
+
+
 KINDS: tuple[type[Domain], ...] = (Each, Pairs, Others, Triples, Around, Members, Partners, Over)
 
 

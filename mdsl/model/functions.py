@@ -73,6 +73,33 @@ class Network:
         return h
 
 
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Numbers that a function of Python learns, in any tree of arrays: ``row`` [count] holds what they are to begin
+    with, one after the other; ``split`` makes a tree of the last axis of such a row, and ``joined`` a row of a tree
+    (ValueError where it is another kind of tree)."""
+
+    row: np.ndarray
+    split: Callable
+    joined: Callable
+
+    @property
+    def count(self) -> int:
+        return len(self.row)
+
+    def initial(self, seed: int = 0) -> np.ndarray:
+        """[count]: as they were given, whatever the ``seed``."""
+        return self.row
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """A function of Python given with its weights."""
+
+    function: Callable
+    weights: Weights
+
+
 @dataclass(frozen=True)
 class Extern:
     """A function of Python, of as many arguments as it has ``parameters``; None where it has not been given yet."""

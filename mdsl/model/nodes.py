@@ -11,6 +11,7 @@
          | Tabulated(table, which, order, at)  a tabulated function or one of its derivatives at a point
          | Area(variable, body, lower, upper)  the integral of body over variable; until `differentiate`
          | Call(function, args, by)            a learned or extern function, or its derivative by some of its arguments
+         | OfAll(name, inputs, radius)         an extern energy: a function of Python of all atoms at once
 
 Sums bind *atom indices*; `Read("x", (i,))` is a position (a point), `Read("sigma", (i, j))` the entry of a
 species table for the species of atoms i and j, `Read("G", ("i", "k"))` an entry of a quantity over a range, and
@@ -31,7 +32,7 @@ from .dimensions import ONE, Dimension
 from .domains import Domain
 from .dynamics import DISTRIBUTIONS, Advance, Draw, Invoke, Loop, Output, Scheme, Setup, State, Update  # noqa: F401
 from .expr import BOOL, SCALAR, UNKNOWN, UNTYPED, Expr, Type, hashed_once  # noqa: F401
-from .functions import Extern, Network
+from .functions import Extern, Network, Weights
 from .traverse import children, inside, rebuild, transform, walk  # noqa: F401
 from .units import UnitSystem
 
@@ -174,6 +175,20 @@ class Call(Expr):
 
 @hashed_once
 @dataclass(frozen=True)
+class OfAll(Expr):
+    """A function of Python of all atoms at once, of its ``inputs`` by name; the one summand of a sum over `Whole`.
+    ``radius``: within which it is told of pairs, () where it is not. ``weights``: the input that is its own parameter,
+    empty where there is none."""
+
+    name: str
+    inputs: tuple[str, ...]
+    radius: tuple[Expr, ...] = ()
+    weights: str = ""
+    body: Extern = field(compare=False, repr=False, kw_only=True)
+
+
+@hashed_once
+@dataclass(frozen=True)
 class Area(Expr):
     variable: str
     body: Expr
@@ -245,7 +260,7 @@ class Param:
     binder: str | None = None  # `const shift[k in 1..16] = 0.1*k`: the index its value may use
     table: Table | None = None
     data: Data | None = None
-    learned: Network | None = None
+    learned: Network | Weights | None = None
     declared: Expr | None = None
 
     @property
@@ -325,7 +340,15 @@ class Model:
     def foreign(self, name: str) -> Network | Extern | None:
         """What a learned or extern function computes."""
         param = self.param(name)
-        return param.learned if param is not None else next((e for e in self.externs if e.name == name), None)
+        if param is not None:
+            return param.learned if isinstance(param.learned, Network) else None
+        return next((e for e in self.externs if e.name == name), None)
+
+    @property
+    def python(self) -> tuple[Extern, ...]:
+        """All functions of Python: extern functions, and those of extern energies."""
+        whole = (n.body for e in self.of_kind("energy") for n in walk(e.body) if isinstance(n, OfAll))
+        return (*self.externs, *whole)
 
     def of_atoms(self, name: str) -> bool:
         """Whether what is read with the index of an atom belongs to it alone, and not to its species."""

@@ -12,6 +12,10 @@ from fractions import Fraction
 
 from .dimensions import BASES, ENERGY, ONE, Dimension, base
 
+# The units of files and of ASE in SI units, as in stdlib/units/names.mdsl.
+ANGSTROM, FEMTOSECOND = 1e-10, 1e-15
+DALTON, ELECTRONVOLT, ELEMENTARY_CHARGE = 1.66053906660e-27, 1.602176634e-19, 1.602176634e-19
+
 
 @dataclass(frozen=True)
 class UnitValue:

@@ -10,9 +10,9 @@ from mdsl.files.structure import Structure
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.model.dimensions import CHARGE
 from mdsl.model.nodes import Model, Param
-from mdsl.model.units import UnitValue
+from mdsl.model.units import ELEMENTARY_CHARGE, UnitValue
 
-ELEMENTARY = UnitValue(1.602176634e-19, CHARGE)
+ELEMENTARY = UnitValue(ELEMENTARY_CHARGE, CHARGE)
 
 
 def check_data_names(model: Model, data: Mapping[str, object] | None) -> Mapping[str, object]:

@@ -27,7 +27,7 @@ def misgiven(model: Model, given: Iterable[tree.Declaration], externs: Mapping[s
             what = f"`{name.id}` is a function that is read from a file"
             help = "change the file, or name another in the program"
         yield Diagnostic("unknown-parameter", what, name.span, help=help)
-    names = [e.name for e in model.externs]
+    names = [e.name for e in model.python]
     for extern in (n for n in externs if n not in names):
         help = suggest(extern, names) or "declare it: `extern f(r)`"
         yield Diagnostic("missing-extern", f"the program has no extern `{extern}`", help=help)
@@ -44,7 +44,7 @@ def missing_externs(model: Model) -> list[Diagnostic]:
             help=f'`mdsl.load(..., externs={{"{e.name}": function}})`',
             notes=(note,),
         )
-        for e in model.externs
+        for e in model.python
         if e.function is None
     ]
 

@@ -29,6 +29,7 @@ from mdsl.model.nodes import (
     Model,
     Network,
     Number,
+    OfAll,
     Op,
     Read,
     Reduce,
@@ -189,6 +190,8 @@ class Expressions:
                 return self.function(e, place, "g")
             case Call():
                 return self._foreign(e, place)
+            case OfAll(name=name, inputs=inputs):
+                return call(name_of(name), *map(name_of, inputs))
             case Tabulated(order=order, at=at):
                 curve = self._table(e)
                 for _ in range(order):

@@ -26,10 +26,14 @@ from mdsl.model.nodes import (
     Lambda,
     Loop,
     Model,
+    Network,
+    OfAll,
     Output,
     Param,
+    Reduce,
     Setup,
     Table,
+    Weights,
     bound,
     names_in,
     walk,
@@ -57,7 +61,7 @@ def print_params(model: Model) -> list[str]:
     return [
         format_statement(printer.param(p))
         for p in printer.model.params
-        if not (p.data or p.table or printer._ambient(p))
+        if not (p.data or p.table or isinstance(p.learned, Weights) or printer._ambient(p))
     ]
 
 
@@ -102,7 +106,7 @@ class _Printer:
             if equation.span.source.name == PRELUDE:  # every program has these anyway
                 continue
             written = self.equation(equation)
-            if written.where or equation.kind != "observe":
+            if isinstance(written, tree.ExternEnergy) or written.where or equation.kind != "observe":
                 equations += [[written], []]
             else:
                 equations[-1].append(written)
@@ -113,7 +117,11 @@ class _Printer:
         params = [
             *self.tables(),
             *externs,
-            *(self.param(p) for p in model.params if p.table is None and not self._ambient(p)),
+            *(
+                self.param(p)
+                for p in model.params
+                if p.table is None and not isinstance(p.learned, Weights) and not self._ambient(p)
+            ),
         ]
         schemes = [self.schemes.scheme(s) for s in model.schemes if s.symbol in self.used] + self.schemes.written
         return [
@@ -169,7 +177,7 @@ class _Printer:
     # -- declarations ----------------------------------------------------------------------------------
 
     def param(self, param: Param) -> tree.Statement:
-        if param.learned is not None:
+        if isinstance(param.learned, Network):
             sizes = (tree.Number(NOWHERE, str(size)) for size in param.learned.sizes)
             return tree.Learned(NOWHERE, identifier(param.name), call(name_of("mlp"), *sizes))
         if param.data is not None:
@@ -223,7 +231,14 @@ class _Printer:
         value = self.exprs.expr(body, Place(helpers=helpers, shared=shared(body)))
         return tree.Def(NOWHERE, identifier(self.names.symbol(function.symbol)), tuple(groups), value, tuple(helpers))
 
-    def equation(self, equation: Equation) -> tree.Equation:
+    def equation(self, equation: Equation) -> tree.Equation | tree.ExternEnergy:
+        match equation.body:
+            case Reduce(body=OfAll(inputs=inputs, radius=radius)):
+                within = self.exprs.expr(radius[0], Place()) if radius else None
+                parameters = tuple(
+                    tree.Parameter(NOWHERE, name, within if name == "neighbours" else None) for name in inputs
+                )
+                return tree.ExternEnergy(NOWHERE, identifier(equation.name), parameters)
         helpers: list[tree.Binding] = []
         series = equation.series
         own = frozenset(equation.binders[-1:] if series is not None else ())

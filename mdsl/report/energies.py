@@ -16,7 +16,7 @@ from mdsl.lowering.field.names import AdjointOf
 from mdsl.lowering.field.smoothness import Cutoff, cutoffs
 from mdsl.model.dependencies import energetic
 from mdsl.model.dimensions import LENGTH, Dimension
-from mdsl.model.domains import Each, Pairs, Triples
+from mdsl.model.domains import Each, Pairs, Triples, Whole
 from mdsl.model.faults import place
 from mdsl.model.nodes import Expr, Model, Number, Op, Tabulated, walk
 from mdsl.passes.finite import knows
@@ -78,6 +78,8 @@ def _term(compiled: Compiled, term: Term, end: Cutoff | None) -> Iterator[tuple[
             f"before the sums that read it as {term.name}, by which the potential has the derivative "
             f"{AdjointOf(term.name)}",
         )
+    if isinstance(term.domain, Whole) and term.domain.near:
+        yield "pairs", f"it is told of those within {text_of(field.model, term.support.cutoff)}, by the common list"
     if isinstance(term.domain, Triples):
         yield from _support(compiled, term)
     if end is not None:
@@ -237,6 +239,9 @@ def _tuple_force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
 
 
 def _force(field: Field, term: Term) -> Iterator[tuple[str, str]]:
+    if isinstance(term.domain, Whole):
+        yield "force", "by the function's own derivative, of which the compiler knows nothing"
+        return
     if term.domain.tuples:
         yield from _tuple_force(field, term)
         return

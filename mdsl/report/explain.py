@@ -13,6 +13,7 @@ from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.box_dependencies import explicit_time
 from mdsl.model.curves import HOLD, REPEAT, STOP
 from mdsl.model.dimensions import ENERGY, LENGTH, MASS, TIME
+from mdsl.model.functions import Weights
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Param, Read, walk
 from mdsl.printing.expressions import text_of
 from mdsl.printing.program import printed_memory, printed_steps
@@ -106,6 +107,12 @@ def _tables(model: Model) -> Iterator[Fact]:
 def _foreign(model: Model) -> Iterator[Fact]:
     for param in (p for p in model.params if p.learned is not None):
         network = param.learned
+        if isinstance(network, Weights):
+            yield (
+                param.name,
+                f"{network.count:,} weights of a function of Python, as they were given (line {param.span.line})",
+            )
+            continue
         layers = " - ".join(map(str, network.sizes))
         yield (
             param.name,
@@ -113,7 +120,7 @@ def _foreign(model: Model) -> Iterator[Fact]:
             f"{param.span.line})",
         )
         yield "", "weights to begin with: normal numbers of variance 1/inputs, of the seed 0; biases 0"
-    for extern in model.externs:
+    for extern in model.python:
         given = (
             "given" if extern.function is not None else "not given yet: a program runs no Python unless it is told to"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import suggest
-from mdsl.model.functions import Extern, Network
-from mdsl.model.nodes import ONE, Param, Type
+from mdsl.model.domains import Whole
+from mdsl.model.functions import Extern, Network, Weighted
+from mdsl.model.nodes import ONE, Equation, OfAll, Param, Reduce, Type
 
 from .expressions import Resolver
 from .names import Resolution
@@ -81,3 +82,69 @@ def extern_declaration(work: Resolution, resolver: Resolver, statement: tree.Ext
     if name in work.externs and not callable(work.externs[name]):
         resolver.error("bad-extern", f"what is given for `{name}` is no function", statement)
     return Extern(name, tuple(p.id for p in statement.parameters), statement.span, work.externs.get(name))
+
+
+INPUTS = {
+    "x": "the positions",
+    "species": "the places of the atoms' species in `species`",
+    "box": "the box vectors",
+    "neighbours": "the pairs within a radius: `neighbours = 5.0`",
+}
+
+
+def extern_energy(
+    work: Resolution, resolver: Resolver, statement: tree.ExternEnergy, scope: Scope
+) -> tuple[Equation | None, Param | None]:
+    """An energy of all atoms by a function of Python, if that is given, and its weights, if it has any."""
+    name, inputs = statement.name.id, {}
+    for item in statement.inputs:
+        if item.id in inputs:
+            resolver.error("duplicate-name", f"`{item.id}` stands twice", item)
+        inputs[item.id] = item
+    radius = inputs.get("neighbours")
+    own = [item for item in statement.inputs if item.id not in INPUTS]
+    valued = next((i for i in statement.inputs if i.default is not None and i is not radius), None)
+    given = work.externs.get(name)
+    weights = given.weights if isinstance(given, Weighted) else None
+    help = f"it can be given {', '.join(INPUTS)}, and one more, which are weights of its own"
+    if radius is not None and radius.default is None:
+        resolver.error(
+            "wrong-arguments", "neighbours are those within a radius", radius, help="for example `neighbours = 5.0`"
+        )
+    elif valued is not None:
+        resolver.error("wrong-arguments", f"`{valued.id}` takes no value here", valued, help=help)
+    elif not inputs.keys() & {"x", "neighbours"}:
+        resolver.error("wrong-arguments", f"`{name}` does not depend on where atoms are", statement, help=help)
+    elif len(own) > 1:
+        resolver.error("unknown-name", f"an extern energy has no input `{own[-1].id}`", own[-1], help=help)
+    elif given is not None and not (isinstance(given, Weighted) or callable(given)):
+        resolver.error("bad-extern", f"what is given for `{name}` is no function", statement)
+    elif given is not None and own and weights is None:
+        resolver.error(
+            "bad-extern",
+            f"the function `{name}` is given without its weights `{own[0].id}`",
+            own[0],
+            help=suggest(own[0].id, INPUTS) or f'externs={{"{name}": (function, weights)}}',
+        )
+    elif weights is not None and not own:
+        help = f"say where it takes them: `extern energy {name}(weights, {', '.join(inputs)})`"
+        resolver.error(
+            "bad-extern", f"the function `{name}` is given with weights that it does not take", statement, help=help
+        )
+    else:
+        function = given.function if isinstance(given, Weighted) else given
+        within = None if radius is None else radius.default
+        body = OfAll(
+            name,
+            tuple(inputs),
+            () if within is None else (resolver.expr(within, scope),),
+            own[0].id if own else "",
+            body=Extern(name, tuple(inputs), statement.span, function),
+            span=statement.span,
+        )
+        whole = Reduce(Whole((), near=radius is not None), body, span=statement.span)
+        param = weights and Param(
+            "param", own[0].id, (), None, own[0].span, Type("array", ONE, weights.count), learned=weights
+        )
+        return Equation("energy", name, (), whole, statement.span), param
+    return None, None

@@ -246,6 +246,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
             declared("equation", statement.name, len(statement.axes), series=statement.kind == "observe")
         case tree.Flow() | tree.Integrator():
             declared("scheme", statement.name)
+        case tree.ExternEnergy():
+            declared("equation", statement.name)
         case tree.Learned() | tree.Extern():
             declared("foreign", statement.name)
 

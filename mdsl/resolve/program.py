@@ -19,7 +19,7 @@ from .data import data_declaration
 from .equations import resolve_equation
 from .expressions import Resolver
 from .flows import resolve_scheme, schemes_mean_the_prelude
-from .functions import extern_declaration, learned_declaration
+from .functions import extern_declaration, extern_energy, learned_declaration
 from .names import Module, Resolution, collect, import_module
 from .params import resolve_param
 from .scope import Entity, Local, Scope
@@ -248,6 +248,10 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
             return learned_declaration(work, resolver, statement, scope)
         case tree.Extern():
             return extern_declaration(work, resolver, statement)
+        case tree.ExternEnergy():
+            energy, weights = extern_energy(work, resolver, statement, scope)
+            built.params += [weights] if weights is not None else []
+            return energy
     return None
 
 

@@ -50,11 +50,7 @@ def bind(
     if box is not None:
         cell = box_of_array(box, model.dim) / length
         periodic = tuple(bool(np.isfinite(e)) for e in np.diag(cell))
-    labels = None
-    if species is not None:
-        if len(species) != count:
-            raise Rejected(Diagnostic("wrong-shape", f"species has {len(species)} entries for {count} atoms"))
-        labels = tuple(s if isinstance(s, str) else _name(model, int(s)) for s in species)
+    labels = None if species is None else species_given(model, species, count)
     structure = Structure(
         positions,
         cell,
@@ -66,13 +62,26 @@ def bind(
         data=check_data_names(model, data),
     )
     bound = of_structure(model, structure, params or {}, boxed=box is not None)
-    for statement, rng in setups(model, seed) if velocities is None else ():
+    return bound if velocities is not None else with_drawn_velocities(model, bound, params or {}, seed)
+
+
+def with_drawn_velocities(model: Model, bound: Initial, params: Mapping[str, object], seed: int) -> Initial:
+    """The same with the velocities that the run block draws, where it draws any."""
+    for statement, rng in setups(model, seed):
         if statement.target == "v":
             try:
-                bound = replace(bound, v=drawn_velocities(model, statement, bound, rng, params or {}))
+                bound = replace(bound, v=drawn_velocities(model, statement, bound, rng, params))
             except Rejected as rejected:
                 raise at_statement(rejected, statement) from None
     return bound
+
+
+def species_given(model: Model, species: Sequence, atoms: int) -> tuple[str, ...]:
+    """The label of each atom, from labels or places in the program's `species`. Raises Rejected: ``wrong-shape``,
+    ``unknown-species``."""
+    if len(species) != atoms:
+        raise Rejected(Diagnostic("wrong-shape", f"species has {len(species)} entries for {atoms} atoms"))
+    return tuple(s if isinstance(s, str) else _name(model, int(s)) for s in species)
 
 
 def _name(model: Model, place: int) -> str:

@@ -15,12 +15,10 @@ from mdsl.interpret import meaning as interpret
 from mdsl.interpret.constants import factor, value, whole
 from mdsl.model.dimensions import LENGTH, MASS, TIME, VELOCITY
 from mdsl.model.nodes import Expr, Label, Model, Setup, TableOf
-from mdsl.model.units import UnitValue
+from mdsl.model.units import ANGSTROM, DALTON, FEMTOSECOND, UnitValue
 
 from .box import declared_box
-from .initial import DALTON, Initial, of_structure, still
-
-ANGSTROM, FEMTOSECOND = 1e-10, 1e-15
+from .initial import Initial, of_structure, still
 
 
 def start(
@@ -88,7 +86,7 @@ def _place(
 ) -> Structure:
     options = dict(setup.options)
     if setup.builder == "read":
-        return _internal(
+        return internal(
             model,
             reading.read(folder / value(model, options["path"], params), dim=model.dim, need_box=model.box is None),
         )
@@ -122,7 +120,7 @@ def _species(model: Model, option: Expr | None, params: Mapping[str, object]):
     return {labels[0]: float(value(model, v, params)) for labels, v in option.entries}
 
 
-def _internal(model: Model, structure: Structure) -> Structure:
+def internal(model: Model, structure: Structure) -> Structure:
     """A structure whose file fixes its units, in the program's; reduced units take the numbers as they stand."""
     if structure.unit_style not in (None, model.units.name):
         raise Rejected(

@@ -18,14 +18,12 @@ from mdsl.model.box_shape import becomes_skew
 from mdsl.model.dependencies import energetic, weighs
 from mdsl.model.dimensions import MASS
 from mdsl.model.nodes import Advance, Draw, Expr, Model, Op, Read, walk
-from mdsl.model.units import UnitValue
+from mdsl.model.units import DALTON, UnitValue
 from mdsl.passes.atom_data import charges, fixed_atoms, internal_data, unused
 
 from .box import check_small, declared_box, extended, other_box
 from .topologies import read as read_topologies
 from .topologies import types_alike
-
-DALTON = 1.66053906660e-27
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,6 +85,15 @@ def test_script(name, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_graph_network_learns_and_runs(tmp_path):
+    """A dozen states teach it the better part of the forces; whatever it has learned is conserved."""
+    text = command(str(EXAMPLES / "message_passing.py"), "--quick", folder=tmp_path)
+    assert float(re.search(r"error ([\d.]+) of their size", text)[1]) < 0.3
+    spread, conserved = (float(n) for n in re.search(r"spreads by (\S+) eV, E \+ K by (\S+) eV", text).groups())
+    assert 0 < conserved < 0.01 * spread
+
+
+@pytest.mark.slow
 def test_the_derivative_through_a_minimisation():
     """Of each packing it is the finite difference, and that of the minimum at fixed fractions of the box."""
     import jax

@@ -50,7 +50,8 @@ def by_value(item) -> list[Expr]:
 
 @pytest.fixture(scope="module")
 def models():
-    compiled = [mdsl.compile(SCHEMES), *(mdsl.compile(c.head + c.text) for c in list(cases().values())[::5])]
+    whole = mdsl.compile("use units.lj\nparam c = 1.0\nextern energy E(x, neighbours = 2*c)")
+    compiled = [mdsl.compile(SCHEMES), whole, *(mdsl.compile(c.head + c.text) for c in list(cases().values())[::5])]
     return [c.compiled.stage(name) for c in compiled for name in STAGES[:-1]]
 
 

@@ -27,6 +27,7 @@ from mdsl.model.nodes import (
     Expr,
     Model,
     Number,
+    OfAll,
     Op,
     Param,
     Read,
@@ -47,7 +48,7 @@ from mdsl.model.typing_rules import Context, Mismatch, type_of
 from .box_shape import check_box
 from .declarations import infer_equation, infer_param
 from .flows import infer_advance, same_observes
-from .functions import infer_area, infer_call, infer_tabulated
+from .functions import infer_area, infer_call, infer_tabulated, infer_whole
 from .names import infer_read
 from .run import before_run, infer_setup, want
 
@@ -141,6 +142,8 @@ class Inference:
                 return infer_area(self, expr)
             case Call():
                 return infer_call(self, expr)
+            case OfAll():
+                return infer_whole(self, expr)
             case Op(op=op, args=args):
                 args = tuple(self.typed(a) for a in args)
                 if op == "sub" and all(a.type.kind == "point" for a in args):

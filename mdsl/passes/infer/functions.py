@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mdsl.grammar.diagnostics import Label
-from mdsl.model.dimensions import ONE
-from mdsl.model.nodes import UNKNOWN, Area, Call, Expr, Network, Op, Read, Tabulated, Type
+from mdsl.model.dimensions import ENERGY, LENGTH, ONE
+from mdsl.model.nodes import UNKNOWN, Area, Call, Expr, Network, OfAll, Op, Read, Tabulated, Type
 from mdsl.model.typing_rules import article
+
+from .run import before_run, want
 
 if TYPE_CHECKING:
     from .expressions import Inference
@@ -79,6 +81,15 @@ def infer_call(work: Inference, expr: Call) -> Call:
         )
         return expr
     return replace(expr, type=Type("scalar"))
+
+
+def infer_whole(work: Inference, expr: OfAll) -> OfAll:
+    """An energy of all atoms by a function of Python; its radius is known before the run."""
+    length, energy = (work.model.units.dimension(d) for d in (LENGTH, ENERGY))
+    for r in expr.radius:
+        before_run(work, r, "the radius of `neighbours`")
+    radius = tuple(want(work, r, length, "the radius of `neighbours`") for r in expr.radius)
+    return replace(expr, radius=radius, type=Type("scalar", energy))
 
 
 def infer_area(work: Inference, expr: Area) -> Expr:
