@@ -31,7 +31,7 @@ from mdsl.passes.finite import knows
 from mdsl.passes.given import missing_externs
 from mdsl.resolve.sources import read_program
 from mdsl.start.arrays import bind, given_velocities
-from mdsl.start.builders import start
+from mdsl.start.builders import seeds, start
 from mdsl.start.initial import Initial
 
 from .given import joined, numbers, symmetric
@@ -219,18 +219,22 @@ class Program:
                         f"or change the program",
                     )
                 )
-            initial = start(
-                self.model,
-                self.compiled.folder,
-                seed,
-                params,
-                check_names(self.model, topologies),
-                check_data_names(self.model, data),
-            )
-            if velocities is not None:
-                initial = replace(initial, v=given_velocities(self.model, velocities, initial))
-        else:
-            initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
+
+        def begun(seed: int, params: Mapping[str, np.ndarray]) -> Initial:
+            if x is not None:
+                return bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
+            more = check_names(self.model, topologies), check_data_names(self.model, data)
+            placed = start(self.model, self.compiled.folder, seed, params, *more)
+            if velocities is None:
+                return placed
+            return replace(placed, v=given_velocities(self.model, velocities, placed))
+
+        initial, number = begun(seed, params), self.model.replicas
+        starts: tuple[Initial, ...] = ()
+        if number is not None:
+            numbers = np.arange(number.numbers.first, number.numbers.last + 1)
+            more = zip(seeds(seed, len(numbers))[1:], numbers[1:])
+            starts = (initial, *(begun(s, {**params, number.name: np.asarray(float(k))}) for s, k in more))
         self._check_whole(initial)
         for note in initial.notes:
             warnings.warn(note, stacklevel=2)
@@ -243,6 +247,7 @@ class Program:
             policy if skin is None else replace(policy, skin=float(skin / length)),
             x is None,
             velocities is None,
+            starts,
         )
 
     def _check_whole(self, initial: Initial) -> None:

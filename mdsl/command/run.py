@@ -202,7 +202,7 @@ def plan(order: Order, compiled: Compiled, points: Sequence[Mapping[str, object]
     if changed:
         show([checkpoints.warning(changed)])
     job = Job(order, compiled, inputs(order, compiled), points, devices, now, not changed, policy)
-    if not (options.replicas or options.sweeps):
+    if not (options.replicas or options.sweeps or job.model.replicas):
         return single(job)
     from .ensemble import batch
 
@@ -330,4 +330,5 @@ def write(planned: Planned, output: Output, final, begun: float) -> None:
         atom_steps_per_second=moved / counts.stepping if counts.stepping else None,
         force_evaluations=counts.force_evaluations,
         list_builds=counts.list_builds,
+        **listener.description_at_end(),
     )

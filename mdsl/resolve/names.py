@@ -236,6 +236,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 work.states.add(name.id)
             if kind == "const" and any(isinstance(s, tree.UnitSystem) for s in module.program.statements):
                 work.ambient[name.id] = module.declared[name.id]
+        case tree.Replicas(name=name):
+            declared("param", name)
         case tree.TableDecl(items=items):
             for table in items:
                 declared("table", table.name, len(table.axes))

@@ -19,9 +19,16 @@ from .scope import Entity, Global, Scope
 
 
 def resolve_run(
-    run: tree.Run, scope: Scope, resolver: Resolver, schemes: list[model.Scheme], species: tuple[str, ...], dim: int
+    run: tree.Run,
+    scope: Scope,
+    resolver: Resolver,
+    schemes: list[model.Scheme],
+    species: tuple[str, ...],
+    dim: int,
+    several: bool,
 ) -> tuple[model.Setup | model.Advance, ...]:
-    """The statements of the run block in order; those that are wrong are reported and left out."""
+    """The statements of the run block in order; those that are wrong are reported and left out. ``several``: the
+    program declares replicas."""
     steps: list[model.Setup | model.Advance] = []
     paths: dict[str, tree.Node] = {}
     set_up: dict[str, tree.Node] = {}
@@ -35,6 +42,7 @@ def resolve_run(
             case tree.Draw(target=target, distribution=value):
                 step = _setup(resolver, scope, statement, target, "~", value, species, dim)
             case tree.Advance():
+                _exchanges(resolver, statement, several)
                 step = _advance(resolver, scope, statement, {s.symbol: s for s in schemes}, paths)
         if step is not None and not any(d.severity == "error" for d in resolver.report[before:]):
             steps.append(step)
@@ -250,6 +258,24 @@ def _advance(
     return model.Advance(entity.symbol, options, resolver.expr(node.steps, scope), outputs, node.span, until=until)
 
 
+def _exchanges(resolver: Resolver, node: tree.Advance, several: bool) -> None:
+    """Say what is wrong with the exchanges of a statement, whatever they exchange."""
+    found = [o for o in node.outputs if isinstance(o, tree.Exchange)]
+    if not found:
+        return
+    if not several:
+        help = "declare them: `replicas r in 1..8`, and what is another for each, `param T = 1.0 + 0.1*r`"
+        resolver.error("bad-exchange", "there are no replicas to exchange", found[0], help=help)
+    if len(found) > 1:
+        first = Label(found[0].span, "first here")
+        message = "a statement of dynamics exchanges once"
+        resolver.report.append(Diagnostic("repeated-statement", message, found[1].span, secondary=(first,)))
+    if node.until is not None:
+        help = "run it `for` a number of steps"
+        message = "replicas that end at different steps, each when its condition holds, cannot exchange"
+        resolver.error("bad-exchange", message, found[0], help=help)
+
+
 # Names that are usual for what every program can record.
 USUAL = {
     "T": "`temperature` can be recorded; or declare `observe T = temperature`",
@@ -265,7 +291,7 @@ OBSERVABLE = ("t", "potential", "volume", "cell", "virial", "degrees_of_freedom"
 def _output(
     resolver: Resolver,
     scope: Scope,
-    node: tree.Record | tree.Write,
+    node: tree.Record | tree.Write | tree.Exchange,
     paths: dict[str, tree.Node],
     own: dict[str, model.Equation],
 ) -> model.Output:
@@ -294,7 +320,7 @@ def _output(
                 )
         return model.Output("write", (node.path.value, *dict.fromkeys(n.id for n in node.names)), every, node.span)
     names = []
-    for identifier in node.names:
+    for identifier in (node.name,) if isinstance(node, tree.Exchange) else node.names:
         entity: Entity | None = scope.find(identifier.id)
         if isinstance(entity, Global) and (
             entity.kind == "equation"
@@ -325,7 +351,7 @@ def _output(
             )
             kind = entity.kind if isinstance(entity, Global) else "local"
             resolver.report.append(_not_recordable(identifier, kind, secondary))
-    return model.Output("record", tuple(names), every, node.span)
+    return model.Output("exchange" if isinstance(node, tree.Exchange) else "record", tuple(names), every, node.span)
 
 
 def _not_recordable(identifier: tree.Identifier, kind: str, secondary: tuple[Label, ...]):

@@ -71,6 +71,12 @@ def start(
     return placed if v is None else replace(placed, v=v)
 
 
+def seeds(seed: int, count: int) -> list[int]:
+    """The seeds of replicas: that of the run first, then such as are made of it."""
+    made = (np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(1, np.uint64)[0] for k in range(1, count))
+    return [seed, *(int(words >> 2) for words in made)]
+
+
 def setups(model: Model, seed: int) -> list[tuple[Setup, np.random.Generator]]:
     """What the run block sets up, each with random numbers of its own, so that adding one statement does not change
     what another draws."""
