@@ -18,7 +18,6 @@ import numpy as np
 
 from mdsl.lowering.dynamics.state import NEW, State
 from mdsl.lowering.field.reduced import AtRest, PerKinetic, exchange_of
-from mdsl.lowering.field.schedule import cut
 from mdsl.model.nodes import Advance
 
 if TYPE_CHECKING:
@@ -167,10 +166,15 @@ def _in_other_states(execution: Execution, advance: Advance, state: State, scale
     """The state with velocities times ``scale`` [B], and what the scheme remembers, which belongs to states and not to
     atoms, from the replicas ``source`` [B]. Forces of other parameters are not known yet."""
     members = execution.members
-    factors, order = members.spread(scale), members.spread(source)
-    put = lambda new, old: jax.device_put(new, old.sharding)  # noqa: E731
-    v = tuple(put(a * jnp.asarray(factors, a.dtype)[:, None], a) for a in state.v)
-    kept = {s.name: jax.tree.map(lambda a: put(a[order], a), state.kept[s.name]) for s in advance.states}
-    carried = cut(members.lowered.field, advance).carried
-    phase = put(jnp.full_like(state.phase, NEW), state.phase) if carried else state.phase
-    return state._replace(v=v, kept={**state.kept, **kept}, phase=phase)
+    before = state.v, {s.name: state.kept[s.name] for s in advance.states}, state.phase
+    factors = np.asarray(members.spread(scale), members.lowered.dtype)
+    # Arrays stay where they are and as they came, for which steps are compiled.
+    placed = lambda new, old: new if new.sharding == old.sharding else jax.device_put(new, old.sharding)  # noqa: E731
+    v, memory, new = jax.tree.map(placed, _moved(*before, factors, members.spread(source)), before)
+    # Schemes that carry the force of a step over to the next begin anew.
+    return state._replace(v=v, kept={**state.kept, **memory}, phase=new if execution.carries(advance) else state.phase)
+
+
+@jax.jit
+def _moved(v: tuple, memory, phase, factors, source):
+    return tuple(a * factors[:, None] for a in v), jax.tree.map(lambda a: a[source], memory), jnp.full_like(phase, NEW)

@@ -16,6 +16,7 @@ from mdsl.lowering.dynamics import chunks, observing
 from mdsl.lowering.dynamics.state import BETWEEN, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Inputs, State
 from mdsl.lowering.dynamics.transfer import by_user, columns, components, stacked
 from mdsl.lowering.field.reduced import exchange_of
+from mdsl.lowering.field.schedule import cut
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.planning import capacity
 from mdsl.lowering.planning import on_host as images
@@ -96,6 +97,10 @@ class Execution:
     def present(self) -> Members:
         """The members with the parameters that they have by now."""
         return self.members if self.exchanges is None else self.members.in_states(self.exchanges.states)
+
+    def carries(self, advance: Advance) -> bool:
+        """Whether steps of a statement begin with the force of the last."""
+        return self._program(("carries", id(advance)), lambda: cut(self.members.lowered.field, advance).carried)
 
     def exchanged(self, advance: Advance, state: State, t) -> tuple[State, Attempt]:
         """The state when replicas have tried to exchange theirs, and what came of it."""

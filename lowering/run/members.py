@@ -255,8 +255,13 @@ class Members:
 
     def params_of(self, states: np.ndarray) -> dict[str, object]:
         """The parameters on the devices, where each has those that the one of this number began with."""
-        own, order = self._fixed.params, self.spread(states)
-        return {name: a[order] if name in self.varying else a for name, a in own.items()}
+        order = self.spread(states)
+        return {**self._fixed.params, **{name: a[order] for name, a in self._varied.items()}}
+
+    @cached_property
+    def _varied(self) -> dict[str, np.ndarray]:
+        """The parameters that are not the same for all, on the host."""
+        return {name: np.asarray(self._fixed.params[name]) for name in self.varying}
 
     @property
     def shared(self) -> Inputs:
