@@ -21,7 +21,20 @@ from mdsl.grammar.diagnostics import Rejected
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.dependencies import closure, reads
 from mdsl.model.faults import fault
-from mdsl.model.nodes import Advance, Equation, Expr, Model, Number, Op, Output, Read, children, names_in, transform
+from mdsl.model.nodes import (
+    Advance,
+    Equation,
+    Expr,
+    Model,
+    Number,
+    Op,
+    Output,
+    Param,
+    Read,
+    children,
+    names_in,
+    transform,
+)
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 from mdsl.symbolic.components import by_components
 from mdsl.symbolic.magnitude import derivative
@@ -65,11 +78,12 @@ def taken_apart(advance: Advance, sums: Sums) -> Advance:
     if output is None:
         return advance
     name, model = output.names[0], sums.model
-    own = advance.observe(name)
-    equation = own if model.equation(name) is None else None
-    body = sums.combine(model.equation(name)).expr if equation is None and model.equation(name) is not None else None
-    body = equation.body if equation is not None else body
-    if body is None:  # what every program has
+    equation, own = model.equation(name), advance.observe(name)
+    if equation is not None:
+        body = sums.combine(equation).expr
+    elif own is not None:
+        body = own.body
+    else:  # what every program has
         body = sums.potential() if name == "potential" else Read(name)
     work = _Exchange(model, advance, output, sums)
     work.check_statement()
@@ -90,6 +104,14 @@ class _Exchange:
     def name(self) -> str:
         return self.output.names[0]
 
+    @property
+    def number(self) -> Param:
+        """What numbers the replicas."""
+        found = self.model.replicas
+        if found is None:
+            raise AssertionError("`resolve` has refused an exchange without replicas")
+        return found
+
     def refused(self, message: str, help: str | None = None, notes: tuple[str, ...] = ()) -> Rejected:
         at = Expr(span=self.output.span)
         return Rejected(fault(self.model.source, "bad-exchange", message, at, help=help, notes=notes))
@@ -97,9 +119,7 @@ class _Exchange:
     # -- what must be the same for all ---------------------------------------------------------------------
 
     def check_statement(self) -> None:
-        number = self.model.replicas
-        if number is None:
-            raise AssertionError("`resolve` has refused an exchange without replicas")
+        number = self.number
         for what, exprs in (
             ("the time step", (self.advance.dt,)),
             ("the number of steps", (self.advance.steps, self.output.every)),
@@ -161,9 +181,7 @@ class _Exchange:
 
     def check_read(self, body: Expr) -> None:
         read = self.behind(body)
-        states = {s.name for s in self.advance.states} | {
-            p.name for p in self.model.params if p.lifetime == "state"
-        }
+        states = {s.name for s in self.advance.states} | {p.name for p in self.model.params if p.lifetime == "state"}
         for found, what in (
             (read & states, "a state, which is no matter of where the atoms are"),
             (read & HISTORY, "the way of the atoms until then"),
@@ -176,7 +194,7 @@ class _Exchange:
 
     def parameters(self, summand: Expr) -> set[str]:
         """What a summand reads beside atoms that may be another for each replica."""
-        number = self.model.replicas
+        number = self.number
         own = names_in(summand) - {"v", "m", "species"}
         return {n for n in own if self.model.param(n) is None or number.name in reads(self.model, (Read(n),))}
 
@@ -193,8 +211,9 @@ def degree(expr: Expr) -> int | None:
     """The power of the velocities by which a summand grows with them; None where it is no such power."""
     if isinstance(expr, Read):
         return 1 if expr.symbol == "v" else 0
-    parts = [degree(c) for c in children(expr)]
-    if any(p is None for p in parts):
+    found = [degree(c) for c in children(expr)]
+    parts = [p for p in found if p is not None]
+    if len(parts) < len(found):
         return None
     if not any(parts):
         return 0

@@ -1,9 +1,9 @@
 """Replicas that exchange their parameters: who tries with whom, who has, and what became of it.
 
-A *state* is a set of parameters, numbered from 0 as the replicas are that begin with it; a replica keeps its atoms, its
-random numbers and its place in memory, and goes from state to state. Neighbouring states try in turn, (0, 1), (2, 3),
-... and (1, 2), (3, 4), ..., each by the rule of `lowering/field/reduced.py`. Random numbers are a function of the key of
-the run, the step and the pair: a run that goes on draws what it would have drawn.
+A *state* is a set of parameters, numbered from 0 as the replicas are that begin with it; a replica keeps its atoms,
+its random numbers and its place in memory, and goes from state to state. Neighbouring states try in turn, (0, 1),
+(2, 3), ... and (1, 2), (3, 4), ..., each by the rule of `lowering/field/reduced.py`. Random numbers are a function of
+the key of the run, the step and the pair: a run that goes on draws what it would have drawn.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Exchanges:
     """What became of the exchanges of B replicas so far.
 
     states: [B], the state in which each replica is. attempts: how often states were to exchange. tried, accepted:
-    [B - 1], how often each state and the next have tried, and have exchanged. visits: [B, B], for each replica how often
-    it left an attempt in each state. end: [B], at which end of the states each replica was last: the first (-1), the last
-    (1), or none yet (0). trips: [B], how often it came back to the first from the last; half of these ways is no trip.
+    [B - 1], how often each state and the next have tried, and have exchanged. visits: [B, B], after how many attempts
+    each replica was in each state. end: [B], at which end of the states each replica was last: the first (-1), the
+    last (1), or none yet (0). trips: [B], how often it came back to the first from the last.
     """
 
     states: np.ndarray
@@ -110,9 +110,9 @@ class Attempt:
 def judged(own: np.ndarray, other: np.ndarray, partner: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """[B]: which states exchange with their partners.
 
-    ``own``: [B], the reduced energy of the atoms in each state; ``other``: of the same atoms under the parameters of the
-    partner; ``uniform``: [B], random numbers in [0, 1), of which the one of the lower state counts. What is no number,
-    as where atoms overlap in the other state, is not accepted.
+    ``own``: [B], the reduced energy of the atoms in each state; ``other``: of the same atoms under the parameters of
+    the partner; ``uniform``: [B], random numbers in [0, 1), of which the one of the lower state counts. What is no
+    number, as where atoms overlap in the other state, is not accepted.
     """
     change = other + other[partner] - own - own[partner]
     with np.errstate(all="ignore"):
@@ -121,8 +121,8 @@ def judged(own: np.ndarray, other: np.ndarray, partner: np.ndarray, uniform: np.
 
 
 def uniform(key: np.ndarray, step: int, count: int) -> np.ndarray:
-    """[count]: random numbers that are a function of the words of a key and of the step (Philox: Salmon, Moraes, Dror and
-    Shaw 2011)."""
+    """[count]: random numbers that are a function of the words of a key and of the step (Philox: Salmon, Moraes, Dror
+    and Shaw 2011)."""
     words = [int(w) for w in np.ravel(key)]
     bits = np.random.Philox(key=np.array([words[0] << 32 | words[-1], STREAM], np.uint64), counter=[0, 0, 0, step])
     return np.random.Generator(bits).random(count)

@@ -15,7 +15,6 @@ from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.model.dimensions import TIME
 from mdsl.model.observable_types import observable_type
 
-
 if TYPE_CHECKING:
     from mdsl.lowering.run.exchanges import Exchanges
 
@@ -26,10 +25,10 @@ STATE = "state"
 class History:
     """What became of the exchanges of B replicas. A state is a set of parameters, numbered from 0.
 
-    tried, accepted: [B - 1], how often each state and the next have tried to exchange, and have. states: [B], the state
-    in which each replica is at the end. path: [A + 1, B], that after each of A attempts, the start first; step: [A], when
-    these were made. trips: [B], how often each replica came back to the first state from the last. visits: [B, B], for
-    each replica after how many attempts it was in each state.
+    tried, accepted: [B - 1], how often each state and the next have tried to exchange, and have. states: [B], the
+    state in which each replica is at the end. path: [A + 1, B], that after each of A attempts, the start first; step:
+    [A], when these were made. trips: [B], how often each replica came back to the first state from the last. visits:
+    [B, B], after how many attempts each replica was in each state.
     """
 
     tried: np.ndarray

@@ -1,4 +1,5 @@
-"""`mdsl run --replicas B --sweep NAME=VALUES`, or `replicas r in 1..B` in the program: one program for all replicas, with what each of them puts out."""
+"""`mdsl run --replicas B --sweep NAME=VALUES`, or `replicas r in 1..B` in the program: one program for all replicas,
+with what each of them puts out."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a run on the command line tells of replicas that exchange: who was where, in `exchanges.csv`, and how often states
-exchanged, in a table and in `run.json`."""
+"""What a run on the command line tells of replicas that exchange: who was where, in `exchanges.csv`, and how often
+states exchanged, in a table and in `run.json`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ class Exchanged:
         self.exchanges = exchanges
         count = len(exchanges.states)
         columns = [Column("state", "", (count,), (0, count - 1))]
-        resumed = last_step is not None and path.exists()
-        self.file = Records.resume(columns, path, last_step, time_unit) if resumed else Records(columns, path, time_unit)
+        self.file = (
+            Records.resume(columns, path, last_step, time_unit)
+            if last_step is not None and path.exists()
+            else Records(columns, path, time_unit)
+        )
 
     def append(self, attempt: Attempt, time: float) -> None:
         self.exchanges = attempt.exchanges

@@ -27,6 +27,7 @@ from mdsl.printing.expressions import text_of
 from mdsl.printing.program import printed_memory, printed_steps
 
 from .energies import by_species, energies, shown
+from .exchanges import exchange
 from .observables import observables
 
 Fact = tuple[str, str]  # a word, and what is said under it; an empty word goes on with the one before
@@ -344,21 +345,8 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
         every = "at the end" if output.every is None else f"every {_written(model, output.every)} steps"
         facts.append((output.kind, f"{', '.join(output.names)} {every}"))
         if output.kind == "exchange":
-            facts += [("", line) for line in _exchange(model, lowered, output)]
+            facts += [("", line) for line in exchange(lowered, output, lambda e: _written(model, e))]
     return f"{scheme}, line {advance.span.line}", facts
-
-
-def _exchange(model: Model, advance: Advance, output: Output) -> list[str]:
-    """By what rule replicas exchange. ``advance``: as it is lowered."""
-    u, factor = output.names[0], advance.observe(PerKinetic(output.names[0]))
-    lines = [
-        "neighbours a and b, in turn, with the probability exp(-d), or 1 if d < 0",
-        f"d = {u}_a(x_b) + {u}_b(x_a) - {u}_a(x_a) - {u}_b(x_b), of atoms at rest",
-    ]
-    if factor is None or isinstance(factor.body, Number):
-        return [*lines, "velocities stay, for it does not read them" if factor else ""]
-    written = _written(model, factor.body)
-    return [*lines, f"velocities times the root of {written}, before over after: what it holds of them stays"]
 
 
 def _time(model: Model, advance: Advance, parts: Cut) -> str | None:

@@ -108,7 +108,7 @@ def test_the_rule_leaves_every_state_its_distribution():
     def counted(rule, turns=6_000):
         random, so_far = np.random.default_rng(0), Exchanges.none(4)
         sites, counts = np.zeros(4, int), np.zeros((4, 6))
-        for turn in range(turns):
+        for _ in range(turns):
             new = random.integers(6, size=4)  # of each replica
             change = u[so_far.states, new] - u[so_far.states, sites]
             sites = np.where(np.log(random.random(4)) < -change, new, sites)
@@ -190,9 +190,7 @@ observe u = U/T
 run { x ~ uniform(atoms = 3, density = 1) counted(dt = 1) for 30 record count every 3 exchange u every 3 }"""
     result = mdsl.compile(text).bind().run(jax.random.key(1))
     assert result.exchanges.accepted.sum() > 5
-    np.testing.assert_array_equal(
-        result.records["count"], 100 * (result.records["state"] + 1) + result.records["step"]
-    )
+    np.testing.assert_array_equal(result.records["count"], 100 * (result.records["state"] + 1) + result.records["step"])
 
 
 # -- what is told ----------------------------------------------------------------------------------------
