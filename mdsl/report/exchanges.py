@@ -9,8 +9,10 @@ from mdsl.model.nodes import Advance, Expr, Number, Output
 
 
 def exchange(advance: Advance, output: Output, written: Callable[[Expr], str]) -> list[str]:
-    """What `explain` says beside the statement itself. ``advance``: as it is lowered; ``written``: an expression as
+    """What `explain` says of an output beside what it is. ``advance``: as it is lowered; ``written``: an expression as
     text."""
+    if output.kind != "exchange":
+        return []
     u = output.names[0]
     factor = next(e.body for e in advance.observes if e.name == PerKinetic(u))
     lines = [
