@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mdsl.lowering.dynamics.chain import talks
 from mdsl.lowering.dynamics.device import Dynamics
 from mdsl.lowering.dynamics.observing import within
 from mdsl.lowering.dynamics.replicas import Replicas
@@ -54,5 +55,6 @@ def _layout(members: Members, devices: tuple, listed: bool, policy: Policy) -> L
     if not members.alone:
         staggered = any(a.until is not None for a in members.lowered.field.dynamics)
         count, rows = len(members.all), policy.rows_together
-        return Replicas(atoms, count, members.devices, members.shared, staggered, listed, rows)
+        chained = talks(members.lowered.field)
+        return Replicas(atoms, count, members.devices, members.shared, staggered, listed, rows, chained, members.count)
     return ManyDevices(atoms, devices) if len(devices) > 1 else OneDevice(atoms)

@@ -190,6 +190,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
     `jax.vmap` of the run."""
     import jax
 
+    from mdsl.lowering.dynamics.chain import REPLICAS
     from mdsl.lowering.run.losses import told
     from mdsl.lowering.run.members import Member, batch
 
@@ -220,7 +221,7 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None) -> 
                 [(o.steps, o.converged) for o in found.statements],
             )
 
-        *found, outcomes = jax.vmap(one)(keys, own, numbers, places)
+        *found, outcomes = jax.vmap(one, axis_name=REPLICAS)(keys, own, numbers, places)
         return Result(*found, statements=tuple(Outcome(*o) for o in outcomes))
     of = lambda values, k: {n: np.asarray(a)[k] for n, a in values.items()}  # noqa: E731
     common = {n: np.asarray(a) for n, a in {**system.program.internal(params), **data_given(system, data)}.items()}

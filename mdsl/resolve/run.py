@@ -15,7 +15,7 @@ from .builders import BUILDERS, Builder
 from .expressions import Resolver
 from .flows import observes
 from .modules import near
-from .scope import Entity, Global, Scope
+from .scope import Entity, Global, Local, Scope
 
 
 def resolve_run(
@@ -38,9 +38,9 @@ def resolve_run(
         _in_order(resolver, statement, set_up, places)
         match statement:
             case tree.Update(target=target, op=op, value=value):
-                step = _setup(resolver, scope, statement, target, op, value, species, dim)
+                step = _setup(resolver, scope, statement, target, op, value, species, dim, several)
             case tree.Draw(target=target, distribution=value):
-                step = _setup(resolver, scope, statement, target, "~", value, species, dim)
+                step = _setup(resolver, scope, statement, target, "~", value, species, dim, several)
             case tree.Advance():
                 _exchanges(resolver, statement, several)
                 step = _advance(resolver, scope, statement, {s.symbol: s for s in schemes}, paths)
@@ -98,6 +98,7 @@ def _setup(
     value: tree.Expr,
     species: tuple[str, ...],
     dim: int,
+    several: bool,
 ):
     if target.id not in ("x", "v"):
         resolver.error("misplaced", f"a run sets up x and v, not `{target.id}`", target)
@@ -107,6 +108,10 @@ def _setup(
         resolver.error("misplaced", f"`{target.id}` is set up by one of {', '.join(known)}", value)
         return None
     name = value.function.id
+    if name == "between" and not several:
+        help = "declare them: `replicas r in 0..10`"
+        resolver.error("misplaced", "`between` places replicas, and the program declares none", value, help=help)
+        return None
     if name not in known:
         resolver.error(
             "unknown-name",
@@ -223,7 +228,9 @@ def _advance(
     scheme = schemes.get(entity.symbol) if isinstance(entity, Global) else None
     own = observes(scheme, schemes) if scheme is not None else {}
     outputs = tuple(_output(resolver, scope, o, paths, own) for o in node.outputs)
-    until = None if node.until is None else resolver.expr(node.until, scope)
+    # A condition may read what the scheme observes, which steps back behind what the program declares.
+    observed = scope.inside({n: Local(n, span=e.span) for n, e in own.items() if scope.find(n) is None})
+    until = None if node.until is None else resolver.expr(node.until, observed)
     if resolver.is_lost(name, entity):
         return None
     if not (isinstance(entity, Global) and entity.kind == "scheme"):

@@ -13,11 +13,12 @@ from mdsl.files.structure import Structure
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.constants import factor, value, whole
+from mdsl.lowering.planning.on_host import nearest
 from mdsl.model.dimensions import LENGTH, MASS, TIME, VELOCITY
 from mdsl.model.nodes import Expr, Label, Model, Setup, TableOf
 from mdsl.model.units import UnitValue
 
-from .box import declared_box
+from .box import declared_box, extended
 from .initial import DALTON, Initial, of_structure, still
 
 ANGSTROM, FEMTOSECOND = 1e-10, 1e-15
@@ -98,6 +99,12 @@ def _place(
             model,
             reading.read(folder / value(model, options["path"], params), dim=model.dim, need_box=model.box is None),
         )
+    if setup.builder == "between":
+        ends = (
+            reading.read(folder / value(model, options[n], params), dim=model.dim, need_box=model.box is None)
+            for n in ("first", "last")
+        )
+        return _between(model, *(_internal(model, s) for s in ends), params)
     species = _species(model, options.get("species"), params)
     if setup.builder == "uniform":
         atoms = whole(model, options["atoms"], params, "`atoms`")
@@ -117,6 +124,27 @@ def _place(
         rng=rng,
         dim=model.dim,
     )
+
+
+def _between(model: Model, first: Structure, last: Structure, params: Mapping[str, object]) -> Structure:
+    """The place of a replica on the straight way between two structures, which have the same atoms in the same box."""
+    number = model.replicas
+    assert number is not None and number.numbers is not None  # `resolve` has seen to that
+    for what, a, b in (
+        ("numbers of atoms", first.atoms, last.atoms),
+        ("species", first.species, last.species),
+        ("boxes", first.cell, last.cell),
+    ):
+        if not np.array_equal(np.asarray(a), np.asarray(b)):
+            message = f"the two structures differ in their {what}"
+            raise Rejected(Diagnostic("wrong-shape", message, help="a chain goes between two states of the same atoms"))
+    cell, periodic = first.cell, first.periodic
+    if model.box is not None:
+        cell, periodic = declared_box(model, params, first.atoms)
+    place = float(interpret.parameter(model, number.name, params)) - number.numbers.first
+    share = place / max(number.numbers.count - 1, 1)
+    way = nearest(last.positions - first.positions, extended(cell, periodic), periodic)
+    return replace(first, positions=first.positions + share * way, velocities=None)
 
 
 def _species(model: Model, option: Expr | None, params: Mapping[str, object]):
