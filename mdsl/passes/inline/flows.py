@@ -115,9 +115,9 @@ class _Statement:
         """A condition with what it reads of the scheme's observables written out."""
 
         def rule(node: Expr) -> Expr:
-            known = isinstance(node, Read) and not node.indices and self.work.model.equation(node.symbol) is None
-            found = self.observes.get(node.symbol) if known else None
-            return node if found is None else found.body
+            if not isinstance(node, Read) or node.indices or self.work.model.equation(node.symbol) is not None:
+                return node
+            return self.observes[node.symbol].body if node.symbol in self.observes else node
 
         return transform(condition, rule)
 
