@@ -154,7 +154,9 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "cannot-write": Entry("failure", "The operating system refuses to write the output."),
     "other-program": Entry("error", "A run is to be resumed with another program than the one that made it."),
-    "no-run": Entry("error", "A folder holds no run that could be resumed."),
+    "no-run": Entry("error", "A folder holds no run that could be resumed, compared or drawn."),
+    "nothing-to-draw": Entry("error", "A program has no pair function of a distance that could be drawn."),
+    "nothing-to-compare": Entry("error", "Two runs have no number in common whose error is known in both."),
     "other-conditions": Entry(
         "warning", "A run is resumed on another machine, or with other threads, precision or versions, than it had."
     ),

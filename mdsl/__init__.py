@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mdsl.api.sympy_pair import symbols as symbols
     from mdsl.grammar.diagnostics import Diagnostic as Diagnostic
     from mdsl.grammar.diagnostics import Rejected as Rejected
+    from mdsl.statistics.estimates import Estimate as Estimate
+    from mdsl.statistics.estimates import estimate as estimate
 
     from . import space as space
 
@@ -40,14 +42,18 @@ _WHERE = {
     "symbols": "api.sympy_pair",
     "Diagnostic": "grammar.diagnostics",
     "Rejected": "grammar.diagnostics",
+    "Estimate": "statistics.estimates",
+    "estimate": "statistics.estimates",
 }
 
 __all__ = [
     "Diagnostic",
+    "Estimate",
     "Fit",
     "Program",
     "Rejected",
     "compile",
+    "estimate",
     "fit",
     "load",
     "load_params",

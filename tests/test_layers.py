@@ -17,6 +17,7 @@ WITHOUT_JAX = (
     "mdsl.symbolic",
     "mdsl.interpret",
     "mdsl.files",
+    "mdsl.statistics",
     "mdsl.resolve",
     "mdsl.printing",
     "mdsl.passes",
@@ -25,6 +26,7 @@ WITHOUT_JAX = (
     "mdsl.compiler",
     "mdsl.start",
     "mdsl.report",
+    "mdsl.plots",
 )
 WITH_JAX = (
     "lowering.jax_version",

@@ -351,8 +351,8 @@ def _erfc(size: Value, short: bool) -> Value:
     """Of positive numbers: exp(-x²) times a polynomial over 1 + 2x."""
     x = where(size > 28.0, 28.0, size)
     t = (x - MIDDLE) / (x + MIDDLE)
-    first, *others = ERFC["f32" if short else "f64"]
-    top, top_rest = quick_sum(t.number(first), t * polynomial(others, t))
+    # Of the rounding of a first coefficient nothing is left in the sum of an exact one and what is small.
+    top, top_rest = quick_sum(t.number(1.25), polynomial(ERFC["f32" if short else "f64"], t))
     below, lost = two_sum(x + x, x.number(1.0))
     ratio, rest = _ratio(top, top_rest, below, lost)
     square, square_rest = product(x, x)

@@ -14,6 +14,7 @@ from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.model.dimensions import TIME
 from mdsl.model.observable_types import observable_type
+from mdsl.statistics.estimates import Estimate, each, estimate
 
 if TYPE_CHECKING:
     from mdsl.lowering.run.exchanges import Exchanges
@@ -51,7 +52,8 @@ class Result:
     [N, d], and the box, edges [d] or vectors [d, d], with 1 for an axis that does not repeat; for each statement of
     dynamics its steps and whether it converged (None where it does not run `until` a condition holds). Of a batch all
     arrays have the replicas along their first axis; where a replica has fewer rows than others, what is missing at the
-    end is NaN, and -1 of ``step``. ``lost``: the replicas that went wrong on the way, and what is said of each; their
+    end is NaN, and -1 of ``step``. ``since``: for each record the row from which on the last statement that recorded it
+    did so. ``lost``: the replicas that went wrong on the way, and what is said of each; their
     records end before, their final state is NaN, and ``step`` and ``time`` are the last at which they were sound.
     ``exchanges``: of replicas that exchange their states, what came of it; the records have `state` beside `step`."""
 
@@ -64,6 +66,7 @@ class Result:
     counts: object = field(repr=False, default=None)
     statements: tuple[Outcome, ...] = ()
     lost: Mapping[int, Diagnostic] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)
     exchanges: History | None = None
 
     def by_state(self) -> Result:
@@ -78,6 +81,16 @@ class Result:
             records={n: np.take_along_axis(a, _like(rows, a), axis=0) for n, a in self.records.items()},
             **{name: getattr(self, name)[last] for name in ("x", "v", "box", "step", "time")},
         )
+
+    @property
+    def statistics(self) -> dict[str, Estimate]:
+        """What the records of the last statement that made them are worth, by name, see `mdsl.estimate`. Of a batch all
+        fields of each have the replicas along their first axis; `mdsl.estimate(rows, replicas=True)` takes them as one.
+        """
+        of = each if np.ndim(self.step) else estimate
+        rows = {n: np.asarray(r) for n, r in self.records.items() if n not in ("step", "time", STATE)}
+        last = {n: slice(self.since.get(n, 0), None) for n in rows}
+        return {n: of(r[:, last[n]] if of is each else r[last[n]]) for n, r in rows.items()}
 
     def of(self, k: int) -> Result:
         """Of a batch, one replica."""
@@ -107,9 +120,11 @@ class Memory:
         self.exchanges: Exchanges | None = None  # so far
         self.path: list[np.ndarray] = []
         self.when: list[int] = []
+        self.index = 0
+        self.began: dict[str, tuple[int, int]] = {}  # the last statement that recorded it, and its first row
 
     def statement(self, index, advance, steps, done, dt) -> None:
-        pass
+        self.index = index
 
     def frame(self, output, replicas, snapshot) -> None:
         pass
@@ -155,6 +170,9 @@ class Memory:
             row = self.rows[k].setdefault(int(step[place]), {"step": step[place], "time": t[place] * scale})
             row |= {} if self.exchanges is None else {STATE: self.exchanges.states[k]}
             row |= {name: a[place] for name, a in shown.items()}
+        for name in shown:
+            if self.began.get(name, (-1, 0))[0] != self.index:
+                self.began[name] = self.index, len(self.rows[replicas[0]]) - 1
 
     def arrays(self) -> dict[str, np.ndarray]:
         """[B, rows, ...]"""

@@ -96,6 +96,7 @@ def _result(system: System, runner, steps: int | None) -> Result:
         runner.counts,
         tuple(runner.outcomes),
         {k: loss.diagnostic for k, loss in runner.members.lost.items()},
+        {name: row for name, (_, row) in memory.began.items()},
         memory.history(),
     )
 

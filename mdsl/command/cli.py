@@ -1,4 +1,4 @@
-"""The command line: `mdsl run | check | fmt | explain | dump | list`.
+"""The command line: `mdsl run | check | fmt | explain | dump | compare | plot | list`.
 
 Every command is imported when it is called, so that `check` needs neither JAX nor what others need. The exit
 status is 0 when all went well, 1 when a run failed, 2 when the input was wrong, 70 when mdsl itself is at fault.
@@ -160,6 +160,25 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "--after",
         metavar="PASS",
         help="resolve, inline, infer, ends, differentiate, exchange or field; by default the last Model",
+    )
+
+    sub = command("compare", compare, "tell whether two runs agree within their errors")
+    sub.add_argument("folders", metavar="FOLDER", nargs=2, help="the folder of a run that is finished")
+    sub.add_argument(
+        "--level",
+        metavar="P",
+        default="0.01",
+        help="how improbable a difference is that is not taken for chance, by default 0.01, of all numbers together",
+    )
+
+    sub = command("plot", plot, "draw the records of a run, or the pair functions of a program")
+    sub.add_argument("path", metavar="FOLDER|FILE", help="the folder of a run, its records.csv, or a program")
+    sub.add_argument("names", metavar="NAME", nargs="*", help="which of the records; by default all")
+    sub.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the picture, .png, .svg or .pdf; by default plot.png in the folder of the run, "
+        "or the name of the program with .png",
     )
 
     sub = command("list", list_, "show the standard library: modules, functions, integrators, units, builders")
@@ -374,6 +393,19 @@ def dump(options: argparse.Namespace) -> int:
     stage = stage_name(options.after)
     print(text(compile_source(*read_program(options.file)), stage), end="")
     return FINE
+
+
+def compare(options: argparse.Namespace) -> int:
+    from .comparing import compare as compared
+    from .options import probability
+
+    return compared(*map(Path, options.folders), probability("--level", options.level))
+
+
+def plot(options: argparse.Namespace) -> int:
+    from .plotting import plot as drawn
+
+    return drawn(Path(options.path), options.names, Path(options.out) if options.out else None)
 
 
 def list_(options: argparse.Namespace) -> int:

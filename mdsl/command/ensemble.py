@@ -3,7 +3,7 @@ with what each of them puts out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.model.nodes import Advance, Model
 from mdsl.start.builders import seeds, start
+from mdsl.statistics.tables import Worths
 
 from .checkpoints import read
 from .display import Table
@@ -117,6 +118,7 @@ class BatchListener(Listener):
         self.swept = [n for n in self.values[0] if n not in ("replica", "seed")]
         self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]  # of those of each number of values
         self.exchanging = exchanges(model)
+        self.series = int(self.exchanging)
         super().__init__(model, initial, folder, quiet, description, conditions, resumed, between)
         self.ways = None
         if self.exchanging:
@@ -209,13 +211,22 @@ class BatchListener(Listener):
             self.ways.file.close()
         super().__exit__(*error)
 
-    def finish(self, runner, wall: float) -> None:
+    def groups(self) -> list[tuple[Mapping[str, object], list[int]]]:
+        there = [k for k in range(self.count) if k not in self.runner.members.lost]
+        found: dict[str, tuple[Mapping[str, object], list[int]]] = {}
+        for k in there:
+            values = {n: self.values[k][n] for n in self.swept}
+            group = found.setdefault(repr(values), (values, []))[1]
+            group.append(int(values[self.swept[0]]) if self.exchanging else k)
+        return list(found.values())
+
+    def finish(self, runner, wall: float, worths: Sequence[Worths]) -> None:
         if self.swept:
             self.display.note(self.by_value())
         if self.ways is not None:
             number = self.model.replicas
             self.display.note(self.ways.table(number.name, number.numbers.first))
-        super().finish(runner, wall)
+        super().finish(runner, wall, worths)
 
     def breakdown(self, runner) -> dict[str, float]:
         return dict(runner.counts.seconds)

@@ -4,7 +4,7 @@ terminal."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from mdsl.model.dynamics import UNWRAPPED
 from mdsl.model.nodes import Advance, Model, Output
 from mdsl.model.observable_types import observable_type
 from mdsl.passes.atom_data import columns
+from mdsl.statistics.runs import worth
+from mdsl.statistics.tables import Worths, table
 
 from .checkpoints import written
 from .display import Display, Summary
@@ -32,6 +34,7 @@ class Listener:
     next, at least."""
 
     count = 1
+    series = 0  # which of the columns in front tells what the rows are that are taken together
 
     def __init__(
         self,
@@ -48,15 +51,16 @@ class Listener:
         self.conditions, self.between = conditions, between
         self.time_unit = model.units.display(model.units.dimension(TIME)).text
         self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
-        advances = [s for s in model.run if isinstance(s, Advance)]
-        names = dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names)
-        given = [self.column(n) for n in names], folder.records
-        more = self.time_unit, self.key_columns()
+        self.advances = [s for s in model.run if isinstance(s, Advance)]
+        given = [self.column(n) for n in _recorded(self.advances)], folder.records
+        more = self.time_unit, self.key_columns(), self.series
         self.records = Records.resume(*given, resumed["step"], *more) if resumed else Records(*given, *more)
         self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
         self.frames_kept = dict(resumed["frames"]) if resumed else {}
+        # How many rows there were when a statement began.
+        self.began = {int(k): rows for k, rows in resumed.get("began", {}).items()} if resumed else {}
         self.trajectories: dict[str, object] = {}
-        names = [o.names[0] for a in advances for o in a.outputs if o.kind == "write"]
+        names = [o.names[0] for a in self.advances for o in a.outputs if o.kind == "write"]
         paths = (prefix + name for prefix in self.all_prefixes() for name in names)
         self.paths = {path: folder.trajectory(path) for path in paths}
         self.saved = time.perf_counter()
@@ -148,16 +152,16 @@ class Listener:
     # -- as a run goes -----------------------------------------------------------------------------------------
 
     def statement(self, index: int, advance: Advance, steps: int, done: int, dt: np.ndarray) -> None:
-        names = dict.fromkeys(n for o in advance.outputs if o.kind == "record" for n in o.names)
         nanoseconds, self.dt = None, float(dt[0])
         if not self.model.units.reduced and self.dt:
             nanoseconds = self.model.units._internal_si(TIME) * self.dt * 1e9
             self.nanoseconds += nanoseconds * (steps - done)
         most = "at most " if advance.until is not None else ""
         title = f"{advance.scheme.rpartition('.')[2]} for {most}{steps:,} steps"
-        columns = self.shown_columns([self.column(n) for n in names])
+        columns = self.shown_columns([self.column(n) for n in _recorded([advance])])
         self.display.phase(title, columns, steps, done=done, ns_per_step=nanoseconds)
         self.first_done, self.compiling = done, True
+        self.began.setdefault(index, len(self.records))
 
     def record(self, replicas: np.ndarray, step: np.ndarray, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         found, t = {name: self.shown(name, v) for name, v in values.items()}, t * self.time_scale
@@ -222,6 +226,7 @@ class Listener:
         header = {
             **self.place_in_header(snapshot, place),
             **more,
+            "began": self.began,
             "frames": {**self.frames_kept, **{name: t.frames for name, t in self.trajectories.items()}},
             "options": self.description["options"],
         }
@@ -241,7 +246,24 @@ class Listener:
                 with self.open("final", None, own.step, k, digits=17, path=path) as trajectory:
                     self.put(trajectory, own)
 
-    def finish(self, runner, wall: float) -> None:
+    def worths(self) -> list[Worths]:
+        """What is known from the records, statement by statement; of replicas, for those of the same kind."""
+        found, ends = [], [*list(self.began.values())[1:], len(self.records)]
+        for (index, first), end in zip(self.began.items(), ends):
+            advance = self.advances[index]
+            for values, replicas in self.groups():
+                columns = worth(self.records, slice(first, end), _recorded([advance]), replicas)
+                if columns:
+                    found.append(Worths(index, advance.scheme.rpartition(".")[2], advance.span.line, values, columns))
+        return found
+
+    def groups(self) -> list[tuple[Mapping[str, object], list[int]]]:
+        """Which replicas are of the same kind, with the values that make it one; those that came to the end."""
+        return [({}, [0])]
+
+    def finish(self, runner, wall: float, worths: Sequence[Worths]) -> None:
+        for text in (table(w, self.time_unit) for w in worths if w.index == worths[-1].index):
+            self.display.note(text and f"\n{text}")
         parts = None if self.display.quiet else self.breakdown(runner)
         counts, folder = runner.counts, str(self.folder.path)
         simulated = self.nanoseconds or None
@@ -265,6 +287,11 @@ class Listener:
             trajectory.close()
         self.records.close()
         self.display.__exit__(*error)
+
+
+def _recorded(advances: Iterable[Advance]) -> list[str]:
+    """The names that statements record, each once."""
+    return list(dict.fromkeys(n for a in advances for o in a.outputs if o.kind == "record" for n in o.names))
 
 
 def as_written(output: Output, snapshot):

@@ -173,6 +173,17 @@ def seconds(name: str, text: str | None) -> float | None:
     return value
 
 
+def probability(name: str, text: str) -> float:
+    """A number between 0 and 1, both left out."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise bad_option(f"{name} is a probability between 0 and 1, not {text!r}")
+    return value
+
+
 def whole(name: str, text: str, least: int, most: int | None = None) -> int:
     """A whole number, at least ``least`` and at most ``most``; 10_000 and 1e6 are numbers too."""
     digits = text.replace("_", "")

@@ -319,7 +319,8 @@ def write(planned: Planned, output: Output, final, begun: float) -> None:
     listener.final(final)
     lost = listener.what_was_lost()
     wall = time.perf_counter() - begun
-    listener.finish(planned.runner, wall)
+    worths = listener.worths()
+    listener.finish(planned.runner, wall, worths)
     moved = planned.atoms * (counts.steps - listener.first_steps)
     output.say(
         "partly failed" if lost else "finished",
@@ -330,5 +331,6 @@ def write(planned: Planned, output: Output, final, begun: float) -> None:
         atom_steps_per_second=moved / counts.stepping if counts.stepping else None,
         force_evaluations=counts.force_evaluations,
         list_builds=counts.list_builds,
+        statistics=[w.described for w in worths],
         **listener.description_at_end(),
     )

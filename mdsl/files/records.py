@@ -57,7 +57,8 @@ class Records:
     disk when ``append`` returns. Numbers are written so that they read back exactly. A value that a row does not
     have (another part of the run records other columns) is an empty field, and NaN in the arrays.
 
-    The records of a batch have further columns in front, ``keys``: the number of the replica first.
+    The records of a batch have further columns in front, ``keys``: the number of the replica first. ``series``: which
+    of them tells what a row belongs to where rows are taken together; of replicas that exchange, the state.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Records:
         path: str | Path | None = None,
         time_unit: str = "",
         keys: Sequence[Column] = (),
+        series: int = 0,
     ):
-        self.keys = tuple(keys)
+        self.keys, self.series = tuple(keys), series
         self.columns = {c.name: c for c in columns}
         self.path = None if path is None else Path(path)
         self._time = Column("time", time_unit)
         self._rows: list[tuple[int, float, np.ndarray]] = []
+        self._replicas: list[int] = []
         self._file: io.TextIOBase | None = None
         if self.path is not None:
             with writing(self.path):
@@ -86,6 +89,7 @@ class Records:
         last_step: int | Sequence[int],
         time_unit: str = "",
         keys: Sequence[Column] = (),
+        series: int = 0,
     ) -> Records:
         """The records of a killed run up to and with ``last_step`` (of each replica); later rows are dropped from the
         file.
@@ -93,7 +97,7 @@ class Records:
         Raises ``malformed-checkpoint`` where the file has other columns than the program.
         """
         path = Path(path)
-        records = cls(columns, None, time_unit, keys)
+        records = cls(columns, None, time_unit, keys, series)
         first = sum(k.size for k in records.keys)
         header, rows = load_rows(path)
         if header != records.header:
@@ -107,6 +111,7 @@ class Records:
             (int(row[first]), float(row[first + 1]), np.array([float(v) if v else np.nan for v in row[first + 2 :]]))
             for row in kept
         ]
+        records._replicas = [int(float(row[series])) if first else 0 for row in kept]
         records.path = path
         with writing(path):
             fresh = path.with_name(path.name + ".new")
@@ -138,6 +143,7 @@ class Records:
         ]
         row = np.concatenate(parts) if parts else np.empty(0)
         self._rows.append((int(step), float(time), row))
+        self._replicas.append(int(keys[self.series]) if keys else 0)
         if self._file is not None:
             present = [c.name in values for c in self.columns.values() for _ in range(c.size)]
             with writing(self.path):
@@ -161,6 +167,11 @@ class Records:
     def steps(self) -> np.ndarray:
         """[n] int64."""
         return np.array([step for step, _, _ in self._rows], dtype=np.int64)
+
+    @property
+    def replicas(self) -> np.ndarray:
+        """[n] int64: the number of each row's replica, or state, 0 of a system alone."""
+        return np.array(self._replicas, dtype=np.int64)
 
     @property
     def times(self) -> np.ndarray:

@@ -199,6 +199,10 @@ COMMANDS = [
     (["run", "lj.mdsl", "--out", "lj.mdsl/new"], "cannot-write", 1, "--out"),
     (["run", "lj.mdsl", "--resume", "nowhere"], "no-run", 2, "does not exist"),
     (["run", "lj.mdsl", "--resume", "old"], "no-run", 2, "checkpoint"),
+    (["compare", "old", "nowhere"], "no-run", 2, "compared"),
+    (["plot", "old"], "no-run", 2, "drawn"),
+    (["plot", "field.mdsl"], "nothing-to-draw", 2, "explain"),
+    (["compare", "few", "few"], "nothing-to-compare", 2, "8 times"),
     (["run", "lj.mdsl", "--resume", "damaged"], "malformed-checkpoint", 1, "damaged"),
     (["run", "lj.mdsl", "--resume", "other"], "other-program", 2, "other/program.mdsl"),
 ]  # fmt: skip
@@ -225,6 +229,10 @@ def folder(tmp_path, monkeypatch):
     Path("damaged/checkpoint.npz").write_text("no archive")
     Path("other/program.mdsl").write_text(LJ.replace("1.0", "1.1") + RUN)
     np.savez("other/checkpoint.npz", header=np.frombuffer(b"{}", np.uint8))
+    Path("field.mdsl").write_text("use units.lj\nenergy U = sum(i) |x[i] - origin|^2\n")
+    Path("few").mkdir()
+    column = '{"mean": 1.0, "error": null, "degrees": null}'
+    Path("few/run.json").write_text(f'{{"statistics": [{{"index": 0, "columns": {{"U": {column}}}}}]}}')
     return tmp_path
 
 

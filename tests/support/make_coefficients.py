@@ -33,10 +33,10 @@ def interpolated(function, first, last, degree):
 
 
 def scaled_erfc(t, middle=mpf("3.75")):
-    """(1 + 2x) exp(x²) erfc(x) at x of t = (x - 3.75)/(x + 3.75); M. M. Shepherd and J. G. Laframboise, Math. Comp. 36,
-    249 (1981)."""
+    """(1 + 2x) exp(x²) erfc(x), less the number near it that has few digits, at x of t = (x - 3.75)/(x + 3.75);
+    M. M. Shepherd and J. G. Laframboise, Math. Comp. 36, 249 (1981)."""
     x = middle * (1 + t) / (1 - t)
-    return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+    return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x) - mpf("1.25")
 
 
 def of_square(function):

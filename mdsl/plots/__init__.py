@@ -1,0 +1,1 @@
+"""What is drawn: pair functions of a program, and the records of a run."""
