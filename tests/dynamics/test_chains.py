@@ -88,7 +88,7 @@ def test_the_barrier_has_a_derivative():
     def highest(A):
         return system.run(jax.random.key(0), x=straight(6), params={"A": A}).records["U"][:, -1].max()
 
-    top, slope = jax.value_and_grad(highest)(-200.0)
+    top, slope = jax.jvp(highest, (-200.0,), (1.0,))
     np.testing.assert_allclose(top, SADDLES[0], rtol=1e-8)
     x, y = -0.822001558, 0.624312803
     np.testing.assert_allclose(slope, np.exp(-((x - 1) ** 2) - 10 * y**2), rtol=1e-4)
@@ -138,6 +138,7 @@ def test_neighbours_are_read_by_the_numbers_of_atoms(atoms):
     np.testing.assert_allclose(apart - box * np.round(apart / box), 0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_chains_are_read_across_devices_and_inside_transformations():
     text = TALK.format(count=3, atoms=12)
     script = f"""

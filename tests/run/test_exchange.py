@@ -250,6 +250,7 @@ def test_a_killed_run_goes_on_bit_for_bit(move, tmp_path, capsys):
         np.testing.assert_array_equal(of_replica.positions, of_state.positions)
 
 
+@pytest.mark.slow
 def test_python_gives_what_the_command_line_writes_in_shape():
     result = mdsl.compile(fluid(MOVES["temperature"], cells=2)).bind(seed=1).run(jax.random.key(0))
     assert result.exchanges.path.shape == (8, 4) and result.exchanges.step.tolist() == list(range(4, 29, 4))
@@ -304,6 +305,7 @@ def test_exchanges_have_no_derivative():
         system.run(jax.random.split(jax.random.key(0), 4))
 
 
+@pytest.mark.slow
 def test_a_replica_that_is_lost_ends_a_run_in_which_they_exchange():
     text = SPRING.replace("OUT", "baoab(dt = 0.6*r, T = T, gamma = 0) for 400")
     with pytest.raises(Rejected, match="time step"):
