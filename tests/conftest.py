@@ -20,7 +20,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Most tests compile much and compute little, for which these flags halve the time. The slow ones compute, and want
     what users get."""
-    if "not slow" in (config.option.markexpr or "") and "XLA_FLAGS" not in os.environ:
+    chosen = config.option.markexpr or ""
+    if ("not slow" in chosen or chosen == "exhaustive") and "XLA_FLAGS" not in os.environ:
         os.environ["XLA_FLAGS"] = quick.flags()
 
 

@@ -16,12 +16,36 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from mdsl.lowering import jax_internals as internals
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.layout import OneDevice
 
 from .chain import DEVICES, REPLICAS
 from .state import Inputs
+
+
+def _anywhere(operands, axes):
+    (flags,), (axis,) = operands, axes
+    return anywhere(jnp.any(flags, axis=axis)), None
+
+
+_anywhere_p = internals.operation(
+    "anywhere",
+    lambda flag: flag,
+    lambda flag: flag,
+    several=False,
+    impl=lambda flag: flag,
+    batched=_anywhere,
+    jvp=lambda primals, _: (found := anywhere(*primals), internals.zero_tangent(found)),
+    transpose=lambda _, flag: [None],
+)
+
+
+def anywhere(flag):
+    """Whether a flag is set; of any entry of the axes of `vmap`, so that it is one for all of these, and a condition
+    that it decides remains one."""
+    return _anywhere_p.bind(flag)
 
 
 @dataclass(frozen=True)

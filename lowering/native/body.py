@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,13 @@ from mdsl.lowering.jax_internals import Jaxpr, JaxprEqn, Literal
 
 from .elementary import FUNCTIONS
 from .ir import BITS, NAMES, WHOLE, Code, Value, copysign, sqrt, where
+from .memory import gathered, rows_of_four
 
 KINDS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "bool": "i1"}
 KINDS |= {"uint32": "i32", "uint64": "i64"}  # of which there are only bits
 OF_BITS = {"and", "or", "xor", "not", "eq", "ne", "select_n", "bitcast_convert_type", "broadcast_in_dim", "reshape"}
 MOST = 64  # entries of an array that are vectors of their own
+LONG = {"row_of_four", "logistic", *FUNCTIONS}  # that begin a stage of their own
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters of operations that are others, one after the other
 CALLED = {"pjit", "jit", "closed_call", "core_call", "eval_jaxpr", "custom_jvp_call", "custom_vjp_call", "checkpoint"}
 CALLED |= {"remat", "remat2", "custom_vjp_call_jaxpr"}
@@ -60,11 +62,17 @@ class Separated:
     @property
     def reads(self) -> list[bool]:
         """Which of its inputs it reads."""
-        read = set(_variables([*self.outvars, *(v for eqn in self.eqns for v in eqn.invars)]))
+        read = set(variables([*self.outvars, *(v for eqn in self.eqns for v in eqn.invars)]))
         return [v in read for v in self.invars]
 
+    @property
+    def stages(self) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+        """What is done before the first operation that takes long, and the rest."""
+        cut = next((k for k, eqn in enumerate(self.eqns) if k and eqn.primitive.name in LONG), len(self.eqns))
+        return self.eqns[:cut], self.eqns[cut:]
 
-def _variables(atoms: Sequence) -> list:
+
+def variables(atoms: Sequence) -> list:
     return [v for v in atoms if not isinstance(v, Literal)]
 
 
@@ -78,7 +86,7 @@ def separated(function: Callable, *types) -> Separated:
     whole, known = _traced(flat, types)
     varying, first, rest = set(whole.invars[-len(types) :]), [], []
     for eqn in whole.eqns:
-        if varying.isdisjoint(_variables(eqn.invars)):
+        if varying.isdisjoint(variables(eqn.invars)):
             first.append(eqn)
         else:
             varying.update(eqn.outvars)
@@ -86,10 +94,37 @@ def separated(function: Callable, *types) -> Separated:
     for eqn in first:
         values = [v.val if isinstance(v, Literal) else known[v] for v in eqn.invars]
         known.update(zip(eqn.outvars, internals.applied(eqn, values)))
-    read = _variables([*(v for eqn in rest for v in eqn.invars), *whole.outvars])
+    eqns, outvars = _once(rest, whole.outvars, known)
+    read = variables([*(v for eqn in eqns for v in eqn.invars), *outvars])
     needed = [v for v in dict.fromkeys(read) if v in known]
-    inputs = list(whole.invars[-len(types) :])
-    return Separated(needed, [jnp.asarray(known[v]) for v in needed], inputs, rest, list(whole.outvars))
+    consts = [jnp.asarray(known[v]) for v in needed]
+    return Separated(needed, consts, list(whole.invars[-len(types) :]), eqns, outvars)
+
+
+def _once(eqns: Sequence[JaxprEqn], outvars: Sequence, known: Mapping) -> tuple[list[JaxprEqn], list]:
+    """Operations without those that another has done before, and the results. LLVM finds these itself but for what is
+    read from memory. ``known``: values of variables, of which those that are one array are one."""
+    first: dict[int, object] = {}
+    same = {v: first.setdefault(id(value), v) for v, value in known.items()}
+    done: dict[tuple, list] = {}
+    left = []
+
+    def name(atom):
+        if isinstance(atom, Literal):
+            number = np.asarray(atom.val)
+            return number.dtype.str, number.shape, number.tobytes()
+        return same.get(atom, atom)
+
+    for eqn in eqns:
+        names = [name(atom) for atom in eqn.invars]
+        key = (eqn.primitive.name, str(eqn.params), *(v.aval.str_short() for v in eqn.outvars), *names)
+        if key in done:
+            same.update(zip(eqn.outvars, done[key]))
+        else:
+            done[key] = eqn.outvars
+            inputs = [a if isinstance(a, Literal) else n for a, n in zip(eqn.invars, names)]
+            left.append(eqn.replace(invars=inputs))
+    return left, [v if isinstance(v, Literal) else same.get(v, v) for v in outvars]
 
 
 def _traced(function: Callable, types: Sequence) -> tuple[Jaxpr, dict]:
@@ -137,6 +172,7 @@ class Table:
     pointer: str
     kind: str
     shape: tuple[int, ...]
+    read: np.ndarray | None = None
 
     @property
     def stored(self) -> str:
@@ -144,11 +180,15 @@ class Table:
 
     def values(self, code: Code) -> np.ndarray:
         """All its entries as vectors."""
-        size = math.prod(self.shape)
-        if size > MOST:
-            raise Unprintable(f"an array of {size} numbers that is no table")
-        found = [self._entry(code, k) for k in range(size)]
-        return filled(self.shape, found)
+        if self.read is None:
+            raise Unprintable(f"an array of {math.prod(self.shape)} numbers that is no table")
+        return self.read
+
+    def before(self, code: Code) -> Table:
+        """With its entries read here, before the loop over pairs, if they are few. LLVM drops those without a use."""
+        if (size := math.prod(self.shape)) > MOST:
+            return self
+        return replace(self, read=filled(self.shape, [self._entry(code, k) for k in range(size)]))
 
     def _entry(self, code: Code, k: int) -> Value:
         word = NAMES[self.stored]
@@ -162,16 +202,6 @@ class Table:
             k = where(k < 0, 0, where(k > size - 1, size - 1, k)) if clip else k
             total = k if total is None else total * size + k
         return gathered(self.pointer, total, self.stored).to(self.kind)
-
-
-def gathered(pointer: str, index: Value, kind: str) -> Value:
-    code, word = index.code, NAMES[kind]
-    places = code(f"getelementptr {word}, ptr {pointer}, {index.type} {index.name}")
-    pointers, mask = f"<{code.width} x ptr>", code.number(True, "i1")
-    name = f"llvm.masked.gather.{code.mangled(kind)}.v{code.width}p0"
-    code.needs.add(f"declare {code.vector(kind)} @{name}({pointers}, i32, {mask.type}, {code.vector(kind)})")
-    given = f"{pointers} {places}, i32 {BITS[kind] // 8}, {mask.type} {mask.name}, {code.vector(kind)} poison"
-    return Value(code, code(f"call {code.vector(kind)} @{name}({given})"), kind)
 
 
 def filled(shape: Sequence[int], values: Sequence[Value]) -> np.ndarray:
@@ -342,10 +372,13 @@ class Printer:
     def __init__(self, code: Code, known: Mapping):
         self.code, self.known = code, dict(known)
 
-    def results(self, jaxpr: Separated) -> list[Value]:
-        """Of a kernel whose results are numbers."""
-        for eqn in jaxpr.eqns:
-            if eqn.primitive.name == "split":
+    def run(self, eqns: Sequence[JaxprEqn]) -> None:
+        for eqn in eqns:
+            if eqn.primitive.name == "row_of_four":
+                table, index = self.known[eqn.invars[0]], self.values(eqn.invars[1])
+                rows = [rows_of_four(table.pointer, k, table.kind) for k in index.ravel()]
+                self.known.update(zip(eqn.outvars, (filled(index.shape, column) for column in zip(*rows))))
+            elif eqn.primitive.name == "split":
                 ends = np.cumsum(eqn.params["sizes"])[:-1]
                 parts = np.split(self.values(eqn.invars[0]), ends, axis=eqn.params["axis"])
                 self.known.update(zip(eqn.outvars, parts))
@@ -354,7 +387,10 @@ class Printer:
                 self.known.update(zip(eqn.outvars, map(_array, parts)))
             else:
                 self.known[eqn.outvars[0]] = self._result(eqn)
-        return [self.values(v).item() for v in jaxpr.outvars]
+
+    def numbers(self, outvars: Sequence) -> list[Value]:
+        """What results are worth that are single numbers."""
+        return [self.values(v).item() for v in outvars]
 
     def values(self, atom) -> np.ndarray:
         if isinstance(atom, Literal):

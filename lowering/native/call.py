@@ -1,32 +1,45 @@
 """Sums over pairs by kernels of our own, as operations of JAX: schedules as those of `traversals.schedules`.
 
 A kernel is compiled when its sum is traced, and once in a process: its name is made of its text, so that programs
-which JAX keeps on the disk find the kernel that they were compiled with. Under `vmap` XLA hands over arrays with
-leading axes.
+which JAX keeps on the disk find the kernel that they were compiled with, and another text is another program. Where JAX
+keeps programs, kernels are kept too. Under `vmap` XLA hands over arrays with leading axes.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from .body import Unprintable, kind_of, separated
-from .compile import Unavailable, address, asked, lanes, processor
+from mdsl.lowering.planning.kernels import asked
+
+from .body import Unprintable
+from .compile import Unavailable, address, lanes, processor, release
 from .ir import BITS
+from .kept import kept
 from .kernel import Everyone, Slots, printed
+from .pair import Pair
+from .trial import differs, in_a_thread
 
 TESTED = ((0, 3), (0, 5))  # versions of the API of XLA's foreign functions
+RIGHT = b"a small sum had the value that NumPy gives"
+MOST = 2**27  # atoms: rows of four numbers of theirs fill the 4 GiB that offsets of 32 bits reach
 _compiled: set[str] = set()
+left: Counter[str] = Counter()  # the operations for which sums were left to XLA in this process, and how many sums
+
+
+class _Differs(Exception):
+    """What is wrong with a small sum."""
 
 
 def chosen() -> bool:
@@ -34,24 +47,40 @@ def chosen() -> bool:
     return asked() and not unavailable()
 
 
-def described() -> str:
-    """Which kernels programs are compiled with here, in words."""
-    if not asked():
+def described(platform: str = "cpu") -> str:
+    """Which kernels sums over pairs are compiled with here for a platform, in words."""
+    if platform != "cpu" or not asked():
         return "xla"
-    return f"xla, since {unavailable()}" if unavailable() else "native"
+    return f"xla, since {unavailable()}" if unavailable() else f"native, llvmlite {release()}"
 
 
 @lru_cache(maxsize=1)
 def unavailable() -> str:
     """Why there are no native kernels on this machine, or nothing where there are: what reads the frames of XLA, and
-    LLVM itself, is believed after a small sum has the value that NumPy gives."""
+    LLVM itself, is believed after a small sum has the value that NumPy gives; where kernels are kept, once for these
+    releases, this processor and this text of ours."""
     try:
         processor()
         if api() not in TESTED:
             return f"version {'.'.join(map(str, api()))} of XLA's foreign functions was not tested"
-        return _in_a_thread(_differs)
-    except (Unavailable, RuntimeError, OSError, AttributeError) as error:
+        kept(folder(), f"checked_{_circumstances()}", _checked)
+        return ""
+    except (Unavailable, _Differs, ImportError, RuntimeError, OSError, AttributeError) as error:
         return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@lru_cache(maxsize=1)
+def _circumstances() -> str:
+    """A digest of all on which machine code depends beside the text of its kernel, and whether it is right."""
+    ours = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    releases = [version(package) for package in ("jax", "jaxlib")]
+    return sha256(repr((ours, releases, processor(), release())).encode()).hexdigest()[:24]
+
+
+def _checked() -> bytes:
+    if wrong := in_a_thread(lambda: differs(slot_sum, jax.devices("cpu")[0])):
+        raise _Differs(wrong)
+    return RIGHT
 
 
 @lru_cache(maxsize=1)
@@ -61,38 +90,13 @@ def api() -> tuple[int, int]:
     return tuple(int(re.search(rf"#define XLA_FFI_API_{part} (\d+)", text)[1]) for part in ("MAJOR", "MINOR"))
 
 
-def _in_a_thread(function: Callable[[], str]) -> str:
-    """Called outside of whatever is traced here."""
-    found: list = []
-
-    def call():
-        try:
-            found.append(function())
-        except Exception as error:  # whatever it is, there are no native kernels then
-            found.append(f"{type(error).__name__}: {str(error).splitlines()[:1]}")
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    return found[0]
-
-
-def _differs() -> str:
-    """What is wrong with a sum over three atoms and two replicas."""
-    x = np.asarray([[0.0, 0.5, 1.25], [0.1, -0.5, 1.0]], np.float32)
-    slots, width = np.asarray([[1, 0, 2], [2, 1, 1]], np.int32), np.float32(1.5)
-
-    def body(own, other, valid):
-        return jnp.where(valid, width * jnp.exp(-jnp.square(own - other)), 0)
-
-    def sums(x):
-        return slot_sum(body, jnp.asarray(slots), x, x, jnp.zeros(3, jnp.float32))
-
-    with jax.default_device(jax.devices("cpu")[0]):
-        found = np.asarray(jax.jit(jax.vmap(sums))(x))
-    terms = 1.5 * np.exp(-((x[:, None] - x[:, slots]) ** 2)).astype(np.float64)
-    expected = np.where(slots != np.arange(3), terms, 0).sum(axis=1)
-    return "" if np.allclose(found, expected, rtol=1e-5, atol=0) else "a small sum has a wrong value"
+@contextmanager
+def or_else() -> Iterator[None]:
+    """What cannot be printed is left to what follows, and is remembered."""
+    try:
+        yield
+    except Unprintable as error:
+        left[error.what] += 1
 
 
 # -- schedules -------------------------------------------------------------------------------------------
@@ -107,50 +111,38 @@ def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None):
 def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
     """As `schedules.all_pairs_sum`. Raises Unprintable."""
     every = lax.iota(jnp.int32, jax.tree.leaves(others)[0].shape[0])
-    lists = (every,) if excluded is None else (every, excluded)
-    return _summed(Everyone(0 if excluded is None else excluded.shape[0]), lists, body, own, others, zeros, rows)
+    count = 0 if excluded is None else excluded.shape[0]  # 0, too, of a topology without members
+    return _summed(Everyone(count), (every, excluded) if count else (every,), body, own, others, zeros, rows)
 
 
 def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
-    mine, tree = jax.tree.flatten(own)
-    theirs, other_tree = jax.tree.flatten(others)
-    sums, result = jax.tree.flatten(zeros)
-    if any(v.ndim != 1 for v in (*mine, *theirs, *sums)):
-        raise Unprintable("several numbers of each atom")
-    n = sums[0].shape[0]
-
-    def pair(*values):
-        found = body(
-            jax.tree.unflatten(tree, values[: len(mine)]),
-            jax.tree.unflatten(other_tree, values[len(mine) : -1]),
-            values[-1],
-        )
-        return [jnp.asarray(f, z.dtype) for f, z in zip(jax.tree.leaves(found), sums, strict=True)]
-
-    types = [jax.ShapeDtypeStruct((), v.dtype) for v in (*mine, *theirs)]
-    whole = separated(pair, *types, jax.ShapeDtypeStruct((), bool))
-    used = whole.reads[:-1]
-    kinds = [kind_of(v.aval) for v in (*whole.invars, *whole.outvars)]
-    if "i1" in kinds[len(whole.invars) :]:
-        raise Unprintable("a sum of truth values")
-    wide = "f64" if "f64" in kinds or "i64" in kinds else "f32"
-    text = printed(whole, layout, used[: len(mine)], used[len(mine) :], wide, lanes(BITS[wide] // 8), api())
+    pair = Pair.of(body, own, others, zeros)
+    if any(v.shape[0] > MOST for v in pair.others):
+        raise Unprintable("so many atoms")
+    n, reads, wide = pair.sums[0].shape[0], pair.reads, pair.wide
+    text = printed(pair.kernel, layout, *reads, wide, lanes(BITS[wide] // 8), api())
     rows = lax.iota(jnp.int32, n) if rows is None else rows
-    values = [*lists, rows, *(v for v, u in zip((*mine, *theirs), used) if u), *whole.consts]
-    values = [v.astype(jnp.int32) if v.dtype == bool else v for v in values]
-    outputs = [jax.ShapeDtypeStruct((n,), z.dtype) for z in sums]
-    if scratch := layout.scratch(sum(used[len(mine) :])):
+    outputs = [jax.ShapeDtypeStruct((n,), z.dtype) for z in pair.sums]
+    if scratch := layout.scratch(sum(reads[1])):
         number = jnp.float64 if wide == "f64" else jnp.float32
-        outputs += [jax.ShapeDtypeStruct((theirs[0].shape[0], 4), number)] * scratch
-    found = jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*values)
-    return jax.tree.unflatten(result, found[: len(sums)])
+        outputs += [jax.ShapeDtypeStruct((pair.others[0].shape[0], 4), number)] * scratch
+    places = [jnp.asarray(v, jnp.int32) for v in (*lists, rows)]  # as the kernel reads them
+    return pair.summed(jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*places, *pair.read))
 
 
 def _target(text: str) -> str:
     """The name by which XLA knows the kernel."""
-    name = f"mdsl_pairs_{sha256(repr((text, processor())).encode()).hexdigest()[:24]}"
+    name = f"mdsl_pairs_{sha256(repr((text, _circumstances())).encode()).hexdigest()[:24]}"
     if name not in _compiled:
-        where = address(text.replace("%NAME%", name), name)
+        where = address(text.replace("%NAME%", name), name, folder())
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(ctypes.c_void_p(where)), platform="cpu")
         _compiled.add(name)
     return name
+
+
+def folder() -> Path | None:
+    """Where kernels are kept: beside the programs that JAX keeps; None where it keeps none."""
+    place = jax.config.jax_compilation_cache_dir
+    if not place or "://" in place or not jax.config.jax_enable_compilation_cache:
+        return None
+    return Path(place) / "kernels"

@@ -25,6 +25,18 @@ class Code:
     lines: list[str] = field(default_factory=list)
     needs: set[str] = field(default_factory=set)  # declarations, and names of elementary functions as `exp.f64`
     count: int = 0
+    vectors: list[str] = field(default_factory=list)  # types of those for which there is room in memory
+    rooms = "; rooms"  # the line where that is asked for
+
+    def room(self, kind: str) -> str:
+        """Memory for some vectors of a type."""
+        self.vectors.append(kind)
+        return f"%room{len(self.vectors) - 1}"
+
+    def text(self, size: int) -> str:
+        """All lines, with rooms for so many vectors."""
+        rooms = [f"  %room{k} = alloca [{size} x {kind}], align 64" for k, kind in enumerate(self.vectors)]
+        return "\n".join(self.lines).replace(f"  {self.rooms}", "\n".join(rooms))
 
     def __call__(self, text: str) -> str:
         """The name of the result of an operation."""
@@ -183,8 +195,16 @@ class Value:
         new = self.code.vector(kind)
         return Value(self.code, self.code(f"{how} {self.type} {self.name} to {new}"), kind)
 
+    def _whole(self, kind: str) -> Value:
+        """Towards 0, the nearest there is, 0 of what is not a number. LLVM's own `fptosi.sat` takes vectors apart."""
+        least, over = -(2.0 ** (BITS[kind] - 1)), 2.0 ** (BITS[kind] - 1)
+        bounded = where(self >= least, self, least)  # also what is not a number
+        found = where(bounded < over, bounded, 0.0).converted("fptosi", kind)
+        found = where(self >= over, found.number(int(over) - 1), found)
+        return where(self.compared("ne", self), 0, found)
+
     def to(self, kind: str) -> Value:
-        """The nearest number of another kind; towards 0 for whole ones, and something where there is none."""
+        """The nearest number of another kind; towards 0 for whole ones, and 0 where there is none."""
         if kind == self.kind:
             return self
         if kind == "i1":
@@ -194,9 +214,7 @@ class Value:
         if self.floating and kind in WHOLE:
             return self.converted("fpext" if kind == "f64" else "fptrunc", kind)
         if self.floating:
-            name = f"llvm.fptosi.sat.{self.code.mangled(kind)}.{self.code.mangled(self.kind)}"
-            self.code.needs.add(f"declare {self.code.vector(kind)} @{name}({self.type})")
-            return Value(self.code, self.code(f"call {self.code.vector(kind)} @{name}({self.type} {self.name})"), kind)
+            return self._whole(kind)
         if kind in WHOLE:
             return self.converted("sitofp", kind)
         return self.converted("sext" if BITS[kind] > BITS[self.kind] else "trunc", kind)

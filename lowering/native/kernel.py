@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .body import Printer, Separated, Table, gathered, kind_of, single
+from .body import Separated, Table, kind_of
 from .compile import ATTRIBUTES
 from .elementary import defined
 from .ir import BITS, NAMES, WHOLE, Code, Value
+from .memory import gathered, rows_of_four
+from .pair_loop import LATER, TOGETHER, PairLoop
 
 # Offsets in bytes: of a frame, of its arguments and results, of a buffer, and of what a handler tells of itself.
 EXTENSION, STAGE, ARGUMENTS, RESULTS = 8, 32, 72, 112
@@ -54,6 +56,7 @@ class Slots:
         code, used = loop.code, loop.lists[1]
         size = loop.size(0, "sub i64 %rank0, 2")
         wanted = code(f"sext i32 {code(f'load i32, ptr {used}')} to i64")
+        code.needs.add("declare i64 @llvm.smin.i64(i64, i64)")
         return code(f"call i64 @llvm.smin.i64(i64 {wanted}, i64 {size})")
 
     def neighbour(self, loop: Loop) -> Value:
@@ -153,55 +156,6 @@ class Loop:
         code.raw(f"call void @{name}({given}, {self.active.type} {self.active.name})")
 
 
-def rows_of_four(pointer: str, index: Value, kind: str) -> list[Value]:
-    """The four columns of the rows [N, 4] at some indices: each row is loaded whole, which takes a third of the time of
-    as many gathers, and groups of four rows change places with their columns."""
-    code, word = index.code, NAMES[kind]
-    if code.width < 4:
-        return [gathered(pointer, index * 4 + m, kind) for m in range(4)]
-    store = f"<{code.width} x i32>"
-    code.raw(f"store volatile {store} {index.name}, ptr %indices")  # LLVM would take the vector apart, which is slower
-    rows = []
-    for lane in range(code.width):
-        one = code(f"load volatile i32, ptr {code(f'getelementptr i32, ptr %indices, i64 {lane}')}")
-        place = code(f"mul i64 {code(f'zext i32 {one} to i64')}, 4")
-        at = code(f"getelementptr {word}, ptr {pointer}, i64 {place}")
-        rows.append(code(f"load <4 x {word}>, ptr {at}, align {BITS[kind] // 8}"))
-    a, b, c, d = (_joined(code, rows[m::4], word) for m in range(4))
-    if kind == "f64":  # pairs of lanes are halves of a group
-        low, high = [(0, 4, 2, 6), (1, 5, 3, 7)]
-        (u, v), (s, t) = ([_mixed(code, *two, word, w) for w in (low, high)] for two in ((a, b), (c, d)))
-        found = [_mixed(code, *two, word, w) for w in ((0, 1, 4, 5), (2, 3, 6, 7)) for two in ((u, s), (v, t))]
-    else:
-        low, high = [(0, 4, 1, 5), (2, 6, 3, 7)]
-        (u, v), (s, t) = ([_mixed(code, *two, word, w) for w in (low, high)] for two in ((a, b), (c, d)))
-        found = [_mixed(code, *two, word, w) for two in ((u, s), (v, t)) for w in ((0, 1, 4, 5), (2, 3, 6, 7))]
-    return [Value(code, name, kind) for name in found]
-
-
-def _joined(code: Code, rows: list[str], word: str) -> str:
-    """Vectors one behind the other in one."""
-    size = 4
-    while len(rows) > 1:
-        every = ", ".join(f"i32 {k}" for k in range(2 * size))
-        kind = f"<{size} x {word}>"
-        rows = [
-            code(f"shufflevector {kind} {p}, {kind} {q}, <{2 * size} x i32> <{every}>")
-            for p, q in zip(rows[::2], rows[1::2])
-        ]
-        size *= 2
-    return rows[0]
-
-
-def _mixed(code: Code, a: str, b: str, word: str, which: tuple[int, ...]) -> str:
-    """From each group of four lanes of two vectors the lanes ``which``, those of the second from 4 on."""
-    width = code.width
-    lanes = (4 * g + w if w < 4 else width + 4 * g + w - 4 for g in range(width // 4) for w in which)
-    kind = f"<{width} x {word}>"
-    every = ", ".join(f"i32 {k}" for k in lanes)
-    return code(f"shufflevector {kind} {a}, {kind} {b}, <{width} x i32> <{every}>")
-
-
 def unpacked(value: Value, kind: str) -> Value:
     """What `_side_by_side` stored."""
     return value.to(kind) if kind in WHOLE else value.bits().to("i32" if kind == "i1" else kind).to(kind)
@@ -262,28 +216,20 @@ def printed(
         _side_by_side(loop, others, loop.size(theirs[0][1], "add i64 %lead, 0"))
     else:
         code.raw("br label %rows")
-    code.raw("rows:", "br label %block", "block:", "%row = phi i64 [ 0, %rows ], [ %nextrow, %blockend ]")
+    code.raw("rows:")
+    tables = [table.before(code) for table in tables]
+    code.raw("br label %block", "block:", "%row = phi i64 [ 0, %rows ], [ %nextrow, %blockend ]")
     rest = code(f"trunc i64 {code('sub i64 %n, %row')} to i32")
     loop.active = code.lanes("i32") < code.splat(rest, "i32")
     loop.me = loop.read(f"%p{first}", "i32")
     owned = iter([loop.read(f"%p{k}", o.stored).to(o.kind) for k, o in zip(mine, read)])
     code.raw("%some = icmp sgt i64 %count, 0", "br label %before", "before:")
-    code.raw("br i1 %some, label %slot, label %blockend", "slot:", "%k = phi i64 [ 0, %before ], [ %nextk, %slot ]")
+    given = [*(next(owned) if u else None for u in own), *(LATER if u else None for u in other), LATER]
+    pair = PairLoop(body, layout, loop, others, dict(zip(body.invars, given)), dict(zip(body.constvars, tables)))
+    last = pair.printed()
+    code.raw("blockend:")
     for n, kind in enumerate(results):
-        code.raw(f"%total{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %slot ]")
-    loop.other = layout.neighbour(loop)
-    found = iter(layout.values(loop, others))
-    values = [next(owned) if u else None for u in own] + [next(found) if u else None for u in other]
-    inputs_of = zip(body.invars, (*values, layout.valid(loop)))
-    known = {v: single(value) for v, value in inputs_of if value is not None}
-    known |= dict(zip(body.constvars, tables))
-    for n, value in enumerate(Printer(code, known).results(body)):
-        plus = "fadd contract" if value.floating else "add"
-        code.raw(f"%new{n} = {plus} {value.type} %total{n}, {value.name}")
-    code.raw("%nextk = add i64 %k, 1", "%more = icmp slt i64 %nextk, %count")
-    code.raw("br i1 %more, label %slot, label %blockend", "blockend:")
-    for n, kind in enumerate(results):
-        code.raw(f"%sum{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %slot ]")
+        code.raw(f"%sum{n} = phi {code.vector(kind)} [ zeroinitializer, %before ], [ %new{n}, %{last} ]")
     for n, kind in enumerate(results):
         loop.write(f"%q{n}", Value(code, f"%sum{n}", kind))
     code.raw(f"%nextrow = add i64 %row, {width}", "%morerows = icmp slt i64 %nextrow, %n")
@@ -313,6 +259,7 @@ def _opened(code: Code, operands: Sequence[Operand], results: Sequence[str]) -> 
     code.raw("%any = icmp sgt i64 %n, 0", "%anyb = icmp sgt i64 %batches, 0", "%go = and i1 %any, %anyb")
     code.raw(
         f"%indices = alloca <{code.width} x i32>, align 64",
+        code.rooms,
         "br label %start",
         "start:",
         "br i1 %go, label %batch, label %done",
@@ -327,9 +274,7 @@ def _opened(code: Code, operands: Sequence[Operand], results: Sequence[str]) -> 
 
 
 HELPERS = f"""
-declare i64 @llvm.smin.i64(i64, i64)
-
-define internal i64 @product(ptr %sizes, i64 %first, i64 %last) nounwind {{
+define internal i64 @product(ptr %sizes, i64 %first, i64 %last) nounwind noinline {{
 entry:
   %some = icmp slt i64 %first, %last
   br i1 %some, label %next, label %end
@@ -347,7 +292,7 @@ end:
   ret i64 %all
 }}
 
-define internal i64 @offset(ptr %buffer, ptr %like, i64 %lead, i64 %b) nounwind {{
+define internal i64 @offset(ptr %buffer, ptr %like, i64 %lead, i64 %b) nounwind noinline {{
 entry:
   %rankat = getelementptr i8, ptr %buffer, i64 {RANK}
   %rank = load i64, ptr %rankat
@@ -421,6 +366,6 @@ def _module(code: Code, version: tuple[int, int]) -> str:
     declared = {d for d in declared if "@mdsl." not in d}
     handler = HANDLER.format(
         attributes=ATTRIBUTES, extension=EXTENSION, metadata=METADATA, major=MAJOR, minor=MINOR, traits=TRAITS,
-        version=version, stage=STAGE, execute=EXECUTE, lines="\n".join(code.lines),
+        version=version, stage=STAGE, execute=EXECUTE, lines=code.text(TOGETHER),
     )  # fmt: skip
     return "\n".join([*sorted(declared), HELPERS, *functions, handler])

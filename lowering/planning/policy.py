@@ -18,6 +18,7 @@ class Policy:
     most_all_pairs: int = 20_000  # atoms beyond which a sum without a cutoff is refused
     most_of_box: float = 0.2  # of the box in the sphere of a list for observables, above which all pairs are as fast
     atoms_each: int = 2_000  # atoms for each device, below which it does not pay to share them
+    apart: int = 1_000  # atoms from which on each replica of a batch has lists of its own: see `run.apart`
     rows_together: int = 1024  # atoms of all replicas that go through a loop together, at most: see `docs/running.md`
 
     # How long lists hold

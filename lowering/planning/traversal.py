@@ -187,7 +187,8 @@ def for_all(found: Sequence[Traversal]) -> Traversal:
         slots=max(t.plan.slots for t in found),
         cells=tuple(map(min, zip(*(t.plan.cells for t in found)))),
     )
-    return replace(first, plan=room, skin=min(t.skin for t in found))
+    skin, most = (min(getattr(t, name) for t in found) for name in ("skin", "most_skin"))
+    return replace(first, plan=room, skin=skin, most_skin=most)
 
 
 def beyond(facts: Facts, radius: float, policy: Policy = DEFAULT) -> capacity.Plan | None:

@@ -20,11 +20,12 @@ from mdsl.model.nodes import Advance, Output
 
 from . import failures as trouble
 from . import pace
+from .apart import Apart
 from .exchanges import Exchanges
 from .execution import Execution, most
 from .losses import Loss
 from .members import Members
-from .plan import Arrangement
+from .plan import Arrangement, apart, arrange
 from .snapshot import Counts, Listener, Place, Snapshot
 
 LONG = 20.0  # seconds of steps, from which on it pays to compile a program that times the forces alone
@@ -38,7 +39,9 @@ class Runner:
     """
 
     def __init__(self, members: Members, devices: Sequence | None = None, policy: Policy = DEFAULT):
-        self.execution = Execution(members, devices, policy)
+        first = arrange(members, devices, policy)
+        together = members.alone or not first.traversal.listed or not apart(members, policy)
+        self.execution = (Execution if together else Apart)(members, first, policy)
         self._looks_back = looks_back(members.lowered.field)
         self.prepare(members)
 
@@ -98,6 +101,8 @@ class Runner:
         """
         members, execution = self.members, self.execution
         snapshot = snapshot or members.start()
+        if not isinstance(snapshot.standing, execution.standing_of):
+            snapshot = replace(snapshot, standing=None)
         trouble.check_start(execution.present, snapshot)
         place = replace(place, **{name: members.spread(getattr(place, name)) for name in ("done", "t", "met")})
         state = execution.start(snapshot)
@@ -111,7 +116,7 @@ class Runner:
             done, origin = most(each), members.gathered(state.step) - each
             state = execution.enter(advance, state, t, origin, snapshot if done else None)
             if np.any(met):
-                state = state._replace(met=members.each(met, bool))
+                state = execution.having_met(state, met)
             listener.statement(index, advance, steps, done, dt)
             self.place, self._closed = Place(index, each, t, met), met
             if self._looks_back:

@@ -4,7 +4,7 @@ observables."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import jax
@@ -28,7 +28,8 @@ from . import failures as trouble
 from . import losses
 from .exchanges import Attempt, Exchanges, exchange
 from .members import Members
-from .plan import arrange
+from .plan import Arrangement
+from .programs import Programs
 from .snapshot import Counts, Snapshot
 from .standing import Capacities, Standing
 
@@ -36,11 +37,19 @@ from .standing import Capacities, Standing
 class Execution:
     """What was compiled for some members, and what it does for these or others like them."""
 
-    def __init__(self, members: Members, devices: Sequence | None = None, policy: Policy = DEFAULT):
-        self.policy = policy
-        self.first = arrange(members, devices, policy)  # before anything has grown
-        self.compiled_for = members
-        self._made: dict[tuple, tuple] = {}
+    standing_of = Standing
+
+    def __init__(
+        self,
+        members: Members,
+        first: Arrangement,
+        policy: Policy = DEFAULT,
+        programs: Programs | None = None,
+    ):
+        """``first``: as it is computed before anything has grown; ``programs``: what others have compiled, who do the
+        same."""
+        self.policy, self.first, self.compiled_for = policy, first, members
+        self._made = programs or Programs()
         self.prepare(members)
 
     def prepare(self, members: Members) -> None:
@@ -63,19 +72,15 @@ class Execution:
         """Go on with another traversal, by the programs that an earlier run has compiled for it, where there are
         any."""
         self.arrangement = replace(self.first, traversal=traversal)
-        key = (traversal.plan, traversal.legs)
-        if key not in self._made:
-            self._made[key] = (self.arrangement.dynamics, {}, set())
-        self.dynamics, self._programs, self._called = self._made[key]
-
-    def _program(self, key: tuple, make):
-        """A compiled program of the present arrangement, made when it is first wanted."""
-        if key not in self._programs:
-            self._programs[key] = make()
-        return self._programs[key]
+        made = self._made.of(self.arrangement)
+        self.dynamics, self._program, self._called = made.dynamics, made.program, made.called
 
     def _chunk(self, advance: Advance):
         return self._program(("chunk", id(advance)), lambda: chunks.chunk(self.dynamics, advance))
+
+    @property
+    def _rebuilt(self):
+        return self._program(("rebuild",), lambda: self.dynamics.rebuild)
 
     def inputs(self, t, origin, states: np.ndarray | None = None) -> Inputs:
         """``states``: in which each replica is, where it is another than it is in."""
@@ -170,6 +175,10 @@ class Execution:
         entered = chunks.enter(self.dynamics, advance, state, memory)
         return entered if snapshot is None or snapshot.standing is None else snapshot.standing.state(entered)
 
+    def having_met(self, state: State, met: np.ndarray) -> State:
+        """The state of members of which some [B] have met the condition of their statement."""
+        return state._replace(met=self.members.each(met, bool))
+
     def begin_history(self, state: State, t, snapshot: Snapshot | None) -> None:
         """Remember how a statement begins, at the time ``t``; ``snapshot``: of one that goes on."""
         self.t_began = t
@@ -194,7 +203,7 @@ class Execution:
             return state
         for _ in range(self.policy.most_growths):
             begun = time.perf_counter()
-            state = self.dynamics.rebuild(inputs, self._roomy(state))
+            state = self._rebuilt(inputs, self._roomy(state))
             flag = most(state.flag)
             self.counts.list_builds += 1
             self.counts.add(
@@ -245,8 +254,9 @@ class Execution:
         evaluations = most(state.evaluations)
         while True:
             begun = time.perf_counter()
+            compiled = id(advance) in self._called
             new = self._chunk(advance)(inputs, state, last)
-            flag, compiled = most(new.flag), id(advance) in self._called
+            flag = most(new.flag)
             self._called.add(id(advance))
             self.counts.add("steps" if compiled else "compile", time.perf_counter() - begun)
             if flag == BLOW_UP and self._more_legs():
@@ -328,7 +338,7 @@ class Execution:
         it."""
         inputs, timed = self.inputs(t, 0), chunks.evaluations(self.dynamics, advance, times)
         if self.dynamics.plan is not None:
-            state = self.dynamics.rebuild(inputs, self._roomy(state))
+            state = self._rebuilt(inputs, self._roomy(state))
         for _ in range(2):  # the first time it is compiled
             begun = time.perf_counter()
             jax.block_until_ready(timed(inputs, state))
@@ -343,8 +353,8 @@ class Execution:
         """The values of observables, [B, entries, components]; where they have a list of their own, it is grown until
         it fits. ``states``: as for `inputs`."""
         members, lowered = self.members, self.members.lowered
-        if names not in self._beyond:
-            self._beyond[names] = self._own_list(names, state, t)
+        if not self.keeps_list(names):
+            self.keep_list(names, self.own_list(names, state, t))
         for _ in range(self.policy.most_growths):
             more = self._beyond[names]
             observer = self._program(
@@ -357,15 +367,22 @@ class Execution:
             self._beyond[names] = replace(more, plan=capacity.grow(more.plan, self._needed(needed), self.policy))
         raise trouble.endless("the list of an observable")
 
-    def _own_list(self, names: tuple[str, ...], state: State, t) -> observing.Beyond | None:
+    def own_list(self, names: tuple[str, ...], state: State, t) -> observing.Beyond | None:
         """The list that observables have beyond that of the energies, None where they visit all pairs; so do those of
-        a batch."""
+        a batch that is one program."""
         if not self.members.alone:
             return None
         farther = observing.farther(self.arrangement.lowered.potential, names, self.arrangement.ends)
         (facts,) = self.members.facts
         plan = beyond(replace(facts, x=self.snapshot(state, t).x[0]), farther.radius, self.policy)
-        return plan and replace(farther, plan=self._plans.get(names) or plan)
+        return plan and replace(farther, plan=plan)
+
+    def keeps_list(self, names: tuple[str, ...]) -> bool:
+        return names in self._beyond
+
+    def keep_list(self, names: tuple[str, ...], more: observing.Beyond | None) -> None:
+        """Begin with this list of observables; of a run that goes on, with the room that it had."""
+        self._beyond[names] = more and replace(more, plan=self._plans.get(names) or more.plan)
 
 
 def most(values) -> int:

@@ -50,6 +50,8 @@ class Members:
     there is one, no replica, whose arrays have no axis of replicas on the devices. ``devices``: those among which
     replicas are shared.
 
+    ``number``: which replica it is, of one that goes its way apart from the others.
+
     ``lost``: the replicas that went wrong on the way, for which others stand in (`losses`): member k on the devices is
     ``source[k]`` of ``all``.
     """
@@ -61,6 +63,7 @@ class Members:
     devices: tuple = ()
     lost: Mapping[int, Loss] = with_default(default_factory=dict)
     source: tuple[int, ...] = (0,)
+    number: int | None = None
 
     @property
     def asked(self) -> tuple[Member, ...]:
@@ -74,6 +77,16 @@ class Members:
     @property
     def on_devices(self) -> tuple[Member, ...]:
         return tuple(self.all[k] for k in self.source)
+
+    @property
+    def apart(self) -> tuple[Members, ...]:
+        """Each of those that were asked for as a system alone."""
+        return tuple(Members(self.lowered, (m,), 1, alone=True, number=k) for k, m in enumerate(self.asked))
+
+    @property
+    def computed(self) -> tuple[int, ...]:
+        """Which of those that were asked for each is, or is a copy of."""
+        return tuple(min(k, self.count - 1) for k in self.source)
 
     def without(self, lost: Mapping[int, Loss]) -> Members:
         """Those who go on when some were lost; copies of the first that is left take their places, if one is."""
@@ -94,13 +107,12 @@ class Members:
     @cached_property
     def facts(self) -> list[Facts]:
         """By which it is decided how the pairs of each are found."""
-        lowered, drift = self.lowered, None
-        if self.alone:  # how far the fastest atom moves in a step at the beginning
-            speed = float(np.sqrt((self.first.initial.v**2).sum(axis=1).max(initial=0.0)))
-            drift = speed * max((float(self.dt(a)[0]) for a in lowered.field.dynamics), default=0.0)
+        lowered = self.lowered
+        longest = np.max([self.dt(a)[: self.count] for a in lowered.field.dynamics], axis=0, initial=0.0)
+        speeds = (float(np.sqrt((m.initial.v**2).sum(axis=1).max(initial=0.0))) for m in self.asked)
         return [
-            lowered.facts(m.params, m.initial.x, m.initial.cell, changing=lowered.changing, drift=drift)
-            for m in self.asked
+            lowered.facts(m.params, m.initial.x, m.initial.cell, changing=lowered.changing, drift=speed * dt)
+            for m, speed, dt in zip(self.asked, speeds, np.broadcast_to(longest, self.count).tolist())
         ]
 
     @property
@@ -182,7 +194,8 @@ class Members:
 
     def who(self, k: int) -> str:
         """Which of them it is, in words that follow others."""
-        return "" if self.alone else f" of replica {k}"
+        number = self.number if self.alone else k
+        return "" if number is None else f" of replica {number}"
 
     def end(self, found: Snapshot) -> Snapshot:
         """The end of the run, with those that were lost where they were: nowhere."""

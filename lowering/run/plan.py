@@ -9,6 +9,7 @@ from mdsl.lowering.dynamics.chain import talks
 from mdsl.lowering.dynamics.device import Dynamics
 from mdsl.lowering.dynamics.observing import within
 from mdsl.lowering.dynamics.replicas import Replicas
+from mdsl.lowering.field.reduced import exchange_of
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.lowering.planning.traversal import Traversal, for_all, plan
 from mdsl.lowering.traversals.layout import Layout, ManyDevices, OneDevice
@@ -44,10 +45,21 @@ def arrange(members: Members, devices: Sequence | None = None, policy: Policy = 
     near = within(lowered.field, ends, 0.0 if None in cutoffs else min(cutoffs))
     devices = tuple(devices or ())
     shared = len(devices) if members.alone else 1
-    traversal = for_all([plan(lowered.field, replace(f, devices=shared), policy) for f in members.facts])
+    facts = [replace(f, devices=shared, drift=f.drift if apart(members, policy) else None) for f in members.facts]
+    traversal = for_all([plan(lowered.field, f, policy) for f in facts])
     layout = _layout(members, devices[: traversal.devices], traversal.listed, policy)
     known = replace(lowered, potential=replace(lowered.potential, field=near))
     return Arrangement(known, ends, traversal, layout)
+
+
+def apart(members: Members, policy: Policy) -> bool:
+    """Whether those that have a list go their ways apart, each with a skin and lists of its own: not where there are so
+    few atoms that what the host does for each takes longer than lists for all, nor but on a processor, where threads
+    run programs side by side, nor where they exchange or read each other."""
+    field = members.lowered.field
+    large = members.first.initial.atoms >= policy.apart
+    large &= not talks(field) and all(exchange_of(a) is None for a in field.dynamics)
+    return members.alone or large and all(d.platform == "cpu" for d in members.devices)
 
 
 def _layout(members: Members, devices: tuple, listed: bool, policy: Policy) -> Layout:

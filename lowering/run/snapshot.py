@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .driver import Runner
     from .exchanges import Attempt
     from .losses import Loss
-    from .standing import Standing
+    from .standing import Standing, Standings
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,17 @@ class Snapshot:
     cell: np.ndarray
     began: np.ndarray | None = None
     memory: Mapping[str, np.ndarray] = field(default_factory=dict)  # the states of the statement of dynamics under way
-    standing: Standing | None = None
+    standing: Standing | Standings | None = None
+
+    @classmethod
+    def of_all(cls, each: Sequence[Snapshot]) -> Snapshot:
+        """Of several, one behind the other; without what else decides their bits."""
+
+        def together(name: str) -> np.ndarray:
+            return np.concatenate([getattr(one, name) for one in each])
+
+        began = None if each[0].began is None else together("began")
+        return cls(*map(together, ("x", "v", "images", "step", "time", "cell")), began)
 
     def of(self, which) -> Snapshot:
         """Some of the systems; or one, without their axis."""

@@ -68,6 +68,35 @@ class Standing:
         return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
+@dataclass(frozen=True, eq=False)
+class Standings:
+    """Of replicas that go their ways apart, by their numbers."""
+
+    each: Mapping[int, Standing]
+
+    @property
+    def capacities(self) -> Standings:
+        return self
+
+    def told(self) -> dict[str, object]:
+        return {"each": {str(k): one.capacities.told() for k, one in self.each.items()}}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {f"{k}/{name}": array for k, one in self.each.items() for name, array in one.arrays.items()}
+
+
+def read(told: Mapping, arrays: Mapping[str, np.ndarray]) -> Standing | Standings:
+    """From what `told` gave, and the arrays."""
+    if "each" not in told:
+        return Standing(Capacities.read(told), arrays)
+    own: dict[str, dict[str, np.ndarray]] = {k: {} for k in told["each"]}
+    for path, array in arrays.items():
+        k, _, name = path.partition("/")
+        own[k][name] = array
+    return Standings({int(k): Standing(Capacities.read(one), own[k]) for k, one in told["each"].items()})
+
+
 def _leaves(state: State) -> list[tuple[str, object]]:
     paths, _ = jax.tree_util.tree_flatten_with_path(state)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in paths]

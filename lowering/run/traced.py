@@ -22,6 +22,7 @@ from mdsl.lowering.dynamics import counting as edges
 from mdsl.lowering.dynamics.device import Dynamics
 from mdsl.lowering.dynamics.history import began, looks_back
 from mdsl.lowering.dynamics.remat import noted, repeated, spacing, sparing
+from mdsl.lowering.dynamics.replicas import anywhere
 from mdsl.lowering.dynamics.state import BLOW_UP, FINE, STALE, TOO_SMALL, Inputs, State
 from mdsl.lowering.dynamics.step import Step
 from mdsl.lowering.dynamics.transfer import columns
@@ -196,13 +197,15 @@ def _sound(dynamics: Dynamics, inputs: Inputs, new: State) -> State:
 
 
 def _listed(dynamics: Dynamics, inputs: Inputs, state: State) -> State:
-    """The state with a list that holds. Whether it does is no matter of derivatives."""
+    """The state with a list that holds. Whether it does is no matter of derivatives. Under `vmap` all have a new one
+    where any needs it: a condition of each would be a choice between the two, and all would have one at every step."""
     if dynamics.plan is None:
         return state
     still = lax.stop_gradient(state)
     flag = dynamics.flag(still._replace(flag=jnp.int32(FINE)), inputs)
     state = state._replace(flag=jnp.maximum(state.flag, jnp.where(flag >= BLOW_UP, flag, FINE)))
-    return noted(lax.cond(flag == STALE, lambda s: _kept(dynamics.rebuild(inputs, s), s), lambda s: s, state))
+    due = anywhere(flag == STALE)
+    return noted(lax.cond(due, lambda s: _kept(dynamics.rebuild(inputs, s), s), lambda s: s, state))
 
 
 def _kept(new: State, old: State) -> State:

@@ -27,7 +27,8 @@ class Configuration:
     pairs. ``used``: how many slots hold neighbours, where that is known to be fewer than K. ``driven``: no reverse mode
     goes through, so that loops may have a length that is known only when they run; ``differentiable``: it may go
     through single sums. ``legs``: for how many neighbours of an atom there is room in sums over triples (None: for
-    all). ``place``: the sorted position of each atom, where topologies want it.
+    all). ``place``: the sorted position of each atom, where topologies want it. ``seen``: what is given each loop over
+    pairs and gives its sums, in place of the schedules: for those who want to know what would be computed.
     """
 
     potential: Potential
@@ -41,6 +42,7 @@ class Configuration:
     differentiable: bool
     nearest: Callable[[Vector], Vector]
     place: Labels | None
+    seen: Callable | None = None
 
     @classmethod
     def of(

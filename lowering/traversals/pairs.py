@@ -16,7 +16,7 @@ from mdsl.lowering.field.names import PartialOf, SlopeOf
 from mdsl.lowering.field.series import size
 from mdsl.lowering.geometry.cell import cast
 from mdsl.lowering.kernels.accumulate import Total, binned
-from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, SLOPES, VIRIAL
+from mdsl.lowering.kernels.pair_kernel import BOX, FORCE, NOTHING, PARTIALS, SLOPES, VIRIAL, PairKernel
 from mdsl.lowering.planning.on_host import widths, with_images
 from mdsl.model.domains import Domain, Others, Pairs
 from mdsl.model.nodes import Read
@@ -31,6 +31,7 @@ from .totals import Measures, Outputs, Quantities, Terms, Totals, by_parameter, 
 if TYPE_CHECKING:
     from mdsl.lowering.arrays import Numbers, Scalar, Slots, Value, Values
 
+FEW_ATOMS = 300  # all of whose pairs are looked at sooner (8 ms) than SciPy's trees are imported (0.2 s)
 OVER = (Pairs, Others)
 BY_ROWS = True
 
@@ -86,7 +87,7 @@ def weighted(now: Configuration, term: Term) -> Scalar:
 
 def histogram(now: Configuration, measure: Measure) -> Value:
     weight, bin = replace(measure, number=0, bin=None), replace(measure, number=1, summand=measure.bin, bin=None)
-    pairs = _Visit.of(now, NOTHING, (), frozenset(measure.domain.excluded), (weight, bin), near=measure.near)
+    pairs = Visit.of(now, NOTHING, (), frozenset(measure.domain.excluded), (weight, bin), near=measure.near)
 
     def into(total, increments, valid):
         found = binned(measure.axis, increments[bin.name], increments[weight.name], valid, now.dtype)
@@ -104,18 +105,18 @@ def histogram(now: Configuration, measure: Measure) -> Value:
 
 def suspects(domain: Domain, initial: Initial, x: np.ndarray) -> tuple[np.ndarray, ...]:
     """The nearest neighbour of each atom, and all pairs of few atoms."""
-    from scipy.spatial import cKDTree
-
     if len(x) < 2:
         return np.empty(0, int), np.empty(0, int)
     topologies, excluded = Topologies(initial.topologies, len(x)), frozenset(domain.excluded)
     partners = topologies.partners(excluded) if excluded else np.empty((0, len(x)), int)
-    if len(x) <= 200:
+    if len(x) <= FEW_ATOMS:
         first, other = np.triu_indices(len(x), 1)
         kept = (partners[:, first] != other).all(axis=0)
         return first[kept], other[kept]
     if not np.isfinite(x).all():
         return np.empty(0, int), np.empty(0, int)
+    from scipy.spatial import cKDTree  # slow to import
+
     # Images within a third of the box of it, in case the nearest neighbour of an atom is one of them.
     points, owner = with_images(x, initial.cell, initial.periodic, float(np.min(widths(initial.cell))) / 3)
     _, near = cKDTree(points).query(points[: len(x)], k=min(2 + len(partners), len(x)))
@@ -138,10 +139,12 @@ def _by_exclusions(now: Configuration, *groups: tuple) -> Iterator[tuple]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Visit:
-    """What a loop over pairs takes: the kernel, what it reads of rows and of others, where its sums begin, and which
-    pairs there are: a list [K, n], or all but those ``excluded`` [E, n]."""
+class Visit:
+    """What a loop over pairs takes: the kernel, and what it is for these parameters, a function; what it reads of rows
+    and of others, where its sums begin, and which pairs there are: a list [K, n], or all but those ``excluded``
+    [E, n]."""
 
+    kernel: PairKernel
     body: Callable
     own: Values
     others: Values
@@ -159,7 +162,7 @@ class _Visit:
         measures: Measures = (),
         values: Quantities = (),
         near: bool = True,
-    ) -> _Visit:
+    ) -> Visit:
         """Of terms, measures and values that leave out ``excluded``; ``near``: within the list."""
         potential, listed = now.potential, near and now.slots is not None
         kernel = potential.kernel(outputs, terms, measures, values, not listed and bool(excluded))
@@ -174,16 +177,18 @@ class _Visit:
         if not listed:
             others = jax.tree.map(lambda a: a[..., : now.layout.n_atoms], others)
             left_out = topologies.excluded(excluded, now.place, now.atoms[IDS]) if excluded else None
-            return cls(body, own, others, zeros, None, left_out)
+            return cls(kernel, body, own, others, zeros, None, left_out)
         slots = now.slots
         if still_in:
             slots = topologies.without(slots, still_in, now.place, now.atoms[IDS], now.layout.rows())
-        return cls(body, own, others, zeros, slots, None)
+        return cls(kernel, body, own, others, zeros, slots, None)
 
 
 def _rows(now: Configuration, *what, **more) -> dict[str, Value]:
     """The sums over each row, [n], by the names of `pair_kernel`. Every pair is seen from both of its atoms."""
-    pairs, rows = _Visit.of(now, *what, **more), now.layout.rows()
+    pairs, rows = Visit.of(now, *what, **more), now.layout.rows()
+    if now.seen is not None:
+        return now.seen(pairs)
     # Quantities over a range have several numbers for each atom, which only the loops themselves know.
     if now.differentiable and all(a.ndim == 1 for a in jax.tree.leaves((pairs.own, pairs.zeros))):
         found = pair_sum(pairs.body, pairs.slots, pairs.own, pairs.zeros, excluded=pairs.excluded)

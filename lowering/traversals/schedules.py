@@ -10,6 +10,7 @@ and increments where `valid` is false must be zero.
 
 slot_sum       loop over neighbour slots, vectorised over rows: CPUs
 row_sum        all slots gathered, one reduction: GPUs
+row_sum_on_gpu the same, or blocks of rows that go through their slots, by a kernel of Pallas (`row_kernel`)
 listed_sum     one of these two, by what it is compiled for (`LISTED`)
 all_pairs_sum  no list: small systems
 unlisted_sum   the same, in the way for so many atoms and what it is compiled for
@@ -22,7 +23,7 @@ slot_fold, all_pairs_fold  the same pairs, taken in one after the other by a fun
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +32,10 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from mdsl.lowering.kernels.staged import Staged
-from mdsl.lowering.native.compile import asked
 from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.neighbours.gather import padded, take
 from mdsl.lowering.planning import capacity
+from mdsl.lowering.planning.kernels import asked, by_pallas
 
 MOST_PAIRS = 1_000_000  # that are computed at once where there is no list
 ROWS = 8192  # that are gone through together where there are many more, so that their sums stay in the cache
@@ -134,13 +135,27 @@ def _native():
 def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None):
     """As `slot_sum`, by a kernel of our own where these are chosen and this one can be printed."""
     if native := _native():
-        with suppress(native.Unprintable):
+        with native.or_else():
             return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
     return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
 
 
-LISTED = {"cpu": slot_sum_on_cpu}  # by what a program is compiled for
-ELSEWHERE = row_sum  # tested, but never timed on a GPU
+def row_sum_on_gpu(body, slots, own, others, zeros, *, rows=None, used=None, platform="cuda"):
+    """As `slot_sum`, by a kernel of Pallas where these are chosen, and Triton takes this one."""
+    if by_pallas():
+        from mdsl.lowering.native.call import or_else
+
+        from .row_kernel import believed, row_kernel_sum
+
+        if believed(platform):
+            with or_else():
+                return row_kernel_sum(body, slots, own, others, zeros, rows=rows, used=used, platform=platform)
+    return row_sum(body, slots, own, others, zeros, rows=rows, used=used)
+
+
+ELSEWHERE = row_sum  # as those of `GPUS` tested, but never timed on a GPU
+GPUS = {name: partial(row_sum_on_gpu, platform=name) for name in ("cuda", "rocm")}
+LISTED = {"cpu": slot_sum_on_cpu, **GPUS}  # by what a program is compiled for
 
 
 def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):
@@ -149,7 +164,8 @@ def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):
     def by(schedule):
         return lambda: schedule(body, slots, own, others, zeros, rows=rows, used=used)
 
-    return lax.platform_dependent(default=by(ELSEWHERE), **{name: by(schedule) for name, schedule in LISTED.items()})
+    special = {k: v for k, v in LISTED.items() if k not in GPUS or by_pallas()}  # each is traced
+    return lax.platform_dependent(default=by(ELSEWHERE), **{k: by(v) for k, v in special.items()})
 
 
 def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
@@ -173,7 +189,7 @@ def unlisted_sum(body, own, others, zeros, *, rows=None, excluded=None):
         return all_pairs_in_blocks(body, own, others, zeros, rows=rows, excluded=excluded)
 
     def here():
-        with suppress(native.Unprintable):
+        with native.or_else():
             return native.all_pairs_sum(body, own, others, zeros, rows=rows, excluded=excluded)
         return elsewhere()
 

@@ -149,9 +149,10 @@ class Program:
 
     def explain(self) -> str:
         """What the compiler decided, with line numbers."""
+        from mdsl.lowering.native.compile import vectors
         from mdsl.report.explain import explain
 
-        return explain(self.compiled)
+        return explain(self.compiled, vectors=vectors())
 
     def bind(
         self,

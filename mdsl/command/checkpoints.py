@@ -68,7 +68,7 @@ def read(header: Mapping, arrays: Mapping[str, np.ndarray], cell: np.ndarray, ex
     standing, so that the run goes on with the bits that it would have had. One system alone has no axis of systems
     there."""
     from mdsl.lowering.run.snapshot import Place, Snapshot
-    from mdsl.lowering.run.standing import Capacities, Standing
+    from mdsl.lowering.run.standing import read as standing_of
 
     alone = np.ndim(arrays["x"]) == 2
 
@@ -78,7 +78,7 @@ def read(header: Mapping, arrays: Mapping[str, np.ndarray], cell: np.ndarray, ex
     def named(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
-    standing = Standing(Capacities.read(header["capacities"]), named(STANDING)) if exact else None
+    standing = standing_of(header["capacities"], named(STANDING)) if exact else None
     x, v, images, cell = (of_all(a) for a in (*(arrays[n] for n in ("x", "v", "images")), arrays.get("cell", cell)))
     step, time, done, t, met = (of_all(header.get(n, False)) for n in ("step", "time", "done", "t", "met"))
     began = of_all(arrays["began"]) if "began" in arrays else None

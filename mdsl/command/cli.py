@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
+from mdsl.lowering.planning.kernels import KERNELS
 from mdsl.resolve.sources import read_program
 
 from .terminal import coloured, show
 
+PRECISIONS = ("single", "mixed", "double")
 FINE, WRONG, BROKEN, INTERRUPTED = 0, 2, 70, 130
 EPILOG = "`mdsl COMMAND --help` tells the options of a command."
 
@@ -159,8 +161,9 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     sub.add_argument(
         "--after",
         metavar="PASS",
-        help="resolve, inline, infer, ends, differentiate, exchange or field; by default the last Model",
+        help="resolve, inline, infer, ends, differentiate, exchange, field or kernel; by default the last Model",
     )
+    sub.add_argument("--precision", choices=PRECISIONS, help="of the arithmetic of a kernel; by default double")
 
     sub = command("compare", compare, "tell whether two runs agree within their errors")
     sub.add_argument("folders", metavar="FOLDER", nargs=2, help="the folder of a run that is finished")
@@ -236,15 +239,16 @@ def _run_options(sub: Parser) -> None:
     sub.add_argument("--overwrite", action="store_true", help="replace the run that --out holds already")
     sub.add_argument(
         "--precision",
-        choices=("single", "mixed", "double"),
+        choices=PRECISIONS,
         help="of the arithmetic; mixed computes pairs in single and sums in double precision",
     )
     sub.add_argument("--platform", choices=("cpu", "gpu"), help="where to run; by default what JAX finds")
     sub.add_argument(
         "--kernels",
-        choices=("xla", "native"),
-        help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own, which needs "
-        "llvmlite; by default what MDSL_KERNELS says, else xla",
+        choices=KERNELS,
+        help="how sums over pairs are computed on a CPU: by XLA, or by vector code of mdsl's own (native); on "
+        "a GPU by XLA, or by kernels of Pallas, never timed (pallas); by default what MDSL_KERNELS says, else "
+        "native on a CPU where that is to be had, and xla on a GPU",
     )
     sub.add_argument("--threads", metavar="N", help="how many processor cores to use")
     sub.add_argument("--quiet", action="store_true", help="show no progress")
@@ -257,18 +261,17 @@ def _run_options(sub: Parser) -> None:
 
 
 class Version(argparse.Action):
-    """Tells the versions without importing what they belong to, and whether JAX is newer than what was tested."""
+    """Tells the versions, whether JAX is newer than what was tested, and which kernels there are."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
         from importlib.metadata import version
         from platform import python_version
 
         from mdsl.lowering.jax_version import described
-        from mdsl.lowering.native.compile import asked
 
-        print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})")
-        if asked():  # JAX is imported then, to see whether they compute what they should
-            from mdsl.lowering.native.call import described as kernels
+        print(f"mdsl {version('mdsl')} ({described()}, Python {python_version()})", flush=True)
+        with contextlib.suppress(ImportError, Rejected):  # there is no JAX, or none that mdsl runs on
+            from mdsl.lowering.native.call import described as kernels  # to see whether they compute what they should
 
             print(f"kernels: {kernels()}")
         raise SystemExit(FINE)
@@ -279,6 +282,7 @@ class Version(argparse.Action):
 
 def run(options: argparse.Namespace) -> int:
     from . import options as given
+    from .xla_flags import ask_ahead
 
     def number(name: str, least: int, most: int | None = None) -> int | None:
         text = getattr(options, name)
@@ -315,6 +319,7 @@ def run(options: argparse.Namespace) -> int:
     if options.file == "-":
         raise given.bad_option("`mdsl run` runs a file, not standard input")
     read_program(options.file)  # a missing file is told before JAX is imported
+    ask_ahead(os.environ.get("XLA_FLAGS", ""), bool(chosen.replicas or chosen.sweeps))
     from .run import run_file
 
     return run_file(Path(options.file), chosen)
@@ -377,21 +382,32 @@ def explain(options: argparse.Namespace) -> int:
         print(section(options.error))
         return FINE
     from mdsl.compiler import compile_source
+    from mdsl.lowering.native.compile import vectors
     from mdsl.report.explain import explain as text
 
     compiled = compile_source(*read_program(options.file))
     show(compiled.warnings)
-    print(text(compiled), end="")
+    print(text(compiled, vectors=vectors()), end="")
     return FINE
 
 
 def dump(options: argparse.Namespace) -> int:
     from mdsl.compiler import compile_source
+    from mdsl.report.dump import KERNEL, stage_name
     from mdsl.report.dump import dump as text
-    from mdsl.report.dump import stage_name
 
     stage = stage_name(options.after)
-    print(text(compile_source(*read_program(options.file)), stage), end="")
+    if stage != KERNEL and options.precision is not None:
+        raise Rejected(Diagnostic("bad-option", "`--precision` is that of a kernel", help="add `--after kernel`"))
+    compiled = compile_source(*read_program(options.file))
+    if stage == KERNEL:
+        from mdsl.lowering.native.compile import vectors
+
+        from .kernels import printed
+
+        print(printed(compiled, options.precision or PRECISIONS[-1], vectors()), end="")
+    else:
+        print(text(compiled, stage), end="")
     return FINE
 
 

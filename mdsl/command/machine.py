@@ -13,7 +13,7 @@ import numpy as np
 import mdsl
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.jax_version import check
-from mdsl.lowering.native.compile import CHOICE, KERNELS, asked
+from mdsl.lowering.planning.kernels import CHOICE, KERNELS, asked, by_pallas
 
 from . import xla_flags as xla
 from .options import RunOptions
@@ -30,8 +30,9 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
     os.environ["XLA_FLAGS"] = xla.flags(os.environ.get("XLA_FLAGS", ""), bool(options.replicas or options.sweeps))
     if options.kernels is not None:
         os.environ[CHOICE] = options.kernels
-    if os.environ.get(CHOICE, "xla") not in KERNELS:
-        raise Rejected(Diagnostic("bad-option", f"{CHOICE} is {' or '.join(KERNELS)}, not {os.environ[CHOICE]!r}"))
+    if os.environ.get(CHOICE, "native") not in KERNELS:
+        known = f"{', '.join(KERNELS[:-1])} or {KERNELS[-1]}"
+        raise Rejected(Diagnostic("bad-option", f"{CHOICE} is {known}, not {os.environ[CHOICE]!r}"))
     if options.platform is not None:
         os.environ["JAX_PLATFORMS"] = {"gpu": "cuda"}.get(options.platform, options.platform)
 
@@ -51,6 +52,8 @@ def set_up_jax(precision: str, options: RunOptions) -> tuple | None:
         ) from None
     if options.kernels == "native":
         _check_native()
+    if options.kernels == "pallas":
+        _check_pallas(devices[0])
     return tuple(devices[:count]) if devices[0].platform == "cpu" and len(devices) > 1 else None
 
 
@@ -59,8 +62,17 @@ def _check_native() -> None:
     from mdsl.lowering.native.call import unavailable
 
     if why := unavailable():
-        help = "`pip install 'mdsl[native]'` brings llvmlite; with `--kernels xla` all sums are XLA's"
+        help = "`pip install llvmlite` brings LLVM; with `--kernels xla` all sums are XLA's"
         raise Rejected(Diagnostic("bad-option", f"there are no native kernels here: {why}", help=help))
+
+
+def _check_pallas(device) -> None:
+    """Raises Rejected where there is no GPU, or none that they compute the right sums on."""
+    from mdsl.lowering.traversals.row_kernel import unavailable
+
+    if why := unavailable(device):
+        help = "without `--kernels` a program takes what suits the platform"
+        raise Rejected(Diagnostic("bad-option", f"there are no kernels of Pallas here: {why}", help=help))
 
 
 def threads(options: RunOptions) -> int:
@@ -69,12 +81,29 @@ def threads(options: RunOptions) -> int:
 
 
 def kernels() -> str:
-    """Which kernels sums over pairs are computed with: those chosen, if they are to be had."""
+    """Which kernels sums over pairs are computed with. JAX is set up."""
     if not asked():
         return "xla"
-    from mdsl.lowering.native.call import chosen
+    import jax
 
-    return f"native, llvmlite {version('llvmlite')}" if chosen() else "xla"
+    if by_pallas() and jax.default_backend() != "cpu":
+        from mdsl.lowering.traversals.row_kernel import unavailable
+
+        why = unavailable(jax.devices()[0])
+        return f"xla, since {why}" if why else "pallas"
+    from mdsl.lowering.native.call import described
+
+    return described(jax.default_backend())
+
+
+def left_to_xla() -> dict[str, int]:
+    """The operations for which sums over pairs had no native kernel in this process, and how many sums, where others
+    had one."""
+    if not kernels().startswith("native"):
+        return {}
+    from mdsl.lowering.native.call import left
+
+    return dict(left)
 
 
 def versions() -> dict[str, str]:

@@ -332,5 +332,6 @@ def write(planned: Planned, output: Output, final, begun: float) -> None:
         force_evaluations=counts.force_evaluations,
         list_builds=counts.list_builds,
         statistics=[w.described for w in worths],
+        **({"left_to_xla": left} if (left := machine.left_to_xla()) else {}),
         **listener.description_at_end(),
     )

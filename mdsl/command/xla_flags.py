@@ -1,7 +1,8 @@
 """What XLA is told before it starts. It reads the variable of the environment once, and takes this from nowhere else.
 
 XLA ends the process at a flag that it does not know, and releases drop flags. So each flag is tried in a process of its
-own before it is given, and the answers are remembered for this release of jaxlib.
+own before it is given, and the answers are remembered for this release of jaxlib. That takes a second, in which a run
+imports JAX and compiles its program.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ WIDTH = "--xla_cpu_prefer_vector_width="
 WIDEST = f"{WIDTH}512"
 START = "import jax; jax.devices()"  # XLA reads its flags when the first platform starts
 PATIENCE = 120  # seconds for that
+_begun: dict[tuple[str, ...], subprocess.Popen] = {}  # processes whose answers nobody has waited for yet
 
 
 def flags(given: str, ensemble: bool = False) -> str:
@@ -34,8 +36,32 @@ def flags(given: str, ensemble: bool = False) -> str:
     as it did formerly; where noise or sines make up most of a loop that is slower (64 replicas of 32 atoms: by half),
     so an ``ensemble`` of many small systems is not compiled so.
     """
+    return " ".join([given, *known(_wanted(given, ensemble))]).strip()
+
+
+def ask_ahead(given: str, ensemble: bool = False) -> None:
+    """Begin to ask what `flags` will, where it is not remembered."""
+    if unknown := _unknown(_wanted(given, ensemble)):
+        with contextlib.suppress(OSError):
+            _begun[tuple(unknown)] = _start(unknown)
+
+
+def _wanted(given: str, ensemble: bool) -> list[str]:
     wanted = {WIDTH: WIDEST} if ensemble else {WIDTH: WIDEST, EXTRA: WHOLE_LOOPS}
-    return " ".join([given, *known([flag for name, flag in wanted.items() if name not in given])]).strip()
+    return [flag for name, flag in wanted.items() if name not in given]
+
+
+def _unknown(wanted: Sequence[str]) -> list[str]:
+    """Those of which no answer is remembered; none where there is no jaxlib."""
+    try:
+        answers = _remembered(_file())
+    except PackageNotFoundError:
+        return []
+    return [flag for flag in wanted if flag not in answers]
+
+
+def _file() -> Path:
+    return cache_folder() / f"xla-flags-{version('jaxlib')}.json"
 
 
 def known(wanted: Sequence[str]) -> list[str]:
@@ -44,12 +70,11 @@ def known(wanted: Sequence[str]) -> list[str]:
     Answers are remembered in the cache folder; where that cannot be written, XLA is asked each time.
     """
     try:
-        file = cache_folder() / f"xla-flags-{version('jaxlib')}.json"
+        file = _file()
     except PackageNotFoundError:
         return []  # what follows tells that
     answers = _remembered(file)
-    unknown = [flag for flag in wanted if flag not in answers]
-    if unknown:
+    if unknown := _unknown(wanted):
         found = _asked(unknown)
         answers |= found
         if found:
@@ -76,19 +101,22 @@ def _asked(wanted: Sequence[str]) -> dict[str, bool]:
 
 def _starts(given: Sequence[str]) -> bool:
     """Whether XLA starts with these flags alone."""
-    environment = {**os.environ, "XLA_FLAGS": " ".join(given), "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", START],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=PATIENCE,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        process = _begun.pop(tuple(given), None) or _start(given)
+    except OSError:
         return False
-    return done.returncode == 0
+    try:
+        return process.wait(PATIENCE) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def _start(given: Sequence[str]) -> subprocess.Popen:
+    environment = {**os.environ, "XLA_FLAGS": " ".join(given), "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-P", "-c", START], env=environment, **nowhere)
 
 
 def _remembered(file: Path) -> dict[str, bool]:

@@ -123,7 +123,8 @@ class Curves:
 
 def quotient(derivative, order: int, x):
     """The ``order``-th derivative of z(x)/x from those of z: since f = z/x, z⁽ⁿ⁾ = x f⁽ⁿ⁾ + n f⁽ⁿ⁻¹⁾."""
-    result = derivative(0) / x
+    inverse = 1 / x
+    result = derivative(0) * inverse
     for n in range(1, order + 1):
-        result = (derivative(n) - n * result) / x
+        result = (derivative(n) - n * result) * inverse
     return result

@@ -12,14 +12,15 @@ from mdsl.printing.expressions import text_of
 from mdsl.printing.program import print_model
 
 STAGES = ("resolve", *(p.name for p in PASSES), "field")
+KERNEL = "kernel"  # what becomes of the Field, by JAX: `mdsl.command.kernels` prints it
 
 
 def stage_name(name: str | None) -> str:
     """The stage that ``--after`` names; the last Model without it. Raises Rejected: ``bad-option``."""
     if name is None:
         return STAGES[-2]
-    if name not in STAGES:
-        help = suggest(name, STAGES) or f"the passes are {', '.join(STAGES)}"
+    if name not in (known := (*STAGES, KERNEL)):
+        help = suggest(name, known) or f"the passes are {', '.join(known)}"
         raise Rejected(Diagnostic("bad-option", f"there is no pass `{name}`", help=help))
     return name
 
@@ -37,6 +38,13 @@ def print_field(field: Field) -> str:
     blocks += ["\n".join(_measure(field, m) for m in field.measures)] if field.measures else []
     blocks += ["\n".join(_combination(field, c) for c in field.combinations)]
     return "\n\n".join(blocks) + "\n"
+
+
+def described(field: Field, part: Term | PerAtom | Measure) -> list[str]:
+    """One sum, in lines."""
+    if isinstance(part, Measure):
+        return _measure(field, part).splitlines()
+    return (_term(field, part) if isinstance(part, Term) else _sum(field, part)).splitlines()
 
 
 def _term(field: Field, term: Term) -> str:
@@ -82,6 +90,10 @@ def _range(item: Term | PerAtom) -> str:
 
 def _value(field: Field, value: PerAtom) -> str:
     """A per-atom value; then the term that carries derivatives through it."""
+    return "\n".join([_sum(field, value), *([_term(field, value.adjoint)] if value.adjoint is not None else [])])
+
+
+def _sum(field: Field, value: PerAtom) -> str:
     over = "" if value.domain is None else f": sum over {value.domain}"
     lines = [
         f"value {value.name}[{value.centre}] of {value.equation}{over}{_range(value)}",
@@ -89,7 +101,7 @@ def _value(field: Field, value: PerAtom) -> str:
     ]
     if value.support.cutoff is not None:
         lines.append(f"  support   below {_text(field, value.support.cutoff)}")
-    return "\n".join([*lines, *([_term(field, value.adjoint)] if value.adjoint is not None else [])])
+    return "\n".join(lines)
 
 
 def _tuple_term(field: Field, term: Term) -> str:

@@ -46,9 +46,9 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> np.ndarray:
         """[2, ...] where the mean of an endless series is with a probability of ``level``."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        half = t.ppf(0.5 + level / 2, self.degrees) * self.error
+        half = stdtrit(self.degrees, 0.5 + level / 2) * self.error
         return np.stack([self.mean - half, self.mean + half])
 
 

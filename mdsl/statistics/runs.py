@@ -109,11 +109,11 @@ def differences(one: Mapping[str, Mapping], other: Mapping[str, Mapping]) -> Ite
 
 
 def _difference(which: str, a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     squares = [run["error"] ** 2 for run in (a, b)]
     error, apart, means = math.sqrt(sum(squares)), abs(a["mean"] - b["mean"]), (a["mean"], b["mean"])
     if not error > 0:  # constants, or too few records
         return Difference(which, means, error, math.nan if math.isnan(error) else float(apart == 0))
     degrees = error**4 / sum(s**2 / run["degrees"] for s, run in zip(squares, (a, b)))
-    return Difference(which, means, error, float(2 * t.sf(apart / error, degrees)))
+    return Difference(which, means, error, float(2 * stdtr(degrees, -apart / error)))

@@ -23,6 +23,11 @@ class Body(sympy.Atom):
     def _hashable_content(self) -> tuple:
         return self.name, self.by, id(self.body)  # another program may have a function of the same name
 
+    def sort_key(self, order=None) -> tuple:
+        """By which sums are printed in one order. SymPy goes by what an atom prints as, which is the same of a function
+        and its derivatives: these then stood as they had been hashed, in each process in another way."""
+        return self.class_key(), (2, (self.name, str(self.by))), sympy.S.One.sort_key(), sympy.S.One
+
     def _sympystr(self, printer) -> str:
         return self.name
 

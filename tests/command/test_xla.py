@@ -139,6 +139,17 @@ def test_a_process_that_hangs_is_no_answer(monkeypatch):
     assert not xla._starts(())
 
 
+def test_what_is_asked_ahead_is_asked_once(cache, monkeypatch):
+    """The process that was begun is the one whose answer counts; what is remembered is not begun."""
+    monkeypatch.setattr(xla, "START", f"open({str(cache.parent.parent / 'starts')!r}, 'a').write('x')")
+    xla.ask_ahead("")
+    (begun,) = xla._begun.values()
+    assert xla.flags("") == f"{xla.WIDEST} {xla.WHOLE_LOOPS}"
+    assert begun.returncode == 0 and (cache.parent.parent / "starts").read_text() == "x" and not xla._begun
+    xla.ask_ahead("")
+    assert not xla._begun
+
+
 # -- what it is for --------------------------------------------------------------------------------------
 
 

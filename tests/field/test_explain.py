@@ -13,7 +13,8 @@ from mdsl.lowering.planning.policy import Policy
 from mdsl.lowering.planning.traversal import Facts, plan
 from mdsl.model.box_dependencies import explicit_time
 from mdsl.model.nodes import Advance
-from mdsl.report.explain import atoms_of_run, explain
+from mdsl.report.explain import explain
+from mdsl.report.finding_pairs import atoms_of_run
 from mdsl.start.builders import start
 
 HEAD = (

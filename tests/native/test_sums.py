@@ -1,9 +1,11 @@
 """Sums over pairs by kernels of our own, against those of XLA: any number of rows, any operation, under all
 transformations; and what is left to XLA."""
 
+import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -19,6 +21,7 @@ from mdsl.lowering.native.body import Unprintable
 from mdsl.lowering.neighbours.gather import entry, padded, take
 from mdsl.lowering.traversals import schedules
 from mdsl.lowering.traversals.pair_sum import pair_sum
+from mdsl.lowering.traversals.row_kernel import row_kernel_sum
 
 pytest.importorskip("llvmlite")
 ROOT = Path(__file__).parents[2]
@@ -29,7 +32,7 @@ CURVE = padded(jnp.asarray(RNG.normal(size=100)))
 
 @pytest.fixture
 def chosen(monkeypatch):
-    monkeypatch.setenv("MDSL_KERNELS", "native")
+    monkeypatch.delenv("MDSL_KERNELS", raising=False)  # they are what there is without being asked for
     assert native.unavailable() == "" and native.chosen()
     native.unavailable.cache_clear()
     yield
@@ -82,6 +85,17 @@ def test_any_number_of_rows(n, count, dtype):
     agree(every, jax.jit(lambda: schedules.all_pairs_sum(body, given, given, zeros(n, dtype)))(), dtype)
 
 
+def test_places_of_another_type():
+    """A caller's own list may have whole numbers of 64 bits."""
+    x, slots = jnp.asarray(RNG.random(9)), lists(9, 3)
+
+    def found(schedule, slots):
+        return jax.jit(lambda: schedule(lambda a, b, valid: jnp.where(valid, a * b, 0), slots, x, x, jnp.zeros(9)))()
+
+    for schedule in (native.slot_sum, partial(row_kernel_sum, interpret=True)):
+        agree(found(schedule, slots.astype(jnp.int64)), found(schedules.slot_sum, slots), jnp.float64)
+
+
 def test_rows_of_a_part_and_pairs_left_out():
     """As with several devices: rows are some of the atoms."""
     given, rows, slots = atoms(40, jnp.float64), jnp.arange(13, 24, dtype=jnp.int32), lists(40, 6)[:, 13:24]
@@ -90,6 +104,7 @@ def test_rows_of_a_part_and_pairs_left_out():
     for ours, theirs, lead, more in (
         (native.slot_sum, schedules.slot_sum, (slots,), {"used": 4}),
         (native.all_pairs_sum, schedules.all_pairs_sum, (), {"excluded": excluded}),
+        (native.all_pairs_sum, schedules.all_pairs_sum, (), {"excluded": excluded[:0]}),
     ):
         found, expected = (jax.jit(lambda f=f: f(body, *lead, own, given, **many, **more))() for f in (ours, theirs))
         agree(found, expected, jnp.float64)
@@ -221,7 +236,8 @@ def test_runs_repeat():
 
 @pytest.fixture
 def asked_anew(monkeypatch):
-    monkeypatch.setenv("MDSL_KERNELS", "native")
+    monkeypatch.delenv("MDSL_KERNELS", raising=False)
+    monkeypatch.setattr(native, "folder", lambda: None)  # what is remembered there would be believed
     native.unavailable.cache_clear()
     native.api.cache_clear()
     yield
@@ -242,17 +258,26 @@ def test_wrong_numbers(asked_anew, monkeypatch):
     assert native.described() == "xla, since a small sum has a wrong value"
 
 
-def test_no_llvmlite():
-    """Commands say so, and sums are XLA's; a run that is to have native kernels is refused."""
+def test_no_llvmlite(tmp_path):
+    """Sums are XLA's, which commands and the description of a run say; a run that is to have native kernels is
+    refused."""
     text = "import sys; sys.modules['llvmlite'] = None; from mdsl.command.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"MDSL_KERNELS": "native"}
+    # JAX, which is imported here, has set how much XLA logs.
+    environment = {k: v for k, v in os.environ.items() if k not in ("MDSL_KERNELS", "TF_CPP_MIN_LOG_LEVEL")}
+    raft = str(ROOT / "examples" / "bubble_raft.mdsl")
 
     def command(*words):
         return subprocess.run([sys.executable, "-c", text, *words], env=environment, capture_output=True, text=True)
 
     done = command("--version")
     assert "kernels: xla, since llvmlite is not installed" in done.stdout, done.stderr
-    done = command("run", str(ROOT / "examples" / "bubble_raft.mdsl"), "--kernels", "native")
+    done = command("explain", raft)
+    assert "all sums are XLA's: llvmlite is not installed" in done.stdout, done.stderr
+    done = command("run", raft, "--steps", "2", "--quiet", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert told["machine"]["kernels"] == "xla, since llvmlite is not installed"
+    done = command("run", raft, "--kernels", "native")
     assert done.returncode == 2 and "no native kernels here: llvmlite is not installed" in done.stderr, done.stderr
 
 

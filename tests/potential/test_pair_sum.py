@@ -107,19 +107,29 @@ def test_pairs_left_out_of_all():
 
 
 def test_all_pairs_at_once(monkeypatch):
+    monkeypatch.setenv("MDSL_KERNELS", "xla")  # which has several ways
+    jax.clear_caches()
     expected = jax.jit(lambda: TRANSFORMED["grad"](plain))()
     monkeypatch.setattr(traversal, "SMALLEST", 0)
     agree(jax.jit(lambda: TRANSFORMED["grad"](unlisted))(), expected)
 
 
 @pytest.mark.parametrize("sums", (listed, lambda *given: traversal.listed_sum(*given)), ids=("operation", "loop"))
-@pytest.mark.parametrize("platform, loops", (("cpu", True), ("cuda", False)))
-def test_the_schedule_is_of_what_a_program_is_compiled_for(sums, platform, loops):
+@pytest.mark.parametrize("kernels, platform, found", (
+    ("xla", "cpu", "stablehlo.while"), ("xla", "cuda", "stablehlo.reduce"),
+    ("native", "cpu", "@mdsl_pairs_"), ("native", "cuda", "stablehlo.reduce"),
+))  # fmt: skip
+def test_the_schedule_is_of_what_a_program_is_compiled_for(sums, kernels, platform, found, monkeypatch):
     """And not of the machine on which it is traced."""
+    if kernels == "native":
+        pytest.importorskip("llvmlite")
+    monkeypatch.setenv("MDSL_KERNELS", kernels)
+    jax.clear_caches()
     atoms = ATOMS | {"s": SPECIES}
     given = (PARAMS, ATOMS) if sums is listed else (kernel(PARAMS), SLOTS, atoms, atoms, ZEROS)
     text = jax.jit(lambda: sums(*given)).trace().lower(lowering_platforms=(platform,)).as_text()
-    assert ("stablehlo.while" in text) == loops and ("stablehlo.reduce" in text) != loops
+    for schedule in ("stablehlo.while", "stablehlo.reduce", "@mdsl_pairs_"):
+        assert (schedule in text) == (schedule == found)
 
 
 def test_no_scatter_and_nothing_for_each_pair():

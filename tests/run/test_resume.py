@@ -6,7 +6,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from compiled import PAIRS_BY, killed
+from compiled import APART, PAIRS_BY, killed
 from killing import contents
 
 import mdsl
@@ -48,7 +48,14 @@ RUNS = {  # how pairs are found, replicas, and what is run
         "every 10"
         " velocity_verlet(dt = 0.01) for 20 record E, msd every 5",
     ),
+    "replicas with lists of their own": (
+        "apart",
+        2,
+        f"{START} fire(dt = 0.05) until largest(i) |f[i]| < 0.5, at most 40 record U every 10"
+        " nose_hoover(dt = 0.02, T = 1, tau = 0.1) for 64 record conserved, msd every 8",
+    ),
 }
+WAYS = {**PAIRS_BY, "apart": APART}
 
 
 class Points:
@@ -73,7 +80,7 @@ class Points:
 def runner_of(text: str, replicas: int | None, traversal: str) -> Runner:
     system = mdsl.compile(f"{HEAD}run {{ {text} }}").bind(seed=1)
     field, params = system.program.compiled.field, system.program.internal(None)
-    key, policy = jax.random.key(0), PAIRS_BY[traversal]
+    key, policy = jax.random.key(0), WAYS[traversal]
     if replicas is None:
         return Runner(members.single(field, system.initial, params, key, "double"), policy=policy)
     keys = jax.random.split(key, replicas)
@@ -92,7 +99,7 @@ def state_of(final) -> tuple:
 
 
 @pytest.mark.parametrize(
-    "name", [n if n.startswith("replicas") else pytest.param(n, marks=pytest.mark.slow) for n in RUNS]
+    "name", [n if n.startswith("replicas that") else pytest.param(n, marks=pytest.mark.slow) for n in RUNS]
 )
 def test_a_run_goes_on_bit_for_bit(name):
     traversal, replicas, text = RUNS[name]
@@ -133,7 +140,7 @@ def test_files_of_a_resumed_run_are_those_of_a_run_in_one_piece(options, tmp_pat
         ' baoab(dt = 0.01, T = 1, gamma = 1) for 30 record E every 6 write "b.xtc" every 15 write "c.extxyz" every 10 }'
     )
     given = RunOptions(seed=3, precision="double", quiet=True, **options)
-    lists = PAIRS_BY["list"]
+    lists = APART if options else PAIRS_BY["list"]
     run_program.run_file(path, RunOptions(**{**vars(given), "out": tmp_path / "whole"}), lists)
     for step in (45,) if not options else (15, 45):
         folder = tmp_path / f"parts {step}"

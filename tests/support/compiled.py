@@ -15,6 +15,7 @@ from mdsl.lowering.planning.policy import DEFAULT, Policy
 HEAD = "use units.lj\nuse pair\nuse integrators (velocity_verlet, baoab, brownian, nose_hoover, csvr, berendsen)\n"
 TRAVERSALS = ("all pairs", "list")
 PAIRS_BY = {"all pairs": Policy(all_pairs=10**6), "list": Policy(all_pairs=1, atoms_each=1)}  # of few atoms too
+APART = Policy(all_pairs=1, atoms_each=1, apart=1)  # and each replica of a batch with lists of its own
 
 
 def program(text, head=HEAD):
