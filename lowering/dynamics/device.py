@@ -170,9 +170,9 @@ class Dynamics:
     ) -> Configuration:
         """The atoms of a state and its list, to evaluate the potential by."""
         slots = None if self.plan is None else state.slots
-        used = None if self.plan is None or self.traced else state.used
+        used, lengths = (None, None) if self.plan is None or self.traced else (state.used, state.lengths)
         return Configuration.of(
-            self.potential, known, self.atoms(state, inputs), slots, self.layout, used, driven, legs
+            self.potential, known, self.atoms(state, inputs), slots, self.layout, used, driven, legs, lengths
         )
 
     # -- starting, and building lists ------------------------------------------------------------------------
@@ -196,6 +196,7 @@ class Dynamics:
                 f=zeros,
                 held={},
                 slots=slots,
+                lengths=jnp.zeros_like(rows["ids"]),
                 at=rows["x"],
                 kept={},
                 used=zero,
@@ -235,6 +236,7 @@ class Dynamics:
             return state._replace(
                 **mine,
                 slots=self.potential.without_excluded(found.slots, ids, self.layout.rows()),
+                lengths=found.lengths,
                 partners={} if self.traced else self.potential.partners(ids, mine["ids"]),
                 at=mine["x"],
                 used=found.needed.slots,

@@ -25,11 +25,12 @@ class State(NamedTuple):
 
     x, v, f, images: tuples of [n] arrays; x and ``images`` times the box vectors make the position not wrapped into the
     box. held: what a head computed for each atom and its tail reads. ids, species, mass: [n], the user's index of each
-    atom, its place in `species`, its mass. slots: [K, n] (K = 0: all pairs), at: x when the list was built, used: slots
-    in use. kept: values that are one for all: states, what a head computed, and what the last evaluation gave beside
-    the force. step: steps since the run began. evaluations: of the force, since the run began. needed: what the last
-    list needed. met: whether the condition of `until` holds. cell, built: the box, and the one in which the atoms were
-    ``at``; () where the box never changes. partners: see `bonds`.
+    atom, its place in `species`, its mass. slots: [K, n] (K = 0: all pairs), lengths: [n], beyond which slot a row has
+    no neighbours, at: x when the list was built, used: slots in use. kept: values that are one for all: states, what a
+    head computed, and what the last evaluation gave beside the force. step: steps since the run began. evaluations: of
+    the force, since the run began. needed: what the last list needed. met: whether the condition of `until` holds.
+    cell, built: the box, and the one in which the atoms were ``at``; () where the box never changes. partners: see
+    `bonds`.
     """
 
     x: tuple[Rows, ...]
@@ -41,6 +42,7 @@ class State(NamedTuple):
     species: RowLabels
     mass: Rows
     slots: Slots
+    lengths: RowLabels
     at: tuple[Rows, ...]
     kept: Values
     used: Count
@@ -57,7 +59,7 @@ class State(NamedTuple):
 
 # Which parts of a state hold rows of atoms; the rest is the same on every device, and where it is said to be "one", of
 # all replicas as well. What stays the same during a chunk is "inputs".
-STATE = State(*("rows",) * 8, "slots", "rows", "all", *("one",) * 7, "all", "all", "slots")
+STATE = State(*("rows",) * 8, "slots", "rows", "rows", "all", *("one",) * 7, "all", "all", "slots")
 
 
 class Inputs(NamedTuple):

@@ -102,10 +102,12 @@ def or_else() -> Iterator[None]:
 # -- schedules -------------------------------------------------------------------------------------------
 
 
-def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None):
-    """As `schedules.slot_sum`. Raises Unprintable, with the operation for which there is no text."""
+def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
+    """As `schedules.listed_sum`; where there are ``lengths``, ``used`` is not looked at. Raises Unprintable, with the
+    operation for which there is no text."""
     used = slots.shape[0] if used is None else used
-    return _summed(Slots(), (slots, jnp.asarray(used, jnp.int32)), body, own, others, zeros, rows)
+    last = jnp.asarray(used if lengths is None else lengths, jnp.int32)
+    return _summed(Slots(by_rows=last.ndim > 0), (slots, last), body, own, others, zeros, rows)
 
 
 def all_pairs_sum(body, own, others, zeros, *, rows=None, excluded=None):
@@ -127,10 +129,10 @@ def _summed(layout, lists: Sequence, body: Callable, own, others, zeros, rows):
         number = jnp.float64 if wide == "f64" else jnp.float32
         outputs += [jax.ShapeDtypeStruct((pair.others[0].shape[0], 4), number)] * scratch
     places = [jnp.asarray(v, jnp.int32) for v in (*lists, rows)]  # as the kernel reads them
-    return pair.summed(jax.ffi.ffi_call(_target(text), outputs, vmap_method="expand_dims")(*places, *pair.read))
+    return pair.summed(jax.ffi.ffi_call(target(text), outputs, vmap_method="expand_dims")(*places, *pair.read))
 
 
-def _target(text: str) -> str:
+def target(text: str) -> str:
     """The name by which XLA knows the kernel."""
     name = f"mdsl_pairs_{sha256(repr((text, _circumstances())).encode()).hexdigest()[:24]}"
     if name not in _compiled:

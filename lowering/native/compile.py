@@ -63,6 +63,11 @@ def lanes(bytes_each: int) -> int:
     return processor()[2] // bytes_each
 
 
+def packs() -> bool:
+    """Whether the processor brings chosen lanes of a vector together."""
+    return processor()[2] == LONGEST
+
+
 def _machine(llvm):
     name, features, _ = processor()
     target = llvm.Target.from_default_triple()

@@ -74,7 +74,7 @@ class Code:
         """Of a function of vectors whose result is like its first argument."""
         types = ", ".join(a.type for a in args)
         self.needs.add(f"declare {args[0].type} @{name}({types})")
-        flag = "contract " * self.contract
+        flag = "contract " * (self.contract and args[0].floating)
         given = ", ".join(f"{a.type} {a.name}" for a in args)
         return args[0].like(self(f"call {flag}{args[0].type} @{name}({given})"))
 

@@ -147,8 +147,20 @@ def _rounded(plan, x, cell):
     return x, across, steep, tuple(jnp.asarray(e, SINGLE) for e in extents)
 
 
-def sort(plan, x, cell, radius):
-    """The grid, and the permutation that sorts the atoms into it. ``plan`` is a `capacity.Plan`.
+class Placed(NamedTuple):
+    """Atoms in single precision, and the cells that they are in. axes, cell, radius: as in `Grid`; x: d arrays `[N]`;
+    column, along: `[N]` int32, the column and the bin in it."""
+
+    axes: tuple[Axis, ...]
+    cell: Cell
+    radius: jax.Array
+    x: tuple[jax.Array, ...]
+    column: jax.Array
+    along: jax.Array
+
+
+def placed(plan, x, cell, radius) -> Placed:
+    """In which cell of the ``plan``, a `capacity.Plan`, each atom is.
 
     In a tilted box the coordinate along each axis is the fraction of the box vector times its edge: it does not
     change along the other vectors, and atoms within the radius differ in it by the radius times its steepness at
@@ -168,6 +180,12 @@ def sort(plan, x, cell, radius):
     column = jnp.zeros(plan.n_atoms, jnp.int32)
     for c, cells in zip(across, plan.cells):
         column = column * cells + c
+    return Placed(tuple(axes), cell, radius, x, column, along)
+
+
+def sort(plan, atoms: Placed):
+    """The grid, and the permutation that sorts the atoms into it."""
+    axes, cell, radius, x, column, along = atoms
     order = _order(plan, column, along)
     key = take(padded(column * plan.cells[-1] + along), order)
     every = lax.iota(jnp.int32, math.prod(plan.cells) + 1)
@@ -184,4 +202,4 @@ def sort(plan, x, cell, radius):
     along = jnp.stack([jnp.asarray(entry if plan.periodic[-1] else 0.0, SINGLE) for entry in cell.row(len(x) - 1)])
     # In a loop, or the places would be computed anew for each axis.
     x = lax.map(lambda c: take(padded(take(padded(c[0]), order)), places) + turns * c[1], (jnp.stack(x), along))
-    return Grid(tuple(axes), cell, radius, places, tuple(x), padded(start), bottom, padded(cluster), column), order
+    return Grid(axes, cell, radius, places, tuple(x), padded(start), bottom, padded(cluster), column), order

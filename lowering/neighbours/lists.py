@@ -1,4 +1,7 @@
-"""Neighbour lists in pure XLA: no sort of candidates, memory O(N K).
+"""Neighbour lists, in pure XLA: no sort of candidates, memory O(N K).
+
+Where kernels of our own are chosen, one of them (`native.list_kernel`) makes
+the same list, of the same atoms in the same columns.
 
 The atoms are sorted by *column* (a prism along the last axis, at least one list
 radius wide) and, inside a column, by bin along the last axis (`columns`).  Then
@@ -34,6 +37,7 @@ has shrunk so far that the columns are too narrow for the radius, raises
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax.numpy as jnp
@@ -41,23 +45,27 @@ from jax import lax
 
 from mdsl.lowering.geometry.cell import Cell, cast
 from mdsl.lowering.planning.capacity import Needed, overflows
+from mdsl.lowering.planning.kernels import asked
 
 from . import columns
 from .slots import fill
+from .windows import imaged
 
 if TYPE_CHECKING:
-    from mdsl.lowering.arrays import Count, Flag, Labels, Numbers, PerAtom, Positions, Scalar, Slots
+    from mdsl.lowering.arrays import Count, Flag, Labels, Numbers, PerAtom, Positions, RowLabels, Scalar, Slots
     from mdsl.lowering.planning.capacity import Plan
 
 
 class NeighbourList(NamedTuple):
     """order: `[N]` int32, caller's index of the atom at each sorted position.
     slots: `[K, rows]` int32, neighbours as sorted positions; unused: the row itself.
+    lengths: `[rows]` int32, beyond which slot a row has no neighbours.
     needed, overflow: whether the list is complete, and what would make it so.
     """
 
     order: Labels
     slots: Slots
+    lengths: RowLabels
     needed: Needed
     overflow: Flag
 
@@ -86,7 +94,47 @@ def build(
         box if isinstance(box, Cell) else Cell(tuple(box[a] for a in range(len(positions)))), positions[0].dtype
     )
     start, count = (0, plan.n_atoms) if rows is None else rows
-    grid, order = columns.sort(plan, tuple(positions), cell, radius)
-    filled, degree, most = fill(plan, grid, start, jnp.zeros((plan.slots, count), jnp.int32) if into is None else into)
-    needed = Needed(degree, most, jnp.stack([axis.wanted for axis in grid.axes]))
-    return NeighbourList(order, filled, needed, overflows(plan, needed))
+    atoms = columns.placed(plan, tuple(positions), cell, radius)
+    into = jnp.zeros((plan.slots, count), jnp.int32) if into is None else into
+    given, by_xla = (atoms, jnp.asarray(start, jnp.int32), into), partial(_by_xla, plan)
+    if _native():
+        found = lax.platform_dependent(*given, cpu=partial(_natively, plan), default=by_xla)
+    else:
+        found = by_xla(*given)
+    order, slots, lengths, degree, most = found
+    needed = Needed(degree, most, jnp.stack([axis.wanted for axis in atoms.axes]))
+    return NeighbourList(order, slots, lengths, needed, overflows(plan, needed))
+
+
+def _native() -> bool:
+    """Whether lists are to be built by a kernel of our own. Only then is it imported, which takes 40 ms."""
+    if not asked():
+        return False
+    from mdsl.lowering.native.call import chosen
+
+    return chosen()
+
+
+def _by_xla(plan, atoms: columns.Placed, start, into):
+    grid, order = columns.sort(plan, atoms)
+    slots, degree, most = fill(plan, grid, start, into)
+    return order, slots, jnp.broadcast_to(degree, into.shape[1:]), degree, most
+
+
+def _natively(plan, atoms: columns.Placed, start, into):
+    from mdsl.lowering.native.list_call import listed
+
+    last = atoms.axes[-1]
+    found = listed(
+        plan.periodic,
+        imaged(plan, atoms.cell),
+        atoms.column * plan.cells[-1] + atoms.along,
+        atoms.x,
+        plan.cells,
+        start,
+        (atoms.radius * atoms.radius, atoms.radius, last.origin, last.width),
+        [atoms.cell.row(k) for k in range(len(plan.cells))],
+        bool(atoms.cell.tilts),
+        into,
+    )
+    return tuple(found)

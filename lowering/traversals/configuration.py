@@ -15,7 +15,7 @@ from .potential import Potential
 from .topologies import IDS, inverse
 
 if TYPE_CHECKING:
-    from mdsl.lowering.arrays import Count, Labels, Numbers, Scalar, Slots, Values, Vector
+    from mdsl.lowering.arrays import Count, Labels, Numbers, RowLabels, Scalar, Slots, Values, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +24,12 @@ class Configuration:
 
     ``atoms``: x and v as tuples of [n] arrays, m, species and `IDS` (the user's index) as [n] arrays, data, and the
     per-atom values that are known so far: the rows of this device in the order of ``slots`` [K, n]; ``slots`` None: all
-    pairs. ``used``: how many slots hold neighbours, where that is known to be fewer than K. ``driven``: no reverse mode
-    goes through, so that loops may have a length that is known only when they run; ``differentiable``: it may go
-    through single sums. ``legs``: for how many neighbours of an atom there is room in sums over triples (None: for
-    all). ``place``: the sorted position of each atom, where topologies want it. ``seen``: what is given each loop over
-    pairs and gives its sums, in place of the schedules: for those who want to know what would be computed.
+    pairs. ``used``: how many slots hold neighbours, where that is known to be fewer than K; ``lengths``: [n] how many
+    do of each row. ``driven``: no reverse mode goes through, so that loops may have a length that is known only when
+    they run; ``differentiable``: it may go through single sums. ``legs``: for how many neighbours of an atom there is
+    room in sums over triples (None: for all). ``place``: the sorted position of each atom, where topologies want it.
+    ``seen``: what is given each loop over pairs and gives its sums, in place of the schedules: for those who want to
+    know what would be computed.
     """
 
     potential: Potential
@@ -42,6 +43,7 @@ class Configuration:
     differentiable: bool
     nearest: Callable[[Vector], Vector]
     place: Labels | None
+    lengths: RowLabels | None = None
     seen: Callable | None = None
 
     @classmethod
@@ -55,13 +57,14 @@ class Configuration:
         used: Count | None = None,
         driven: bool = False,
         legs: int | None = None,
+        lengths: RowLabels | None = None,
     ) -> Configuration:
         layout = layout or OneDevice(atoms["x"][0].shape[0])
         rows = {**atoms, **data_of(potential.model, known.params, atoms[IDS])}
         nearest = potential.geometry.nearest(known.cell)
         place = inverse(layout.everywhere(atoms[IDS])[: layout.n_atoms]) if potential.by_topology else None
         differentiable = not driven and isinstance(layout, OneDevice)
-        return cls(potential, known, rows, slots, layout, used, driven, legs, differentiable, nearest, place)
+        return cls(potential, known, rows, slots, layout, used, driven, legs, differentiable, nearest, place, lengths)
 
     @property
     def field(self):

@@ -193,7 +193,8 @@ def _rows(now: Configuration, *what, **more) -> dict[str, Value]:
     if now.differentiable and all(a.ndim == 1 for a in jax.tree.leaves((pairs.own, pairs.zeros))):
         found = pair_sum(pairs.body, pairs.slots, pairs.own, pairs.zeros, excluded=pairs.excluded)
     elif pairs.slots is not None:
-        found = listed_sum(pairs.body, pairs.slots, pairs.own, pairs.others, pairs.zeros, rows=rows, used=now.used)
+        loop = (pairs.body, pairs.slots, pairs.own, pairs.others, pairs.zeros)
+        found = listed_sum(*loop, rows=rows, used=now.used, lengths=now.lengths)
     else:
         loop = (pairs.body, pairs.own, pairs.others, pairs.zeros)
         found = unlisted_sum(*loop, rows=rows, excluded=pairs.excluded)

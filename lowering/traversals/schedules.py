@@ -113,7 +113,7 @@ def _slots_of_rows(body, slots, first, own, others, zeros, rows, used, unroll):
     return total
 
 
-def row_sum(body, slots, own, others, zeros, *, rows=None, used=None):
+def row_sum(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
     """As `slot_sum`, with all slots gathered at once: `[K, n]` terms, reduced over K, unused ones too."""
     n = slots.shape[1]
     rows = lax.iota(slots.dtype, n) if rows is None else rows
@@ -132,15 +132,15 @@ def _native():
     return call if call.chosen() else None
 
 
-def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None):
+def slot_sum_on_cpu(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
     """As `slot_sum`, by a kernel of our own where these are chosen and this one can be printed."""
     if native := _native():
         with native.or_else():
-            return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
+            return native.slot_sum(body, slots, own, others, zeros, rows=rows, used=used, lengths=lengths)
     return slot_sum(body, slots, own, others, zeros, rows=rows, used=used)
 
 
-def row_sum_on_gpu(body, slots, own, others, zeros, *, rows=None, used=None, platform="cuda"):
+def row_sum_on_gpu(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None, platform="cuda"):
     """As `slot_sum`, by a kernel of Pallas where these are chosen, and Triton takes this one."""
     if by_pallas():
         from mdsl.lowering.native.call import or_else
@@ -158,11 +158,12 @@ GPUS = {name: partial(row_sum_on_gpu, platform=name) for name in ("cuda", "rocm"
 LISTED = {"cpu": slot_sum_on_cpu, **GPUS}  # by what a program is compiled for
 
 
-def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None):
-    """As `slot_sum`, by the schedule for what the program is compiled for: that is known when it is lowered."""
+def listed_sum(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None):
+    """As `slot_sum`, by the schedule for what the program is compiled for: that is known when it is lowered.
+    ``lengths``: `[n]` int32, beyond which slot each row has no neighbours, if these may be skipped."""
 
     def by(schedule):
-        return lambda: schedule(body, slots, own, others, zeros, rows=rows, used=used)
+        return lambda: schedule(body, slots, own, others, zeros, rows=rows, used=used, lengths=lengths)
 
     special = {k: v for k, v in LISTED.items() if k not in GPUS or by_pallas()}  # each is traced
     return lax.platform_dependent(default=by(ELSEWHERE), **{k: by(v) for k, v in special.items()})

@@ -43,8 +43,12 @@ BOXES = {
 }
 
 
+@pytest.mark.parametrize("kernels", ("xla", "native"))
 @pytest.mark.parametrize("name", BOXES)
-def test_lists_hold_all_pairs_of_skew_boxes(name):
+def test_lists_hold_all_pairs_of_skew_boxes(name, kernels, monkeypatch):
+    if kernels == "native":
+        pytest.importorskip("llvmlite")
+    monkeypatch.setenv("MDSL_KERNELS", kernels)
     cell, periodic, radius = BOXES[name]
     d = len(cell)
     spread = np.where(np.array(periodic)[:, None], cell, 9.0 * np.eye(d))

@@ -1,4 +1,4 @@
-"""Neighbour lists and traversals against brute force."""
+"""Neighbour lists, by XLA and by kernels of our own, and traversals against brute force."""
 
 import dataclasses
 import functools
@@ -19,6 +19,18 @@ from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.schedules import all_pairs_sum, each_other_sum, row_sum, slot_sum
 
 
+@pytest.fixture(params=("xla", "native"), autouse=True)
+def kernels(request, monkeypatch):
+    """By which programs are compiled."""
+    if request.param == "native":
+        pytest.importorskip("llvmlite")
+    monkeypatch.setenv("MDSL_KERNELS", request.param)
+    return request.param
+
+
+by_xla = pytest.mark.parametrize("kernels", ("xla",), indirect=True)
+
+
 def gas(n, lengths, seed=0):
     return np.random.default_rng(seed).random((n, len(lengths))) * np.asarray(lengths)
 
@@ -36,8 +48,12 @@ def pairs(slots, first=0):
     return np.sort(np.broadcast_to(row, slots.shape)[real] * 10**6 + np.asarray(slots)[real])
 
 
-@functools.lru_cache
 def compiled(plan):
+    return _compiled(plan, os.environ["MDSL_KERNELS"])
+
+
+@functools.lru_cache
+def _compiled(plan, kernels):
     """The builder, compiled in a hurry (a fifth of the time)."""
     return jax.jit(functools.partial(neighbours.build, plan), compiler_options=quick.OPTIONS)
 
@@ -58,7 +74,9 @@ def check(x, lengths, periodic, radius, dtype=np.float32, plan=None):
     assert present[r < radius].all()  # rounding loses none
     blur = 2e-6 * (radius + np.where(periodic, lengths, np.ptp(x, axis=0)).sum())
     assert (r[present] < radius + blur).all()
-    assert found.needed.slots == (present.sum(axis=1)).max()
+    count = present.sum(axis=1)
+    assert found.needed.slots == count.max()
+    assert (found.lengths == (count.max() if os.environ["MDSL_KERNELS"] == "xla" else count)).all()
     return plan, found
 
 
@@ -147,6 +165,7 @@ def test_shrunken_box_is_told_and_cured():
     check(x * 0.95, lengths * 0.95, periodic, 2.5, plan=grown)
 
 
+@by_xla
 def test_short_box_is_refused():
     with pytest.raises(ValueError, match="twice the list radius"):
         capacity.plan(10, (4.0, 9.0, 9.0), (True,) * 3, 2.5)
@@ -189,6 +208,7 @@ def test_under_cond_and_vmap():
 ORDERS = {"one sort": (20, 20, 30), "by ranks": (30, 30, 40), "by digits": (200, 200, 4)}
 
 
+@by_xla
 @pytest.mark.parametrize("cells", ORDERS.values(), ids=ORDERS)
 def test_ways_to_order_atoms(cells):
     """Which way is taken depends on the numbers of atoms, columns and bins; ranks need columns that are not too
@@ -241,6 +261,7 @@ def repulsion(lengths, radius):
     return counted
 
 
+@by_xla
 @pytest.mark.parametrize("n", [1, 700])
 def test_schedules_agree(n):
     lengths = (9.0, 9.0, 9.0)
@@ -314,6 +335,7 @@ assert not total[n:].any()
 )
 
 
+@pytest.mark.parametrize("kernels", ("xla", pytest.param("native", marks=pytest.mark.slow)), indirect=True)
 def test_sharded():
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
     done = subprocess.run([sys.executable, "-c", SHARDED], env=environment, capture_output=True, text=True)
@@ -342,6 +364,7 @@ except mdsl.Rejected as error:
 """
 
 
+@by_xla
 @pytest.mark.slow
 def test_a_blow_up_on_two_devices_after_several_lists():
     """The chunk is replayed from its beginning, whose list is gone."""
