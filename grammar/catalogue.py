@@ -149,6 +149,8 @@ CATALOGUE: dict[str, Entry] = {
     "bad-fractions": Entry("error", "The fractions of the species are negative or do not add up to one."),
     "bad-temperature": Entry("error", "Velocities are asked for at a temperature that is negative or not a number."),
     "output-exists": Entry("error", "The folder chosen for the output holds a run already."),
+    "cannot-export": Entry("error", "A part of a program that the engine of an export cannot be told."),
+    "export-differs": Entry("failure", "An export is computed by its engine, and is not what the program means."),
     "output-name": Entry(
         "error", "The name of an output file is reserved, written twice, or leads out of the folder of the run."
     ),

@@ -41,6 +41,7 @@ WITH_JAX = (
     "lowering.potential",
     "lowering.dynamics",
     "lowering.run",
+    "mdsl.export",
     "mdsl.api",
     "mdsl.command",
 )

@@ -20,6 +20,8 @@ from .arguments import arguments, scale
 from .fixed_by_bind import fixed_by_bind
 
 if TYPE_CHECKING:
+    from mdsl.export.exporting import Export
+
     from .program import Program
     from .results import Result
 
@@ -125,6 +127,38 @@ class System:
 
         virial = self._energies.call("virial", leaves, x, cell)
         return -virial / volume(cell) * scale(self, ENERGY / LENGTH**self.model.dim)
+
+    def export(
+        self,
+        to: str,
+        out=None,
+        *,
+        params: Mapping[str, object] | None = None,
+        overwrite: bool = False,
+        certify: bool = True,
+        states: int = 3,
+        seed: int = 0,
+    ) -> Export:
+        """Write the program with these atoms for another engine: ``to`` is lammps, openmm or stablehlo.
+
+        ``out`` is the folder, by default the next free one in exports/. The engine, where it is installed, is then run
+        on the start and on ``states`` states near it, drawn by ``seed``, and compared with the program: that is
+        ``certificate`` of the result, and in the folder. Raises Rejected: ``cannot-export``, ``export-differs``,
+        ``output-exists``, ``missing-package``, ``precision``.
+        """
+        from mdsl.export.exporting import export
+
+        return export(
+            self.program.compiled,
+            self.initial,
+            self.program.internal(params),
+            to,
+            out,
+            overwrite=overwrite,
+            certify=certify,
+            states=states,
+            seed=seed,
+        )
 
     def relaxed(
         self, x, *, params: Mapping[str, object] | None = None, box=None, data: Mapping[str, object] | None = None

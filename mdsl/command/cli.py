@@ -1,4 +1,4 @@
-"""The command line: `mdsl run | check | fmt | explain | dump | compare | plot | list`.
+"""The command line: `mdsl run | check | fmt | explain | dump | export | compare | plot | list`.
 
 Every command is imported when it is called, so that `check` needs neither JAX nor what others need. The exit
 status is 0 when all went well, 1 when a run failed, 2 when the input was wrong, 70 when mdsl itself is at fault.
@@ -20,6 +20,7 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected, suggest
 from mdsl.lowering.planning.kernels import KERNELS
 from mdsl.resolve.sources import read_program
 
+from .export_options import export_arguments, exporting
 from .terminal import coloured, show
 
 PRECISIONS = ("single", "mixed", "double")
@@ -164,6 +165,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         help="resolve, inline, infer, ends, differentiate, exchange, field or kernel; by default the last Model",
     )
     sub.add_argument("--precision", choices=PRECISIONS, help="of the arithmetic of a kernel; by default double")
+
+    export_arguments(command("export", export, "write a program for another engine, and compare what that computes"))
 
     sub = command("compare", compare, "tell whether two runs agree within their errors")
     sub.add_argument("folders", metavar="FOLDER", nargs=2, help="the folder of a run that is finished")
@@ -409,6 +412,13 @@ def dump(options: argparse.Namespace) -> int:
     else:
         print(text(compiled, stage), end="")
     return FINE
+
+
+def export(options: argparse.Namespace) -> int:
+    chosen = exporting(options)  # what is wrong with them, or missing, is told before JAX is imported
+    from .export import export_file
+
+    return export_file(Path(options.file), chosen)
 
 
 def compare(options: argparse.Namespace) -> int:

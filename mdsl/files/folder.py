@@ -54,7 +54,7 @@ class RunFolder:
         Raises ``output-exists``, ``cannot-write``.
         """
         if out is None:
-            path = _next_free(Path(root), stem)
+            path = next_free(Path(root), stem)
         else:
             path = Path(out)
             if path.exists() and not path.is_dir():
@@ -192,7 +192,8 @@ def check_name(name: str) -> str:
     return plain
 
 
-def _next_free(root: Path, stem: str) -> Path:
+def next_free(root: Path, stem: str) -> Path:
+    """A new folder ``root/stem-001``, or with the next number that nothing has. Raises ``cannot-write``."""
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         numbers = [name.name[len(stem) + 1 :] for name in root.iterdir() if name.name.startswith(stem + "-")]

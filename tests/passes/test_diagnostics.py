@@ -202,7 +202,8 @@ def test_modules_beside_the_program(tmp_path):
 
 
 SECTIONS = make_errors.sections(make_errors.PAGE.read_text(encoding="utf-8"))[1]
-WITHOUT_EXAMPLE = {"unsupported-jax", "neighbour-overflow"}  # tested in test_diagnostics_run.py
+# Tested in test_diagnostics_run.py, and in test_export_command.py.
+WITHOUT_EXAMPLE = {"unsupported-jax", "neighbour-overflow", "export-differs"}
 
 
 def test_every_diagnostic_has_a_section_on_the_page():

@@ -335,6 +335,8 @@ def test_a_missing_jax_is_told(monkeypatch):
 # -- all of them -----------------------------------------------------------------------------------------
 
 ELSEWHERE = {  # diagnostics that have tests of their own
+    "cannot-export": "test_export_refusals.py",
+    "export-differs": "test_export_command.py",
     "missing-topology": "test_topologies.py",
     "bad-topology": "test_topologies.py",
     "missing-data": "test_data.py",
