@@ -81,6 +81,9 @@ class Builder:
     def frozen(self, c):
         return tree.Frozen(_span(c), tuple(map(_identifier, _names(c[1:]))))
 
+    def replicas(self, c):
+        return tree.Replicas(_span(c), _identifier(c[1]), c[3])
+
     def topologies(self, c):
         return tree.Topology(_span(c), _nodes(c))
 
@@ -180,7 +183,7 @@ class Builder:
         return self.call([self.name(c[:1]), c[1]])
 
     def advance(self, c):
-        outputs = _nodes(c, tree.Record | tree.Write)
+        outputs = _nodes(c, tree.Record | tree.Write | tree.Exchange)
         steps = c[-1 - len(outputs)]
         return tree.Advance(_span(c), self.apply(c[:2]), steps, outputs, c[3] if c[2].text == "until" else None)
 
@@ -197,6 +200,9 @@ class Builder:
         every = c[-1] if len(c) > 2 and _is(c[-2], "every") else None
         names = c[2:-2] if every else c[2:]
         return tree.Write(_span(c), self.text(c[1:2]), every, tuple(map(_identifier, _names(names))))
+
+    def exchange(self, c):
+        return tree.Exchange(_span(c), _identifier(c[1]), c[3])
 
     # -- expressions -------------------------------------------------------------------------------
 

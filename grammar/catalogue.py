@@ -55,6 +55,7 @@ CATALOGUE: dict[str, Entry] = {
     "bad-box": Entry("error", "`box` is given something that is not a box."),
     "repeated-statement": Entry("error", "A statement that may stand once stands twice."),
     "empty-program": Entry("error", "A program without energy, or a run without atoms or without dynamics."),
+    "bad-exchange": Entry("error", "Replicas are to exchange what no exchange of theirs can be judged by."),
     "not-yet": Entry("error", "A part of the language that this version of the compiler does not implement."),
     # -- calls and indices -------------------------------------------------------------------------
     "wrong-arguments": Entry(

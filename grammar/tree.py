@@ -234,6 +234,14 @@ class SpeciesDecl(Statement):
 
 
 @dataclass(frozen=True)
+class Replicas(Statement):
+    """``replicas r in 1..8``: so many systems that run together, and the name of their number."""
+
+    name: Identifier
+    range: Range
+
+
+@dataclass(frozen=True)
 class Frozen(Statement):
     """``frozen wall``: species whose atoms never move."""
 
@@ -423,12 +431,20 @@ class Write(Node):
 
 
 @dataclass(frozen=True)
+class Exchange(Node):
+    """``exchange reduced_energy every 100``: replicas exchange their places in what this name tells apart."""
+
+    name: Identifier
+    every: Expr
+
+
+@dataclass(frozen=True)
 class Advance(Node):
     """``velocity_verlet(dt = 0.005) for 100 record ... write ...``; with ``until``, ``steps`` are the most."""
 
     call: Call
     steps: Expr
-    outputs: tuple[Record | Write, ...]
+    outputs: tuple[Record | Write | Exchange, ...]
     until: Expr | None = None
 
 

@@ -12,7 +12,7 @@ from mdsl.interpret import dual, values
 from mdsl.lowering.field import cutoff_bounds
 from mdsl.lowering.kernels import emit
 from mdsl.model.nodes import SCALAR, Number, Op, Read, Type
-from mdsl.model.operators import CALLABLE, OPERATORS
+from mdsl.model.operators import CALLABLE, NEIGHBOURS, OPERATORS
 from mdsl.model.typing_rules import RULES
 from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 
@@ -113,7 +113,7 @@ def test_vectors_and_matrices_are_the_same_in_jax(op):
 
 # Cutoffs are made of numbers; these have no bounds, and a cutoff that needs them is refused (`bounded`).
 WITHOUT_BOUNDS = {"sin", "cos", "tan", "asin", "acos", "cosh", "erf", "erfc", "atan2", "floor", "round", "eq", "ne"}
-WITHOUT_BOUNDS |= {"norm", "log1p"} | TENSORS | POINTS
+WITHOUT_BOUNDS |= {"norm", "log1p", *NEIGHBOURS} | TENSORS | POINTS
 
 
 def test_bounds_are_known_or_refused():
@@ -138,7 +138,7 @@ def test_bounds_enclose_all_values(op):
 # Derivatives are finite wherever the value is, so nothing is guarded in the branch that is not taken.
 SMOOTH = {"add", "sub", "neg", "mul", "exp", "sin", "cos", "atan", "sinh", "cosh", "tanh", "erf", "erfc"}
 # Constant, or as smooth as their arguments, but for jumps and kinks, where any finite number will do.
-STEPS = {"floor", "round", "abs", "min", "max", "norm", "choose", *COMPARISONS, *LOGIC}
+STEPS = {"floor", "round", "abs", "min", "max", "norm", "choose", *COMPARISONS, *LOGIC, *NEIGHBOURS}
 UNGUARDED = {"tan": "its poles are not numbers of floating point", "atan2": "0/0 only where both arguments are 0"}
 
 

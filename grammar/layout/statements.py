@@ -18,6 +18,8 @@ def statement(node: tree.Statement) -> str:
             return f"species {_names(names)}"
         case tree.Frozen(names=names):
             return f"frozen {_names(names)}"
+        case tree.Replicas(name=name, range=range):
+            return f"replicas {name.id} in {range_text(range)}"
         case tree.Topology(items=items):
             return "topology " + ", ".join(
                 f"{i.name.id}({', '.join(i.indices)}){'' if i.value is None else f' = {expression(i.value)}'}"
@@ -54,7 +56,7 @@ def statement(node: tree.Statement) -> str:
     raise TypeError(f"no statement: {node!r}")
 
 
-def step(node: tree.Step | tree.Advance | tree.Record | tree.Write) -> str:
+def step(node: tree.Step | tree.Advance | tree.Record | tree.Write | tree.Exchange) -> str:
     """The text of a step in a block, or of an output of a run."""
     match node:
         case tree.Update(target=target, op=op, value=value, index=index):
@@ -78,6 +80,8 @@ def step(node: tree.Step | tree.Advance | tree.Record | tree.Write) -> str:
             return f"record {_names(names)}{_every(every)}"
         case tree.Write(path=path, every=every, names=names):
             return f"write {', '.join([expression(path), *(n.id for n in names)])}{_every(every)}"
+        case tree.Exchange(name=name, every=every):
+            return f"exchange {name.id}{_every(every)}"
     raise TypeError(f"no step: {node!r}")
 
 

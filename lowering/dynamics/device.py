@@ -28,6 +28,7 @@ from mdsl.model import nearest_image
 from mdsl.model.box_dependencies import decided_by
 from mdsl.model.box_shape import becomes_skew
 
+from .chain import talks
 from .history import looking_back, reads, unwrapped
 from .remat import noted
 from .state import BLOW_UP, FINE, NEW, OVERFLOW, STALE, STATE, TOO_SMALL, Inputs, State
@@ -122,6 +123,11 @@ class Dynamics:
         if self.unwraps:
             values["unwrapped"] = unwrapped(state, cell)
         return values | (looking_back(state, inputs, cell) if inputs.began else {})
+
+    @cached_property
+    def chained(self) -> bool:
+        """Whether a flow reads what is in neighbouring replicas."""
+        return talks(self.potential.field)
 
     @cached_property
     def unwraps(self) -> bool:

@@ -21,9 +21,8 @@ from mdsl.lowering.neighbours import lists as neighbours
 from mdsl.lowering.planning import capacity
 from mdsl.lowering.traversals.layout import OneDevice
 
+from .chain import DEVICES, REPLICAS
 from .state import Inputs
-
-REPLICAS, DEVICES = "replicas", "devices"  # names of axes
 
 
 def _anywhere(operands, axes):
@@ -56,7 +55,8 @@ class Replicas(OneDevice):
     On the host every array has the replicas along its first axis, but for those inputs that ``inputs`` says are the
     "same". ``staggered``: replicas may end a statement at different steps, so that the step is not one for all.
     ``listed``: there is a neighbour list. ``rows_together``: atoms of all replicas that go through a loop together, at
-    most, where there is none.
+    most, where there is none. ``chained``: replicas read each other, and so go through it together; ``asked``: how many
+    there are, without those that only fill up a device.
     """
 
     replicas: int
@@ -65,6 +65,8 @@ class Replicas(OneDevice):
     staggered: bool
     listed: bool
     rows_together: int
+    chained: bool = False
+    asked: int | None = None
 
     @property
     def group(self) -> int:
@@ -72,7 +74,7 @@ class Replicas(OneDevice):
         so that all they hold has to pass through the cache at every step; where there is no list, and so nothing to
         decide for all, groups that fit in there follow each other."""
         count = self.replicas // len(self.devices)
-        most = count if self.listed else max(1, self.rows_together // self.n_atoms)
+        most = count if self.listed or self.chained else max(1, self.rows_together // self.n_atoms)
         return max(k for k in range(1, count + 1) if count % k == 0 and k <= most)
 
     @property
@@ -80,11 +82,15 @@ class Replicas(OneDevice):
         return {"all": 0, "rows": 0, "slots": 0, "same": None, "one": 0 if self.staggered else None}
 
     @property
+    def chain(self) -> tuple[str, ...]:
+        return (DEVICES, REPLICAS) if len(self.devices) > 1 else (REPLICAS,)
+
+    @property
     def _everyone(self) -> tuple[str, ...]:
         return (REPLICAS, DEVICES) if len(self.devices) > 1 else (REPLICAS,)
 
     def agreed(self, flag):
-        return lax.pmax(flag, self._everyone if self.listed else REPLICAS)
+        return lax.pmax(flag, self._everyone if self.listed or self.chained else REPLICAS)
 
     def build(self, plan, positions, cell, radius, into=None):
         found = neighbours.build(plan, positions, cell, radius, into=into)

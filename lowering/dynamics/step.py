@@ -26,6 +26,7 @@ from mdsl.model.nodes import Advance, Draw, Expr, Read, Update
 from mdsl.model.nodes import State as Memory
 
 from . import noise
+from .chain import all_of, beside
 from .device import Dynamics
 from .state import STALE_INSIDE, WAITING, Inputs, State
 
@@ -146,7 +147,8 @@ class Step:
 
             target = statement.target
             if isinstance(statement, Check):
-                state = state._replace(met=value(statement.value))
+                met = value(statement.value)
+                state = state._replace(met=all_of(met, dynamics.layout.chain) if dynamics.chained else met)
             elif isinstance(statement, Draw) and statement.per_atom:
                 drawn = noise.drawn_for_each(
                     key, target, state.ids, dynamics.dim, dynamics.potential.dtype
@@ -243,5 +245,11 @@ def value_of(
     def read(node: Read):
         return added_up(node.symbol) if node.symbol in sums else of_atoms(node)
 
-    result = evaluate(expr, read, lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))))
+    layout = dynamics.layout
+    result = evaluate(
+        expr,
+        read,
+        lambda a, b: nearest(tuple(p - q for p, q in zip(a, b))),
+        beside=lambda value, by: beside(value, by, state.ids, layout.chain, layout.asked),
+    )
     return jax.tree.map(lambda a: a if jnp.asarray(a).dtype == bool else jnp.asarray(a, dynamics.dtype), result)

@@ -21,6 +21,7 @@ from mdsl.symbolic.magnitude import derivative
 from . import series
 from .field import Field
 from .names import AdjointOf
+from .reduced import taken_apart
 from .schedule import far_sums, reads, statements
 from .sums import Sums
 from .terms import Derivation, Summand
@@ -35,7 +36,7 @@ def derive(model: Model) -> Field:
             sums.quantity(equation)
         else:
             sums.combine(equation)
-    dynamics = tuple(sums.dynamics(a) for a in model.run if isinstance(a, Advance))
+    dynamics = tuple(taken_apart(sums.dynamics(a), sums) for a in model.run if isinstance(a, Advance))
     inner = _inner(sums)
     work = Derivation(model, frozenset(sums.within), frozenset(inner))
     leaves = Leaves()

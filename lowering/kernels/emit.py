@@ -18,6 +18,7 @@ from jax.scipy.special import erf, erfc
 
 from mdsl.lowering.field.singularities import at_risk, holds_at_contact, singular, squared_distance
 from mdsl.model.nodes import Call, Expr, Number, Op, Read, Tabulated
+from mdsl.model.operators import NEIGHBOURS
 
 from .calls import call
 from .tables import lookup
@@ -52,9 +53,16 @@ class Memo:
     risks: dict[tuple[int, bool], tuple[Expr, bool]] = field(default_factory=dict)
 
 
-def evaluate(expr: Expr, read: Read_, displacement: Displacement, memo: Memo | None = None):
-    """The value of an expression. ``read`` gives the value of a Read, ``displacement`` that of point - point."""
-    return _value(expr, _Reader(read, displacement, Memo() if memo is None else memo), None)
+def evaluate(
+    expr: Expr,
+    read: Read_,
+    displacement: Displacement,
+    memo: Memo | None = None,
+    beside: Callable[[object, int], object] | None = None,
+):
+    """The value of an expression. ``read`` gives the value of a Read, ``displacement`` that of point - point,
+    ``beside`` what a value is in the next replica (1) or the one before (-1): of a system alone what it is."""
+    return _value(expr, _Reader(read, displacement, Memo() if memo is None else memo, beside), None)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class _Reader:
     read: Read_
     displacement: Displacement
     memo: Memo
+    beside: Callable[[object, int], object] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +120,8 @@ def _evaluate(expr: Expr, reader: _Reader, taken):
     args = list(arguments(expr))
     if expr.op == "sqrt" and squared_distance(expr.args[0]):
         return distance(jnp.asarray(*args))
+    if expr.op in NEIGHBOURS:
+        return args[0] if reader.beside is None else reader.beside(args[0], NEIGHBOURS[expr.op])
     if expr.op == "displacement":
         return reader.displacement(*args)
     if expr.op in GEOMETRY:

@@ -58,6 +58,12 @@ class Apart:
     another that stand in for it are no work."""
 
     standing_of = Standings
+    exchanges = None  # those that exchange are not apart
+
+    @property
+    def present(self) -> Members:
+        """As `Execution.present`."""
+        return self.members
 
     def __init__(self, members: Members, first: Arrangement, policy: Policy = DEFAULT):
         self.policy, self.first, self.arrangement, self.compiled_for = policy, first, first, members

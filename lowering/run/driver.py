@@ -14,6 +14,7 @@ import numpy as np
 
 from mdsl.lowering.dynamics.history import looks_back
 from mdsl.lowering.dynamics.state import State
+from mdsl.lowering.field.reduced import exchange_of
 from mdsl.lowering.kernels.ase_energy import telling
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.model.nodes import Advance, Output
@@ -21,6 +22,7 @@ from mdsl.model.nodes import Advance, Output
 from . import failures as trouble
 from . import pace
 from .apart import Apart
+from .exchanges import Exchanges
 from .execution import Execution, most
 from .losses import Loss
 from .members import Members
@@ -56,6 +58,15 @@ class Runner:
     def go_on_without(self, lost: Mapping[int, Loss]) -> None:
         """Before a run that goes on: it has lost these."""
         self.execution.members = self.members.without(lost)
+
+    def go_on_with(self, exchanges: Exchanges) -> None:
+        """Before a run that goes on: its replicas have exchanged."""
+        self.execution.go_on_with(exchanges)
+
+    @property
+    def exchanges(self) -> Exchanges | None:
+        """What became of the exchanges of replicas so far; None of a program that states none."""
+        return self.execution.exchanges
 
     @property
     def members(self) -> Members:
@@ -99,7 +110,7 @@ class Runner:
         snapshot = snapshot or members.start()
         if not isinstance(snapshot.standing, execution.standing_of):
             snapshot = replace(snapshot, standing=None)
-        trouble.check_start(members, snapshot)
+        trouble.check_start(execution.present, snapshot)
         place = replace(place, **{name: members.spread(getattr(place, name)) for name in ("done", "t", "met")})
         state = execution.start(snapshot)
         self.outcomes = []
@@ -137,6 +148,9 @@ class Runner:
                 self.counts.steps += count
                 self.place = Place(index, each, t, met)
                 recorded = self._put_out(listener, advance, state, done, met | (done == steps), t + each * dt, recorded)
+                if (output := exchange_of(advance)) is not None and self._due(output, done, False):
+                    state, attempt = execution.exchanged(advance, state, t + each * dt)
+                    listener.exchanged(attempt, t + each * dt)
                 self._state, self._time = state, t + each * dt
                 listener.progress(done, self)
             self.outcomes.append(members.outcome(index, each, None if advance.until is None else met))

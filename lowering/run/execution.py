@@ -15,6 +15,8 @@ from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.lowering.dynamics import chunks, observing
 from mdsl.lowering.dynamics.state import BETWEEN, BLOW_UP, FINE, OVERFLOW, STALE, STALE_INSIDE, TOO_SMALL, Inputs, State
 from mdsl.lowering.dynamics.transfer import by_user, columns, components, stacked
+from mdsl.lowering.field.reduced import exchange_of
+from mdsl.lowering.field.schedule import cut
 from mdsl.lowering.geometry.cell import matrix_of
 from mdsl.lowering.planning import capacity
 from mdsl.lowering.planning import on_host as images
@@ -24,6 +26,7 @@ from mdsl.model.nodes import Advance
 
 from . import failures as trouble
 from . import losses
+from .exchanges import Attempt, Exchanges, exchange
 from .members import Members
 from .plan import Arrangement
 from .programs import Programs
@@ -60,6 +63,8 @@ class Execution:
         self.t_began: object = 0.0
         self._skin: float | None = None  # of the present list
         self._built: int | None = None  # at which step it was built
+        exchanging = any(exchange_of(a) is not None for a in members.lowered.field.dynamics)
+        self.go_on_with(Exchanges.none(members.count) if exchanging else None)
 
     # -- programs ------------------------------------------------------------------------------------------
 
@@ -77,9 +82,37 @@ class Execution:
     def _rebuilt(self):
         return self._program(("rebuild",), lambda: self.dynamics.rebuild)
 
-    def inputs(self, t, origin) -> Inputs:
+    def inputs(self, t, origin, states: np.ndarray | None = None) -> Inputs:
+        """``states``: in which each replica is, where it is another than it is in."""
         skin = self.arrangement.traversal.skin if self._skin is None else self._skin
-        return self.members.inputs(t, origin, skin, self.began, self.t_began)
+        found = self.members.inputs(t, origin, skin, self.began, self.t_began)
+        if self.exchanges is None:
+            return found
+        if states is None and self._params is None:
+            self._params = self.members.params_of(self.exchanges.states)
+        return found._replace(params=self._params if states is None else self.members.params_of(states))
+
+    # -- exchanges -----------------------------------------------------------------------------------------
+
+    def go_on_with(self, exchanges: Exchanges | None) -> None:
+        """Have each replica in the state that these say."""
+        self.exchanges, self._params = exchanges, None
+
+    @property
+    def present(self) -> Members:
+        """The members with the parameters that they have by now."""
+        return self.members if self.exchanges is None else self.members.in_states(self.exchanges.states)
+
+    def carries(self, advance: Advance) -> bool:
+        """Whether steps of a statement begin with the force of the last."""
+        return self._program(("carries", id(advance)), lambda: cut(self.members.lowered.field, advance).carried)
+
+    def exchanged(self, advance: Advance, state: State, t) -> tuple[State, Attempt]:
+        """The state when replicas have tried to exchange theirs, and what came of it."""
+        begun = time.perf_counter()
+        state, attempt = exchange(self, advance, state, t)
+        self.counts.add("exchange", time.perf_counter() - begun)
+        return state, attempt
 
     # -- states --------------------------------------------------------------------------------------------
 
@@ -272,15 +305,16 @@ class Execution:
         """From the state in which it stopped, find what went wrong. ``before``: a state from which it had gone well.
         Returns the state to go on from, with other replicas in the places of those that were lost, and a list of its
         own. Raises Rejected where none is left."""
-        members = self.members
+        members = self.present
         last = (
             self.snapshot(self._replayed(advance, before, after.step, self.inputs(t, origin)), t)
             if flag == BLOW_UP
             else None
         )
         found = trouble.losses_of(members, advance, flag, after, self.cells(after), last, t, origin, dt)
-        self.members = members.without(found)
-        if len(self.members.lost) == members.count:
+        self.members = self.members.without(found)
+        # Without one of its states a row of them is cut in two: where these exchange, one that is lost ends the run.
+        if len(self.members.lost) == members.count or self.exchanges is not None:
             raise Rejected(*losses.told(self.members.lost, members.count))
         source = np.array(self.members.source)
         if self.began is not None:
@@ -313,9 +347,11 @@ class Execution:
 
     # -- observables ---------------------------------------------------------------------------------------
 
-    def observed(self, advance: Advance, names: tuple[str, ...], state: State, t) -> dict[str, np.ndarray]:
+    def observed(
+        self, advance: Advance, names: tuple[str, ...], state: State, t, states: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """The values of observables, [B, entries, components]; where they have a list of their own, it is grown until
-        it fits."""
+        it fits. ``states``: as for `inputs`."""
         members, lowered = self.members, self.members.lowered
         if not self.keeps_list(names):
             self.keep_list(names, self.own_list(names, state, t))
@@ -325,7 +361,7 @@ class Execution:
                 ("observe", id(advance), names, more and more.plan),
                 lambda m=more: observing.observer(self.dynamics, advance, names, m),
             )
-            values, needed = observer(self.inputs(t, 0), state, members.each(t, lowered.dtype))
+            values, needed = observer(self.inputs(t, 0, states), state, members.each(t, lowered.dtype))
             if not needed or not bool(capacity.overflows(more.plan, self._needed(needed))):
                 return {name: stacked(v, members.gathered) for name, v in values.items()}
             self._beyond[names] = replace(more, plan=capacity.grow(more.plan, self._needed(needed), self.policy))

@@ -96,6 +96,12 @@ class Members:
         source = self.source if living is None else tuple(living if g else k for g, k in zip(gone, self.source))
         return replace(self, lost=lost, source=source)
 
+    def in_states(self, states: np.ndarray) -> Members:
+        """Each asked for with the parameters that the one of this number began with."""
+        last = self.count - 1
+        given = [self.all[states[min(k, last)]].params for k in range(len(self.all))]
+        return replace(self, all=tuple(replace(m, params=p) for m, p in zip(self.all, given)))
+
     # -- in what they differ -----------------------------------------------------------------------------------
 
     @cached_property
@@ -260,6 +266,16 @@ class Members:
         key = self.first.key if self.alone else jnp.stack([m.key for m in self.on_devices])
         return Inputs(params, self.cell(self.cells), masses, species, key, None, None)
 
+    def params_of(self, states: np.ndarray) -> dict[str, object]:
+        """The parameters on the devices, where each has those that the one of this number began with."""
+        order = self.spread(states)
+        return {**self._fixed.params, **{name: a[order] for name, a in self._varied.items()}}
+
+    @cached_property
+    def _varied(self) -> dict[str, np.ndarray]:
+        """The parameters that are not the same for all, on the host."""
+        return {name: np.asarray(self._fixed.params[name]) for name in self.varying}
+
     @property
     def shared(self) -> Inputs:
         """Of which inputs there is one for each replica ("all"), and which are the "same" (`replicas.Replicas`)."""
@@ -306,6 +322,17 @@ def check_shapes(model: Model, members: Sequence[Member]) -> None:
         for what, of in (("the number of atoms", lambda i: i.atoms), ("the axes that repeat", lambda i: i.periodic)):
             if of(member.initial) != of(first):
                 refuse(what, of(first), of(member.initial))
+    exchanging = any(o.kind == "exchange" for a in model.run if isinstance(a, Advance) for o in a.outputs)
+    for member in members if exchanging else ():
+        for name in ("species", "masses"):
+            if not np.array_equal(getattr(member.initial, name), getattr(first, name)):
+                raise Rejected(
+                    Diagnostic(
+                        "batch-shape",
+                        f"replicas that exchange have the same atoms, but these differ in their {name}",
+                        help="read the atoms from a file, or bind them",
+                    )
+                )
     if not varying(members):
         return
     for advance in (s for s in model.run if isinstance(s, Advance)):

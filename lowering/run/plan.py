@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mdsl.lowering.dynamics.chain import talks
 from mdsl.lowering.dynamics.device import Dynamics
 from mdsl.lowering.dynamics.observing import within
 from mdsl.lowering.dynamics.replicas import Replicas
+from mdsl.lowering.field.reduced import exchange_of
 from mdsl.lowering.planning.policy import DEFAULT, Policy
 from mdsl.lowering.planning.traversal import Traversal, for_all, plan
 from mdsl.lowering.traversals.layout import Layout, ManyDevices, OneDevice
@@ -53,8 +55,10 @@ def arrange(members: Members, devices: Sequence | None = None, policy: Policy = 
 def apart(members: Members, policy: Policy) -> bool:
     """Whether those that have a list go their ways apart, each with a skin and lists of its own: not where there are so
     few atoms that what the host does for each takes longer than lists for all, nor but on a processor, where threads
-    run programs side by side."""
+    run programs side by side, nor where they exchange or read each other."""
+    field = members.lowered.field
     large = members.first.initial.atoms >= policy.apart
+    large &= not talks(field) and all(exchange_of(a) is None for a in field.dynamics)
     return members.alone or large and all(d.platform == "cpu" for d in members.devices)
 
 
@@ -63,5 +67,6 @@ def _layout(members: Members, devices: tuple, listed: bool, policy: Policy) -> L
     if not members.alone:
         staggered = any(a.until is not None for a in members.lowered.field.dynamics)
         count, rows = len(members.all), policy.rows_together
-        return Replicas(atoms, count, members.devices, members.shared, staggered, listed, rows)
+        chained = talks(members.lowered.field)
+        return Replicas(atoms, count, members.devices, members.shared, staggered, listed, rows, chained, members.count)
     return ManyDevices(atoms, devices) if len(devices) > 1 else OneDevice(atoms)

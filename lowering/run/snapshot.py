@@ -15,6 +15,7 @@ from .outcome import Outcome
 
 if TYPE_CHECKING:
     from .driver import Runner
+    from .exchanges import Attempt
     from .losses import Loss
     from .standing import Standing, Standings
 
@@ -72,6 +73,7 @@ class Listener(Protocol):
     def progress(self, done: int, runner: Runner) -> None: ...
     def ended(self, advance: Advance, outcome: Outcome) -> None: ...
     def lost(self, replica: int, loss: Loss) -> None: ...
+    def exchanged(self, attempt: Attempt, t: np.ndarray) -> None: ...
 
 
 @dataclass

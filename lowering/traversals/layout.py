@@ -16,9 +16,18 @@ from .schedules import ATOMS, Shards
 
 @dataclass(frozen=True)
 class OneDevice:
-    """All atoms here."""
+    """All atoms here. ``chain``: the axes along which replicas lie, the outermost first, where these read each other;
+    ``asked``: how many there are, None: as many as the axes are long."""
 
     n_atoms: int
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        return ("replicas",)
+
+    @property
+    def asked(self) -> int | None:
+        return None
 
     @property
     def count(self) -> int:

@@ -32,7 +32,7 @@ from mdsl.passes.finite import knows
 from mdsl.passes.given import missing_externs
 from mdsl.resolve.sources import read_program
 from mdsl.start.arrays import bind, given_velocities
-from mdsl.start.builders import start
+from mdsl.start.builders import seeds, start
 from mdsl.start.initial import Initial
 
 from .atoms import bound, is_atoms
@@ -229,20 +229,24 @@ class Program:
                         f"or change the program",
                     )
                 )
-            initial = start(
-                self.model,
-                self.compiled.folder,
-                seed,
-                params,
-                check_names(self.model, topologies),
-                check_data_names(self.model, data),
-            )
-            if velocities is not None:
-                initial = replace(initial, v=given_velocities(self.model, velocities, initial))
-        elif is_atoms(x):
-            initial = bound(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
-        else:
-            initial = bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
+
+        def begun(seed: int, params: Mapping[str, np.ndarray]) -> Initial:
+            if is_atoms(x):
+                return bound(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
+            if x is not None:
+                return bind(self.model, x, box, species, velocities, masses, params, topologies, data, seed)
+            more = check_names(self.model, topologies), check_data_names(self.model, data)
+            placed = start(self.model, self.compiled.folder, seed, params, *more)
+            if velocities is None:
+                return placed
+            return replace(placed, v=given_velocities(self.model, velocities, placed))
+
+        initial, number = begun(seed, params), self.model.replicas
+        starts: tuple[Initial, ...] = ()
+        if number is not None:
+            numbers = np.arange(number.numbers.first, number.numbers.last + 1)
+            more = zip(seeds(seed, len(numbers))[1:], numbers[1:])
+            starts = (initial, *(begun(s, {**params, number.name: np.asarray(float(k))}) for s, k in more))
         self.check_whole(initial)
         for note in initial.notes:
             warnings.warn(note, stacklevel=2)
@@ -255,6 +259,7 @@ class Program:
             policy if skin is None else replace(policy, skin=float(skin / length)),
             x is None,
             velocities is None and not (is_atoms(x) and x.has("momenta")),
+            starts,
         )
 
     def calculator(self, **options) -> Calculator:

@@ -20,7 +20,35 @@ from mdsl.statistics.estimates import Estimate, each, estimate
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from mdsl.lowering.run.exchanges import Exchanges
+
     from .system import System
+
+STATE = "state"
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What became of the exchanges of B replicas. A state is a set of parameters, numbered from 0.
+
+    tried, accepted: [B - 1], how often each state and the next have tried to exchange, and have. states: [B], the
+    state in which each replica is at the end. path: [A + 1, B], that after each of A attempts, the start first; step:
+    [A], when these were made. trips: [B], how often each replica came back to the first state from the last. visits:
+    [B, B], after how many attempts each replica was in each state.
+    """
+
+    tried: np.ndarray
+    accepted: np.ndarray
+    states: np.ndarray
+    path: np.ndarray
+    step: np.ndarray
+    trips: np.ndarray
+    visits: np.ndarray
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """[B - 1]: the part of the attempts that was accepted; NaN where there was none."""
+        return np.where(self.tried > 0, self.accepted / np.maximum(self.tried, 1), np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +59,8 @@ class Result:
     arrays have the replicas along their first axis; where a replica has fewer rows than others, what is missing at the
     end is NaN, and -1 of ``step``. ``since``: for each record the row from which on the last statement that recorded it
     did so. ``lost``: the replicas that went wrong on the way, and what is said of each; their
-    records end before, their final state is NaN, and ``step`` and ``time`` are the last at which they were sound."""
+    records end before, their final state is NaN, and ``step`` and ``time`` are the last at which they were sound.
+    ``exchanges``: of replicas that exchange their states, what came of it; the records have `state` beside `step`."""
 
     records: dict[str, np.ndarray]
     x: np.ndarray
@@ -43,6 +72,7 @@ class Result:
     statements: tuple[Outcome, ...] = ()
     lost: Mapping[int, Diagnostic] = field(default_factory=dict)
     since: Mapping[str, int] = field(default_factory=dict)
+    exchanges: History | None = None
     kept: Kept | None = field(repr=False, default=None)
 
     def to_atoms(self) -> Atoms:
@@ -79,13 +109,26 @@ class Result:
         own = frames[self.kept.replica].values()
         return [self.kept.shown(s.x, s.v, s.cell, int(s.step), float(s.time) * time) for s in own]
 
+    def by_state(self) -> Result:
+        """Of replicas that exchange, the same with the states along the first axis of all arrays: what was recorded in
+        each, whichever replica was in it, and the atoms that are in it at the end."""
+        if self.exchanges is None:
+            return self
+        rows = np.argsort(self.records[STATE], axis=0)
+        last = np.argsort(self.exchanges.states)
+        return replace(
+            self,
+            records={n: np.take_along_axis(a, _like(rows, a), axis=0) for n, a in self.records.items()},
+            **{name: getattr(self, name)[last] for name in ("x", "v", "box", "step", "time")},
+        )
+
     @property
     def statistics(self) -> dict[str, Estimate]:
         """What the records of the last statement that made them are worth, by name, see `mdsl.estimate`. Of a batch all
         fields of each have the replicas along their first axis; `mdsl.estimate(rows, replicas=True)` takes them as one.
         """
         of = each if np.ndim(self.step) else estimate
-        rows = {n: np.asarray(r) for n, r in self.records.items() if n not in ("step", "time")}
+        rows = {n: np.asarray(r) for n, r in self.records.items() if n not in ("step", "time", STATE)}
         last = {n: slice(self.since.get(n, 0), None) for n in rows}
         return {n: of(r[:, last[n]] if of is each else r[last[n]]) for n, r in rows.items()}
 
@@ -120,6 +163,11 @@ class Kept:
         return shown_atoms(self.system, x, v, cell, self.data[self.replica], {"step": step, "time": time})
 
 
+def _like(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Places [B, rows] as places in an array [B, rows, ...]."""
+    return rows.reshape(rows.shape + (1,) * (values.ndim - rows.ndim))
+
+
 class Memory:
     """A listener that keeps the records of a run of ``members`` in memory, in the units of the program."""
 
@@ -128,6 +176,9 @@ class Memory:
         self.frames: list[dict[int, Snapshot]] | None = [{} for _ in members.asked] if trajectory else None
         self.rows: list[dict[int, dict[str, np.ndarray]]] = [{} for _ in members.asked]
         self.gone: list[int] = []
+        self.exchanges: Exchanges | None = None  # so far
+        self.path: list[np.ndarray] = []
+        self.when: list[int] = []
         self.index = 0
         self.began: dict[str, tuple[int, int]] = {}  # the last statement that recorded it, and its first row
 
@@ -156,11 +207,30 @@ class Memory:
     def lost(self, replica, loss) -> None:
         self.gone.append(replica)
 
+    def begin(self, exchanges: Exchanges | None) -> None:
+        """Before a run, of replicas that exchange if there are ``exchanges``."""
+        self.exchanges = exchanges
+        self.path = [] if exchanges is None else [exchanges.states]
+
+    def exchanged(self, attempt, t) -> None:
+        self.exchanges = attempt.exchanges
+        self.path.append(attempt.exchanges.states)
+        self.when.append(attempt.step)
+
+    def history(self) -> History | None:
+        """What became of exchanges, if there were any to be."""
+        found = self.exchanges
+        if found is None:
+            return None
+        path, step = np.array(self.path), np.array(self.when, int)
+        return History(found.tried, found.accepted, found.states, path, step, found.trips, found.visits)
+
     def record(self, replicas, step, t, values) -> None:
         scale = factor(self.model, self.model.units.dimension(TIME))
         shown = {n: a * factor(self.model, observable_type(self.model, n).dimension) for n, a in values.items()}
         for place, k in enumerate(replicas):
             row = self.rows[k].setdefault(int(step[place]), {"step": step[place], "time": t[place] * scale})
+            row |= {} if self.exchanges is None else {STATE: self.exchanges.states[k]}
             row |= {name: a[place] for name, a in shown.items()}
         for name in shown:
             if self.began.get(name, (-1, 0))[0] != self.index:
@@ -176,7 +246,7 @@ class Memory:
                 first.setdefault(name, np.asarray(value))
         found = {}
         for name, example in first.items():
-            array = np.full((len(rows), most, *example.shape), -1 if name == "step" else np.nan, example.dtype)
+            array = np.full((len(rows), most, *example.shape), -1 if name in ("step", STATE) else np.nan, example.dtype)
             for k, own in enumerate(rows):
                 for j, row in enumerate(own):
                     if name in row:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
+from mdsl.lowering.field.reduced import exchange_of
 from mdsl.lowering.run.outcome import Outcome
 from mdsl.lowering.tracing import is_traced
 from mdsl.model.dimensions import LENGTH, TIME, VELOCITY
@@ -29,8 +31,6 @@ def run(system: System, key, x, v, box, params, data, steps: int | None, traject
     there is nothing to run, ``wrong-type``, ``wrong-shape``, ..."""
     import jax
 
-    from mdsl.lowering.run.members import single
-
     if not any(isinstance(step, Advance) for step in system.model.run):
         raise Rejected(
             Diagnostic(
@@ -47,8 +47,18 @@ def run(system: System, key, x, v, box, params, data, steps: int | None, traject
                 help=f"for example jax.random.key({key if isinstance(key, int) else 0})",
             )
         )
-    if getattr(key, "ndim", 0) != (0 if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
+    several = getattr(key, "ndim", 0) != (0 if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else 1)
+    if system.model.replicas is not None:
+        return _replicas(system, key, several, x, v, box, params, data, steps, trajectory)
+    if several:
         return _batch(system, key, x, v, box, params, data, steps, trajectory)
+    return _single(system, key, x, v, box, params, data, steps, trajectory)
+
+
+def _single(system: System, key, x, v, box, params, data, steps: int | None, trajectory: bool) -> Result:
+    """The run of one system."""
+    from mdsl.lowering.run.members import single
+
     check_fixed(system, params, x is None, v is None)
     check_counts(system, params, steps)
     leaves = {**system.program.internal(params), **data_given(system, data)}
@@ -73,6 +83,7 @@ def _runner(system: System, name: str, members):
 def _result(system: System, runner, steps: int | None, trajectory: bool) -> Result:
     """Of all systems of a run."""
     memory = Memory(system.model, runner.members, trajectory)
+    memory.begin(runner.exchanges)
     final = runner.run(memory, steps)
     tilted = runner.members.first.initial.tilted
     return Result(
@@ -86,6 +97,7 @@ def _result(system: System, runner, steps: int | None, trajectory: bool) -> Resu
         tuple(runner.outcomes),
         {k: loss.diagnostic for k, loss in runner.members.lost.items()},
         {name: row for name, (_, row) in memory.began.items()},
+        memory.history(),
         Kept(system, [m.params for m in runner.members.asked], memory.frames),
     )
 
@@ -139,11 +151,50 @@ def _shape(value: tuple) -> tuple[int, ...]:
 # -- batches -----------------------------------------------------------------------------------------------
 
 
+def _replicas(
+    system: System, key, several: bool, x, v, box, params, data, steps: int | None, trajectory: bool
+) -> Result:
+    """The run of the replicas that the program declares, each from its own start where none is given. Raises Rejected:
+    ``no-derivative`` where they exchange inside transformations of JAX, ``wrong-shape``, ..."""
+    import jax
+    import jax.numpy as jnp
+
+    number = system.model.replicas
+    count, name, given = number.numbers.count, number.name, dict(params or {})
+    if several and len(key) != count:
+        raise Rejected(Diagnostic("wrong-shape", f"the program has {count} replicas, and is given {len(key)} keys"))
+    first = given.pop(name, float(number.numbers.first))
+    if not is_traced(first) and np.any(np.asarray(first) != number.numbers.first):
+        message = f"`{name}` numbers the replicas, and has no value of its own"
+        raise Rejected(Diagnostic("unknown-parameter", message, number.span, help="give what is made of it"))
+    traced = is_traced((key, given, first, x, v, box, data))
+    if traced and (found := next((a for a in system.program.compiled.field.dynamics if exchange_of(a)), None)):
+        raise Rejected(
+            Diagnostic(
+                "no-derivative",
+                "a run in a transformation of JAX exchanges replicas, and whether these exchange changes in jumps",
+                exchange_of(found).span,
+                help="run it outside of transformations; without `exchange` runs of replicas have derivatives, and "
+                "energies have them in any case",
+            )
+        )
+    numbers = first + jnp.arange(count) if is_traced(first) else np.arange(count, dtype=float) + number.numbers.first
+    keys = key if several else jax.random.split(key, count)
+    if x is None and traced:  # where each begins is known, and passed as what is given
+        x = np.stack([s.x for s in system.starts]) * scale(system, LENGTH)
+        cells = np.stack([s.cell for s in system.starts])
+        box = box if box is not None or (cells == cells[0]).all() else cells * scale(system, LENGTH)
+    if v is None and traced:
+        v = np.stack([s.v for s in system.starts]) * scale(system, VELOCITY)
+    return _batch(system, keys, x, v, box, {**given, name: numbers}, data, steps, trajectory)
+
+
 def _batch(system: System, keys, x, v, box, params, data, steps: int | None, trajectory: bool) -> Result:
     """The run of a batch, whose start, box, parameters and data may be one for each replica; inside JAX transformations
     `jax.vmap` of the run."""
     import jax
 
+    from mdsl.lowering.dynamics.chain import REPLICAS
     from mdsl.lowering.run.losses import told
     from mdsl.lowering.run.members import Member, batch
 
@@ -162,7 +213,8 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None, tra
     if is_traced((keys, own, params, x, v, box, numbers, data)):
 
         def one(key, own, numbers, places) -> tuple:
-            found = system.run(key, **shared, **places, params={**params, **own}, data={**data, **numbers}, steps=steps)
+            given = {"x": None, "v": None, "box": None, **shared, **places}
+            found = _single(system, key, **given, params={**params, **own}, data={**data, **numbers}, steps=steps)
             return (
                 found.records,
                 found.x,
@@ -173,20 +225,23 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None, tra
                 [(o.steps, o.converged) for o in found.statements],
             )
 
-        *found, outcomes = jax.vmap(one)(keys, own, numbers, places)
+        *found, outcomes = jax.vmap(one, axis_name=REPLICAS)(keys, own, numbers, places)
         return Result(*found, statements=tuple(Outcome(*o) for o in outcomes))
     of = lambda values, k: {n: np.asarray(a)[k] for n, a in values.items()}  # noqa: E731
     common = {n: np.asarray(a) for n, a in {**system.program.internal(params), **data_given(system, data)}.items()}
-    members = []
+    members, number = [], system.model.replicas and system.model.replicas.name
     for k in range(count):
         mine = of(own, k)
-        check_fixed(system, {**params, **mine}, x is None, v is None)
+        # The start of a replica that the program declares is made with its number.
+        check_fixed(system, {n: p for n, p in {**params, **mine}.items() if n != number}, x is None, v is None)
         leaves = common | (
             {n: np.asarray(a) for n, a in system.program.internal(mine).items() if n in mine} if mine else {}
         )
         leaves |= {n: np.asarray(a) for n, a in data_given(system, of(numbers, k)).items() if n in numbers}
         start = {"x": None, "v": None, "box": None, **shared, **of(places, k)}
-        members.append(Member(bound_by(system, leaves, *start_given(system, **start, leaves=leaves)), leaves, keys[k]))
+        begins = replace(system, initial=system.starts[k]) if system.starts else system
+        initial = bound_by(begins, leaves, *start_given(system, **start, leaves=leaves))
+        members.append(Member(initial, leaves, keys[k]))
     together = batch(system.program.compiled.field, members, system.precision, system.devices)
     runner = _runner(system, "batch", together)
     found = _result(system, runner, steps, trajectory)

@@ -40,6 +40,7 @@ class System:
     policy: Policy
     placed: bool = False  # by the run block, not by arrays
     drawn: bool = False  # velocities, by the run block
+    starts: tuple[Initial, ...] = ()  # of each replica that the program declares
 
     def __repr__(self) -> str:
         return f"System({self.program!r}, {self.initial.atoms} atoms, {self.precision} precision)"
@@ -204,6 +205,8 @@ class System:
         ``key`` is a JAX random key, or an array of B keys: the run of a batch, which gives what B runs would, in less
         time. Then ``params``, ``data``, ``x``, ``v`` and ``box`` may have a value for each replica, along a first axis
         of that length (a box as edges [B, d] or vectors [B, d, d]; where B is d, [d, d] are the vectors of one box).
+        Of a program that declares replicas a run is a batch of these: each begins as the run block says, by its own
+        parameters and a seed of its own, and has a key that is made of ``key``.
         ``x`` and ``v`` [N, d] start the run in place of what was bound: positions in the box that was bound, which a
         box that the program declares by its parameters carries along with it. ``box`` is another box, as for `energy`,
         in which positions are where they are said to be. Inside JAX transformations (jit, grad, vmap over all of these)

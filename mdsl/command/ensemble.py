@@ -1,4 +1,5 @@
-"""`mdsl run --replicas B --sweep NAME=VALUES`: one program for all replicas, with what each of them puts out."""
+"""`mdsl run --replicas B --sweep NAME=VALUES`, or `replicas r in 1..B` in the program: one program for all replicas,
+with what each of them puts out."""
 
 from __future__ import annotations
 
@@ -12,27 +13,17 @@ from mdsl.files.records import Column
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
 from mdsl.lowering.run.outcome import Outcome, not_converged
-from mdsl.model.nodes import Advance
-from mdsl.start.builders import start
+from mdsl.model.nodes import Advance, Model
+from mdsl.start.builders import seeds, start
 from mdsl.statistics.tables import Worths
 
 from .checkpoints import read
 from .display import Table
+from .exchanged import Exchanged
 from .listener import Listener
 from .run import Job, Planned
 
 MOST_FILES = 500  # that are open at once
-
-
-def seeds(seed: int, count: int) -> list[int]:
-    """The seeds of replicas: that of the run first, then such as are made of it."""
-    return [
-        seed,
-        *(
-            int(np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> 2)
-            for k in range(1, count)
-        ),
-    ]
 
 
 def batch(job: Job) -> Planned:
@@ -42,16 +33,23 @@ def batch(job: Job) -> Planned:
 
     from mdsl.lowering.run import members as lowered
     from mdsl.lowering.run.driver import Runner
+    from mdsl.lowering.run.exchanges import Exchanges
     from mdsl.lowering.run.losses import Loss
     from mdsl.lowering.run.snapshot import Place
 
     model, options, resumed = job.model, job.order.options, job.order.resumed
     params = {n: np.asarray(a) for n, a in job.params.items()}
-    replicas = options.replicas or 1
-    count = replicas * len(job.points)
-    written = count * len(
-        {o.names[0] for a in model.run if isinstance(a, Advance) for o in a.outputs if o.kind == "write"}
-    )
+    replicas, points = options.replicas or 1, job.points
+    number = model.replicas
+    if number is not None:
+        if options.replicas or options.sweeps:
+            help = f"change the range of `replicas {number.name} in ...`, or what is made of `{number.name}`"
+            message = "the program declares its replicas itself, and takes no --replicas and no --sweep"
+            raise Rejected(Diagnostic("bad-option", message, number.span, help=help))
+        points = [{number.name: np.array(float(k))} for k in range(number.numbers.first, number.numbers.last + 1)]
+    count = replicas * len(points)
+    paths = {o.names[0] for a in model.run if isinstance(a, Advance) for o in a.outputs if o.kind == "write"}
+    written = count * len(paths) * (1 + exchanges(model))
     if written > MOST_FILES:
         help = "run fewer replicas at once, or take `write` out of the program"
         raise Rejected(
@@ -62,12 +60,14 @@ def batch(job: Job) -> Planned:
                 help=help,
             )
         )
-    chosen = seeds(options.seed, replicas)
-    keys = [jax.random.key(s) for s in chosen]
+    # Points of a sweep have the same random numbers, the replicas of a program each its own.
+    chosen = seeds(options.seed, replicas if number is None else count)
+    each = [chosen] * count if number is None else [[s] for s in chosen]
     members, values = [], []
-    for point in job.points:
+    for point, own_seeds in zip(points, each):
         own = {**params, **point}
-        for s, key in zip(chosen, keys):
+        for s in own_seeds:
+            key = jax.random.key(s)
             initial = start(model, job.order.base, s, own)
             members.append(lowered.Member(initial, {**own, **initial.data}, key))
             values.append({"replica": len(values), "seed": s, **{n: shown(model, n, v) for n, v in point.items()}})
@@ -83,8 +83,15 @@ def batch(job: Job) -> Planned:
                 for k, (id, message, where) in header.get("lost", {}).items()
             }
         )
+        if "exchanges" in header:
+            runner.go_on_with(Exchanges.read(header["exchanges"]))
     atoms = len(members) * members[0].initial.atoms
     return Planned(job, runner, atoms, BatchListener, snapshot, place, {"replicas": values})
+
+
+def exchanges(model: Model) -> bool:
+    """Whether replicas exchange."""
+    return any(o.kind == "exchange" for a in model.run if isinstance(a, Advance) for o in a.outputs)
 
 
 def shown(model, name: str, value):
@@ -95,21 +102,49 @@ def shown(model, name: str, value):
 class BatchListener(Listener):
     """As `Listener`: one file of records for all replicas, and a folder for the trajectories of each."""
 
-    def __init__(self, model, initial, folder: RunFolder, quiet: bool, description: Mapping, *more):
+    def __init__(
+        self,
+        model: Model,
+        initial,
+        folder: RunFolder,
+        quiet: bool,
+        description: Mapping,
+        conditions: Mapping,
+        resumed: Mapping | None,
+        between: float,
+    ):
         self.values = description["replicas"]
         self.count = len(self.values)
         self.swept = [n for n in self.values[0] if n not in ("replica", "seed")]
-        self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]
-        super().__init__(model, initial, folder, quiet, description, *more)
+        self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]  # of those of each number of values
+        self.exchanging = exchanges(model)
+        self.series = int(self.exchanging)
+        super().__init__(model, initial, folder, quiet, description, conditions, resumed, between)
+        self.ways = None
+        if self.exchanging:
+            from mdsl.lowering.run.exchanges import Exchanges
 
-    def prefix(self, k: int) -> str:
-        return f"{replica_folder(k)}/"
+            found = Exchanges.read(resumed["exchanges"]) if resumed else Exchanges.none(self.count)
+            last = max(resumed["step"]) if resumed else None
+            self.ways = Exchanged(found, folder.exchanges, self.time_unit, last)
+
+    def prefixes(self, k: int) -> tuple[str, ...]:
+        return f"{replica_folder(k)}/", *((f"{state_folder(self.state(k))}/",) if self.exchanging else ())
+
+    def all_prefixes(self) -> list[str]:
+        folders = [replica_folder] + [state_folder] * self.exchanging
+        return [f"{folder(k)}/" for folder in folders for k in range(self.count)]
+
+    def state(self, k: int) -> int:
+        """The number of the values that a replica has by now."""
+        found = self.runner.exchanges
+        return k if found is None else int(found.states[k])
 
     def key_columns(self) -> list[Column]:
         return [Column("replica"), *(self.swept_column(n) for n in self.swept)]
 
     def keys(self, k: int) -> list[float]:
-        return [int(k), *(number for n in self.swept for number in np.ravel(self.values[k][n]))]
+        return [int(k), *(number for n in self.swept for number in np.ravel(self.values[self.state(k)][n]))]
 
     def swept_column(self, name: str) -> Column:
         param = self.model.param(name)
@@ -131,7 +166,7 @@ class BatchListener(Listener):
     def record(self, replicas: np.ndarray, step: np.ndarray, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         super().record(replicas, step, t, values)
         for n, k in enumerate(replicas):
-            self.latest[k] |= {name: self.shown(name, v[n]) for name, v in values.items()}
+            self.latest[self.state(k)] |= {name: self.shown(name, v[n]) for name, v in values.items()}
 
     def ended(self, advance: Advance, outcome: Outcome) -> None:
         if outcome.converged is None:
@@ -161,19 +196,36 @@ class BatchListener(Listener):
             )
             for k, loss in self.runner.members.lost.items()
         }
-        return {**super().place_in_header(snapshot, place), "lost": lost}
+        found = self.runner.exchanges
+        more = {} if found is None else {"exchanges": found.told()}
+        return {**super().place_in_header(snapshot, place), "lost": lost, **more}
+
+    def exchanged(self, attempt, t: np.ndarray) -> None:
+        self.ways.append(attempt, float(t[0]) * self.time_scale)
+
+    def description_at_end(self) -> dict[str, object]:
+        return {} if self.ways is None else {"exchanges": self.ways.told()}
+
+    def __exit__(self, *error) -> None:
+        if self.ways is not None:
+            self.ways.file.close()
+        super().__exit__(*error)
 
     def groups(self) -> list[tuple[Mapping[str, object], list[int]]]:
         there = [k for k in range(self.count) if k not in self.runner.members.lost]
         found: dict[str, tuple[Mapping[str, object], list[int]]] = {}
         for k in there:
             values = {n: self.values[k][n] for n in self.swept}
-            found.setdefault(repr(values), (values, []))[1].append(k)
+            group = found.setdefault(repr(values), (values, []))[1]
+            group.append(int(values[self.swept[0]]) if self.exchanging else k)
         return list(found.values())
 
     def finish(self, runner, wall: float, worths: Sequence[Worths]) -> None:
         if self.swept:
             self.display.note(self.by_value())
+        if self.ways is not None:
+            number = self.model.replicas
+            self.display.note(self.ways.table(number.name, number.numbers.first))
         super().finish(runner, wall, worths)
 
     def breakdown(self, runner) -> dict[str, float]:
@@ -212,3 +264,7 @@ def mean_and_spread(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def replica_folder(k: int) -> str:
     return f"replica-{k:03d}"
+
+
+def state_folder(k: int) -> str:
+    return f"state-{k:03d}"

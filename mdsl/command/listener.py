@@ -33,6 +33,7 @@ class Listener:
     next, at least."""
 
     count = 1
+    series = 0  # which of the columns in front tells what the rows are that are taken together
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Listener:
         self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
         self.advances = [s for s in model.run if isinstance(s, Advance)]
         given = [self.column(n) for n in _recorded(self.advances)], folder.records
-        more = self.time_unit, self.key_columns()
+        more = self.time_unit, self.key_columns(), self.series
         self.records = Records.resume(*given, resumed["step"], *more) if resumed else Records(*given, *more)
         self.display = Display(initial.atoms, self.count, quiet=quiet, time_unit=self.time_unit)
         self.frames_kept = dict(resumed["frames"]) if resumed else {}
@@ -59,7 +60,7 @@ class Listener:
         self.began = {int(k): rows for k, rows in resumed.get("began", {}).items()} if resumed else {}
         self.trajectories: dict[str, object] = {}
         names = [o.names[0] for a in self.advances for o in a.outputs if o.kind == "write"]
-        paths = (self.prefix(k) + name for k in range(self.count) for name in names)
+        paths = (prefix + name for prefix in self.all_prefixes() for name in names)
         self.paths = {path: folder.trajectory(path) for path in paths}
         self.saved = time.perf_counter()
         self.first_steps, self.nanoseconds = 0, 0.0
@@ -101,9 +102,13 @@ class Listener:
 
     # -- what replicas do otherwise ----------------------------------------------------------------------------
 
-    def prefix(self, k: int) -> str:
-        """What the names of its files begin with."""
-        return ""
+    def prefixes(self, k: int) -> tuple[str, ...]:
+        """What the names of its files begin with, by now; more than one where a frame goes into several."""
+        return ("",)
+
+    def all_prefixes(self) -> list[str]:
+        """All with which names of files may begin."""
+        return [""]
 
     def key_columns(self) -> list[Column]:
         return []
@@ -133,6 +138,13 @@ class Listener:
         """Seconds by part."""
         return runner.breakdown()
 
+    def description_at_end(self) -> dict[str, object]:
+        """What `run.json` says of it beside what all runs say."""
+        return {}
+
+    def exchanged(self, attempt, t: np.ndarray) -> None:
+        """One alone exchanges nothing."""
+
     def lost(self, replica: int, loss) -> None:
         """One alone ends the run, which is told where that ends."""
 
@@ -160,10 +172,11 @@ class Listener:
 
     def frame(self, output: Output, replicas: np.ndarray, snapshot) -> None:
         for n, k in enumerate(replicas):
-            own, name = snapshot.of(n), self.prefix(k) + output.names[0]
-            if name not in self.trajectories:
-                self.trajectories[name] = self.open(name, output, own.step, k)
-            self.put(self.trajectories[name], as_written(output, own))
+            own = snapshot.of(n)
+            for name in (prefix + output.names[0] for prefix in self.prefixes(k)):
+                if name not in self.trajectories:
+                    self.trajectories[name] = self.open(name, output, own.step, k)
+                self.put(self.trajectories[name], as_written(output, own))
 
     def put(self, trajectory, snapshot) -> None:
         """Write one frame in the units of the program."""
@@ -226,10 +239,11 @@ class Listener:
     def final(self, snapshot) -> None:
         members = self.runner.members
         for k in (k for k in range(members.count) if k not in members.lost):
-            own, path = snapshot.of(k), self.folder.path / self.prefix(k) / FINAL
-            path.parent.mkdir(exist_ok=True)
-            with self.open("final", None, own.step, k, digits=17, path=path) as trajectory:
-                self.put(trajectory, own)
+            own = snapshot.of(k)
+            for path in (self.folder.path / prefix / FINAL for prefix in self.prefixes(k)):
+                path.parent.mkdir(exist_ok=True)
+                with self.open("final", None, own.step, k, digits=17, path=path) as trajectory:
+                    self.put(trajectory, own)
 
     def worths(self) -> list[Worths]:
         """What is known from the records, statement by statement; of replicas, for those of the same kind."""

@@ -202,7 +202,7 @@ def plan(order: Order, compiled: Compiled, points: Sequence[Mapping[str, object]
     if changed:
         show([checkpoints.warning(changed)])
     job = Job(order, compiled, inputs(order, compiled), points, devices, now, not changed, policy)
-    if not (options.replicas or options.sweeps):
+    if not (options.replicas or options.sweeps or job.model.replicas):
         return single(job)
     from .ensemble import batch
 
@@ -333,4 +333,5 @@ def write(planned: Planned, output: Output, final, begun: float) -> None:
         list_builds=counts.list_builds,
         statistics=[w.described for w in worths],
         **({"left_to_xla": left} if (left := machine.left_to_xla()) else {}),
+        **listener.description_at_end(),
     )

@@ -18,7 +18,8 @@ from .errors import rejected, writing
 
 PROGRAM, RUN, RECORDS, FINAL, CHECKPOINT = "program.mdsl", "run.json", "records.csv", "final.extxyz", "checkpoint.npz"
 PARAMETERS = "parameters.safetensors"  # of runs with learned functions, or whose parameters came from a file
-RESERVED = (PROGRAM, RUN, RECORDS, FINAL, CHECKPOINT, PARAMETERS)
+EXCHANGES = "exchanges.csv"  # of replicas that exchange
+RESERVED = (PROGRAM, RUN, RECORDS, FINAL, CHECKPOINT, PARAMETERS, EXCHANGES)
 _HEADER, _ARRAY = "header", "array:"
 
 
@@ -105,6 +106,10 @@ class RunFolder:
     @property
     def records(self) -> Path:
         return self.path / RECORDS
+
+    @property
+    def exchanges(self) -> Path:
+        return self.path / EXCHANGES
 
     @property
     def final(self) -> Path:

@@ -57,7 +57,8 @@ class Records:
     disk when ``append`` returns. Numbers are written so that they read back exactly. A value that a row does not
     have (another part of the run records other columns) is an empty field, and NaN in the arrays.
 
-    The records of a batch have further columns in front, ``keys``: the number of the replica first.
+    The records of a batch have further columns in front, ``keys``: the number of the replica first. ``series``: which
+    of them tells what a row belongs to where rows are taken together; of replicas that exchange, the state.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Records:
         path: str | Path | None = None,
         time_unit: str = "",
         keys: Sequence[Column] = (),
+        series: int = 0,
     ):
-        self.keys = tuple(keys)
+        self.keys, self.series = tuple(keys), series
         self.columns = {c.name: c for c in columns}
         self.path = None if path is None else Path(path)
         self._time = Column("time", time_unit)
@@ -87,6 +89,7 @@ class Records:
         last_step: int | Sequence[int],
         time_unit: str = "",
         keys: Sequence[Column] = (),
+        series: int = 0,
     ) -> Records:
         """The records of a killed run up to and with ``last_step`` (of each replica); later rows are dropped from the
         file.
@@ -94,7 +97,7 @@ class Records:
         Raises ``malformed-checkpoint`` where the file has other columns than the program.
         """
         path = Path(path)
-        records = cls(columns, None, time_unit, keys)
+        records = cls(columns, None, time_unit, keys, series)
         first = sum(k.size for k in records.keys)
         header, rows = load_rows(path)
         if header != records.header:
@@ -108,7 +111,7 @@ class Records:
             (int(row[first]), float(row[first + 1]), np.array([float(v) if v else np.nan for v in row[first + 2 :]]))
             for row in kept
         ]
-        records._replicas = [int(row[0]) if first else 0 for row in kept]
+        records._replicas = [int(float(row[series])) if first else 0 for row in kept]
         records.path = path
         with writing(path):
             fresh = path.with_name(path.name + ".new")
@@ -140,7 +143,7 @@ class Records:
         ]
         row = np.concatenate(parts) if parts else np.empty(0)
         self._rows.append((int(step), float(time), row))
-        self._replicas.append(int(keys[0]) if keys else 0)
+        self._replicas.append(int(keys[self.series]) if keys else 0)
         if self._file is not None:
             present = [c.name in values for c in self.columns.values() for _ in range(c.size)]
             with writing(self.path):
@@ -167,7 +170,7 @@ class Records:
 
     @property
     def replicas(self) -> np.ndarray:
-        """[n] int64: the number of each row's replica, 0 of a system alone."""
+        """[n] int64: the number of each row's replica, or state, 0 of a system alone."""
         return np.array(self._replicas, dtype=np.int64)
 
     @property

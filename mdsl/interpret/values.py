@@ -230,6 +230,8 @@ OPERATIONS: dict[str, Callable] = {
     "floor": dual.floor,
     "round": dual.nearest,
     "abs": dual.magnitude,
+    "next": lambda a: a,
+    "previous": lambda a: a,
     "min": dual.smaller,
     "max": dual.larger,
     "norm": norm,

@@ -137,8 +137,8 @@ UNWRAPPED = "unwrapped"  # what frames hold in place of positions in the box
 
 @dataclass(frozen=True)
 class Output:
-    """``record names every n`` (kind record) or ``write path every n`` (kind write, the first name is the path, and
-    `UNWRAPPED` may follow); every None: at the end."""
+    """``record names every n`` (kind record), ``write path every n`` (kind write, the first name is the path, and
+    `UNWRAPPED` may follow), or ``exchange name every n`` (kind exchange); every None: at the end."""
 
     kind: str
     names: tuple[str, ...]

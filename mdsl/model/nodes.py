@@ -249,7 +249,8 @@ class Param:
     """A ``param``, ``const``, ``data``, ``state`` or ``table``: ``default`` has one entry for each label of each axis,
     and is None where the values come from elsewhere: of ``data`` with the atoms, of a ``table`` with its file. The
     value of a table is the number of its curve, that of a ``learned`` function its weights, one after the other.
-    ``declared``: until `infer`, what the program says where ``default`` was given from outside in its place."""
+    ``declared``: until `infer`, what the program says where ``default`` was given from outside in its place.
+    ``numbers``: of what `replicas` declares, the numbers that the replicas have."""
 
     lifetime: str
     name: str
@@ -262,6 +263,7 @@ class Param:
     data: Data | None = None
     learned: Network | Weights | None = None
     declared: Expr | None = None
+    numbers: Axis | None = None
 
     @property
     def per_atom(self) -> bool:
@@ -336,6 +338,11 @@ class Model:
     def table(self, name: str) -> Table:
         """What the `table` statement of this name gives it."""
         return next(p.table for p in self.params if p.name == name and p.table is not None)
+
+    @property
+    def replicas(self) -> Param | None:
+        """What numbers the replicas that the program declares."""
+        return next((p for p in self.params if p.numbers is not None), None)
 
     def foreign(self, name: str) -> Network | Extern | None:
         """What a learned or extern function computes."""

@@ -82,6 +82,9 @@ OPERATORS: dict[str, Operator] = {
     "diagonal": Operator(1, "transpose", "the matrix with 0 beside its diagonal"),
     **{f"component_{a}": Operator(1, "component", f"a.{a}") for a in "xyz"},
     **{f"entry_{a}{b}": Operator(1, "entry", f"a.{a}{b}: row {a}, column {b}") for a in "xyz" for b in "xyz"},
+    # replicas, in flows; of a system alone its own
+    "next": Operator(1, "neighbour", "next(a): of the next replica, of the last its own; in flows"),
+    "previous": Operator(1, "neighbour", "previous(a): of the replica before, of the first its own; in flows"),
     # geometry of points
     "angle": Operator(3, "angle", "the angle at the second of three points, 0 to pi"),
     "dihedral": Operator(4, "angle", "the dihedral angle of four points, -pi to pi, trans = pi (IUPAC sign)"),
@@ -91,8 +94,9 @@ OPERATORS: dict[str, Operator] = {
 CALLABLE = (
     "exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc",
     "atan2", "floor", "round", "abs", "min", "max", "cross", "outer", "trace", "transpose", "inverse", "diagonal",
-    "angle", "dihedral",
+    "angle", "dihedral", "next", "previous",
 )  # fmt: skip
+NEIGHBOURS = {"next": 1, "previous": -1}  # of a replica
 
 # What stands after the point: `d.x`, `stress.xy`.
 MEMBERS = {op.partition("_")[2]: op for op in OPERATORS if op.startswith(("component_", "entry_"))}

@@ -286,6 +286,10 @@ def _angle(op: str, args: tuple[Type, ...], context: Context) -> Type:
     return Type("scalar", ONE)
 
 
+def _neighbour(op: str, args: tuple[Type, ...], context: Context) -> Type:
+    return args[0]
+
+
 SPELLING = {"neg": "-", "pow": "^", "norm": "| |"} | {op: f".{member}" for member, op in MEMBERS.items()}
 VERBS = {"add": "add", "sub": "subtract", "min": "compare", "max": "compare"}
 RULES = {
@@ -313,4 +317,5 @@ RULES = {
     "component": _component,
     "entry": _entry,
     "angle": _angle,
+    "neighbour": _neighbour,
 }

@@ -184,6 +184,8 @@ class _Printer:
             return tree.Data(
                 NOWHERE, identifier(param.name), tuple(_axis(a, None) for a in param.axes), param.data.unit
             )
+        if param.numbers is not None:
+            return tree.Replicas(NOWHERE, identifier(param.name), _range(param.numbers))
         if param.default is None:
             raise AssertionError(f"{param.name} has no value")
         locals_ = frozenset({param.binder} if param.binder else ())
@@ -285,19 +287,24 @@ class _Printer:
             until,
         )
 
-    def output(self, output: Output) -> tree.Record | tree.Write:
+    def output(self, output: Output) -> tree.Record | tree.Write | tree.Exchange:
         every = None if output.every is None else self.exprs.expr(output.every, Place())
         if output.kind == "write":
             path, *names = output.names
             return tree.Write(NOWHERE, tree.Text(NOWHERE, path), every, tuple(map(identifier, names)))
+        if output.kind == "exchange" and every is not None:
+            return tree.Exchange(NOWHERE, identifier(output.names[0]), every)
         return tree.Record(NOWHERE, tuple(map(identifier, output.names)), every)
 
 
 def _axis(axis: Axis, binder: str | None) -> tree.Axis:
     if binder is None or axis.kind != "range":
         return tree.Axis(NOWHERE, axis.kind)
-    ends = (tree.Number(NOWHERE, str(axis.first)), tree.Number(NOWHERE, str(axis.last)))
-    return tree.Axis(NOWHERE, binder, tree.Range(NOWHERE, *ends))
+    return tree.Axis(NOWHERE, binder, _range(axis))
+
+
+def _range(axis: Axis) -> tree.Range:
+    return tree.Range(NOWHERE, tree.Number(NOWHERE, str(axis.first)), tree.Number(NOWHERE, str(axis.last)))
 
 
 # -- what is named in a Model --------------------------------------------------------------------------

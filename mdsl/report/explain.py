@@ -19,6 +19,7 @@ from mdsl.printing.expressions import text_of
 from mdsl.printing.program import printed_memory, printed_steps
 
 from .energies import energies, shown
+from .exchanges import exchange
 from .finding_pairs import finding_pairs
 from .kernels import kernels
 from .observables import observables
@@ -157,14 +158,14 @@ def _advance(compiled: Compiled, advance: Advance) -> tuple[str, list[Fact]]:
             lines.append(f"({what} at the new x)" if any(map(moves, parts.body[:k])) else f"({what})")
         lines.append(line)
     facts += [("" if k else "a step", line) for k, line in enumerate(lines)]
-    of = "" if what == "the force" else f" of {what.removeprefix('the ')}"
+    of = f" of {what.removeprefix('the ')}" * (what != "the force")
     facts.append(("forces", _evaluations(sum(parts.before), parts.carried, of)))
-    if by_time := _time(compiled.model, lowered, parts):
-        facts.append(("time", by_time))
+    facts += [("time", told)] if (told := _time(model, lowered, parts)) else []
     facts.append(("random", _random(advance)))
     for output in advance.outputs:
         every = "at the end" if output.every is None else f"every {_written(model, output.every)} steps"
         facts.append((output.kind, f"{', '.join(output.names)} {every}"))
+        facts += [("", line) for line in exchange(lowered, output, lambda e: _written(model, e))]
     return f"{scheme}, line {advance.span.line}", facts
 
 

@@ -53,6 +53,12 @@ BUILDERS: dict[str, Builder] = {
         (Option("path", "text", required=True),),
         "positions, species, box and topology from a file: extxyz, PDB, LAMMPS data, CIF, POSCAR",
     ),
+    "between": Builder(
+        "x",
+        "=",
+        (Option("first", "text", required=True), Option("last", "text", required=True)),
+        "replicas at equal distances on the straight way from one file to another, each atom by its nearest image",
+    ),
     "uniform": Builder(
         "x",
         "~",

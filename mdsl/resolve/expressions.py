@@ -9,7 +9,7 @@ from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, counted, some_indices, suggest
 from mdsl.model import nodes as model
 from mdsl.model.domains import Each, Over
-from mdsl.model.operators import BINARY, BUILTINS, MEMBERS, OPERATORS
+from mdsl.model.operators import BINARY, BUILTINS, MEMBERS, NEIGHBOURS, OPERATORS
 from mdsl.model.units import UnitSystem, UnitValue
 
 from .domains import resolve_domain
@@ -362,6 +362,13 @@ class Resolver:
                 "a function takes its arguments by position",
                 named,
                 help=f"leave out `{named.name} =`",
+            )
+        if isinstance(entity, Global) and entity.kind == "operator" and name in NEIGHBOURS and not self.in_flow:
+            return self.error(
+                "misplaced",
+                f"`{name}` is of a neighbouring replica, and stands in flows, outside of sums and states",
+                node,
+                help=f"give it a name in the flow first: `d = {name}(x) - x`, and then `sum(i) d[i]·d[i]`",
             )
         args = tuple(self.expr(a, scope) for a in node.args)
         if isinstance(node.function, tree.Name):

@@ -10,13 +10,14 @@ from mdsl.grammar import tree
 from mdsl.grammar.diagnostics import Diagnostic, Label, Rejected, suggest
 from mdsl.grammar.source import Span
 from mdsl.model.nodes import Param
-from mdsl.model.operators import BUILTINS, CALLABLE, FUNCTIONALS
+from mdsl.model.operators import BUILTINS, CALLABLE, FUNCTIONALS, NEIGHBOURS
 from mdsl.model.units import UnitSystem, UnitValue
 
 from . import modules
 from . import units as unit_library
 from .scope import Entity, Global, Scope
 
+SHADOWED = ("D", *NEIGHBOURS)
 BUILT_IN: Mapping[str, Global] = {
     **{name: Global("builtin", name) for name in BUILTINS},
     **{name: Global("operator", name) for name in (*CALLABLE, *FUNCTIONALS)},
@@ -178,8 +179,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
     def add(identifier: tree.Identifier, entity: Global) -> None:
         name = identifier.id
         earlier = module.declared.get(name) or BUILT_IN.get(name)
-        # The masses are the user's to give, and `D` is too good a name to keep from diameters.
-        may_shadow = earlier is BUILT_IN.get(name) and (name == "D" or (name == "m" and entity.kind == "param"))
+        # The masses are the user's to give, and these names are too good to keep from others.
+        may_shadow = earlier is BUILT_IN.get(name) and (name in SHADOWED or name == "m" and entity.kind == "param")
         if earlier is not None and not may_shadow:
             work.report.append(duplicate(identifier, earlier.span))
             # A function of a taken name is still a function where it is called; else the earlier meaning stays.
@@ -236,6 +237,8 @@ def _declare(work: Resolution, module: Module, statement: tree.Statement) -> Non
                 work.states.add(name.id)
             if kind == "const" and any(isinstance(s, tree.UnitSystem) for s in module.program.statements):
                 work.ambient[name.id] = module.declared[name.id]
+        case tree.Replicas(name=name):
+            declared("param", name)
         case tree.TableDecl(items=items):
             for table in items:
                 declared("table", table.name, len(table.axes))

@@ -57,6 +57,22 @@ def resolve_param(work: Resolution, resolver: Resolver, statement: tree.Declarat
     return model.Param(statement.kind, statement.name.id, tuple(axes), default, place, binder=binder, declared=declared)
 
 
+def resolve_replicas(
+    work: Resolution, resolver: Resolver, statement: tree.Replicas, scope: Scope
+) -> model.Param | None:
+    """The number of the replica: a parameter, which is another for each of them. A system alone is the first."""
+    name = statement.name.id
+    numbers = resolve_range(work, resolver, statement.range, scope)
+    if name in work.given:
+        help = f"it goes from one end of `replicas {name} in ...` to the other; set what is made of it"
+        message = f"`{name}` numbers the replicas, and has no value of its own"
+        work.report.append(Diagnostic("unknown-parameter", message, work.given[name].span, help=help))
+    if numbers is None:
+        return None
+    first = model.Number(float(numbers.first), span=statement.name.span)
+    return model.Param("param", name, (), first, statement.span, numbers=numbers)
+
+
 def _value(
     work: Resolution, resolver: Resolver, value: tree.Expr, axes: tuple[model.Axis, ...], scope: Scope
 ) -> model.Expr:

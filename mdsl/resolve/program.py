@@ -21,7 +21,7 @@ from .expressions import Resolver
 from .flows import resolve_scheme, schemes_mean_the_prelude
 from .functions import extern_declaration, extern_energy, learned_declaration
 from .names import Module, Resolution, collect, import_module
-from .params import resolve_param
+from .params import resolve_param, resolve_replicas
 from .scope import Entity, Local, Scope
 from .tables import read_tables
 from .topologies import derived
@@ -73,7 +73,15 @@ def resolve(
     runs = [s for s in program.statements if isinstance(s, tree.Run)]
     _once(work, runs, "run")
     steps = (
-        resolve_run.resolve_run(runs[0], main.scope, _resolver(work), built.schemes, tuple(work.species), dim)
+        resolve_run.resolve_run(
+            runs[0],
+            main.scope,
+            _resolver(work),
+            built.schemes,
+            tuple(work.species),
+            dim,
+            several=any(p.numbers is not None for p in built.params),
+        )
         if runs
         else ()
     )
@@ -184,6 +192,7 @@ def _once(work: Resolution, statements: Sequence[tree.Statement], word: str) -> 
 def _declarations(work: Resolution, module: Module, built: _Built, keep: Mapping[str, Entity] | None) -> None:
     _once(work, [s for s in module.program.statements if isinstance(s, tree.Box)], "box")
     _once(work, [s for s in module.program.statements if isinstance(s, tree.Dim)], "dim")
+    _once(work, [s for s in module.program.statements if isinstance(s, tree.Replicas)], "replicas")
     for statement in module.program.statements:
         name = getattr(statement, "name", None)
         if keep is not None and name is not None and name.id not in keep:
@@ -223,6 +232,8 @@ def _declaration(work: Resolution, module: Module, statement: tree.Statement, bu
             built.box = resolve_box(resolver, statement, scope)
         case tree.Declaration():
             return resolve_param(work, resolver, statement, scope)
+        case tree.Replicas():
+            return resolve_replicas(work, resolver, statement, scope)
         case tree.Def(name=name, groups=groups, where=where):
             resolver.parameters(p for group in groups for p in group)
             for group in groups:

@@ -15,13 +15,20 @@ from .builders import BUILDERS, Builder
 from .expressions import Resolver
 from .flows import observes
 from .modules import near
-from .scope import Entity, Global, Scope
+from .scope import Entity, Global, Local, Scope
 
 
 def resolve_run(
-    run: tree.Run, scope: Scope, resolver: Resolver, schemes: list[model.Scheme], species: tuple[str, ...], dim: int
+    run: tree.Run,
+    scope: Scope,
+    resolver: Resolver,
+    schemes: list[model.Scheme],
+    species: tuple[str, ...],
+    dim: int,
+    several: bool,
 ) -> tuple[model.Setup | model.Advance, ...]:
-    """The statements of the run block in order; those that are wrong are reported and left out."""
+    """The statements of the run block in order; those that are wrong are reported and left out. ``several``: the
+    program declares replicas."""
     steps: list[model.Setup | model.Advance] = []
     paths: dict[str, tree.Node] = {}
     set_up: dict[str, tree.Node] = {}
@@ -31,10 +38,11 @@ def resolve_run(
         _in_order(resolver, statement, set_up, places)
         match statement:
             case tree.Update(target=target, op=op, value=value):
-                step = _setup(resolver, scope, statement, target, op, value, species, dim)
+                step = _setup(resolver, scope, statement, target, op, value, species, dim, several)
             case tree.Draw(target=target, distribution=value):
-                step = _setup(resolver, scope, statement, target, "~", value, species, dim)
+                step = _setup(resolver, scope, statement, target, "~", value, species, dim, several)
             case tree.Advance():
+                _exchanges(resolver, statement, several)
                 step = _advance(resolver, scope, statement, {s.symbol: s for s in schemes}, paths)
         if step is not None and not any(d.severity == "error" for d in resolver.report[before:]):
             steps.append(step)
@@ -90,6 +98,7 @@ def _setup(
     value: tree.Expr,
     species: tuple[str, ...],
     dim: int,
+    several: bool,
 ):
     if target.id not in ("x", "v"):
         resolver.error("misplaced", f"a run sets up x and v, not `{target.id}`", target)
@@ -99,6 +108,10 @@ def _setup(
         resolver.error("misplaced", f"`{target.id}` is set up by one of {', '.join(known)}", value)
         return None
     name = value.function.id
+    if name == "between" and not several:
+        help = "declare them: `replicas r in 0..10`"
+        resolver.error("misplaced", "`between` places replicas, and the program declares none", value, help=help)
+        return None
     if name not in known:
         resolver.error(
             "unknown-name",
@@ -215,7 +228,9 @@ def _advance(
     scheme = schemes.get(entity.symbol) if isinstance(entity, Global) else None
     own = observes(scheme, schemes) if scheme is not None else {}
     outputs = tuple(_output(resolver, scope, o, paths, own) for o in node.outputs)
-    until = None if node.until is None else resolver.expr(node.until, scope)
+    # A condition may read what the scheme observes, which steps back behind what the program declares.
+    observed = scope.inside({n: Local(n, span=e.span) for n, e in own.items() if scope.find(n) is None})
+    until = None if node.until is None else resolver.expr(node.until, observed)
     if resolver.is_lost(name, entity):
         return None
     if not (isinstance(entity, Global) and entity.kind == "scheme"):
@@ -250,6 +265,24 @@ def _advance(
     return model.Advance(entity.symbol, options, resolver.expr(node.steps, scope), outputs, node.span, until=until)
 
 
+def _exchanges(resolver: Resolver, node: tree.Advance, several: bool) -> None:
+    """Say what is wrong with the exchanges of a statement, whatever they exchange."""
+    found = [o for o in node.outputs if isinstance(o, tree.Exchange)]
+    if not found:
+        return
+    if not several:
+        help = "declare them: `replicas r in 1..8`, and what is another for each, `param T = 1.0 + 0.1*r`"
+        resolver.error("bad-exchange", "there are no replicas to exchange", found[0], help=help)
+    if len(found) > 1:
+        first = Label(found[0].span, "first here")
+        message = "a statement of dynamics exchanges once"
+        resolver.report.append(Diagnostic("repeated-statement", message, found[1].span, secondary=(first,)))
+    if node.until is not None:
+        help = "run it `for` a number of steps"
+        message = "replicas that end at different steps, each when its condition holds, cannot exchange"
+        resolver.error("bad-exchange", message, found[0], help=help)
+
+
 # Names that are usual for what every program can record.
 USUAL = {
     "T": "`temperature` can be recorded; or declare `observe T = temperature`",
@@ -265,7 +298,7 @@ OBSERVABLE = ("t", "potential", "volume", "cell", "virial", "degrees_of_freedom"
 def _output(
     resolver: Resolver,
     scope: Scope,
-    node: tree.Record | tree.Write,
+    node: tree.Record | tree.Write | tree.Exchange,
     paths: dict[str, tree.Node],
     own: dict[str, model.Equation],
 ) -> model.Output:
@@ -294,7 +327,7 @@ def _output(
                 )
         return model.Output("write", (node.path.value, *dict.fromkeys(n.id for n in node.names)), every, node.span)
     names = []
-    for identifier in node.names:
+    for identifier in (node.name,) if isinstance(node, tree.Exchange) else node.names:
         entity: Entity | None = scope.find(identifier.id)
         if isinstance(entity, Global) and (
             entity.kind == "equation"
@@ -325,7 +358,7 @@ def _output(
             )
             kind = entity.kind if isinstance(entity, Global) else "local"
             resolver.report.append(_not_recordable(identifier, kind, secondary))
-    return model.Output("record", tuple(names), every, node.span)
+    return model.Output("exchange" if isinstance(node, tree.Exchange) else "record", tuple(names), every, node.span)
 
 
 def _not_recordable(identifier: tree.Identifier, kind: str, secondary: tuple[Label, ...]):

@@ -13,11 +13,12 @@ from mdsl.files.structure import Structure
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret import meaning as interpret
 from mdsl.interpret.constants import factor, value, whole
+from mdsl.lowering.planning.on_host import nearest
 from mdsl.model.dimensions import LENGTH, MASS, TIME, VELOCITY
 from mdsl.model.nodes import Expr, Label, Model, Setup, TableOf
 from mdsl.model.units import ANGSTROM, DALTON, FEMTOSECOND, UnitValue
 
-from .box import declared_box
+from .box import declared_box, extended
 from .initial import Initial, of_structure, still
 
 
@@ -69,6 +70,12 @@ def start(
     return placed if v is None else replace(placed, v=v)
 
 
+def seeds(seed: int, count: int) -> list[int]:
+    """The seeds of replicas: that of the run first, then such as are made of it."""
+    made = (np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(1, np.uint64)[0] for k in range(1, count))
+    return [seed, *(int(words >> 2) for words in made)]
+
+
 def setups(model: Model, seed: int) -> list[tuple[Setup, np.random.Generator]]:
     """What the run block sets up, each with random numbers of its own, so that adding one statement does not change
     what another draws."""
@@ -90,6 +97,12 @@ def _place(
             model,
             reading.read(folder / value(model, options["path"], params), dim=model.dim, need_box=model.box is None),
         )
+    if setup.builder == "between":
+        ends = (
+            reading.read(folder / value(model, options[n], params), dim=model.dim, need_box=model.box is None)
+            for n in ("first", "last")
+        )
+        return _between(model, *(internal(model, s) for s in ends), params)
     species = _species(model, options.get("species"), params)
     if setup.builder == "uniform":
         atoms = whole(model, options["atoms"], params, "`atoms`")
@@ -109,6 +122,27 @@ def _place(
         rng=rng,
         dim=model.dim,
     )
+
+
+def _between(model: Model, first: Structure, last: Structure, params: Mapping[str, object]) -> Structure:
+    """The place of a replica on the straight way between two structures, which have the same atoms in the same box."""
+    number = model.replicas
+    assert number is not None and number.numbers is not None  # `resolve` has seen to that
+    for what, a, b in (
+        ("numbers of atoms", first.atoms, last.atoms),
+        ("species", first.species, last.species),
+        ("boxes", first.cell, last.cell),
+    ):
+        if not np.array_equal(np.asarray(a), np.asarray(b)):
+            message = f"the two structures differ in their {what}"
+            raise Rejected(Diagnostic("wrong-shape", message, help="a chain goes between two states of the same atoms"))
+    cell, periodic = first.cell, first.periodic
+    if model.box is not None:
+        cell, periodic = declared_box(model, params, first.atoms)
+    place = float(interpret.parameter(model, number.name, params)) - number.numbers.first
+    share = place / max(number.numbers.count - 1, 1)
+    way = nearest(last.positions - first.positions, extended(cell, periodic), periodic)
+    return replace(first, positions=first.positions + share * way, velocities=None)
 
 
 def _species(model: Model, option: Expr | None, params: Mapping[str, object]):

@@ -202,6 +202,8 @@ def _operation(op: str, parts: list[sympy.Expr], expr: Op, leaves: Leaves) -> sy
             return _power(*parts)
         case "sqrt":
             return _power(parts[0], sympy.Rational(1, 2))
+        case "next" | "previous":
+            return parts[0]
         case "norm" | "abs":
             return magnitude(parts[0])
         case "min":

@@ -17,6 +17,7 @@ from mdsl.model.nodes import (
     Draw,
     Equation,
     Expr,
+    Op,
     Read,
     Reduce,
     State,
@@ -25,6 +26,7 @@ from mdsl.model.nodes import (
     reads_each,
     walk,
 )
+from mdsl.model.operators import NEIGHBOURS
 
 from .run import before_run, want, whole
 
@@ -188,6 +190,12 @@ class _Flow:
 
     def update(self, update: Update) -> Update:
         value = self.work.typed(update.value)
+        if self.work.model.replicas is None:
+            for node in walk(value):
+                if isinstance(node, Op) and node.op in NEIGHBOURS:
+                    what = f"`{node.op}` is of a neighbouring replica, and the program declares none"
+                    self.work.fail("misplaced", what, node, help="declare them: `replicas r in 0..10`")
+                    break
         inside = next(
             (
                 n

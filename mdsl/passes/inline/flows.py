@@ -29,6 +29,7 @@ from mdsl.model.nodes import (
     State,
     Update,
     reads_each,
+    transform,
     walk,
 )
 
@@ -67,7 +68,7 @@ def inline_advance(work: Inliner, advance: Advance) -> Advance:
         advance,
         options=tuple((name, values[name]) for name in scheme.parameters if name in values),
         steps=work.first_order(advance.steps),
-        until=None if advance.until is None else work.first_order(advance.until),
+        until=None if advance.until is None else statement.told(work.first_order(advance.until)),
         outputs=tuple(
             replace(o, every=None if o.every is None else work.first_order(o.every)) for o in advance.outputs
         ),
@@ -109,6 +110,16 @@ class _Statement:
                 self.unchanging(body, f"`{equation.name}` is observed between steps", via)
                 self.observes[equation.name] = replace(equation, body=body)
         self.steps(scheme.body, values, via)
+
+    def told(self, condition: Expr) -> Expr:
+        """A condition with what it reads of the scheme's observables written out."""
+
+        def rule(node: Expr) -> Expr:
+            if not isinstance(node, Read) or node.indices or self.work.model.equation(node.symbol) is not None:
+                return node
+            return self.observes[node.symbol].body if node.symbol in self.observes else node
+
+        return transform(condition, rule)
 
     def steps(self, body: Body, values: dict[str, Value], via: tuple[Span, ...]) -> None:
         """Statements in order; ``values`` grows by what they compute."""
