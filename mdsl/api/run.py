@@ -214,7 +214,9 @@ def _batch(system: System, keys, x, v, box, params, data, steps: int | None, tra
 
         def one(key, own, numbers, places) -> tuple:
             given = {"x": None, "v": None, "box": None, **shared, **places}
-            found = _single(system, key, **given, params={**params, **own}, data={**data, **numbers}, steps=steps)
+            found = _single(
+                system, key, **given, params={**params, **own}, data={**data, **numbers}, steps=steps, trajectory=False
+            )
             return (
                 found.records,
                 found.x,

@@ -159,13 +159,13 @@ def test_it_is_what_a_run_compiles(capsys, monkeypatch):
 
     monkeypatch.setenv("MDSL_KERNELS", "native")
     assert native.chosen()
-    compiled, texts, target = set(), dumped(capsys, COPPER), native._target
+    compiled, texts, target = set(), dumped(capsys, COPPER), native.target
 
     def noted(text):
         compiled.add(text.replace("%NAME%", "pairs").strip())
         return target(text)
 
-    monkeypatch.setattr(native, "_target", noted)
+    monkeypatch.setattr(native, "target", noted)
     jax.clear_caches()
     system = program(Path(COPPER).read_text(), head="").bind(precision="double")
     system.run(jax.random.key(0), steps=1)
