@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 
 from mdsl.files.atoms import in_ase
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
+from mdsl.lowering.jax_internals import SymbolicZero
 from mdsl.model.dimensions import ENERGY, LENGTH
 from mdsl.model.nodes import Model
 

@@ -74,6 +74,7 @@ SCHEMES = {
     "in shear": ("sllod", "sllod_rescaling"),
     "in shear, with chains": ("sllod_nose_hoover",),
 }
+FORWARD = {"elastic_band"}  # of replicas, in forward mode alone: dynamics/test_chains.py
 QUICK = ("minima",)
 STEPS = {"fire": 12, "fire_box": 12}  # their step grows after 5 downhill
 OPTIONS = {
@@ -141,7 +142,7 @@ def test_schemes(group):
 
 def test_every_scheme_is_tried():
     known = {e.name for m in MODULES for e in PAGES[m].entries if e.usage.startswith(("integrator ", "minimizer "))}
-    assert known == {s for group in SCHEMES.values() for s in group}
+    assert known - FORWARD == {s for group in SCHEMES.values() for s in group}
 
 
 # -- what goes wrong inside transformations ------------------------------------------------------------------
