@@ -66,3 +66,15 @@ class EndsOf(Symbol):
     """What has this name, for the atoms at the ends of the legs of triples."""
 
     mark = "ends "
+
+
+class AtRest(Symbol):
+    """The reduced energy of this name, of the same positions without velocities."""
+
+    mark = "at rest "
+
+
+class PerKinetic(Symbol):
+    """The factor before the kinetic energy in the reduced energy of this name."""
+
+    mark = "per kinetic energy "

@@ -39,22 +39,10 @@ from mdsl.symbolic.bridge import Leaves, from_sympy, to_sympy
 from mdsl.symbolic.components import by_components
 from mdsl.symbolic.magnitude import derivative
 
-from .names import SumOf, Symbol
+from .names import AtRest, PerKinetic, SumOf
 from .sums import Sums
 
 HISTORY = frozenset({"travelled", "unwrapped", "v_start", "t_start"})
-
-
-class AtRest(Symbol):
-    """The reduced energy of this name, of the same positions without velocities."""
-
-    mark = "at rest "
-
-
-class PerKinetic(Symbol):
-    """The factor before the kinetic energy in the reduced energy of this name."""
-
-    mark = "per kinetic energy "
 
 
 @dataclass(frozen=True)

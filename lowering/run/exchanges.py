@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdsl.lowering.dynamics.state import NEW, State
-from mdsl.lowering.field.reduced import AtRest, PerKinetic, exchange_of
+from mdsl.lowering.field.names import AtRest, PerKinetic
+from mdsl.lowering.field.reduced import exchange_of
 from mdsl.model.nodes import Advance
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mdsl.lowering.field.reduced import PerKinetic
+from mdsl.lowering.field.names import PerKinetic
 from mdsl.model.nodes import Advance, Expr, Number, Output
 
 
