@@ -34,7 +34,17 @@ JOINED |= {"reduce_and": lax.bitwise_and, "reduce_or": lax.bitwise_or}
 
 
 def row_kernel_sum(
-    body, slots, own, others, zeros, *, rows=None, used=None, platform: str = "cuda", interpret: bool = False
+    body,
+    slots,
+    own,
+    others,
+    zeros,
+    *,
+    rows=None,
+    used=None,
+    lengths=None,
+    platform: str = "cuda",
+    interpret: bool = False,
 ):
     """As `schedules.slot_sum`, for a program that is compiled for ``platform``; ``interpret``: for any, by XLA's
     operations, as tests do. Raises Unprintable where Pallas is missing or does not take the kernel."""

@@ -43,7 +43,7 @@ SMALLEST = 100  # atoms up to which `each_other_sum` is the faster way to visit 
 ATOMS = "atoms"  # name of the mesh axis
 
 
-def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2):
+def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, lengths=None, unroll=2):
     """Sum of `body` over each row's neighbours, slot by slot.
 
     slots:  `[K, n]` int32, a row's own index where there is no neighbour
@@ -53,6 +53,7 @@ def slot_sum(body, slots, own, others, zeros, *, rows=None, used=None, unroll=2)
     rows:   `[n]` int32, the rows' own indices; 0 ... n - 1 by default
     used:   int32, the slots in use (`needed.slots`) if the rest may be skipped; a
             loop of traced length cannot be differentiated in reverse mode
+    lengths: as of `listed_sum`; only native kernels go by them
     """
     n = slots.shape[1]
     rows = lax.iota(slots.dtype, n) if rows is None else rows
