@@ -40,8 +40,8 @@ def worth(records: Records, rows: slice, names: Sequence[str], replicas: Sequenc
     ours = np.flatnonzero(np.isin(records.replicas[rows], replicas)) + (rows.start or 0)
     found = {}
     for name in names:
-        values = records[name][ours].reshape(len(ours), -1)
-        there = ours[~np.isnan(values).all(axis=1)]
+        missing = np.isnan(records[name][ours])
+        there = ours[~missing.all(axis=tuple(range(1, missing.ndim)))]
         own = [there[records.replicas[there] == k] for k in replicas]
         most = max(map(len, own), default=0)
         if not most:

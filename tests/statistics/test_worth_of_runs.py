@@ -112,6 +112,13 @@ def test_the_table_at_the_end(program, capsys):
     assert "standard error" not in capsys.readouterr().out  # of three numbers there is no error
 
 
+def test_a_statement_that_came_to_no_record(program):
+    """The second one records every 4 steps, and begins at step 1."""
+    (found,) = run(program, "out", steps=1)
+    assert (found["index"], found["columns"]["U"]["error"]) == (0, None)
+    assert run(program, "none", steps=0)[0]["columns"]["U"]["records"] == 1
+
+
 def test_runs_that_agree_and_runs_that_differ(program, capsys):
     for out, seed, temperature in (("a", 1, 1.5), ("b", 2, 1.5), ("c", 1, 3.0)):
         (program / "trap.mdsl").write_text(PROGRAM.replace("T = 1.5", f"T = {temperature}"))
