@@ -68,8 +68,9 @@ def test_there_are_enough():
     [("NiAlH_jea.eam.alloy", "Ni, Al", "pair_style eam/alloy"), ("Cu_u3.eam", "Cu", "pair_style eam")],
 )
 def test_embedded_atoms(file, species, style, tmp_path):
-    needed("lammps")
     """LAMMPS is given the file; OpenMM, whose own splines are others, the cubics themselves."""
+    needed("lammps")
+    needed("openmm")
     import numpy as np
     from test_eam import fcc, potential, text
 
