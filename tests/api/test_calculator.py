@@ -212,7 +212,7 @@ def test_what_a_program_does_not_use_is_told():
         calculated(atoms, calc)
     atoms.pop(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # once is enough
+        warnings.simplefilter("error", UserWarning)  # once is enough
         calculated(atoms, calc)
 
 
