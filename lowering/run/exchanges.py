@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 STREAM = 0x65786368  # of random numbers, beside those of atoms
 
 
+def acceptance(tried: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """The part of attempts that was accepted; NaN where none was made."""
+    return np.where(tried > 0, accepted / np.maximum(tried, 1), np.nan)
+
+
 @dataclass(frozen=True, eq=False)
 class Exchanges:
     """What became of the exchanges of B replicas so far.
@@ -55,7 +60,7 @@ class Exchanges:
     @property
     def ratio(self) -> np.ndarray:
         """[B - 1]: the part of the attempts of each state and the next that was accepted; NaN where none was made."""
-        return np.where(self.tried > 0, self.accepted / np.maximum(self.tried, 1), np.nan)
+        return acceptance(self.tried, self.accepted)
 
     @property
     def partner(self) -> np.ndarray:

@@ -48,7 +48,9 @@ class History:
     @property
     def ratio(self) -> np.ndarray:
         """[B - 1]: the part of the attempts that was accepted; NaN where there was none."""
-        return np.where(self.tried > 0, self.accepted / np.maximum(self.tried, 1), np.nan)
+        from mdsl.lowering.run.exchanges import acceptance
+
+        return acceptance(self.tried, self.accepted)
 
 
 @dataclass(frozen=True, eq=False)

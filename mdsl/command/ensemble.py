@@ -12,6 +12,7 @@ from mdsl.files.folder import RunFolder
 from mdsl.files.records import Column
 from mdsl.grammar.diagnostics import Diagnostic, Rejected
 from mdsl.interpret.constants import factor
+from mdsl.lowering.field.reduced import exchange_of
 from mdsl.lowering.run.outcome import Outcome, not_converged
 from mdsl.model.nodes import Advance, Model
 from mdsl.start.builders import seeds, start
@@ -91,7 +92,7 @@ def batch(job: Job) -> Planned:
 
 def exchanges(model: Model) -> bool:
     """Whether replicas exchange."""
-    return any(o.kind == "exchange" for a in model.run if isinstance(a, Advance) for o in a.outputs)
+    return any(exchange_of(a) is not None for a in model.run if isinstance(a, Advance))
 
 
 def shown(model, name: str, value):
@@ -102,30 +103,21 @@ def shown(model, name: str, value):
 class BatchListener(Listener):
     """As `Listener`: one file of records for all replicas, and a folder for the trajectories of each."""
 
-    def __init__(
-        self,
-        model: Model,
-        initial,
-        folder: RunFolder,
-        quiet: bool,
-        description: Mapping,
-        conditions: Mapping,
-        resumed: Mapping | None,
-        between: float,
-    ):
+    def __init__(self, model: Model, initial, folder: RunFolder, quiet: bool, description: Mapping, *more):
         self.values = description["replicas"]
         self.count = len(self.values)
         self.swept = [n for n in self.values[0] if n not in ("replica", "seed")]
         self.latest: list[dict[str, np.ndarray]] = [{} for _ in self.values]  # of those of each number of values
         self.exchanging = exchanges(model)
         self.series = int(self.exchanging)
-        super().__init__(model, initial, folder, quiet, description, conditions, resumed, between)
+        super().__init__(model, initial, folder, quiet, description, *more)
         self.ways = None
         if self.exchanging:
             from mdsl.lowering.run.exchanges import Exchanges
 
-            found = Exchanges.read(resumed["exchanges"]) if resumed else Exchanges.none(self.count)
-            last = max(resumed["step"]) if resumed else None
+            before = self.resumed
+            found = Exchanges.read(before["exchanges"]) if before else Exchanges.none(self.count)
+            last = max(before["step"]) if before else None
             self.ways = Exchanged(found, folder.exchanges, self.time_unit, last)
 
     def prefixes(self, k: int) -> tuple[str, ...]:

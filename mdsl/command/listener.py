@@ -47,7 +47,7 @@ class Listener:
         between: float,
     ):
         self.model, self.initial, self.folder, self.description = model, initial, folder, description
-        self.conditions, self.between = conditions, between
+        self.conditions, self.resumed, self.between = conditions, resumed, between
         self.time_unit = model.units.display(model.units.dimension(TIME)).text
         self.time_scale = model.units.shown_per_internal(model.units.dimension(TIME))
         self.advances = [s for s in model.run if isinstance(s, Advance)]

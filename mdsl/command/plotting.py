@@ -53,11 +53,11 @@ def _records(path: Path, names: Sequence[str], out: Path | None) -> Path:
         raise Rejected(Diagnostic("no-run", f"{path} has no records of a run"))
     table = Table(tuple(titles), numbers, RunFolder(path.parent).read_run().get("statistics", ()))
     known = [t.partition(" [")[0] for t in table.recorded]
-    found = list(panels(table, names))
     for name in names:
-        if not list(panels(table, [name])):
+        if next(panels(table, [name]), None) is None:
             message = f"{path} has no column `{name}`"
             raise Rejected(Diagnostic("bad-option", message, help=suggest(name, known) or f"it has {', '.join(known)}"))
+    found = list(panels(table, names))
     if not found:
         raise Rejected(Diagnostic("no-run", f"{path} has steps and times, and nothing else"))
     made = chosen(out, path.parent / f"plot{SUFFIX}")

@@ -96,11 +96,11 @@ def _over_time(table: Table, title: str) -> Iterator[Line]:
     for number, (label, rows) in enumerate(_groups(table)):
         there = rows & ~np.isnan(table.column(title))
         times, values, steps = table.column(table.time)[there], table.column(title)[there], table.column("step")[there]
-        order, first = np.unique(steps, return_index=True)
+        order, first, which, count = np.unique(steps, return_index=True, return_inverse=True, return_counts=True)
         x, mean, spread = times[first], values[first], None
         if len(order) < len(steps):
-            of_step = [values[steps == s] for s in order]
-            mean, spread = (np.array([f(v) for v in of_step]) for f in (np.mean, np.std))
+            mean = np.bincount(which, values) / count
+            spread = np.sqrt(np.bincount(which, (values - mean[which]) ** 2) / count)
         yield Line(label, x, mean, spread, tuple(_means(table, title, number, x, order)))
 
 

@@ -40,7 +40,8 @@ def worth(records: Records, rows: slice, names: Sequence[str], replicas: Sequenc
     ours = np.flatnonzero(np.isin(records.replicas[rows], replicas)) + (rows.start or 0)
     found = {}
     for name in names:
-        missing = np.isnan(records[name][ours])
+        values = records[name]
+        missing = np.isnan(values[ours])
         there = ours[~missing.all(axis=tuple(range(1, missing.ndim)))]
         own = [there[records.replicas[there] == k] for k in replicas]
         most = max(map(len, own), default=0)
@@ -48,7 +49,7 @@ def worth(records: Records, rows: slice, names: Sequence[str], replicas: Sequenc
             continue
         series = np.full((len(own), most, *records.columns[name].shape), np.nan)
         for k, which in enumerate(own):
-            series[k, : len(which)] = records[name][which]
+            series[k, : len(which)] = values[which]
         longest = max(own, key=len)
         between = float(np.median(np.diff(records.times[longest]))) if most > 1 else math.nan
         found[name] = Worth(records.columns[name], estimate(series, replicas=True), between, records.steps[longest])
